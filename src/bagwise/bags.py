@@ -1,0 +1,514 @@
+"""A set of bags as one packed array."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bagwise import checks
+from bagwise.errors import BagwiseError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Bag", "Bags", "as_bags"]
+
+
+@dataclass(frozen=True, eq=False)
+class Bag:
+    """One bag, as `Bags` gives it when indexed by a number or iterated.
+
+    Attributes
+    ----------
+    name
+        The bag's name.
+    instances
+        Array of shape (K, ...).
+    label
+        The bag's label, or None.
+    group
+        The bag's group (patient, tissue block, ...), or None.
+    instance_labels
+        Array of shape (K,), or None.
+    coordinates
+        Array of shape (K, C), or None.
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> bag = bw.Bags.from_arrays([[[0.0], [1.0]], [[2.0]]], labels=["no", "yes"])[1]
+    >>> bag.name, str(bag.label), len(bag)
+    ('1', 'yes', 1)
+    """
+
+    name: str
+    instances: NDArray[Any]
+    label: Any = None
+    group: Any = None
+    instance_labels: NDArray[Any] | None = None
+    coordinates: NDArray[Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.instances)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Bags:
+    """Bags of instances with a label each, packed one bag after the other into one array.
+
+    Bag ``b`` is ``instances[offsets[b]:offsets[b + 1]]``. Nothing is padded. A `Bags` never changes: indexing gives a
+    new one, and each bag keeps its name, label, group and whatever else belongs to it. It has the `shape` ``(B,)``, so
+    scikit-learn's `cross_val_score`, `GridSearchCV` and the like take it as ``X``.
+
+    Parameters
+    ----------
+    instances
+        Array of shape (N, ...): numbers (features of any shape; images as (N, H, W) or (N, H, W, 3)). Not copied.
+    offsets
+        Where each bag begins and the last one ends: B + 1 whole numbers that rise from 0 to N.
+    labels
+        One label a bag: whole numbers, booleans or strings. Two classes or more.
+    names
+        One name a bag, each only once. By default the bag's position, ``"0"``, ``"1"``, ...
+    groups
+        What a bag belongs to (patient, tissue block): bags of one group never end up on both sides of a split.
+    instance_labels
+        One label an instance. Never used in training; evaluation compares instance weights and scores with them.
+    coordinates
+        Where an instance was, shape (N, C).
+    feature_names
+        One name a feature, for instances that are vectors.
+
+    Raises
+    ------
+    BagwiseError
+        If there are no bags, a bag is empty, a value is NaN or infinite, or the parts do not fit together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bagwise as bw
+    >>> bags = bw.Bags(np.arange(10.0).reshape(5, 2), offsets=[0, 2, 5], labels=[0, 1], names=["a", "b"])
+    >>> bags
+    <Bags: 2 bags of 2 to 3 instances (5 in all), each of shape (2,) float64; labels 0: 1, 1: 1>
+    >>> bags[1].instances.shape
+    (3, 2)
+    >>> bags[[1, 0]].names.tolist()
+    ['b', 'a']
+    """
+
+    instances: NDArray[Any]
+    offsets: NDArray[np.int64]
+    labels: NDArray[Any] | None = None
+    names: NDArray[np.object_] = None  # type: ignore[assignment]  # filled in below
+    groups: NDArray[Any] | None = None
+    instance_labels: NDArray[Any] | None = None
+    coordinates: NDArray[Any] | None = None
+    feature_names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        parts: dict[str, Any] = {"offsets": checks.valid_offsets(self.offsets)}
+        count = len(parts["offsets"]) - 1
+        parts["names"] = checks.valid_names(self.names, count)
+        parts["instances"] = checks.valid_instances(self.instances, parts["offsets"], parts["names"])
+        rows = len(parts["instances"])
+        if self.labels is not None:
+            parts["labels"] = checks.valid_labels(self.labels, parts["names"])
+        if self.groups is not None:
+            parts["groups"] = checks.of_length(self.groups, count, "groups", "bag")
+        if self.instance_labels is not None:
+            parts["instance_labels"] = checks.of_length(self.instance_labels, rows, "instance_labels", "instance")
+        if self.coordinates is not None:
+            parts["coordinates"] = checks.valid_coordinates(self.coordinates, rows)
+        if self.feature_names is not None:
+            parts["feature_names"] = checks.valid_feature_names(self.feature_names, parts["instances"].shape[1:])
+        self._set(parts)
+
+    # ---- other ways in ------------------------------------------------------------------------------
+
+    @classmethod
+    def from_arrays(
+        cls,
+        arrays: Sequence[ArrayLike],
+        labels: ArrayLike | None = None,
+        *,
+        names: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        instance_labels: Sequence[ArrayLike] | None = None,
+        coordinates: Sequence[ArrayLike] | None = None,
+        feature_names: Sequence[str] | None = None,
+    ) -> "Bags":
+        """Pack a list with one array a bag.
+
+        Parameters
+        ----------
+        arrays
+            One array a bag, each of shape (K, ...): K may differ from bag to bag, the rest may not.
+        labels, names, groups
+            One value a bag, as in `Bags`.
+        instance_labels, coordinates
+            One array a bag, of shape (K,) and (K, C).
+        feature_names
+            One name a feature.
+
+        Returns
+        -------
+        Bags
+
+        Raises
+        ------
+        BagwiseError
+            As `Bags` does, and if the bags' instances differ in shape.
+
+        Examples
+        --------
+        >>> import bagwise as bw
+        >>> bw.Bags.from_arrays([[[1.0, 2.0]], [[3.0, 4.0], [5.0, 6.0]]], labels=["cat", "dog"])
+        <Bags: 2 bags of 1 to 2 instances (3 in all), each of shape (2,) float64; labels cat: 1, dog: 1>
+        """
+        if len(arrays) == 0:
+            raise BagwiseError("there are no bags: give at least one")
+        bag_names = checks.valid_names(names, len(arrays))
+        parts = [checks.numeric(array, f"bag {name!r}") for array, name in zip(arrays, bag_names, strict=True)]
+        for part, name in zip(parts, bag_names, strict=True):
+            if part.ndim < 2:
+                raise BagwiseError(
+                    f"bag {name!r} has shape {part.shape}: a bag is an array of shape (instances, features)"
+                )
+            if part.shape[1:] != parts[0].shape[1:]:
+                raise BagwiseError(
+                    f"the instances of bag {name!r} have shape {part.shape[1:]}, those of bag {bag_names[0]!r}"
+                    f" {parts[0].shape[1:]}: all bags need instances of one shape"
+                )
+        offsets = np.cumsum([0, *(len(part) for part in parts)])
+        return cls(
+            np.concatenate(parts),
+            offsets,
+            labels,  # type: ignore[arg-type]  # __post_init__ turns all of these into arrays
+            bag_names,
+            groups,  # type: ignore[arg-type]
+            checks.joined(instance_labels, parts, bag_names, "instance_labels"),
+            checks.joined(coordinates, parts, bag_names, "coordinates"),
+            feature_names,  # type: ignore[arg-type]
+        )
+
+    @classmethod
+    def from_table(
+        cls,
+        frame: "pd.DataFrame",
+        bag: str,
+        label: str | None = None,
+        *,
+        features: Sequence[str] | None = None,
+        group: str | None = None,
+        instance_label: str | None = None,
+        coordinates: Sequence[str] = (),
+    ) -> "Bags":
+        """Read bags from a table whose rows are instances.
+
+        Rows of a bag need not stand together. Bags keep the order in which they first appear, and rows their order
+        within the bag.
+
+        Parameters
+        ----------
+        frame
+            A pandas DataFrame.
+        bag
+            The column that says which bag a row belongs to.
+        label
+            The column with the bag's label, the same in all rows of a bag. Without it the bags have no labels.
+        features
+            The columns that describe an instance. By default all columns that nothing else here names.
+        group
+            The column with the bag's group (patient, ...), the same in all rows of a bag.
+        instance_label
+            The column with labels of instances, for evaluation only.
+        coordinates
+            The columns that say where an instance was.
+
+        Returns
+        -------
+        Bags
+
+        Raises
+        ------
+        BagwiseError
+            If a column is missing, not numeric or holds a gap, or if a bag's rows disagree about its label or group.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> import bagwise as bw
+        >>> frame = pd.DataFrame(
+        ...     {"molecule": ["a", "b", "a"], "active": [1, 0, 1], "width": [1.0, 2.0, 3.0], "height": [4.0, 5.0, 6.0]}
+        ... )
+        >>> bags = bw.Bags.from_table(frame, bag="molecule", label="active")
+        >>> bags.feature_names, bags[0].instances.tolist()
+        (('width', 'height'), [[1.0, 4.0], [3.0, 6.0]])
+        """
+        spoken_for = [bag, label, group, instance_label, *coordinates]
+        named = [column for column in [*spoken_for, *(features or ())] if column is not None]
+        checks.check_columns(frame, named)
+        if features is None:
+            features = [str(column) for column in frame.columns if column not in spoken_for]
+        if len(frame) == 0:
+            raise BagwiseError("the table has no rows: a bag needs at least one")
+        if not features:
+            raise BagwiseError("the table has no feature columns: all of its columns have another use")
+        codes, values = frame[bag].factorize()
+        checks.check_no_gap(codes, bag)
+        order = np.argsort(codes, kind="stable")
+        offsets = np.concatenate([[0], np.cumsum(np.bincount(codes))])
+        names = np.array([str(value) for value in values], dtype=object)
+        columns = [checks.numeric_column(frame, column, names[codes]) for column in features]
+        instances = np.column_stack(columns)[order]
+        first = order[offsets[:-1]]
+
+        def of_bag(column: str | None) -> NDArray[Any] | None:
+            if column is None:
+                return None
+            checks.check_constant(frame, column, codes, first, names)
+            return np.asarray(frame[column].to_numpy()[first])
+
+        where = [checks.numeric_column(frame, column, names[codes]) for column in coordinates]
+        return cls(
+            instances,
+            offsets,
+            of_bag(label),
+            names,
+            of_bag(group),
+            None if instance_label is None else np.asarray(frame[instance_label].to_numpy())[order],
+            np.column_stack(where)[order] if where else None,
+            tuple(features),
+        )
+
+    @classmethod
+    def concat(cls, parts: Sequence["Bags"]) -> "Bags":
+        """Put several sets of bags one after the other.
+
+        Parameters
+        ----------
+        parts
+            The sets, all with instances of one shape, and all with or all without labels, groups and so on.
+
+        Returns
+        -------
+        Bags
+
+        Raises
+        ------
+        BagwiseError
+            If the sets do not fit together.
+
+        Examples
+        --------
+        >>> import bagwise as bw
+        >>> bags = bw.Bags.from_arrays([[[1.0]], [[2.0], [3.0]]], labels=[0, 1])
+        >>> len(bw.Bags.concat([bags, bags[1:]]))
+        3
+        """
+        if not parts:
+            raise BagwiseError("there is nothing to concatenate: give at least one set of bags")
+        head = parts[0]
+        joined: dict[str, Any] = {"feature_names": head.feature_names}
+        for number, part in enumerate(parts):
+            if part.instances.shape[1:] != head.instances.shape[1:]:
+                raise BagwiseError(
+                    f"set {number} has instances of shape {part.instances.shape[1:]}, set 0 of shape"
+                    f" {head.instances.shape[1:]}: all need one shape"
+                )
+            if part.feature_names != head.feature_names:
+                raise BagwiseError(f"the feature names of set {number} differ from those of set 0")
+        for name in ("instances", "labels", "names", "groups", "instance_labels", "coordinates"):
+            pieces = [getattr(part, name) for part in parts]
+            if all(piece is None for piece in pieces):
+                continue
+            if any(piece is None for piece in pieces):
+                raise BagwiseError(f"some of the sets have {name} and some have not: give all of them {name}, or none")
+            joined[name] = np.concatenate(pieces)
+        joined["offsets"] = np.concatenate([[0], np.cumsum(np.concatenate([part.sizes for part in parts]))])
+        return cls._unchecked(joined)
+
+    def with_labels(self, labels: ArrayLike | None) -> "Bags":
+        """Give the same bags with other labels, or with none.
+
+        Parameters
+        ----------
+        labels
+            One label a bag, or None.
+
+        Returns
+        -------
+        Bags
+
+        Raises
+        ------
+        BagwiseError
+            If there is not one label for each bag.
+
+        Examples
+        --------
+        >>> import bagwise as bw
+        >>> bw.Bags.from_arrays([[[1.0]], [[2.0]]]).with_labels(["a", "b"]).labels.tolist()
+        ['a', 'b']
+        """
+        checked = None if labels is None else checks.valid_labels(labels, self.names)
+        return self._unchecked({**self._parts(), "labels": checked})
+
+    # ---- what it holds ------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int]:
+        """``(number of bags,)``: what scikit-learn indexes by."""
+        return (len(self),)
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Number of instances of each bag, shape (B,)."""
+        return np.diff(self.offsets)
+
+    @property
+    def instance_shape(self) -> tuple[int, ...]:
+        """Shape of one instance: ``(D,)`` for vectors, ``(H, W)`` or ``(H, W, 3)`` for images."""
+        return self.instances.shape[1:]
+
+    @property
+    def keys(self) -> NDArray[np.uint64]:
+        """A number a bag, shape (B,), made from its name alone.
+
+        Everything random in training that concerns a bag depends on its key and on a seed, so it does not depend on the
+        bag's position or on which other bags there are.
+        """
+        digests = (blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest() for name in self.names)
+        return np.fromiter((int.from_bytes(digest) for digest in digests), np.uint64, len(self))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @overload
+    def __getitem__(self, key: int | np.integer[Any]) -> Bag: ...
+    @overload
+    def __getitem__(self, key: Any) -> "Bags": ...
+    def __getitem__(self, key: Any) -> "Bag | Bags":
+        # scikit-learn writes X[key, ...] for whatever has a shape.
+        if isinstance(key, tuple) and len(key) == 2 and key[1] is Ellipsis:
+            key = key[0]
+        if isinstance(key, int | np.integer):
+            return self._bag(int(key))
+        return self._take(checks.positions(key, len(self)))
+
+    def __iter__(self) -> Iterator[Bag]:
+        return (self._bag(position) for position in range(len(self)))
+
+    def __repr__(self) -> str:
+        sizes = self.sizes
+        spread = f"{sizes.min()}" if sizes.min() == sizes.max() else f"{sizes.min()} to {sizes.max()}"
+        text = (
+            f"<Bags: {len(self)} bag{'s' * (len(self) != 1)} of {spread} instances ({len(self.instances)} in all),"
+            f" each of shape {self.instance_shape} {self.instances.dtype}"
+        )
+        if self.labels is None:
+            return text + "; no labels>"
+        classes, counts = np.unique(self.labels, return_counts=True)
+        shown = ", ".join(f"{name}: {count}" for name, count in zip(classes[:5], counts[:5], strict=True))
+        return f"{text}; labels {shown}{', ...' * (len(classes) > 5)}>"
+
+    # ---- how it is made -----------------------------------------------------------------------------
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._set(state)
+
+    def _set(self, parts: dict[str, Any]) -> None:
+        for name, value in parts.items():
+            if isinstance(value, np.ndarray):
+                value = value.view()
+                value.flags.writeable = False
+            object.__setattr__(self, name, value)
+
+    def _parts(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def _unchecked(cls, parts: dict[str, Any]) -> "Bags":
+        bags = object.__new__(cls)
+        bags._set(parts)
+        return bags
+
+    def _bag(self, position: int) -> Bag:
+        if not -len(self) <= position < len(self):
+            raise IndexError(f"there is no bag {position}: there are {len(self)}")
+        position %= len(self)
+        rows = slice(*self.offsets[position : position + 2])
+
+        def at(values: NDArray[Any] | None, key: Any) -> Any:
+            return None if values is None else values[key]
+
+        return Bag(
+            name=self.names[position],
+            instances=self.instances[rows],
+            label=at(self.labels, position),
+            group=at(self.groups, position),
+            instance_labels=at(self.instance_labels, rows),
+            coordinates=at(self.coordinates, rows),
+        )
+
+    def _take(self, positions: NDArray[np.int64]) -> "Bags":
+        if len(positions) == 0:
+            raise BagwiseError("the selection holds no bag: select at least one")
+        sizes = self.sizes[positions]
+        offsets = np.concatenate([[0], np.cumsum(sizes)])
+        rows: Any = np.repeat(self.offsets[positions] - offsets[:-1], sizes) + np.arange(offsets[-1])
+        if np.all(np.diff(positions) == 1):
+            rows = slice(rows[0], rows[-1] + 1)  # neighbours: a view, no copy
+
+        def take(values: NDArray[Any] | None, key: Any) -> NDArray[Any] | None:
+            return None if values is None else values[key]
+
+        return self._unchecked(
+            {
+                "instances": self.instances[rows],
+                "offsets": offsets,
+                "labels": take(self.labels, positions),
+                "names": self.names[positions],
+                "groups": take(self.groups, positions),
+                "instance_labels": take(self.instance_labels, rows),
+                "coordinates": take(self.coordinates, rows),
+                "feature_names": self.feature_names,
+            }
+        )
+
+
+def as_bags(X: "Bags | Sequence[ArrayLike]", y: ArrayLike | None = None) -> Bags:
+    """Turn what a user passes as ``X`` and ``y`` into `Bags`.
+
+    Parameters
+    ----------
+    X
+        `Bags`, or a list with one array of shape (instances, ...) a bag.
+    y
+        One label a bag. None keeps the labels that `X` has.
+
+    Returns
+    -------
+    Bags
+
+    Raises
+    ------
+    BagwiseError
+        If `X` is something else, or its parts do not fit together.
+
+    Examples
+    --------
+    >>> as_bags([[[1.0], [2.0]], [[3.0]]], y=[0, 1])
+    <Bags: 2 bags of 1 to 2 instances (3 in all), each of shape (1,) float64; labels 0: 1, 1: 1>
+    """
+    if isinstance(X, Bags):
+        return X if y is None else X.with_labels(y)
+    if isinstance(X, list | tuple):
+        return Bags.from_arrays(X, y)
+    raise BagwiseError(
+        f"X is of type {type(X).__name__}: give Bags, or a list with one array of shape (instances, features) a bag"
+    )

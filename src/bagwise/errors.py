@@ -1,0 +1,19 @@
+"""The one kind of error that Bagwise raises for what a user can put right."""
+
+__all__ = ["BagwiseError"]
+
+
+class BagwiseError(ValueError):
+    """Bad data, a bad parameter or a bad file, said in one sentence.
+
+    The sentence names what is wrong, where (file, row, bag or parameter), and what to do about it. The command line
+    prints it as it is; it is a `ValueError`, so that scikit-learn's tools treat it as they treat their own.
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> bw.Bags.from_arrays([])
+    Traceback (most recent call last):
+        ...
+    bagwise.errors.BagwiseError: there are no bags: give at least one
+    """

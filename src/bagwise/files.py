@@ -1,0 +1,64 @@
+"""Writing files so that a reader never meets half of one."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bagwise.errors import BagwiseError
+
+__all__ = ["replacing"]
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; on success it takes the place of `path`, on failure it vanishes.
+
+    Parameters
+    ----------
+    path
+        The file to write. Its folder is made if it is missing.
+
+    Yields
+    ------
+    Path
+        The temporary file to write to, with the ending of `path`.
+
+    Raises
+    ------
+    BagwiseError
+        If the folder cannot be made or the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> target = pathlib.Path(tempfile.mkdtemp()) / "metrics.json"
+    >>> with replacing(target) as temporary:
+    ...     _ = temporary.write_text("{}")
+    >>> target.read_text()
+    '{}'
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            # mkstemp keeps the file to its owner; the finished file is an ordinary one.
+            temporary.chmod(0o666 & ~_umask())
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise BagwiseError(
+            f"cannot write {path}: {error.strerror or error}; choose a place with room that you may write to"
+        ) from error
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
