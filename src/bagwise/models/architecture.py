@@ -1,0 +1,158 @@
+"""A model described by names and numbers, and built from them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from bagwise.errors import BagwiseError
+from bagwise.models.encoders import EncoderSpec, MultiLevel, build_encoder, glorot
+from bagwise.models.model import DeepSupervision, EmbeddingLevel, InstanceLevel, MILModel, ResidualConnections
+from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS, Pooling
+from bagwise.models.scaling import Scaler
+
+__all__ = ["LEVELS", "Architecture"]
+
+LEVELS = ("embedding", "instance", "deep-supervision", "residual")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """All that decides the shapes of a model's parameters, so what members of one block share.
+
+    Parameters
+    ----------
+    level
+        How the parts compose: ``"embedding"``, ``"instance"``, ``"deep-supervision"`` or ``"residual"``.
+    pooling
+        A name in `EMBEDDING_POOLINGS`, or in `INSTANCE_POOLINGS` at the instance level.
+    encoder
+        A name in `ENCODERS`, a function that makes a module, or a module to start from.
+    pooling_options
+        What the pooling takes beside its width, for example ``{"hidden": 64}``.
+
+    Raises
+    ------
+    BagwiseError
+        If a name is unknown, or a part does not fit another.
+
+    Examples
+    --------
+    >>> Architecture("instance", "noisy-or", "lenet5").build((28, 28), outputs=1, seed=0).head
+    Linear(in_features=500, out_features=1, bias=True)
+    """
+
+    level: str
+    pooling: str
+    encoder: EncoderSpec
+    pooling_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.level not in LEVELS:
+            raise BagwiseError(f"there is no level {self.level!r}: the levels are {', '.join(LEVELS)}")
+        if self.pooling not in self._poolings:
+            raise BagwiseError(
+                f"there is no pooling {self.pooling!r} at the {self.level} level: the poolings are"
+                f" {', '.join(self._poolings)}"
+            )
+
+    @property
+    def _poolings(self) -> dict[str, Callable[..., Pooling]]:
+        return INSTANCE_POOLINGS if self.level == "instance" else EMBEDDING_POOLINGS
+
+    def build(
+        self,
+        instance_shape: Sequence[int],
+        outputs: int,
+        seed: int,
+        *,
+        dropout: float = 0.0,
+        scaling: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> MILModel:
+        """Build a model with its initial weights: Glorot's for Bagwise's own layers (paper, section 4).
+
+        Parameters
+        ----------
+        instance_shape
+            Shape of one instance.
+        outputs
+            Number of logits a bag: 1 for two classes, else the number of classes.
+        seed
+            Decides the initial weights.
+        dropout
+            Share of units dropped in training.
+        scaling
+            Shift and factor of the model's `Scaler`; by default instances stay as they are.
+        dtype
+            What the model computes in.
+
+        Returns
+        -------
+        MILModel
+            In training mode, on the CPU.
+
+        Raises
+        ------
+        BagwiseError
+            If the encoder does not fit the instances, or gives embeddings of a shape that nothing can follow.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            encoder = build_encoder(self.encoder, instance_shape, dropout)
+            width = _embedding_width(encoder, instance_shape)
+            shift, factor = scaling or (np.zeros(1), np.ones(1))
+            model = self._compose(Scaler(shift, factor, dtype), encoder, width, outputs, dropout)
+        # The scaler minds its own types.
+        for name, part in model.named_children():
+            if name != "scaler":
+                part.to(dtype)
+        return model.train()
+
+    def _compose(self, scaler: Scaler, encoder: nn.Module, width: int, outputs: int, dropout: float) -> MILModel:
+        def pooling(width: int) -> Pooling:
+            made = self._poolings[self.pooling](width, **self.pooling_options)
+            made.apply(glorot)
+            return made
+
+        def head(width: int) -> nn.Module:
+            made = nn.Linear(width, outputs)
+            glorot(made)
+            return made
+
+        if self.level == "embedding":
+            return EmbeddingLevel(scaler, encoder, dropout, pooling(width), head(width))
+        if self.level == "instance":
+            return InstanceLevel(scaler, encoder, dropout, head(width), pooling(outputs))
+        if not isinstance(encoder, MultiLevel):
+            raise BagwiseError(f"the {self.level} level needs an encoder that gives all of its layers: a MultiLevel")
+        widths = encoder.widths
+        if self.level == "deep-supervision":
+            return DeepSupervision(scaler, encoder, dropout, [pooling(w) for w in widths], [head(w) for w in widths])
+        if len(set(widths)) > 1:
+            raise BagwiseError(f"residual connections add the layers up, so they need one width, not {widths}")
+        return ResidualConnections(scaler, encoder, dropout, [pooling(w) for w in widths], head(widths[0]))
+
+
+def _embedding_width(encoder: nn.Module, instance_shape: Sequence[int]) -> int:
+    parameter = next(encoder.parameters(), torch.zeros(0))
+    was_training = {module: module.training for module in encoder.modules()}
+    try:
+        with torch.no_grad():
+            probe = torch.zeros(2, *instance_shape, dtype=parameter.dtype, device=parameter.device)
+            embeddings = encoder.eval()(probe)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        reason = str(error).splitlines()[0]
+        raise BagwiseError(f"the encoder fails on instances of shape {tuple(instance_shape)}: {reason}") from error
+    finally:
+        for module, training in was_training.items():
+            module.training = training
+    if not isinstance(embeddings, torch.Tensor) or embeddings.ndim != 2 or len(embeddings) != 2:
+        shape = tuple(getattr(embeddings, "shape", ()))
+        raise BagwiseError(
+            f"the encoder turns 2 instances into a result of shape {shape}: it must give one row of numbers for each"
+        )
+    return embeddings.shape[1]

@@ -1,0 +1,313 @@
+"""Encoders: the function f that turns an instance into an embedding (paper, section 2.2).
+
+An encoder is any `torch.nn.Module` that takes packed instances, shape (N, ...) as `Bags` holds them but floating point,
+to embeddings, shape (N, M). Images of 8 bits arrive scaled to [0, 1].
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from bagwise.errors import BagwiseError
+
+__all__ = [
+    "ENCODERS",
+    "CellCNN",
+    "EncoderSpec",
+    "FullyConnected",
+    "LeNet5",
+    "MultiLevel",
+    "build_encoder",
+    "glorot",
+]
+
+EncoderSpec = str | nn.Module | Callable[[], nn.Module]
+
+
+class FullyConnected(nn.Sequential):
+    """Fully connected layers with ReLU; 256, 128 and 64 units are the stack of MI-Net (Wang et al., 2016).
+
+    Parameters
+    ----------
+    instance_shape
+        ``(D,)``.
+    widths
+        Units of each layer.
+
+    Raises
+    ------
+    BagwiseError
+        If an instance is not a vector.
+
+    Examples
+    --------
+    >>> FullyConnected((10,))(torch.zeros(3, 10)).shape
+    torch.Size([3, 64])
+    """
+
+    def __init__(self, instance_shape: Sequence[int], widths: Sequence[int] = (256, 128, 64)) -> None:
+        sizes = [_vector_width(instance_shape), *widths]
+        layers = [nn.Sequential(nn.Linear(m, n), nn.ReLU()) for m, n in pairwise(sizes)]
+        super().__init__(*layers)
+
+
+class MultiLevel(FullyConnected):
+    """The same layers, giving what each of them computes, side by side.
+
+    Deep supervision and residual connections pool every layer (Wang et al., 2016).
+
+    Parameters
+    ----------
+    instance_shape
+        ``(D,)``.
+    widths
+        Units of each layer, and so of each part of the embedding.
+
+    Examples
+    --------
+    >>> MultiLevel((10,), widths=(4, 3))(torch.zeros(5, 10)).shape
+    torch.Size([5, 7])
+    """
+
+    def __init__(self, instance_shape: Sequence[int], widths: Sequence[int] = (256, 128, 64)) -> None:
+        super().__init__(instance_shape, widths)
+        self.widths = tuple(widths)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Encode instances.
+
+        Parameters
+        ----------
+        input
+            Shape (N, D).
+
+        Returns
+        -------
+        Tensor
+            Shape (N, sum of the widths).
+        """
+        levels = []
+        for layer in self:
+            input = layer(input)
+            levels.append(input)
+        return torch.cat(levels, dim=1)
+
+
+class LeNet5(nn.Sequential):
+    """The paper's LeNet5 for grey images of 28 x 28 pixels (LeCun et al., 1998).
+
+    conv 5x5-20, ReLU, maxpool 2, conv 5x5-50, ReLU, maxpool 2, fc 500, ReLU.
+
+    Parameters
+    ----------
+    instance_shape
+        ``(28, 28)`` or ``(28, 28, 1)``.
+
+    Raises
+    ------
+    BagwiseError
+        If the instances have another shape.
+
+    Examples
+    --------
+    >>> LeNet5((28, 28))(torch.zeros(3, 28, 28)).shape
+    torch.Size([3, 500])
+    """
+
+    def __init__(self, instance_shape: Sequence[int]) -> None:
+        if tuple(instance_shape) not in [(28, 28), (28, 28, 1)]:
+            raise BagwiseError(
+                f"the encoder 'lenet5' takes images of 28 x 28 grey pixels, not of shape {tuple(instance_shape)}:"
+                " resize them, or give an encoder of your own"
+            )
+        super().__init__(
+            ChannelsFirst(1),
+            nn.Conv2d(1, 20, 5),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(20, 50, 5),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(50 * 4 * 4, 500),
+            nn.ReLU(),
+        )
+
+
+class CellCNN(nn.Sequential):
+    """The paper's network for histology patches (Sirinukunwattana et al., 2016), 27 x 27 or 32 x 32 RGB.
+
+    conv 4x4-36, ReLU, maxpool 2, conv 3x3-48, ReLU, maxpool 2, fc 512, ReLU, dropout, fc 512, ReLU.
+
+    Parameters
+    ----------
+    instance_shape
+        ``(H, W, 3)`` with sides of at least 11 pixels.
+    dropout
+        Share of the first fully connected layer's units dropped in training.
+
+    Raises
+    ------
+    BagwiseError
+        If the instances are not such images.
+
+    Examples
+    --------
+    >>> CellCNN((27, 27, 3))(torch.zeros(2, 27, 27, 3)).shape
+    torch.Size([2, 512])
+    """
+
+    def __init__(self, instance_shape: Sequence[int], dropout: float = 0.5) -> None:
+        shape = tuple(instance_shape)
+        if len(shape) != 3 or shape[2] != 3 or min(shape[:2]) < 11:
+            raise BagwiseError(
+                f"the encoder 'cell-cnn' takes RGB patches of shape (height, width, 3), at least 11 x 11 pixels, not"
+                f" {shape}: give an encoder of your own"
+            )
+        height, width = (((side - 3) // 2 - 2) // 2 for side in shape[:2])
+        super().__init__(
+            ChannelsFirst(3),
+            nn.Conv2d(3, 36, 4),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(36, 48, 3),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(48 * height * width, 512),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(512, 512),
+            nn.ReLU(),
+        )
+
+
+class ChannelsFirst(nn.Module):
+    """Turn images (N, H, W) or (N, H, W, C) into the (N, C, H, W) of torch's convolutions.
+
+    The pixels stay where they are in memory: that is torch's `channels_last` layout, in which these networks train
+    about 1.7 times faster on a CPU.
+
+    Parameters
+    ----------
+    channels
+        C.
+
+    Examples
+    --------
+    >>> ChannelsFirst(3)(torch.zeros(2, 27, 28, 3)).shape
+    torch.Size([2, 3, 27, 28])
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Rearrange images.
+
+        Parameters
+        ----------
+        images
+            Shape (N, H, W) or (N, H, W, C).
+
+        Returns
+        -------
+        Tensor
+            Shape (N, C, H, W).
+        """
+        return images.reshape(*images.shape[:3], self.channels).permute(0, 3, 1, 2)
+
+
+def glorot(module: nn.Module) -> None:
+    """Set a layer's weights as Glorot & Bengio (2010) do, uniformly, and its biases to zero (paper, section 4).
+
+    Parameters
+    ----------
+    module
+        A layer; what is neither linear nor a convolution is left as it is. Meant for `torch.nn.Module.apply`.
+
+    Examples
+    --------
+    >>> layer = nn.Linear(2, 3)
+    >>> glorot(layer)
+    >>> layer.bias.tolist()
+    [0.0, 0.0, 0.0]
+    """
+    if isinstance(module, nn.Linear | nn.Conv2d):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def build_encoder(spec: EncoderSpec, instance_shape: Sequence[int], dropout: float) -> nn.Module:
+    """Make an encoder from its name, from a factory, or from a module whose weights it starts from.
+
+    Parameters
+    ----------
+    spec
+        A name in `ENCODERS`; a function without arguments that makes a module; or a module, which is copied.
+    instance_shape
+        Shape of one instance.
+    dropout
+        For encoders that drop units between their own layers.
+
+    Returns
+    -------
+    torch.nn.Module
+        With the weights of `glorot` if it is one of Bagwise's own, else as it was made.
+
+    Raises
+    ------
+    BagwiseError
+        If there is no such encoder, it does not fit the instances, or it holds a BatchNorm in training mode.
+
+    Examples
+    --------
+    >>> build_encoder("mi-net", (10,), dropout=0.5)(torch.zeros(2, 10)).shape
+    torch.Size([2, 64])
+    """
+    if isinstance(spec, str):
+        if spec not in ENCODERS:
+            raise BagwiseError(f"there is no encoder {spec!r}: the encoders are {', '.join(ENCODERS)}")
+        encoder = ENCODERS[spec](instance_shape, dropout)
+        encoder.apply(glorot)
+        return encoder
+    encoder = copy.deepcopy(spec) if isinstance(spec, nn.Module) else spec()
+    if not isinstance(encoder, nn.Module):
+        kind = type(encoder).__name__
+        raise BagwiseError(f"the encoder is a {kind}: it must be a torch.nn.Module, or a function that makes one")
+    for name, module in encoder.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
+            raise BagwiseError(
+                f"the encoder's layer {name!r} is a BatchNorm in training mode, whose statistics would tie the"
+                " instances of a bag together: freeze it with .eval() before you pass the encoder, or use GroupNorm"
+            )
+    return encoder
+
+
+def _vector_width(instance_shape: Sequence[int]) -> int:
+    if len(instance_shape) != 1:
+        raise BagwiseError(
+            f"a fully connected encoder takes vectors, not instances of shape {tuple(instance_shape)}: use 'lenet5' or"
+            " 'cell-cnn' for images, or give an encoder of your own"
+        )
+    return instance_shape[0]
+
+
+def _identity(instance_shape: Sequence[int], dropout: float) -> nn.Module:  # noqa: ARG001
+    _vector_width(instance_shape)
+    return nn.Identity()
+
+
+ENCODERS: dict[str, Callable[[Sequence[int], float], nn.Module]] = {
+    "identity": _identity,
+    "mi-net": lambda shape, _: FullyConnected(shape),
+    "mi-net-levels": lambda shape, _: MultiLevel(shape),
+    "mi-net-equal-levels": lambda shape, _: MultiLevel(shape, widths=(128, 128, 128)),
+    "lenet5": lambda shape, _: LeNet5(shape),
+    "cell-cnn": CellCNN,
+}

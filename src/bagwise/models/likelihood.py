@@ -1,0 +1,80 @@
+"""The likelihood of bag labels (paper, section 2.1): Bernoulli for two classes, categorical for more."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+__all__ = ["class_probabilities", "errors", "negative_log_likelihood"]
+
+
+def negative_log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:
+    """Compute the loss of each bag; several heads add up.
+
+    Parameters
+    ----------
+    logits
+        Shape (H, B, C), C = 1 for two classes.
+    targets
+        Class numbers, shape (B,), int64.
+
+    Returns
+    -------
+    Tensor
+        Shape (B,), in nats.
+
+    Examples
+    --------
+    >>> negative_log_likelihood(torch.tensor([[[0.0]]]), torch.tensor([1])).tolist()
+    [0.693...]
+    """
+    heads, _, classes = logits.shape
+    if classes == 1:
+        wanted = targets.to(logits.dtype).expand(heads, -1)
+        return binary_cross_entropy_with_logits(logits.squeeze(2), wanted, reduction="none").sum(0)
+    return cross_entropy(logits.permute(1, 2, 0), targets.unsqueeze(1).expand(-1, heads), reduction="none").sum(1)
+
+
+def class_probabilities(logits: Tensor) -> Tensor:
+    """Turn logits into probabilities of all classes, averaged over the heads.
+
+    Parameters
+    ----------
+    logits
+        Shape (H, B, C), C = 1 for two classes.
+
+    Returns
+    -------
+    Tensor
+        Shape (B, number of classes); rows sum to 1.
+
+    Examples
+    --------
+    >>> class_probabilities(torch.tensor([[[0.0]]])).tolist()
+    [[0.5, 0.5]]
+    """
+    if logits.shape[2] == 1:
+        return torch.cat([(-logits).sigmoid(), logits.sigmoid()], dim=2).mean(0)
+    return logits.softmax(2).mean(0)
+
+
+def errors(logits: Tensor, targets: Tensor) -> Tensor:
+    """Say which bags are predicted wrongly.
+
+    Parameters
+    ----------
+    logits
+        Shape (H, B, C).
+    targets
+        Class numbers, shape (B,), int64.
+
+    Returns
+    -------
+    Tensor
+        Shape (B,), bool.
+
+    Examples
+    --------
+    >>> errors(torch.tensor([[[2.0], [3.0]]]), torch.tensor([1, 0])).tolist()
+    [False, True]
+    """
+    return class_probabilities(logits).argmax(1) != targets

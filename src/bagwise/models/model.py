@@ -1,0 +1,238 @@
+"""How an encoder, a pooling and a head compose into a model of the bag's label (paper, section 2.2)."""
+
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from bagwise.models.pooling import Pooling
+from bagwise.models.scaling import Scaler
+
+__all__ = ["DeepSupervision", "EmbeddingLevel", "InstanceLevel", "MILModel", "Output", "ResidualConnections"]
+
+
+class Output(NamedTuple):
+    """What a model says about packed bags.
+
+    Attributes
+    ----------
+    logits
+        Shape (H, B, C): H heads (1 but under deep supervision), C = 1 for two classes and else one a class.
+    weights
+        Instance weights, shape (N,), that sum to 1 over each bag; None where the pooling has none.
+    scores
+        Instance logits, shape (N, C); None where the model does not score instances.
+
+    Examples
+    --------
+    >>> Output(torch.zeros(1, 2, 1)).weights is None
+    True
+    """
+
+    logits: Tensor
+    weights: Tensor | None = None
+    scores: Tensor | None = None
+
+
+class MILModel(nn.Module):
+    """A model in two steps: `encode` treats each instance alone, `aggregate` treats bags.
+
+    The cut between the two is what lets a bag larger than memory be encoded in chunks.
+
+    Parameters
+    ----------
+    scaler
+        Brings instances to a common scale.
+    encoder
+        Instances, shape (N, ...), to embeddings, shape (N, M).
+    dropout
+        Share of the embedding dropped in training.
+
+    Examples
+    --------
+    >>> from bagwise.models.architecture import Architecture
+    >>> model = Architecture("embedding", "attention", "mi-net").build((10,), outputs=1, seed=0)
+    >>> model(torch.zeros(5, 10), torch.tensor([0, 2, 5])).logits.shape
+    torch.Size([1, 2, 1])
+    """
+
+    def __init__(self, scaler: Scaler, encoder: nn.Module, dropout: float) -> None:
+        super().__init__()
+        self.scaler = scaler
+        self.encoder = encoder
+        self.dropout = nn.Dropout(dropout)
+
+    def encode(self, instances: Tensor) -> Tensor:
+        """Turn packed instances into embeddings.
+
+        Parameters
+        ----------
+        instances
+            Shape (N, ...), as `Bags` holds them.
+
+        Returns
+        -------
+        Tensor
+            Shape (N, M).
+        """
+        embeddings: Tensor = self.encoder(self.scaler(instances))
+        return embeddings
+
+    def aggregate(self, embeddings: Tensor, offsets: Tensor) -> Output:
+        """Turn embeddings of packed bags into logits.
+
+        Parameters
+        ----------
+        embeddings
+            Shape (N, M).
+        offsets
+            Shape (B + 1,), int64.
+
+        Returns
+        -------
+        Output
+        """
+        raise NotImplementedError
+
+    def __call__(self, instances: Tensor, offsets: Tensor) -> Output:
+        """Encode and aggregate, as `forward` says."""
+        output: Output = super().__call__(instances, offsets)
+        return output
+
+    def forward(self, instances: Tensor, offsets: Tensor) -> Output:
+        """Encode and aggregate.
+
+        Parameters
+        ----------
+        instances
+            Shape (N, ...).
+        offsets
+            Shape (B + 1,), int64.
+
+        Returns
+        -------
+        Output
+        """
+        return self.aggregate(self.encode(instances), offsets)
+
+    def train(self, mode: bool = True) -> "MILModel":
+        """Switch between training and prediction; a BatchNorm, which can only be here frozen, stays frozen.
+
+        Parameters
+        ----------
+        mode
+            True for training.
+
+        Returns
+        -------
+        MILModel
+            Itself.
+        """
+        super().train(mode)
+        for module in self.encoder.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
+
+
+class EmbeddingLevel(MILModel):
+    """Encode, pool, score: the embedding-level approach.
+
+    Parameters
+    ----------
+    scaler, encoder, dropout
+        As in `MILModel`.
+    pooling
+        An embedding pooling of the embedding's width M.
+    head
+        Bag vectors, shape (B, M), to logits, shape (B, C).
+    """
+
+    def __init__(self, scaler: Scaler, encoder: nn.Module, dropout: float, pooling: Pooling, head: nn.Module) -> None:
+        super().__init__(scaler, encoder, dropout)
+        self.pooling = pooling
+        self.head = head
+
+    def aggregate(self, embeddings: Tensor, offsets: Tensor) -> Output:
+        """Aggregate as `MILModel.aggregate` says."""
+        pooled = self.pooling(self.dropout(embeddings), offsets)
+        return Output(self.head(pooled.bags).unsqueeze(0), pooled.weights)
+
+
+class InstanceLevel(MILModel):
+    """Encode, score, pool: the instance-level approach.
+
+    Parameters
+    ----------
+    scaler, encoder, dropout
+        As in `MILModel`.
+    head
+        Embeddings, shape (N, M), to instance logits, shape (N, C).
+    pooling
+        An instance pooling of width C.
+    """
+
+    def __init__(self, scaler: Scaler, encoder: nn.Module, dropout: float, head: nn.Module, pooling: Pooling) -> None:
+        super().__init__(scaler, encoder, dropout)
+        self.head = head
+        self.pooling = pooling
+
+    def aggregate(self, embeddings: Tensor, offsets: Tensor) -> Output:
+        """Aggregate as `MILModel.aggregate` says."""
+        scores = self.head(self.dropout(embeddings))
+        return Output(self.pooling(scores, offsets).bags.unsqueeze(0), scores=scores)
+
+
+class DeepSupervision(MILModel):
+    """Pool and score every layer; the losses add up, the prediction is the heads' mean (Wang et al., 2016).
+
+    Parameters
+    ----------
+    scaler, encoder, dropout
+        As in `MILModel`; the encoder gives all of its layers side by side.
+    poolings, heads
+        One of each for each layer, in the encoder's order.
+    """
+
+    def __init__(
+        self, scaler: Scaler, encoder: nn.Module, dropout: float, poolings: list[Pooling], heads: list[nn.Module]
+    ) -> None:
+        super().__init__(scaler, encoder, dropout)
+        self.poolings = nn.ModuleList(poolings)
+        self.heads = nn.ModuleList(heads)
+
+    def aggregate(self, embeddings: Tensor, offsets: Tensor) -> Output:
+        """Aggregate as `MILModel.aggregate` says."""
+        levels = _pooled_levels(self.dropout(embeddings), offsets, self.poolings)
+        return Output(torch.stack([head(level) for head, level in zip(self.heads, levels, strict=True)]))
+
+
+class ResidualConnections(MILModel):
+    """Pool every layer and score the sum of the pooled vectors (Wang et al., 2016).
+
+    Parameters
+    ----------
+    scaler, encoder, dropout
+        As in `MILModel`; the encoder gives all of its layers, of one width, side by side.
+    poolings
+        One for each layer.
+    head
+        Bag vectors to logits.
+    """
+
+    def __init__(
+        self, scaler: Scaler, encoder: nn.Module, dropout: float, poolings: list[Pooling], head: nn.Module
+    ) -> None:
+        super().__init__(scaler, encoder, dropout)
+        self.poolings = nn.ModuleList(poolings)
+        self.head = head
+
+    def aggregate(self, embeddings: Tensor, offsets: Tensor) -> Output:
+        """Aggregate as `MILModel.aggregate` says."""
+        levels = _pooled_levels(self.dropout(embeddings), offsets, self.poolings)
+        return Output(self.head(torch.stack(levels).sum(0)).unsqueeze(0))
+
+
+def _pooled_levels(embeddings: Tensor, offsets: Tensor, poolings: nn.ModuleList) -> list[Tensor]:
+    parts = torch.split(embeddings, [cast(Pooling, pooling).width for pooling in poolings], dim=1)
+    return [pooling(part, offsets).bags for pooling, part in zip(poolings, parts, strict=True)]

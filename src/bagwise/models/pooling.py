@@ -1,0 +1,401 @@
+"""MIL pooling: how the instances of a bag become one (paper, sections 2.3 and 2.4).
+
+A pooling is one small class with one contract: values of packed instances and offsets in, one row a bag out, and
+weights of the instances where the pooling has them. To add one, write the class and a line in the registry at the end
+of this file.
+
+There are two families. *Embedding poolings* take embeddings, shape (N, M), to bag vectors, shape (B, M). *Instance
+poolings* take logits of instances, shape (N, C), to logits of bags, shape (B, C): they are defined on probabilities p =
+sigmoid(logit), and computed from log p and log(1 - p), so that nothing overflows or vanishes however certain an
+instance is.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
+
+from bagwise.segments import (
+    segment_lengths,
+    segment_logsumexp,
+    segment_max,
+    segment_mean,
+    segment_softmax,
+    segment_sum,
+)
+
+__all__ = [
+    "EMBEDDING_POOLINGS",
+    "INSTANCE_POOLINGS",
+    "ISR",
+    "Attention",
+    "GatedAttention",
+    "LogSumExp",
+    "Max",
+    "Mean",
+    "NoisyAnd",
+    "NoisyOr",
+    "Pooled",
+    "Pooling",
+    "ProbabilityLogSumExp",
+    "ProbabilityMean",
+]
+
+
+class Pooled(NamedTuple):
+    """What a pooling gives: a row a bag, and weights of instances where it has them.
+
+    Examples
+    --------
+    >>> Pooled(torch.zeros(2, 3)).weights is None
+    True
+    """
+
+    bags: Tensor
+    weights: Tensor | None = None
+
+
+class Pooling(nn.Module):
+    """What every pooling is: a function of packed instances that does not depend on their order.
+
+    Parameters
+    ----------
+    width
+        Number of columns of the values to pool.
+
+    Examples
+    --------
+    >>> class Sum(Pooling):
+    ...     def forward(self, values, offsets):
+    ...         return Pooled(segment_sum(values, offsets))
+    >>> Sum(1)(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([0, 2, 3])).bags.tolist()
+    [[3.0], [3.0]]
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, values: Tensor, offsets: Tensor) -> Pooled:
+        """Pool the values of each bag.
+
+        Parameters
+        ----------
+        values
+            Shape (N, width).
+        offsets
+            Shape (B + 1,), int64.
+
+        Returns
+        -------
+        Pooled
+            `bags` of shape (B, width), and `weights` of shape (N,) or None.
+        """
+        raise NotImplementedError
+
+    def __call__(self, values: Tensor, offsets: Tensor) -> Pooled:
+        """Pool, as `forward` says."""
+        pooled: Pooled = super().__call__(values, offsets)
+        return pooled
+
+
+class Max(Pooling):
+    """The maximum over a bag, column by column (paper, equation 5).
+
+    As an instance pooling it is the maximum probability, because the sigmoid keeps order.
+
+    Examples
+    --------
+    >>> Max(1)(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([0, 2, 3])).bags.tolist()
+    [[2.0], [3.0]]
+    """
+
+    def forward(self, values: Tensor, offsets: Tensor) -> Pooled:
+        """Pool as `Pooling.forward` says."""
+        return Pooled(segment_max(values, offsets))
+
+
+class Mean(Pooling):
+    """The mean over a bag (paper, equation 6).
+
+    Examples
+    --------
+    >>> Mean(1)(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([0, 2, 3])).bags.tolist()
+    [[1.5], [3.0]]
+    """
+
+    def forward(self, values: Tensor, offsets: Tensor) -> Pooled:
+        """Pool as `Pooling.forward` says."""
+        return Pooled(segment_mean(values, offsets))
+
+
+class LogSumExp(Pooling):
+    """The convex maximum log(mean(exp(r h))) / r (Ramon & De Raedt, 2000).
+
+    Parameters
+    ----------
+    width
+        Number of columns.
+    sharpness
+        r: towards 0 it becomes the mean, towards infinity the maximum.
+
+    Examples
+    --------
+    >>> LogSumExp(1, sharpness=100.0)(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([0, 2, 3])).bags.tolist()
+    [[1.99...], [3.0]]
+    """
+
+    def __init__(self, width: int, sharpness: float = 5.0) -> None:
+        super().__init__(width)
+        self.sharpness = sharpness
+
+    def forward(self, values: Tensor, offsets: Tensor) -> Pooled:
+        """Pool as `Pooling.forward` says."""
+        return Pooled(_log_mean_exp(self.sharpness * values, offsets) / self.sharpness)
+
+
+class Attention(Pooling):
+    """A weighted mean whose weights a small network learns (paper, equations 7 and 8).
+
+    The weight of instance k is softmax over its bag of w^T tanh(V h_k).
+
+    Parameters
+    ----------
+    width
+        Number of columns M of the embeddings.
+    hidden
+        L, the number of rows of V. The paper tries 64, 128 and 256, with little difference.
+
+    Examples
+    --------
+    >>> pooled = Attention(3)(torch.randn(5, 3), torch.tensor([0, 2, 5]))
+    >>> pooled.bags.shape, pooled.weights.shape
+    (torch.Size([2, 3]), torch.Size([5]))
+    """
+
+    def __init__(self, width: int, hidden: int = 128) -> None:
+        super().__init__(width)
+        self.V = nn.Linear(width, hidden, bias=False)
+        self.w = nn.Linear(hidden, 1, bias=False)
+
+    def scores(self, embeddings: Tensor) -> Tensor:
+        """Score each instance before the softmax.
+
+        Parameters
+        ----------
+        embeddings
+            Shape (N, width).
+
+        Returns
+        -------
+        Tensor
+            Shape (N, 1).
+        """
+        scores: Tensor = self.w(self.V(embeddings).tanh())
+        return scores
+
+    def forward(self, values: Tensor, offsets: Tensor) -> Pooled:
+        """Pool as `Pooling.forward` says."""
+        weights = segment_softmax(self.scores(values), offsets)
+        return Pooled(segment_sum(weights * values, offsets), weights.squeeze(1))
+
+
+class GatedAttention(Attention):
+    """Attention whose scores pass a learnt gate (paper, equation 9).
+
+    The weight of instance k is softmax over its bag of w^T (tanh(V h_k) * sigmoid(U h_k)).
+
+    Parameters
+    ----------
+    width
+        Number of columns M of the embeddings.
+    hidden
+        L, the number of rows of V and of U.
+
+    Examples
+    --------
+    >>> GatedAttention(3, hidden=4)(torch.randn(5, 3), torch.tensor([0, 2, 5])).bags.shape
+    torch.Size([2, 3])
+    """
+
+    def __init__(self, width: int, hidden: int = 128) -> None:
+        super().__init__(width, hidden)
+        self.U = nn.Linear(width, hidden, bias=False)
+
+    def scores(self, embeddings: Tensor) -> Tensor:
+        """Score each instance as `Attention.scores` says."""
+        scores: Tensor = self.w(self.V(embeddings).tanh() * self.U(embeddings).sigmoid())
+        return scores
+
+
+class ProbabilityMean(Pooling):
+    """The mean of the instances' probabilities (paper, equation 6, at the instance level).
+
+    Examples
+    --------
+    >>> logits = torch.tensor([[0.25], [0.75]]).logit()
+    >>> ProbabilityMean(1)(logits, torch.tensor([0, 2])).bags.sigmoid().item()
+    0.5
+    """
+
+    def forward(self, values: Tensor, offsets: Tensor) -> Pooled:
+        """Pool as `Pooling.forward` says."""
+        log_p, log_not_p = _log_mean_probability(values, offsets)
+        return Pooled(log_p - log_not_p)
+
+
+class ProbabilityLogSumExp(Pooling):
+    """The convex maximum log(mean(exp(r p))) / r of the instances' probabilities (Ramon & De Raedt, 2000).
+
+    Parameters
+    ----------
+    width
+        Number of columns.
+    sharpness
+        r: towards 0 it becomes the mean, towards infinity the maximum.
+
+    Examples
+    --------
+    >>> logits = torch.tensor([[0.25], [0.75]]).logit()
+    >>> ProbabilityLogSumExp(1, sharpness=50.0)(logits, torch.tensor([0, 2])).bags.sigmoid().item()
+    0.736...
+    """
+
+    def __init__(self, width: int, sharpness: float = 5.0) -> None:
+        super().__init__(width)
+        self.sharpness = sharpness
+
+    def forward(self, values: Tensor, offsets: Tensor) -> Pooled:
+        """Pool as `Pooling.forward` says."""
+        # q = log(1 + mean(exp(r p) - 1)) / r and 1 - q = -log(1 - mean(1 - exp(-r (1 - p)))) / r, each from the
+        # logarithm of what it is small in; the factor 1 / r falls out of their ratio.
+        log_r = math.log(self.sharpness)
+        log_rp, log_r_not_p = logsigmoid(values) + log_r, logsigmoid(-values) + log_r
+        log_q = _log_softplus(_log_mean_exp(_log_expm1_exp(log_rp), offsets))
+        log_not_q = _log_minus_log1m_exp(_log_mean_exp(_log_expm1_exp(log_r_not_p) - log_r_not_p.exp(), offsets))
+        return Pooled(log_q - log_not_q)
+
+
+class ISR(Pooling):
+    """Integrated segmentation and recognition: s / (1 + s) with s = sum of p / (1 - p) (Keeler et al., 1991).
+
+    Examples
+    --------
+    >>> ISR(1)(torch.tensor([[0.5], [0.5]]).logit(), torch.tensor([0, 2])).bags.sigmoid().item()
+    0.666...
+    """
+
+    def forward(self, values: Tensor, offsets: Tensor) -> Pooled:
+        """Pool as `Pooling.forward` says."""
+        # p / (1 - p) is the exponential of the logit, and so is s of the result's.
+        return Pooled(segment_logsumexp(values, offsets))
+
+
+class NoisyOr(Pooling):
+    """The probability that at least one instance is positive, 1 - product of (1 - p) (Maron & Lozano-Pérez, 1998).
+
+    Examples
+    --------
+    >>> NoisyOr(1)(torch.tensor([[0.5], [0.5]]).logit(), torch.tensor([0, 2])).bags.sigmoid().item()
+    0.75...
+    """
+
+    def forward(self, values: Tensor, offsets: Tensor) -> Pooled:
+        """Pool as `Pooling.forward` says."""
+        # -log(1 - p) is softplus(logit); the bag's is their sum t, and its logit log(exp(t) - 1).
+        log_t = segment_logsumexp(_log_softplus(values), offsets)
+        return Pooled(_log_expm1_exp(log_t))
+
+
+class NoisyAnd(Pooling):
+    """A smooth threshold on the mean probability m (Kraus et al., 2016).
+
+    [sigmoid(a (m - b)) - sigmoid(-a b)] / [sigmoid(a (1 - b)) - sigmoid(-a b)]: the share b of positive instances that
+    makes a bag positive is learnt, one a column, from 0.5 on.
+
+    Parameters
+    ----------
+    width
+        Number of columns.
+    slope
+        a, fixed.
+
+    Examples
+    --------
+    >>> NoisyAnd(1)(torch.tensor([[0.2], [0.8]]).logit(), torch.tensor([0, 2])).bags.sigmoid().item()
+    0.5
+    """
+
+    def __init__(self, width: int, slope: float = 10.0) -> None:
+        super().__init__(width)
+        self.slope = slope
+        self.threshold_logit = nn.Parameter(torch.zeros(width))
+
+    def forward(self, values: Tensor, offsets: Tensor) -> Pooled:
+        """Pool as `Pooling.forward` says."""
+        a, b = self.slope, self.threshold_logit.sigmoid()
+        log_m, log_not_m = _log_mean_probability(values, offsets)
+        log_am, log_a_not_m = log_m + math.log(a), log_not_m + math.log(a)
+        # Differences of sigmoids, written as sigmoid(u) - sigmoid(v) = e^v (e^(u-v) - 1) / ((1 + e^u) (1 + e^v)); in
+        # the ratio of the result to its complement most of it cancels.
+        return Pooled(
+            _log_expm1_exp(log_am)
+            - _log_expm1_exp(log_a_not_m)
+            - log_am.exp()
+            - logsigmoid(-a * (1 - b))
+            + logsigmoid(a * b)
+        )
+
+
+def _log_mean_exp(values: Tensor, offsets: Tensor) -> Tensor:
+    return segment_logsumexp(values, offsets) - segment_lengths(offsets).to(values.dtype).log().unsqueeze(1)
+
+
+def _log_mean_probability(logits: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+    return _log_mean_exp(logsigmoid(logits), offsets), _log_mean_exp(logsigmoid(-logits), offsets)
+
+
+# The three functions below keep to the first terms of their series where the plain formula loses all digits.
+# torch.where passes gradients to both branches, so the argument of the branch not taken is replaced: its gradient must
+# be finite too.
+
+_TINY = -15.0  # below it, exp(x)^2 is smaller than what float64 resolves beside exp(x)
+
+
+def _log_softplus(x: Tensor) -> Tensor:
+    """Compute log(log(1 + exp(x)))."""
+    tiny = x < _TINY
+    return torch.where(tiny, x - x.clamp(max=_TINY).exp() / 2, (-logsigmoid(-x.clamp(min=_TINY))).log())
+
+
+def _log_expm1_exp(x: Tensor) -> Tensor:
+    """Compute log(exp(exp(x)) - 1)."""
+    y = x.clamp(min=_TINY).exp()
+    return torch.where(x < _TINY, x + x.clamp(max=_TINY).exp() / 2, y + (-torch.expm1(-y)).log())
+
+
+def _log_minus_log1m_exp(x: Tensor) -> Tensor:
+    """Compute log(-log(1 - exp(x))) for x < 0."""
+    plain = (-torch.log1p(-x.clamp(min=_TINY).exp())).log()
+    return torch.where(x < _TINY, x + x.clamp(max=_TINY).exp() / 2, plain)
+
+
+EMBEDDING_POOLINGS: dict[str, Callable[..., Pooling]] = {
+    "max": Max,
+    "mean": Mean,
+    "log-sum-exp": LogSumExp,
+    "attention": Attention,
+    "gated-attention": GatedAttention,
+}
+
+INSTANCE_POOLINGS: dict[str, Callable[..., Pooling]] = {
+    "max": Max,
+    "mean": ProbabilityMean,
+    "log-sum-exp": ProbabilityLogSumExp,
+    "isr": ISR,
+    "noisy-or": NoisyOr,
+    "noisy-and": NoisyAnd,
+}

@@ -1,0 +1,207 @@
+"""Arithmetic on packed bags: every function treats each bag as a set, without a loop over bags.
+
+Values are packed along their first axis; bag ``b`` is ``values[offsets[b]:offsets[b + 1]]``, and no bag is empty. A set
+of one bag takes the dense operation, which is what the segment operation would compute, only faster and summed
+pairwise.
+"""
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "segment_lengths",
+    "segment_logsumexp",
+    "segment_max",
+    "segment_mean",
+    "segment_repeat",
+    "segment_softmax",
+    "segment_sum",
+]
+
+
+def segment_lengths(offsets: Tensor) -> Tensor:
+    """Count the instances of each bag.
+
+    Parameters
+    ----------
+    offsets
+        Shape (B + 1,), int64.
+
+    Returns
+    -------
+    Tensor
+        Shape (B,), int64.
+
+    Examples
+    --------
+    >>> segment_lengths(torch.tensor([0, 2, 5])).tolist()
+    [2, 3]
+    """
+    return offsets.diff()
+
+
+def segment_repeat(values: Tensor, offsets: Tensor) -> Tensor:
+    """Give each instance the value of its bag.
+
+    Parameters
+    ----------
+    values
+        Shape (B, ...).
+    offsets
+        Shape (B + 1,), int64.
+
+    Returns
+    -------
+    Tensor
+        Shape (N, ...).
+
+    Examples
+    --------
+    >>> segment_repeat(torch.tensor([1.0, 2.0]), torch.tensor([0, 2, 5])).tolist()
+    [1.0, 1.0, 2.0, 2.0, 2.0]
+    """
+    return values.repeat_interleave(segment_lengths(offsets), dim=0)
+
+
+def segment_sum(values: Tensor, offsets: Tensor) -> Tensor:
+    """Sum over the instances of each bag.
+
+    Parameters
+    ----------
+    values
+        Shape (N, ...), floating point.
+    offsets
+        Shape (B + 1,), int64.
+
+    Returns
+    -------
+    Tensor
+        Shape (B, ...).
+
+    Examples
+    --------
+    >>> segment_sum(torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]), torch.tensor([0, 2, 5])).tolist()
+    [3.0, 12.0]
+    """
+    if _one_bag(offsets):
+        return values.sum(0, keepdim=True)
+    return _empty(values, offsets, 0.0).scatter_add(0, _bag_of_each(values, offsets), values)
+
+
+def segment_mean(values: Tensor, offsets: Tensor) -> Tensor:
+    """Average over the instances of each bag (paper, equation 6).
+
+    Parameters
+    ----------
+    values
+        Shape (N, ...), floating point.
+    offsets
+        Shape (B + 1,), int64.
+
+    Returns
+    -------
+    Tensor
+        Shape (B, ...).
+
+    Examples
+    --------
+    >>> segment_mean(torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]), torch.tensor([0, 2, 5])).tolist()
+    [1.5, 4.0]
+    """
+    total = segment_sum(values, offsets)
+    lengths = segment_lengths(offsets).to(values.dtype)
+    return total / lengths.reshape(-1, *[1] * (values.ndim - 1))
+
+
+def segment_max(values: Tensor, offsets: Tensor) -> Tensor:
+    """Take the maximum over the instances of each bag (paper, equation 5).
+
+    Where several instances reach the maximum they share its gradient evenly, so the gradient does not depend on their
+    order.
+
+    Parameters
+    ----------
+    values
+        Shape (N, ...), floating point.
+    offsets
+        Shape (B + 1,), int64.
+
+    Returns
+    -------
+    Tensor
+        Shape (B, ...).
+
+    Examples
+    --------
+    >>> segment_max(torch.tensor([1.0, 2.0, 5.0, 4.0, 3.0]), torch.tensor([0, 2, 5])).tolist()
+    [2.0, 5.0]
+    """
+    if _one_bag(offsets):
+        return values.amax(0, keepdim=True)
+    empty = _empty(values, offsets, -torch.inf)
+    return empty.scatter_reduce(0, _bag_of_each(values, offsets), values, "amax", include_self=False)
+
+
+def segment_logsumexp(values: Tensor, offsets: Tensor) -> Tensor:
+    """Compute log(sum(exp(values))) over the instances of each bag, without overflow.
+
+    Parameters
+    ----------
+    values
+        Shape (N, ...), floating point.
+    offsets
+        Shape (B + 1,), int64.
+
+    Returns
+    -------
+    Tensor
+        Shape (B, ...).
+
+    Examples
+    --------
+    >>> segment_logsumexp(torch.tensor([1000.0, 1000.0, -1000.0]), torch.tensor([0, 2, 3])).tolist()
+    [1000.69..., -1000.0]
+    """
+    highest = segment_max(values.detach(), offsets)
+    scaled = (values - segment_repeat(highest, offsets)).exp()
+    return segment_sum(scaled, offsets).log() + highest
+
+
+def segment_softmax(values: Tensor, offsets: Tensor) -> Tensor:
+    """Turn scores into weights that are positive and sum to 1 over each bag (the outer part of the paper's equation 8).
+
+    Parameters
+    ----------
+    values
+        Shape (N, ...), floating point.
+    offsets
+        Shape (B + 1,), int64.
+
+    Returns
+    -------
+    Tensor
+        Shape (N, ...).
+
+    Examples
+    --------
+    >>> segment_softmax(torch.tensor([7.0, 7.0, 1.0]), torch.tensor([0, 2, 3])).tolist()
+    [0.5, 0.5, 1.0]
+    """
+    if _one_bag(offsets):
+        return values.softmax(0)
+    highest = segment_max(values.detach(), offsets)
+    scaled = (values - segment_repeat(highest, offsets)).exp()
+    return scaled / segment_repeat(segment_sum(scaled, offsets), offsets)
+
+
+def _one_bag(offsets: Tensor) -> bool:
+    return len(offsets) == 2
+
+
+def _empty(values: Tensor, offsets: Tensor, fill: float) -> Tensor:
+    return values.new_full((len(offsets) - 1, *values.shape[1:]), fill)
+
+
+def _bag_of_each(values: Tensor, offsets: Tensor) -> Tensor:
+    bags = segment_repeat(torch.arange(len(offsets) - 1, device=offsets.device), offsets)
+    return bags.reshape(-1, *[1] * (values.ndim - 1)).expand_as(values)
