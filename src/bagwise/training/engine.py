@@ -1,0 +1,193 @@
+"""All epochs of all members: blocks, validation, stopping, checkpoints, workers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bagwise.bags import Bags
+from bagwise.errors import BagwiseError
+from bagwise.models.scaling import Moments
+from bagwise.training.checkpoint import load_checkpoint, save_checkpoint
+from bagwise.training.data import PackedTensors
+from bagwise.training.device import one_thread, resolve_device
+from bagwise.training.looped import Looped
+from bagwise.training.members import Member, Plan, Trained, fingerprint
+from bagwise.training.progress import Counter, progress_bar
+
+__all__ = ["train"]
+
+
+def train(
+    plan: Plan,
+    bags: Bags,
+    targets: NDArray[np.int64],
+    members: Sequence[Member],
+    *,
+    n_jobs: int | None = 1,
+    checkpoints: Path | None = None,
+    verbose: bool = False,
+) -> list[Trained]:
+    """Train members, a block at a time on each worker.
+
+    A member's result depends on its own bags, seed and settings and on the plan: to the last bit neither on the other
+    members nor on the number of workers.
+
+    Parameters
+    ----------
+    plan
+        What the members share.
+    bags
+        All bags that any member needs.
+    targets
+        Class numbers of the bags, shape (B,).
+    members
+        What to train.
+    n_jobs
+        Number of worker processes, as joblib understands it; within `joblib.parallel_config` the backend may be Ray or
+        Dask.
+    checkpoints
+        A folder to keep progress in after every epoch. A training that finds its own progress there goes on from it and
+        ends with the same bits.
+    verbose
+        Show a progress bar.
+
+    Returns
+    -------
+    list of Trained
+        In the order of the members.
+
+    Raises
+    ------
+    BagwiseError
+        If the checkpoints there are of another training.
+
+    Examples
+    --------
+    >>> from bagwise.models.architecture import Architecture
+    >>> from bagwise.training.members import Settings
+    >>> bags = Bags.from_arrays([[[0.0], [1.0]], [[1.0]], [[0.0]]])
+    >>> plan = Plan(Architecture("embedding", "max", "mi-net"), outputs=1, order_seed=0, scaling="none")
+    >>> folds = [Member(seed, np.delete(np.arange(3), seed), Settings("adam", 1e-3, epochs=2)) for seed in range(3)]
+    >>> [len(trained.history) for trained in train(plan, bags, np.array([1, 1, 0]), folds)]
+    [2, 2, 2]
+    """
+    resolve_device(plan.device, plan.precision)  # a wrong one is reported before anything is computed
+    moments = Moments.of(bags.instances, bags.offsets) if plan.scaling == "standardize" else None
+    blocks = _cut(members, Looped.block_size)
+    paths = [None if checkpoints is None else checkpoints / f"block-{n:04}.safetensors" for n in range(len(blocks))]
+    total = sum(member.settings.epochs for member in members)
+    with progress_bar(total, len(blocks), verbose) as counters:
+        jobs = [
+            joblib.delayed(_train_block)(plan, bags, targets, block, moments, path, counter)
+            for block, path, counter in zip(blocks, paths, counters, strict=True)
+        ]
+        results = joblib.Parallel(n_jobs=n_jobs if len(jobs) > 1 else 1)(jobs)
+    return [trained for block in results for trained in block]
+
+
+def _cut(members: Sequence[Member], size: int) -> list[Sequence[Member]]:
+    """Cut members into as few blocks of at most `size` as possible, as even as possible."""
+    count = -(-len(members) // size)
+    ends = [round(number * len(members) / count) for number in range(count + 1)]
+    return [members[begin:end] for begin, end in pairwise(ends)]
+
+
+def _train_block(
+    plan: Plan,
+    bags: Bags,
+    targets: NDArray[np.int64],
+    members: Sequence[Member],
+    moments: Moments | None,
+    checkpoint: Path | None,
+    counter: Counter,
+) -> list[Trained]:
+    device = resolve_device(plan.device, plan.precision)
+    with one_thread(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        packed = PackedTensors(bags, targets)
+        executor = Looped(plan, packed, members, moments)
+        records = [_Record() for _ in members]
+        first = 0
+        identity = fingerprint(plan, members, packed.keys, packed.sizes)
+        if checkpoint is not None and checkpoint.exists():
+            first = _resume(checkpoint, identity, executor, records)
+            counter.advance(sum(len(record.history) for record in records))
+        for epoch in range(first, max(member.settings.epochs for member in members)):
+            active = [n for n, member in enumerate(members) if _goes_on(member, records[n], epoch)]
+            if not active:
+                break
+            for number, loss in zip(active, executor.run_epoch(epoch, active), strict=True):
+                _record_epoch(records[number], executor, number, epoch, float(loss))
+            counter.advance(len(active))
+            if checkpoint is not None:
+                _save(checkpoint, identity, executor, records, epoch + 1)
+        return [
+            Trained(
+                state=executor.state(number) if record.best_state is None else record.best_state,
+                history=record.history,
+                best_epoch=len(record.history) if record.best_state is None else record.best_epoch,
+            )
+            for number, record in enumerate(records)
+        ]
+
+
+@dataclass
+class _Record:
+    """How a member has done so far."""
+
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: tuple[float, float] = (np.inf, np.inf)  # validation error, then loss
+    best_epoch: int = 0
+    best_state: dict[str, Tensor] | None = None
+
+
+def _goes_on(member: Member, record: _Record, epoch: int) -> bool:
+    patience = member.settings.patience
+    return epoch < member.settings.epochs and (patience is None or epoch - record.best_epoch < patience)
+
+
+def _record_epoch(record: _Record, executor: Looped, number: int, epoch: int, loss: float) -> None:
+    entry = {"epoch": epoch + 1, "loss": loss}
+    member = executor.members[number]
+    if len(member.validation):
+        error, validation_loss = executor.validate(number)
+        entry |= {"validation_loss": validation_loss, "validation_error": error}
+        if member.settings.patience is not None and (error, validation_loss) < record.best:
+            record.best = (error, validation_loss)
+            record.best_epoch = epoch + 1
+            record.best_state = executor.state(number)
+    record.history.append(entry)
+
+
+def _save(path: Path, identity: str, executor: Looped, records: list[_Record], epochs: int) -> None:
+    tensors = executor.tensors()
+    for number, record in enumerate(records):
+        tensors |= {f"{number}.best.{name}": value for name, value in (record.best_state or {}).items()}
+    told: list[dict[str, Any]] = [
+        {"history": record.history, "best": record.best, "best_epoch": record.best_epoch} for record in records
+    ]
+    save_checkpoint(path, tensors, {"fingerprint": identity, "epochs": epochs, "members": told})
+
+
+def _resume(path: Path, identity: str, executor: Looped, records: list[_Record]) -> int:
+    tensors, progress = load_checkpoint(path)
+    if progress["fingerprint"] != identity:
+        raise BagwiseError(
+            f"{path} is the checkpoint of a training with other data, members or settings: choose another folder"
+        )
+    executor.load(tensors)
+    for number, (record, told) in enumerate(zip(records, progress["members"], strict=True)):
+        record.history = told["history"]
+        record.best = tuple(told["best"])
+        record.best_epoch = told["best_epoch"]
+        prefix = f"{number}.best."
+        found = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        record.best_state = found or None
+    return int(progress["epochs"])

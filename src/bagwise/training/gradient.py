@@ -1,0 +1,80 @@
+"""One step's gradient, exact whatever the size of its bags."""
+
+import torch
+from torch import Tensor
+
+from bagwise.models.likelihood import negative_log_likelihood
+from bagwise.models.model import MILModel, Output
+from bagwise.training.device import autocast, seed_dropout
+
+__all__ = ["accumulate_gradient"]
+
+
+def accumulate_gradient(
+    model: MILModel,
+    instances: Tensor,
+    offsets: Tensor,
+    targets: Tensor,
+    *,
+    chunk: int,
+    dropout_seed: int,
+    precision: str = "float32",
+) -> Tensor:
+    """Add the gradient of the mean loss of packed bags to the model's parameters.
+
+    More instances than `chunk` are encoded in chunks without a graph; the loss is differentiated at the embeddings;
+    then each chunk is encoded again with a graph, and its part of that gradient passed on. By the chain rule this is
+    the gradient of the whole, and memory holds one chunk's graph and all embeddings.
+
+    Parameters
+    ----------
+    model
+        In training mode.
+    instances, offsets, targets
+        Packed bags and their class numbers, on the model's device.
+    chunk
+        Number of instances above which to encode in chunks.
+    dropout_seed
+        Decides which units are dropped.
+    precision
+        As in `Plan`.
+
+    Returns
+    -------
+    Tensor
+        The mean loss, a number without a graph.
+
+    Examples
+    --------
+    >>> from bagwise.models.architecture import Architecture
+    >>> model = Architecture("embedding", "mean", "mi-net").build((3,), outputs=1, seed=0)
+    >>> x, offsets, y = torch.ones(9, 3), torch.tensor([0, 4, 9]), torch.tensor([0, 1])
+    >>> accumulate_gradient(model, x, offsets, y, chunk=2, dropout_seed=0).shape
+    torch.Size([])
+    """
+    device = offsets.device
+
+    def mean_loss(output: Output) -> Tensor:
+        return negative_log_likelihood(output.logits.to(model.scaler.factor.dtype), targets).mean()
+
+    seed_dropout(dropout_seed, device)
+    if len(instances) <= chunk:
+        with autocast(device, precision):
+            loss = mean_loss(model(instances, offsets))
+        loss.backward()
+        return loss.detach()
+
+    chunks = instances.split(chunk)
+    with torch.no_grad(), autocast(device, precision):
+        embeddings = torch.cat([model.encode(part) for part in chunks])
+    embeddings.requires_grad_()
+    with autocast(device, precision):
+        loss = mean_loss(model.aggregate(embeddings, offsets))
+    loss.backward()
+    assert embeddings.grad is not None
+    seed_dropout(dropout_seed, device)  # an encoder with dropout of its own drops the same units again
+    for part, gradient in zip(chunks, embeddings.grad.split(chunk), strict=True):
+        with autocast(device, precision):
+            encoded = model.encode(part)
+        encoded.backward(gradient)
+    return loss.detach()

@@ -1,0 +1,225 @@
+"""The plain executor: a block's members one after the other, any module, torch's own optimisers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bagwise.models.likelihood import errors, negative_log_likelihood
+from bagwise.models.model import MILModel
+from bagwise.models.scaling import Moments
+from bagwise.training.data import PackedTensors
+from bagwise.training.device import resolve_device
+from bagwise.training.gradient import accumulate_gradient
+from bagwise.training.inference import predict
+from bagwise.training.members import Member, Plan, Settings
+from bagwise.training.randomness import hashed
+from bagwise.training.schedule import batches, epoch_order
+
+__all__ = ["Looped", "make_optimizer"]
+
+
+class Looped:
+    """Trains a block of members, each as the plain loop over its bags would.
+
+    Parameters
+    ----------
+    plan
+        What the members share.
+    packed
+        The bags.
+    members
+        The block.
+    moments
+        Of the bags, where the plan standardises.
+
+    Examples
+    --------
+    >>> from bagwise.bags import Bags
+    >>> from bagwise.models.architecture import Architecture
+    >>> packed = PackedTensors(Bags.from_arrays([[[1.0], [2.0]], [[3.0]]]), np.array([0, 1]))
+    >>> plan = Plan(Architecture("embedding", "max", "mi-net"), outputs=1, order_seed=0, scaling="none")
+    >>> member = Member(0, np.arange(2), Settings("adam", 1e-3, epochs=1))
+    >>> Looped(plan, packed, [member]).run_epoch(0, [0]).shape
+    (1,)
+    """
+
+    # Members that share no arithmetic gain nothing from each other's company; alone they spread over the workers best.
+    block_size = 1
+
+    def __init__(
+        self, plan: Plan, packed: PackedTensors, members: Sequence[Member], moments: Moments | None = None
+    ) -> None:
+        self.plan = plan
+        self.packed = packed
+        self.members = members
+        self.device = resolve_device(plan.device, plan.precision)
+        self.models = [self._build(member, moments) for member in members]
+        self.optimizers = [
+            make_optimizer(model, member.settings) for model, member in zip(self.models, members, strict=True)
+        ]
+        self.steps = [0] * len(members)
+
+    def _build(self, member: Member, moments: Moments | None) -> MILModel:
+        scaling = None
+        if self.plan.scaling == "pixels":
+            scaling = np.zeros(1), np.full(1, 1 / 255)
+        elif self.plan.scaling == "standardize":
+            assert moments is not None
+            scaling = moments.standardisation(member.train)
+        model = self.plan.architecture.build(
+            self.packed.instances.shape[1:],
+            self.plan.outputs,
+            member.seed,
+            dropout=member.settings.dropout,
+            scaling=scaling,
+            dtype=self.plan.dtype,
+        )
+        return model.to(self.device)
+
+    def run_epoch(self, epoch: int, active: Sequence[int]) -> NDArray[np.float64]:
+        """Let some members see each of their training bags once.
+
+        Parameters
+        ----------
+        epoch
+            From 0.
+        active
+            Which members.
+
+        Returns
+        -------
+        array
+            Each one's mean loss over its training bags, shape (number of active,).
+        """
+        order = epoch_order(self.plan.order_seed, epoch, self.packed.keys)
+        return np.array([self._member_epoch(number, epoch, order) for number in active])
+
+    def _member_epoch(self, number: int, epoch: int, order: NDArray[np.int64]) -> float:
+        member, model, optimizer = self.members[number], self.models[number], self.optimizers[number]
+        settings = member.settings
+        own = order[np.isin(order, member.train)]
+        dropout_seeds = hashed(member.seed, epoch, self.packed.keys) >> np.uint64(1)
+        model.train()
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        for batch in batches(own, self.packed.sizes, self.plan.instance_budget):
+            for group in optimizer.param_groups:
+                group["lr"] = settings.learning_rate / (1 + settings.decay * self.steps[number])
+            optimizer.zero_grad(set_to_none=False)
+            loss = accumulate_gradient(
+                model,
+                *self.packed.batch(batch, self.device),
+                chunk=self.plan.chunk,
+                dropout_seed=int(dropout_seeds[batch[0]]),
+                precision=self.plan.precision,
+            )
+            optimizer.step()
+            self.steps[number] += 1
+            total += loss * len(batch)
+        return float(total) / len(own)
+
+    def validate(self, number: int) -> tuple[float, float]:
+        """Measure a member on its validation bags.
+
+        Parameters
+        ----------
+        number
+            Which member.
+
+        Returns
+        -------
+        tuple of float
+            Share of bags predicted wrongly, and mean loss.
+        """
+        bags = self.members[number].validation
+        logits = predict(
+            self.models[number],
+            self.packed,
+            bags,
+            device=self.device,
+            chunk=self.plan.chunk,
+            precision=self.plan.precision,
+        ).logits
+        targets = self.packed.targets[bags]
+        wrong = errors(logits, targets).double().mean()
+        return float(wrong), float(negative_log_likelihood(logits, targets).double().mean())
+
+    def state(self, number: int) -> dict[str, Tensor]:
+        """Copy a member's parameters and scaler to the CPU.
+
+        Parameters
+        ----------
+        number
+            Which member.
+
+        Returns
+        -------
+        dict
+            As `torch.nn.Module.load_state_dict` takes it.
+        """
+        return {name: value.detach().cpu().clone() for name, value in self.models[number].state_dict().items()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Give all that a later `load` needs to go on from here."""
+        tensors: dict[str, Tensor] = {"steps": torch.tensor(self.steps)}
+        for number, optimizer in enumerate(self.optimizers):
+            tensors |= {f"{number}.model.{name}": value for name, value in self.state(number).items()}
+            for slot, values in optimizer.state_dict()["state"].items():
+                tensors |= {f"{number}.optimizer.{slot}.{name}": value.cpu() for name, value in values.items()}
+        return tensors
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Go back to where `tensors` was called.
+
+        Parameters
+        ----------
+        tensors
+            What it gave.
+        """
+        self.steps = tensors["steps"].tolist()
+        for number, (model, optimizer) in enumerate(zip(self.models, self.optimizers, strict=True)):
+            model.load_state_dict(_below(tensors, f"{number}.model."))
+            state: dict[int, dict[str, Any]] = {}
+            for name, value in _below(tensors, f"{number}.optimizer.").items():
+                slot, _, part = name.partition(".")
+                state.setdefault(int(slot), {})[part] = value
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def make_optimizer(model: torch.nn.Module, settings: Settings) -> torch.optim.Optimizer:
+    """Make the optimiser of one member: L2 on weights, not on biases.
+
+    Parameters
+    ----------
+    model
+        Its model.
+    settings
+        Its hyper-parameters.
+
+    Returns
+    -------
+    torch.optim.Optimizer
+        SGD with Nesterov momentum, or Adam with betas .9 and .999 (paper, section 4.2).
+
+    Examples
+    --------
+    >>> optimizer = make_optimizer(torch.nn.Linear(2, 1), Settings("sgd", 0.1, epochs=1, l2=0.005))
+    >>> [group["weight_decay"] for group in optimizer.param_groups]
+    [0.01, 0.0]
+    """
+    learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [parameter for parameter in learnt if parameter.ndim > 1], "weight_decay": 2 * settings.l2},
+        {"params": [parameter for parameter in learnt if parameter.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=settings.learning_rate, fused=True)
+    momentum = settings.momentum
+    return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=momentum, nesterov=momentum > 0, fused=True)
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,237 @@
+"""What is trained: members, and what they share."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from hashlib import blake2b
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bagwise.errors import BagwiseError
+from bagwise.models.architecture import Architecture
+
+__all__ = ["PRECISIONS", "Member", "Plan", "Settings", "Trained", "fingerprint"]
+
+PRECISIONS = {"float32": torch.float32, "float64": torch.float64, "mixed": torch.float32}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Hyper-parameters that change no shape, so that members of one block may differ in them.
+
+    Parameters
+    ----------
+    optimizer
+        ``"sgd"`` (Nesterov momentum) or ``"adam"``.
+    learning_rate
+        Of the first step; step t has learning_rate / (1 + decay * t).
+    epochs
+        How often each training bag is seen; with `patience` the most it can be.
+    momentum
+        Of ``"sgd"``.
+    decay
+        See `learning_rate`.
+    l2
+        The loss has l2 * |w|^2 added, over weights and not biases: a gradient of 2 * l2 * w.
+    dropout
+        Share of units dropped in training.
+    patience
+        Stop when this many epochs brought no lower validation error (at equal error, no lower validation loss), and go
+        back to the best weights. None trains all epochs and keeps the last weights.
+
+    Raises
+    ------
+    BagwiseError
+        If a value is out of its range.
+
+    Examples
+    --------
+    >>> Settings("sgd", learning_rate=5e-4, epochs=50, l2=0.005).momentum
+    0.9
+    """
+
+    optimizer: Literal["sgd", "adam"]
+    learning_rate: float
+    epochs: int
+    momentum: float = 0.9
+    decay: float = 0.0
+    l2: float = 0.0
+    dropout: float = 0.0
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in ("sgd", "adam"):
+            raise BagwiseError(f"optimizer is {self.optimizer!r}: it must be 'sgd' or 'adam'")
+        rules: list[tuple[str, Callable[[Any], bool], str]] = [
+            ("learning_rate", lambda value: value > 0, "above 0"),
+            ("epochs", lambda value: value >= 1 and value == int(value), "a whole number from 1 on"),
+            ("momentum", lambda value: 0 <= value < 1, "from 0 to below 1"),
+            ("decay", lambda value: value >= 0, "0 or more"),
+            ("l2", lambda value: value >= 0, "0 or more"),
+            ("dropout", lambda value: 0 <= value < 1, "from 0 to below 1"),
+            ("patience", lambda value: value is None or value >= 1, "a whole number from 1 on, or None"),
+        ]
+        for name, holds, rule in rules:
+            value = getattr(self, name)
+            if isinstance(value, str) or (value is None and name != "patience") or not holds(value):
+                raise BagwiseError(f"{name} is {value!r}: it must be {rule}")
+
+
+@dataclass(frozen=True)
+class Member:
+    """One model to train: its own bags, seed and hyper-parameters.
+
+    Parameters
+    ----------
+    seed
+        Decides initial weights and dropout.
+    train
+        Positions of the bags it learns from.
+    settings
+        Its hyper-parameters.
+    validation
+        Positions of the bags that decide when to stop; needed where `settings` has a patience.
+
+    Raises
+    ------
+    BagwiseError
+        If there is nothing to train on, or a patience without validation bags.
+
+    Examples
+    --------
+    >>> member = Member(seed=0, train=np.arange(8), settings=Settings("adam", 1e-3, epochs=5))
+    >>> len(member.validation)
+    0
+    """
+
+    seed: int
+    train: NDArray[np.int64]
+    settings: Settings
+    validation: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    def __post_init__(self) -> None:
+        if len(self.train) == 0:
+            raise BagwiseError("a member has no training bags: give it at least one")
+        if self.settings.patience is not None and len(self.validation) == 0:
+            raise BagwiseError("patience needs validation bags: there are none")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all members of one training share.
+
+    Parameters
+    ----------
+    architecture
+        Their architecture.
+    outputs
+        Number of logits a bag: 1 for two classes, else the number of classes.
+    order_seed
+        Decides, with the epoch and the bag's key, in which order bags come.
+    scaling
+        ``"standardize"`` learns mean and spread from each member's training instances, ``"pixels"`` maps 0..255 to
+        0..1, ``"none"`` leaves instances as they are.
+    instance_budget
+        Several bags make one step as long as they hold no more instances than this together; None: one bag a step.
+    chunk
+        A step with more instances than this is encoded in chunks of this many, with the same gradient and bounded
+        memory.
+    precision
+        ``"float32"``, ``"float64"``, or ``"mixed"`` (bfloat16 where that is safe; CUDA only).
+    device
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ..., or ``"auto"``: CUDA where there is one.
+
+    Raises
+    ------
+    BagwiseError
+        If a value is out of its range.
+
+    Examples
+    --------
+    >>> Plan(Architecture("embedding", "max", "identity"), outputs=1, order_seed=0, scaling="none").dtype
+    torch.float32
+    """
+
+    architecture: Architecture
+    outputs: int
+    order_seed: int
+    scaling: Literal["standardize", "pixels", "none"]
+    instance_budget: int | None = None
+    chunk: int = 16384
+    precision: str = "float32"
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise BagwiseError(f"precision is {self.precision!r}: it must be one of {', '.join(PRECISIONS)}")
+        if self.instance_budget is not None and self.instance_budget < 1:
+            raise BagwiseError(f"instance_budget is {self.instance_budget}: it must be 1 or more, or None")
+        if self.chunk < 1:
+            raise BagwiseError(f"chunk is {self.chunk}: it must be 1 or more")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the parameters are stored in."""
+        return PRECISIONS[self.precision]
+
+
+@dataclass
+class Trained:
+    """A member after training.
+
+    Attributes
+    ----------
+    state
+        Parameters and scaler by name, on the CPU, as `torch.nn.Module.load_state_dict` takes them.
+    history
+        A mapping an epoch: ``epoch`` (from 1), ``loss`` (mean over training bags while they were learnt from) and, with
+        validation bags, ``validation_loss`` and ``validation_error``.
+    best_epoch
+        The epoch that the weights are from.
+
+    Examples
+    --------
+    >>> Trained({}, [{"epoch": 1, "loss": 0.7}], best_epoch=1).history[-1]["loss"]
+    0.7
+    """
+
+    state: dict[str, Tensor]
+    history: list[dict[str, float]]
+    best_epoch: int
+
+
+def fingerprint(plan: Plan, members: Sequence[Member], keys: NDArray[np.uint64], sizes: NDArray[np.int64]) -> str:
+    """Sum up what a training depends on, so that a checkpoint is only ever resumed by the training it belongs to.
+
+    Parameters
+    ----------
+    plan, members
+        What is trained.
+    keys, sizes
+        Of the bags.
+
+    Returns
+    -------
+    str
+        A hash in hexadecimal.
+
+    Examples
+    --------
+    >>> plan = Plan(Architecture("embedding", "max", "identity"), outputs=1, order_seed=0, scaling="none")
+    >>> len(fingerprint(plan, [], np.zeros(1, np.uint64), np.ones(1, np.int64)))
+    32
+    """
+    described = {f.name: getattr(plan, f.name) for f in fields(plan) if f.name not in ("architecture", "device")}
+    described |= {f.name: getattr(plan.architecture, f.name) for f in fields(plan.architecture)}
+    encoder = plan.architecture.encoder
+    if not isinstance(encoder, str | nn.Module):
+        described["encoder"] = getattr(encoder, "__qualname__", type(encoder).__qualname__)
+    digest = blake2b(repr(described).encode(), digest_size=16)
+    for member in members:
+        digest.update(repr((member.seed, member.settings)).encode())
+        digest.update(member.train.tobytes() + b"|" + member.validation.tobytes())
+    digest.update(keys.tobytes() + sizes.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,103 @@
+"""A progress bar that also counts what worker processes do."""
+
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+__all__ = ["Counter", "progress_bar"]
+
+_SECONDS_BETWEEN_LOOKS = 0.2
+
+
+class Counter:
+    """One block's number of finished epochs, in a slot of a file that all processes share.
+
+    Parameters
+    ----------
+    path
+        The file.
+    slot
+        Which place in it.
+
+    Examples
+    --------
+    >>> with progress_bar(total=2, blocks=1, show=False) as counters:
+    ...     counters[0].advance(2)
+    """
+
+    def __init__(self, path: Path, slot: int) -> None:
+        self.path = path
+        self.slot = slot
+
+    def advance(self, epochs: int) -> None:
+        """Count some more epochs.
+
+        Parameters
+        ----------
+        epochs
+            How many.
+        """
+        # A worker on another machine has no such file; its block is counted when it comes back.
+        if self.path.exists():
+            np.memmap(self.path, np.int64, "r+")[self.slot] += epochs
+
+
+@contextmanager
+def progress_bar(total: int, blocks: int, show: bool) -> Iterator[list[Counter]]:
+    """Show a bar over the epochs of all members while the body runs.
+
+    Parameters
+    ----------
+    total
+        Number of epochs, over all members.
+    blocks
+        Number of blocks.
+    show
+        False shows nothing.
+
+    Yields
+    ------
+    list of Counter
+        One a block.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "epochs"
+        np.zeros(blocks, np.int64).tofile(path)
+        counters = [Counter(path, slot) for slot in range(blocks)]
+        if not show:
+            yield counters
+            return
+        columns = (
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("epochs"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, transient=True) as bar, _watching(path, bar, total):
+            yield counters
+
+
+@contextmanager
+def _watching(path: Path, bar: Progress, total: int) -> Iterator[None]:
+    task = bar.add_task("training", total=total)
+    done = threading.Event()
+    look: Callable[[], None] = lambda: bar.update(task, completed=int(np.fromfile(path, np.int64).sum()))  # noqa: E731
+
+    def watch() -> None:
+        while not done.wait(_SECONDS_BETWEEN_LOOKS):
+            look()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        look()
