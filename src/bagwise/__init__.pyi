@@ -1,4 +1,16 @@
+from . import datasets as datasets
 from ._version import __version__ as __version__
 from .bags import Bag as Bag
 from .bags import Bags as Bags
 from .errors import BagwiseError as BagwiseError
+from .evaluation.cross_validation import CrossValidation as CrossValidation
+from .evaluation.cross_validation import cross_validate as cross_validate
+from .methods.neural import AttentionMIL as AttentionMIL
+from .methods.neural import DeepSupervisionMIL as DeepSupervisionMIL
+from .methods.neural import EmbeddingMIL as EmbeddingMIL
+from .methods.neural import InstanceMIL as InstanceMIL
+from .methods.neural import ResidualMIL as ResidualMIL
+from .methods.persistence import load_model as load_model
+from .methods.persistence import save_model as save_model
+from .methods.registry import METHODS as METHODS
+from .methods.registry import make as make

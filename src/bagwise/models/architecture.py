@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bagwise.errors import BagwiseError
 from bagwise.models.encoders import EncoderSpec, MultiLevel, build_encoder, glorot
@@ -111,6 +111,42 @@ class Architecture:
             if name != "scaler":
                 part.to(dtype)
         return model.train()
+
+    def rebuild(
+        self,
+        instance_shape: Sequence[int],
+        outputs: int,
+        state: Mapping[str, Tensor],
+        *,
+        dropout: float,
+        dtype: torch.dtype,
+    ) -> MILModel:
+        """Build a model with weights that were learnt before.
+
+        Parameters
+        ----------
+        instance_shape, outputs, dropout, dtype
+            As in `build`.
+        state
+            Parameters and scaler by name.
+
+        Returns
+        -------
+        MILModel
+            In prediction mode, on the CPU.
+
+        Raises
+        ------
+        BagwiseError
+            If the weights are not of this architecture.
+        """
+        try:
+            scaling = state["scaler.shift"].numpy(), state["scaler.factor"].numpy()
+            model = self.build(instance_shape, outputs, seed=0, dropout=dropout, scaling=scaling, dtype=dtype)
+            model.load_state_dict(dict(state))
+        except (KeyError, RuntimeError) as error:
+            raise BagwiseError("the weights are not those of a model of this architecture: train it again") from error
+        return model.eval()
 
     def _compose(self, scaler: Scaler, encoder: nn.Module, width: int, outputs: int, dropout: float) -> MILModel:
         def pooling(width: int) -> Pooling:

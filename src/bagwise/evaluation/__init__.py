@@ -1,0 +1,1 @@
+"""Honest numbers: folds, metrics, and what they were measured on."""

@@ -1,0 +1,186 @@
+"""Cross-validation of a method: all folds of all repetitions in one joint training."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import clone
+from sklearn.utils import check_random_state
+
+from bagwise.bags import Bags, as_bags
+from bagwise.evaluation.metrics import METRICS, bag_metrics
+from bagwise.evaluation.protocol import Folds
+from bagwise.methods.neural import NeuralMIL, fit_members
+
+__all__ = ["CrossValidation", "cross_validate"]
+
+
+@dataclass(frozen=True, eq=False)
+class CrossValidation:
+    """What a cross-validation found.
+
+    Attributes
+    ----------
+    protocol
+        ``"default"`` (stratified folds) or ``"grouped"`` (no group on both sides).
+    classes
+        The labels, sorted.
+    labels
+        The true label of each bag, shape (B,).
+    assignment
+        The fold in which each bag was tested, shape (repeats, B).
+    probabilities
+        Out-of-fold probabilities, shape (repeats, B, number of classes).
+    scores
+        Each metric in each fold, shape (repeats, folds); NaN where a fold leaves it undefined.
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> bags = bw.Bags.from_arrays([[[float(bag % 2)]] for bag in range(12)], labels=[0, 1] * 6)
+    >>> result = cross_validate(bw.AttentionMIL(epochs=2, random_state=0), bags, folds=3, n_jobs=1)
+    >>> result.probabilities.shape, result.scores["accuracy"].shape
+    ((1, 12, 2), (1, 3))
+    """
+
+    protocol: str
+    classes: NDArray[Any]
+    labels: NDArray[Any]
+    assignment: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+    scores: dict[str, NDArray[np.float64]]
+
+    def mean(self, metric: str = "accuracy") -> float:
+        """Average a metric over folds, then over repetitions.
+
+        Parameters
+        ----------
+        metric
+            One of ``accuracy precision recall fscore auc``.
+
+        Returns
+        -------
+        float
+        """
+        return float(np.nanmean(self.scores[metric]))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Sum up each metric, as the result files of the experiments do.
+
+        Returns
+        -------
+        list of dict
+            One a metric: its mean, the standard deviation over all folds (``sd_folds``), the standard error of the mean
+            over the repetitions (``se_repeats``; NaN with one repetition), and the protocol.
+        """
+        repeats, folds = self.scores["accuracy"].shape
+        rows = []
+        for metric, values in self.scores.items():
+            known = values[np.isfinite(values)]
+            by_repeat = [row[np.isfinite(row)].mean() for row in values if np.isfinite(row).any()]
+            enough = len(by_repeat) > 1
+            rows.append(
+                {
+                    "metric": metric,
+                    "mean": self.mean(metric) if len(known) else np.nan,
+                    "sd_folds": float(known.std(ddof=1)) if len(known) > 1 else np.nan,
+                    "se_repeats": float(np.std(by_repeat, ddof=1) / np.sqrt(len(by_repeat))) if enough else np.nan,
+                    "folds": folds,
+                    "repeats": repeats,
+                    "protocol": self.protocol,
+                }
+            )
+        return rows
+
+    def __repr__(self) -> str:
+        repeats, folds = self.scores["accuracy"].shape
+        lines = [f"<CrossValidation: {repeats} x {folds} folds of {len(self.labels)} bags, protocol {self.protocol}"]
+        lines += [
+            f"  {row['metric']:<10}{row['mean']:.3f} (SD over folds {row['sd_folds']:.3f})" for row in self.rows()
+        ]
+        return "\n".join(lines) + ">"
+
+
+def cross_validate(
+    model: NeuralMIL,
+    X: Bags | Sequence[ArrayLike],
+    y: ArrayLike | None = None,
+    *,
+    folds: int = 10,
+    repeats: int = 1,
+    seed: int = 0,
+    n_jobs: int | None = -1,
+    checkpoints: str | Path | None = None,
+    verbose: bool = False,
+) -> CrossValidation:
+    """Cross-validate a method; all folds of all repetitions train together.
+
+    Each fold's model is, to the last bit, what ``clone(model).fit(bags[train])`` gives, so it learnt nothing from its
+    test bags: neither weights nor scaler nor when to stop. Where bags have groups, no group is on both sides of a fold.
+
+    Parameters
+    ----------
+    model
+        An estimator; it is not changed.
+    X
+        `Bags`, or a list with one array a bag.
+    y
+        One label a bag. None takes those of the `Bags`.
+    folds, repeats, seed
+        As in `bagwise.evaluation.protocol.Folds`.
+    n_jobs
+        Number of worker processes, each with one thread; -1 is one a core. Results do not depend on it.
+    checkpoints
+        A folder to keep progress in; a cross-validation that was stopped goes on from it.
+    verbose
+        Show a progress bar.
+
+    Returns
+    -------
+    CrossValidation
+
+    Raises
+    ------
+    BagwiseError
+        If the data or a parameter will not do.
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> rng = np.random.default_rng(0)
+    >>> arrays = [rng.normal(size=(3, 2)) + 3 * (bag % 2) for bag in range(12)]
+    >>> bags = bw.Bags.from_arrays(arrays, labels=[0, 1] * 6)
+    >>> cross_validate(bw.AttentionMIL(epochs=30, random_state=0), bags, folds=3, n_jobs=1)
+    <CrossValidation: 1 x 3 folds of 12 bags, protocol default
+      accuracy  1.000 (SD over folds 0.000)
+      ...
+    """
+    bags = as_bags(X, y)
+    division = Folds(bags, folds, repeats, seed)
+    assert bags.labels is not None
+    model = clone(model)
+    if not isinstance(model.random_state, int | np.integer):
+        # One draw for all members: what trains together shares its order of bags.
+        model.random_state = int(check_random_state(model.random_state).randint(2**31 - 1))
+    places = [(repeat, fold) for repeat in range(repeats) for fold in range(folds)]
+    models = fit_members(
+        [clone(model) for _ in places],
+        bags,
+        [division.training_bags(*place) for place in places],
+        n_jobs=n_jobs,
+        checkpoints=None if checkpoints is None else Path(checkpoints),
+        verbose=verbose,
+    )
+    classes = np.unique(bags.labels)
+    probabilities = np.zeros((repeats, len(bags), len(classes)))
+    scores = {metric: np.full((repeats, folds), np.nan) for metric in METRICS}
+    for (repeat, fold), fitted in zip(places, models, strict=True):
+        test = division.test_bags(repeat, fold)
+        columns = np.searchsorted(classes, fitted.classes_)
+        probabilities[repeat, test[:, None], columns] = fitted.predict_proba(bags[test])
+        for metric, value in bag_metrics(bags.labels[test], probabilities[repeat, test], classes).items():
+            scores[metric][repeat, fold] = value
+    return CrossValidation(division.name, classes, bags.labels, division.assignment, probabilities, scores)

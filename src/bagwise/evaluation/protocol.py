@@ -1,0 +1,104 @@
+"""Protocols: which bags a model learns from and which it is tested on."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from bagwise.bags import Bags
+from bagwise.errors import BagwiseError
+
+__all__ = ["Folds"]
+
+
+class Folds:
+    """Repeated stratified cross-validation; where bags have groups, a group is never on both sides.
+
+    Parameters
+    ----------
+    bags
+        Bags with labels.
+    folds
+        Number of folds.
+    repeats
+        How often to divide the bags anew.
+    seed
+        Decides the divisions.
+
+    Attributes
+    ----------
+    assignment : array
+        The fold in which each bag is tested, shape (repeats, B).
+    name : str
+        ``"default"``, or ``"grouped"`` where bags have groups.
+
+    Raises
+    ------
+    BagwiseError
+        If there are too few bags or groups for so many folds.
+
+    Examples
+    --------
+    >>> bags = Bags.from_arrays([[[0.0]]] * 6, labels=[0, 1] * 3)
+    >>> folds = Folds(bags, folds=3, repeats=2, seed=0)
+    >>> folds.assignment.shape
+    (2, 6)
+    """
+
+    def __init__(self, bags: Bags, folds: int = 10, repeats: int = 1, seed: int = 0) -> None:
+        if bags.labels is None:
+            raise BagwiseError("the bags have no labels to learn from: give y, or bags with labels")
+        if folds < 2 or repeats < 1:
+            raise BagwiseError(f"{repeats} x {folds} folds is too few: at least 1 x 2 are needed")
+        classes, counts = np.unique(bags.labels, return_counts=True)
+        if len(classes) < 2:
+            raise BagwiseError(f"all bags have the label {classes[0]!s}: there must be two classes or more")
+        if counts.min() < folds:
+            raise BagwiseError(
+                f"there are {counts.min()} bags of class {classes[counts.argmin()]!s}, fewer than the {folds} folds:"
+                f" use at most {counts.min()} folds"
+            )
+        if bags.groups is not None and len(np.unique(bags.groups)) < folds:
+            count = len(np.unique(bags.groups))
+            raise BagwiseError(f"there are {count} groups, fewer than the {folds} folds: use at most {count} folds")
+        self.folds = folds
+        self.repeats = repeats
+        self.seed = seed
+        self.name = "default" if bags.groups is None else "grouped"
+        self.assignment = np.empty((repeats, len(bags)), dtype=np.int64)
+        splitter: Any = StratifiedKFold if bags.groups is None else StratifiedGroupKFold
+        for repeat in range(repeats):
+            parts = splitter(folds, shuffle=True, random_state=seed + repeat)
+            for fold, (_, test) in enumerate(parts.split(bags.labels, bags.labels, bags.groups)):
+                self.assignment[repeat, test] = fold
+
+    def training_bags(self, repeat: int, fold: int) -> NDArray[np.int64]:
+        """Give the positions of the bags that a fold learns from.
+
+        Parameters
+        ----------
+        repeat, fold
+            Which one.
+
+        Returns
+        -------
+        array
+            Rising positions.
+        """
+        return np.flatnonzero(self.assignment[repeat] != fold)
+
+    def test_bags(self, repeat: int, fold: int) -> NDArray[np.int64]:
+        """Give the positions of the bags that a fold is tested on.
+
+        Parameters
+        ----------
+        repeat, fold
+            Which one.
+
+        Returns
+        -------
+        array
+            Rising positions.
+        """
+        return np.flatnonzero(self.assignment[repeat] == fold)

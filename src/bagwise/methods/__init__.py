@@ -1,0 +1,1 @@
+"""Every method as a scikit-learn estimator, and the registry that finds them by name."""

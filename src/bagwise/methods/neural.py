@@ -1,0 +1,604 @@
+"""The neural methods as scikit-learn estimators."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import accuracy_score
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from bagwise.bags import Bags, as_bags
+from bagwise.errors import BagwiseError
+from bagwise.methods.recipes import Recipe, recipe_for
+from bagwise.models.architecture import Architecture
+from bagwise.models.encoders import EncoderSpec
+from bagwise.models.likelihood import class_probabilities
+from bagwise.training.data import PackedTensors
+from bagwise.training.device import resolve_device
+from bagwise.training.engine import train
+from bagwise.training.inference import Prediction, predict
+from bagwise.training.members import Member, Plan, Settings, Trained
+from bagwise.training.randomness import seed_from
+
+__all__ = [
+    "AttentionMIL",
+    "DeepSupervisionMIL",
+    "EmbeddingMIL",
+    "InstanceMIL",
+    "NeuralMIL",
+    "ResidualMIL",
+    "fit_members",
+]
+
+BagsLike = Bags | Sequence[ArrayLike]
+Estimator = TypeVar("Estimator", bound="NeuralMIL")
+
+
+# A dataclass's constructor only stores, and subclasses inherit its parameters, as scikit-learn wants; identity stays
+# scikit-learn's.
+@dataclass(kw_only=True, eq=False, repr=False)
+class NeuralMIL(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """What all neural methods have in common; use one of the classes below.
+
+    They follow scikit-learn: the constructor only stores, `fit` learns, learnt attributes end in an underscore, and
+    `clone`, `cross_val_score`, `GridSearchCV` and `Pipeline` work on them. `X` is `Bags`, or a list with one array of
+    shape (instances, features) a bag; `y` is one label a bag, and may be left out where the `Bags` have labels.
+
+    Parameters
+    ----------
+    encoder
+        ``"mi-net"`` (fully connected), ``"lenet5"``, ``"cell-cnn"``, ``"identity"``, a function without arguments that
+        makes a `torch.nn.Module`, or a module from whose weights training starts. ``"auto"`` chooses by the shape of
+        the instances.
+    epochs, optimizer, learning_rate, momentum, decay, l2, dropout, patience
+        As in `bagwise.training.members.Settings`. None takes the paper's value for this kind of instance; a `patience`
+        of None trains a number of epochs that was fixed in advance.
+    validation_fraction
+        With a `patience`: the share of the training bags (whole groups, where bags have groups) that decides when to
+        stop.
+    instance_budget
+        None: one bag a step, as in the paper. Else several bags make one step while they hold at most this many
+        instances.
+    standardize
+        ``"auto"`` brings each feature to mean 0 and spread 1, learnt on training instances, where instances are
+        vectors; True and False insist.
+    precision
+        ``"float32"``, ``"float64"``, or ``"mixed"`` (CUDA only).
+    device
+        ``"auto"`` takes CUDA where there is one.
+    random_state
+        A whole number makes results the same every time, to the last bit. It decides the order of the bags and,
+        together with which bags there are, the initial weights and dropout.
+    verbose
+        Show a progress bar.
+
+    Attributes
+    ----------
+    classes_ : array
+        The labels, sorted; the last axis of `predict_proba` follows it.
+    history_ : list of dict
+        A mapping an epoch: ``epoch``, ``loss`` and, with a patience, ``validation_loss`` and ``validation_error``.
+    best_epoch_ : int
+        The epoch that the weights are from.
+    model_ : torch.nn.Module
+        The trained model.
+    plan_ : Plan
+        What was trained, with all defaults filled in.
+    settings_ : Settings
+        The hyper-parameters, with all defaults filled in.
+    """
+
+    level: ClassVar[str]
+    auto_encoder: ClassVar[str | None] = None  # what "auto" means, where the method and not the instance decides
+
+    encoder: EncoderSpec = "auto"
+    epochs: int | None = None
+    optimizer: str | None = None
+    learning_rate: float | None = None
+    momentum: float | None = None
+    decay: float | None = None
+    l2: float | None = None
+    dropout: float | None = None
+    patience: int | None = None
+    validation_fraction: float = 0.2
+    instance_budget: int | None = None
+    standardize: bool | str = "auto"
+    precision: str = "float32"
+    device: str = "auto"
+    random_state: Any = None
+    verbose: bool = False
+
+    # ---- learning -----------------------------------------------------------------------------------
+
+    def fit(self, X: BagsLike, y: ArrayLike | None = None, *, checkpoints: str | Path | None = None) -> Self:
+        """Learn from bags.
+
+        Parameters
+        ----------
+        X
+            `Bags`, or a list with one array a bag.
+        y
+            One label a bag. None takes those of the `Bags`.
+        checkpoints
+            A folder to keep progress in. A fit that was stopped goes on from it and ends with the same weights.
+
+        Returns
+        -------
+        Self
+
+        Raises
+        ------
+        BagwiseError
+            If the data or a parameter will not do.
+        """
+        bags = as_bags(X, y)
+        folder = None if checkpoints is None else Path(checkpoints)
+        everything = np.arange(len(bags))
+        return fit_members([self], bags, [everything], checkpoints=folder, verbose=self.verbose)[0]
+
+    def _plan(self, bags: Bags, outputs: int, order_seed: int) -> Plan:
+        recipe = recipe_for(bags.instance_shape)
+        encoder = self.encoder
+        if isinstance(encoder, str) and encoder == "auto":
+            default = self.auto_encoder or recipe.encoder
+            if default is None:
+                raise BagwiseError(
+                    f"there is no default encoder for instances of shape {bags.instance_shape}: give one of your own, a"
+                    " torch.nn.Module"
+                )
+            encoder = default
+        pooling, options = self._pooling(recipe)
+        return Plan(
+            Architecture(self.level, pooling, encoder, options),
+            outputs=outputs,
+            order_seed=order_seed,
+            scaling=_scaling(bags, self.standardize),
+            instance_budget=self.instance_budget,
+            chunk=recipe.chunk,
+            precision=self.precision,
+            device=self.device,
+        )
+
+    def _pooling(self, recipe: Recipe) -> tuple[str, dict[str, Any]]:
+        """Name the pooling and its options."""
+        raise NotImplementedError
+
+    def _settings(self, bags: Bags) -> Settings:
+        defaults = recipe_for(bags.instance_shape).settings
+        names = ("optimizer", "learning_rate", "epochs", "momentum", "decay", "l2", "dropout", "patience")
+        given = {name: getattr(self, name) for name in names}
+        return Settings(**{n: getattr(defaults, n) if value is None else value for n, value in given.items()})
+
+    def _member(self, bags: Bags, subset: NDArray[np.int64], targets: NDArray[np.int64], seed: int) -> Member:
+        settings = self._settings(bags)
+        # Which bags there are takes part in the seed: the folds of a cross-validation begin with weights of their own.
+        member_seed = seed_from(seed, bags.keys[subset])
+        if settings.patience is None:
+            return Member(member_seed, subset, settings)
+        train_part, validation_part = _validation_split(
+            self.validation_fraction, targets[subset], None if bags.groups is None else bags.groups[subset], seed
+        )
+        return Member(member_seed, subset[train_part], settings, subset[validation_part])
+
+    def _learnt(self, plan: Plan, member: Member, trained: Trained, bags: Bags, classes: NDArray[Any]) -> None:
+        self.classes_ = classes
+        self.plan_ = plan
+        self.settings_ = member.settings
+        self.history_ = trained.history
+        self.best_epoch_ = trained.best_epoch
+        self.instance_shape_ = bags.instance_shape
+        if len(bags.instance_shape) == 1:
+            self.n_features_in_ = bags.instance_shape[0]
+        if bags.feature_names is not None:
+            self.feature_names_in_ = np.array(bags.feature_names, dtype=object)
+        self.model_ = plan.architecture.rebuild(
+            bags.instance_shape, plan.outputs, trained.state, dropout=member.settings.dropout, dtype=plan.dtype
+        )
+
+    # ---- predicting ---------------------------------------------------------------------------------
+
+    def predict_proba(self, X: BagsLike) -> NDArray[Any]:
+        """Give the probability of each class for each bag.
+
+        Parameters
+        ----------
+        X
+            `Bags`, or a list with one array a bag.
+
+        Returns
+        -------
+        array
+            Shape (B, number of classes), columns as in `classes_`; rows sum to 1.
+
+        Raises
+        ------
+        BagwiseError
+            If the instances have another shape than those learnt from.
+        """
+        return class_probabilities(self._predict(X).logits).numpy()
+
+    def predict(self, X: BagsLike) -> NDArray[Any]:
+        """Give the most probable class of each bag.
+
+        Parameters
+        ----------
+        X
+            `Bags`, or a list with one array a bag.
+
+        Returns
+        -------
+        array
+            Shape (B,), values of `classes_`.
+        """
+        best: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return best
+
+    def decision_function(self, X: BagsLike) -> NDArray[Any]:
+        """Give log-odds of the second class, or log-probabilities where there are more than two.
+
+        Parameters
+        ----------
+        X
+            `Bags`, or a list with one array a bag.
+
+        Returns
+        -------
+        array
+            Shape (B,) for two classes, else (B, number of classes).
+        """
+        logits = self._predict(X).logits
+        if len(logits) == 1 and logits.shape[2] == 1:
+            return logits[0, :, 0].numpy()
+        logarithms = class_probabilities(logits).log()
+        return (logarithms[:, 1] - logarithms[:, 0] if len(self.classes_) == 2 else logarithms).numpy()
+
+    def score(self, X: BagsLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> float:
+        """Give the accuracy.
+
+        Parameters
+        ----------
+        X
+            `Bags`, or a list with one array a bag.
+        y
+            One label a bag. None takes those of the `Bags`.
+        sample_weight
+            Weights of the bags.
+
+        Returns
+        -------
+        float
+            The share of bags predicted rightly.
+
+        Raises
+        ------
+        BagwiseError
+            If there are no labels.
+        """
+        bags = as_bags(X, y)
+        if bags.labels is None:
+            raise BagwiseError("the bags have no labels to compare with: give y")
+        return float(accuracy_score(bags.labels, self.predict(bags), sample_weight=sample_weight))
+
+    def instance_scores(self, X: BagsLike) -> NDArray[Any]:
+        """Give the probability that each instance, were it alone, would give its bag.
+
+        At the instance level this is the instance's own p_k of the paper's section 2.2; at the embedding level it is
+        the model's answer to a bag that holds just this instance.
+
+        Parameters
+        ----------
+        X
+            `Bags`, or a list with one array a bag.
+
+        Returns
+        -------
+        array
+            Packed like `Bags.instances`: shape (N,), the probability of the second class; with more than two classes
+            shape (N, number of classes), each class against the rest at the instance level.
+        """
+        bags = as_bags(X)
+        scores = self._predict(bags).scores
+        if scores is not None:
+            probabilities = scores.sigmoid().numpy()
+            return probabilities[:, 0] if probabilities.shape[1] == 1 else probabilities
+        alone = Bags(bags.instances, np.arange(len(bags.instances) + 1))
+        probabilities = self.predict_proba(alone)
+        return probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities
+
+    def _predict(self, X: BagsLike) -> Prediction:
+        check_is_fitted(self)
+        bags = as_bags(X)
+        if bags.instance_shape != self.instance_shape_:
+            raise BagwiseError(
+                f"the instances have shape {bags.instance_shape}, but the model learnt from instances of shape"
+                f" {self.instance_shape_}: give it the same features in the same order"
+            )
+        if bags.feature_names is not None and hasattr(self, "feature_names_in_"):
+            for position, (learnt, given) in enumerate(zip(self.feature_names_in_, bags.feature_names, strict=True)):
+                if learnt != given:
+                    raise BagwiseError(
+                        f"feature {position} is {given!r}, but the model learnt from {learnt!r} in its place: give it"
+                        " the same features in the same order"
+                    )
+        device = resolve_device(self.device, self.precision)
+        return predict(
+            self.model_.to(device),
+            PackedTensors(bags),
+            np.arange(len(bags)),
+            device=device,
+            chunk=self.plan_.chunk,
+            precision=self.precision,
+        )
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class AttentionMIL(NeuralMIL):
+    """Attention-based deep MIL: the paper's method (section 2.4, equations 7 to 9).
+
+    Parameters
+    ----------
+    gated
+        Gated attention (equation 9) in place of plain attention (equation 8).
+    hidden
+        L, the size of the attention network. None takes 64 for vectors and 128 for images.
+    encoder, epochs, ...
+        As in `NeuralMIL`.
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> rng = np.random.default_rng(0)
+    >>> arrays = [rng.normal(size=(4, 2)) + 3 * (bag % 2) for bag in range(20)]
+    >>> bags = bw.Bags.from_arrays(arrays, labels=[bag % 2 for bag in range(20)])
+    >>> model = bw.AttentionMIL(gated=True, epochs=20, random_state=0).fit(bags)
+    >>> model.predict(bags[:2]).tolist(), model.attention(bags[:2]).shape
+    ([0, 1], (8,))
+    """
+
+    level: ClassVar[str] = "embedding"
+
+    gated: bool = False
+    hidden: int | None = None
+
+    def _pooling(self, recipe: Recipe) -> tuple[str, dict[str, Any]]:
+        hidden = recipe.hidden if self.hidden is None else self.hidden
+        return "gated-attention" if self.gated else "attention", {"hidden": hidden}
+
+    def attention(self, X: BagsLike) -> NDArray[Any]:
+        """Give the weight of each instance in its bag (paper, equations 8 and 9).
+
+        Weights rank the instances of one bag by their part in the decision. They are no probabilities that an instance
+        is positive, and in negative bags they mean little.
+
+        Parameters
+        ----------
+        X
+            `Bags`, or a list with one array a bag.
+
+        Returns
+        -------
+        array
+            Packed like `Bags.instances`: shape (N,), positive, with sum 1 over each bag.
+        """
+        weights = self._predict(X).weights
+        assert weights is not None
+        return weights.numpy()
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class EmbeddingMIL(NeuralMIL):
+    """The embedding-level approach with a pooling that is not learnt (paper, section 2.2); MI-Net on vectors.
+
+    Parameters
+    ----------
+    pooling
+        ``"max"``, ``"mean"`` or ``"log-sum-exp"``.
+    encoder, epochs, ...
+        As in `NeuralMIL`.
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> bags = bw.Bags.from_arrays([[[0.0]], [[1.0], [0.0]], [[0.0]], [[1.0]]], labels=["no", "yes", "no", "yes"])
+    >>> bw.EmbeddingMIL(pooling="mean", epochs=2, random_state=0).fit(bags).predict_proba(bags).shape
+    (4, 2)
+    """
+
+    level: ClassVar[str] = "embedding"
+
+    pooling: str = "max"
+
+    def _pooling(self, recipe: Recipe) -> tuple[str, dict[str, Any]]:  # noqa: ARG002
+        return self.pooling, {}
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class InstanceMIL(NeuralMIL):
+    """The instance-level approach: score instances, pool their probabilities (paper, section 2.2); mi-Net on vectors.
+
+    Parameters
+    ----------
+    pooling
+        ``"max"``, ``"mean"``, ``"log-sum-exp"``, ``"isr"``, ``"noisy-or"`` or ``"noisy-and"`` (paper, section 2.3).
+    encoder, epochs, ...
+        As in `NeuralMIL`.
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> bags = bw.Bags.from_arrays([[[0.0]], [[1.0], [0.0]], [[0.0]], [[1.0]]], labels=["no", "yes", "no", "yes"])
+    >>> bw.InstanceMIL(pooling="noisy-or", epochs=2, random_state=0).fit(bags).instance_scores(bags).shape
+    (5,)
+    """
+
+    level: ClassVar[str] = "instance"
+
+    pooling: str = "max"
+
+    def _pooling(self, recipe: Recipe) -> tuple[str, dict[str, Any]]:  # noqa: ARG002
+        return self.pooling, {}
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class DeepSupervisionMIL(EmbeddingMIL):
+    """MI-Net with deep supervision: every layer is pooled and scored (Wang et al., 2016).
+
+    Parameters
+    ----------
+    pooling
+        ``"max"``, ``"mean"`` or ``"log-sum-exp"``.
+    encoder
+        ``"auto"`` is MI-Net's stack of 256, 128 and 64 units; your own must be a `bagwise.models.encoders.MultiLevel`.
+    epochs, ...
+        As in `NeuralMIL`.
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> bags = bw.Bags.from_arrays([[[0.0]], [[1.0], [0.0]], [[0.0]], [[1.0]]], labels=["no", "yes", "no", "yes"])
+    >>> bw.DeepSupervisionMIL(epochs=2, random_state=0).fit(bags).predict_proba(bags).shape
+    (4, 2)
+    """
+
+    level: ClassVar[str] = "deep-supervision"
+    auto_encoder: ClassVar[str | None] = "mi-net-levels"
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class ResidualMIL(EmbeddingMIL):
+    """MI-Net with residual connections: the pooled layers are added up and scored (Wang et al., 2016).
+
+    Parameters
+    ----------
+    pooling
+        ``"max"``, ``"mean"`` or ``"log-sum-exp"``.
+    encoder
+        ``"auto"`` is MI-Net's three layers of 128 units; your own must be a `bagwise.models.encoders.MultiLevel`.
+    epochs, ...
+        As in `NeuralMIL`.
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> bags = bw.Bags.from_arrays([[[0.0]], [[1.0], [0.0]], [[0.0]], [[1.0]]], labels=["no", "yes", "no", "yes"])
+    >>> bw.ResidualMIL(epochs=2, random_state=0).fit(bags).predict_proba(bags).shape
+    (4, 2)
+    """
+
+    level: ClassVar[str] = "residual"
+    auto_encoder: ClassVar[str | None] = "mi-net-equal-levels"
+
+
+def fit_members(
+    estimators: Sequence[Estimator],
+    bags: Bags,
+    subsets: Sequence[NDArray[np.int64]],
+    *,
+    n_jobs: int | None = 1,
+    checkpoints: Path | None = None,
+    verbose: bool = False,
+) -> list[Estimator]:
+    """Fit estimators, each on its own choice of the bags, in one joint training.
+
+    Each ends as ``estimator.fit(bags[subset])`` would, to the last bit.
+
+    Parameters
+    ----------
+    estimators
+        Neural estimators; those that differ only in hyper-parameters of `Settings` train together.
+    bags
+        Bags with labels.
+    subsets
+        For each estimator the positions of its training bags.
+    n_jobs, checkpoints, verbose
+        As in `bagwise.training.engine.train`.
+
+    Returns
+    -------
+    list of estimators
+        The same, fitted.
+
+    Raises
+    ------
+    BagwiseError
+        If the data or a parameter will not do.
+
+    Examples
+    --------
+    >>> bags = Bags.from_arrays([[[0.0]], [[1.0]], [[0.1]], [[0.9]]], labels=[0, 1, 0, 1])
+    >>> models = [AttentionMIL(epochs=1), AttentionMIL(epochs=1)]
+    >>> [model.classes_.tolist() for model in fit_members(models, bags, [np.array([0, 1]), np.array([2, 3])])]
+    [[0, 1], [0, 1]]
+    """
+    if bags.labels is None:
+        raise BagwiseError("the bags have no labels to learn from: give y, or bags with labels")
+    companies: list[_Company[Estimator]] = []
+    for estimator, subset in zip(estimators, subsets, strict=True):
+        classes = np.unique(bags.labels[subset])
+        if len(classes) < 2:
+            raise BagwiseError(f"all training bags have the label {classes[0]!s}: there must be two classes or more")
+        seed = check_random_state(estimator.random_state).randint(2**31 - 1)
+        if isinstance(estimator.random_state, int | np.integer):
+            seed = int(estimator.random_state)
+        plan = estimator._plan(bags, outputs=1 if len(classes) == 2 else len(classes), order_seed=seed)
+        company = next((c for c in companies if c.plan == plan and np.array_equal(c.classes, classes)), None)
+        if company is None:
+            company = _Company(plan, classes, np.searchsorted(classes, bags.labels).clip(max=len(classes) - 1))
+            companies.append(company)
+        company.estimators.append(estimator)
+        company.members.append(estimator._member(bags, subset, company.targets, seed))
+    for number, company in enumerate(companies):
+        folder = checkpoints if checkpoints is None or len(companies) == 1 else checkpoints / f"company-{number:03}"
+        results = train(
+            company.plan, bags, company.targets, company.members, n_jobs=n_jobs, checkpoints=folder, verbose=verbose
+        )
+        for estimator, member, trained in zip(company.estimators, company.members, results, strict=True):
+            estimator._learnt(company.plan, member, trained, bags, company.classes)
+    return list(estimators)
+
+
+@dataclass
+class _Company(Generic[Estimator]):
+    """Estimators whose members train together."""
+
+    plan: Plan
+    classes: NDArray[Any]
+    targets: NDArray[np.int64]
+    estimators: list[Estimator] = field(default_factory=list)
+    members: list[Member] = field(default_factory=list)
+
+
+def _scaling(bags: Bags, standardize: bool | str) -> Literal["standardize", "pixels", "none"]:
+    if standardize not in (True, False, "auto"):
+        raise BagwiseError(f"standardize is {standardize!r}: it must be 'auto', True or False")
+    vectors = len(bags.instance_shape) == 1
+    if standardize is True and not vectors:
+        raise BagwiseError(f"standardize=True needs vectors, not instances of shape {bags.instance_shape}: use 'auto'")
+    if vectors:
+        return "standardize" if standardize else "none"
+    return "pixels" if bags.instances.dtype == np.uint8 else "none"
+
+
+def _validation_split(
+    fraction: float, targets: NDArray[np.int64], groups: NDArray[Any] | None, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    if not 0 < fraction <= 0.5:
+        raise BagwiseError(f"validation_fraction is {fraction}: it must be above 0 and at most 0.5")
+    parts = round(1 / fraction)
+    splitter: Any = StratifiedKFold if groups is None else StratifiedGroupKFold
+    fewest = np.bincount(targets).min() if groups is None else len(np.unique(groups))
+    if fewest < parts:
+        what = "bags of the rarest class" if groups is None else "groups"
+        raise BagwiseError(
+            f"there are {fewest} {what}, too few to hold one part in {parts} out for validation: train without"
+            " patience, or give more data"
+        )
+    splits = splitter(parts, shuffle=True, random_state=seed).split(targets, targets, groups)
+    train_part, validation_part = next(iter(splits))
+    return train_part, validation_part
