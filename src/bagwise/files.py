@@ -46,9 +46,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         try:
-            # mkstemp keeps the file to its owner; the finished file is an ordinary one.
-            temporary.chmod(0o666 & ~_umask())
             yield temporary
+            # A temporary file is its owner's alone; the finished file is an ordinary one.
+            temporary.chmod(0o666 & ~_umask())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
