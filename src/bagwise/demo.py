@@ -163,7 +163,5 @@ def _report(
         ],
         history=model.history_,
         bags=views,
-        notes=[
-            "Which digits are nines was never shown to the model; the page marks them so that you can judge its weights."
-        ],
+        notes=["Which digits are nines was never shown to the model; the page marks them so that you can judge it."],
     )
