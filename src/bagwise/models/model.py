@@ -8,7 +8,16 @@ from torch import Tensor, nn
 from bagwise.models.pooling import Pooling
 from bagwise.models.scaling import Scaler
 
-__all__ = ["DeepSupervision", "EmbeddingLevel", "InstanceLevel", "MILModel", "Output", "ResidualConnections"]
+__all__ = [
+    "DeepSupervision",
+    "Dropout",
+    "EmbeddingLevel",
+    "InstanceLevel",
+    "MILModel",
+    "Output",
+    "ResidualConnections",
+    "keep_mask",
+]
 
 
 class Output(NamedTuple):
@@ -32,6 +41,68 @@ class Output(NamedTuple):
     logits: Tensor
     weights: Tensor | None = None
     scores: Tensor | None = None
+
+
+class Dropout(nn.Module):
+    """Drop units in training, and scale the rest up to keep the mean.
+
+    Parameters
+    ----------
+    rate
+        Share of units to drop, from 0 to below 1.
+
+    Examples
+    --------
+    >>> Dropout(0.5).eval()(torch.ones(2, 2)).tolist()
+    [[1.0, 1.0], [1.0, 1.0]]
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Drop in training, pass on in prediction.
+
+        Parameters
+        ----------
+        values
+            Any shape.
+
+        Returns
+        -------
+        Tensor
+            The same shape.
+        """
+        if not self.training or self.rate == 0:
+            return values
+        return values * keep_mask(torch.empty_like(values), self.rate) / (1 - self.rate)
+
+
+def keep_mask(out: Tensor, rate: float) -> Tensor:
+    """Draw which units stay, from torch's default generator.
+
+    Every executor draws with this function, so that a member drops the same units in all of them.
+
+    Parameters
+    ----------
+    out
+        Filled with 1 where a unit stays and 0 where it is dropped.
+    rate
+        Share of units to drop.
+
+    Returns
+    -------
+    Tensor
+        `out`.
+
+    Examples
+    --------
+    >>> keep_mask(torch.empty(2), rate=0.0).tolist()
+    [1.0, 1.0]
+    """
+    with torch.no_grad():
+        return out.uniform_().ge_(rate)
 
 
 class MILModel(nn.Module):
@@ -60,7 +131,7 @@ class MILModel(nn.Module):
         super().__init__()
         self.scaler = scaler
         self.encoder = encoder
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def encode(self, instances: Tensor) -> Tensor:
         """Turn packed instances into embeddings.

@@ -21,6 +21,8 @@ from bagwise.training.device import one_thread, resolve_device
 from bagwise.training.looped import Looped
 from bagwise.training.members import Member, Plan, Trained, fingerprint
 from bagwise.training.progress import Counter, progress_bar
+from bagwise.training.stack import can_stack
+from bagwise.training.stacked import Stacked
 
 __all__ = ["train"]
 
@@ -81,16 +83,23 @@ def train(
     """
     resolve_device(plan.device, plan.precision)  # a wrong one is reported before anything is computed
     moments = Moments.of(bags.instances, bags.offsets) if plan.scaling == "standardize" else None
-    blocks = _cut(members, Looped.block_size)
+    executor = _executor(plan, bags)
+    blocks = _cut(members, executor.block_size)
     paths = [None if checkpoints is None else checkpoints / f"block-{n:04}.safetensors" for n in range(len(blocks))]
     total = sum(member.settings.epochs for member in members)
     with progress_bar(total, len(blocks), verbose) as counters:
         jobs = [
-            joblib.delayed(_train_block)(plan, bags, targets, block, moments, path, counter)
+            joblib.delayed(_train_block)(executor, plan, bags, targets, block, moments, path, counter)
             for block, path, counter in zip(blocks, paths, counters, strict=True)
         ]
         results = joblib.Parallel(n_jobs=n_jobs if len(jobs) > 1 else 1)(jobs)
     return [trained for block in results for trained in block]
+
+
+def _executor(plan: Plan, bags: Bags) -> type[Looped]:
+    one_bag_a_step = plan.instance_budget is None
+    model = plan.architecture.build(bags.instance_shape, plan.outputs, seed=0)
+    return Stacked if one_bag_a_step and plan.precision != "mixed" and can_stack(model) else Looped
 
 
 def _cut(members: Sequence[Member], size: int) -> list[Sequence[Member]]:
@@ -101,6 +110,7 @@ def _cut(members: Sequence[Member], size: int) -> list[Sequence[Member]]:
 
 
 def _train_block(
+    kind: type[Looped],
     plan: Plan,
     bags: Bags,
     targets: NDArray[np.int64],
@@ -112,7 +122,7 @@ def _train_block(
     device = resolve_device(plan.device, plan.precision)
     with one_thread(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         packed = PackedTensors(bags, targets)
-        executor = Looped(plan, packed, members, moments)
+        executor = kind(plan, packed, members, moments)
         records = [_Record() for _ in members]
         first = 0
         identity = fingerprint(plan, members, packed.keys, packed.sizes)

@@ -1,7 +1,6 @@
-"""The plain executor: a block's members one after the other, any module, torch's own optimisers."""
+"""The plain executor: a block's members one after the other, any module."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,11 +14,12 @@ from bagwise.training.data import PackedTensors
 from bagwise.training.device import resolve_device
 from bagwise.training.gradient import accumulate_gradient
 from bagwise.training.inference import predict
-from bagwise.training.members import Member, Plan, Settings
+from bagwise.training.members import Member, Plan
+from bagwise.training.optimizer import Optimizer
 from bagwise.training.randomness import hashed
 from bagwise.training.schedule import batches, epoch_order
 
-__all__ = ["Looped", "make_optimizer"]
+__all__ = ["Looped"]
 
 
 class Looped:
@@ -42,6 +42,7 @@ class Looped:
     >>> from bagwise.models.architecture import Architecture
     >>> packed = PackedTensors(Bags.from_arrays([[[1.0], [2.0]], [[3.0]]]), np.array([0, 1]))
     >>> plan = Plan(Architecture("embedding", "max", "mi-net"), outputs=1, order_seed=0, scaling="none")
+    >>> from bagwise.training.members import Settings
     >>> member = Member(0, np.arange(2), Settings("adam", 1e-3, epochs=1))
     >>> Looped(plan, packed, [member]).run_epoch(0, [0]).shape
     (1,)
@@ -59,9 +60,12 @@ class Looped:
         self.device = resolve_device(plan.device, plan.precision)
         self.models = [self._build(member, moments) for member in members]
         self.optimizers = [
-            make_optimizer(model, member.settings) for model, member in zip(self.models, members, strict=True)
+            Optimizer(model.named_parameters(), member.settings)
+            for model, member in zip(self.models, members, strict=True)
         ]
-        self.steps = [0] * len(members)
+        for model in self.models:
+            for parameter in model.parameters():
+                parameter.grad = torch.zeros_like(parameter)
 
     def _build(self, member: Member, moments: Moments | None) -> MILModel:
         scaling = None
@@ -99,27 +103,61 @@ class Looped:
         return np.array([self._member_epoch(number, epoch, order) for number in active])
 
     def _member_epoch(self, number: int, epoch: int, order: NDArray[np.int64]) -> float:
-        member, model, optimizer = self.members[number], self.models[number], self.optimizers[number]
-        settings = member.settings
-        own = order[np.isin(order, member.train)]
-        dropout_seeds = hashed(member.seed, epoch, self.packed.keys) >> np.uint64(1)
-        model.train()
+        own = order[np.isin(order, self.members[number].train)]
+        seeds = self.dropout_seeds(number, epoch)
+        self.models[number].train()
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for batch in batches(own, self.packed.sizes, self.plan.instance_budget):
-            for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate / (1 + settings.decay * self.steps[number])
-            optimizer.zero_grad(set_to_none=False)
-            loss = accumulate_gradient(
-                model,
-                *self.packed.batch(batch, self.device),
-                chunk=self.plan.chunk,
-                dropout_seed=int(dropout_seeds[batch[0]]),
-                precision=self.plan.precision,
-            )
-            optimizer.step()
-            self.steps[number] += 1
-            total += loss * len(batch)
+            total += self.step(number, batch, int(seeds[batch[0]])) * len(batch)
         return float(total) / len(own)
+
+    def dropout_seeds(self, number: int, epoch: int) -> NDArray[np.uint64]:
+        """Give the seed of what a member drops in the step that begins with each bag.
+
+        Parameters
+        ----------
+        number
+            Which member.
+        epoch
+            From 0.
+
+        Returns
+        -------
+        array
+            Shape (B,), below 2**63.
+        """
+        return hashed(self.members[number].seed, epoch, self.packed.keys) >> np.uint64(1)
+
+    def step(self, number: int, batch: NDArray[np.int64], dropout_seed: int) -> Tensor:
+        """Let a member, whose model is in training mode, learn from some bags.
+
+        Parameters
+        ----------
+        number
+            Which member.
+        batch
+            Positions of the bags.
+        dropout_seed
+            Decides which units are dropped.
+
+        Returns
+        -------
+        Tensor
+            The mean loss before the step.
+        """
+        model, optimizer = self.models[number], self.optimizers[number]
+        for parameter in model.parameters():
+            assert parameter.grad is not None
+            parameter.grad.zero_()
+        loss = accumulate_gradient(
+            model,
+            *self.packed.batch(batch, self.device),
+            chunk=self.plan.chunk,
+            dropout_seed=dropout_seed,
+            precision=self.plan.precision,
+        )
+        optimizer.step()
+        return loss
 
     def validate(self, number: int) -> tuple[float, float]:
         """Measure a member on its validation bags.
@@ -164,11 +202,10 @@ class Looped:
 
     def tensors(self) -> dict[str, Tensor]:
         """Give all that a later `load` needs to go on from here."""
-        tensors: dict[str, Tensor] = {"steps": torch.tensor(self.steps)}
+        tensors: dict[str, Tensor] = {}
         for number, optimizer in enumerate(self.optimizers):
             tensors |= {f"{number}.model.{name}": value for name, value in self.state(number).items()}
-            for slot, values in optimizer.state_dict()["state"].items():
-                tensors |= {f"{number}.optimizer.{slot}.{name}": value.cpu() for name, value in values.items()}
+            tensors |= {f"{number}.optimizer.{name}": value for name, value in optimizer.tensors().items()}
         return tensors
 
     def load(self, tensors: dict[str, Tensor]) -> None:
@@ -179,46 +216,9 @@ class Looped:
         tensors
             What it gave.
         """
-        self.steps = tensors["steps"].tolist()
         for number, (model, optimizer) in enumerate(zip(self.models, self.optimizers, strict=True)):
             model.load_state_dict(_below(tensors, f"{number}.model."))
-            state: dict[int, dict[str, Any]] = {}
-            for name, value in _below(tensors, f"{number}.optimizer.").items():
-                slot, _, part = name.partition(".")
-                state.setdefault(int(slot), {})[part] = value
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-
-
-def make_optimizer(model: torch.nn.Module, settings: Settings) -> torch.optim.Optimizer:
-    """Make the optimiser of one member: L2 on weights, not on biases.
-
-    Parameters
-    ----------
-    model
-        Its model.
-    settings
-        Its hyper-parameters.
-
-    Returns
-    -------
-    torch.optim.Optimizer
-        SGD with Nesterov momentum, or Adam with betas .9 and .999 (paper, section 4.2).
-
-    Examples
-    --------
-    >>> optimizer = make_optimizer(torch.nn.Linear(2, 1), Settings("sgd", 0.1, epochs=1, l2=0.005))
-    >>> [group["weight_decay"] for group in optimizer.param_groups]
-    [0.01, 0.0]
-    """
-    learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [parameter for parameter in learnt if parameter.ndim > 1], "weight_decay": 2 * settings.l2},
-        {"params": [parameter for parameter in learnt if parameter.ndim <= 1], "weight_decay": 0.0},
-    ]
-    if settings.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=settings.learning_rate, fused=True)
-    momentum = settings.momentum
-    return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=momentum, nesterov=momentum > 0, fused=True)
+            optimizer.load(_below(tensors, f"{number}.optimizer."))
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
