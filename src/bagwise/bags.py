@@ -118,11 +118,11 @@ class Bags:
         if self.labels is not None:
             parts["labels"] = checks.valid_labels(self.labels, parts["names"])
         if self.groups is not None:
-            parts["groups"] = checks.of_length(self.groups, count, "groups", "bag")
+            parts["groups"] = checks.of_one_kind(self.groups, parts["names"], "group")
         if self.instance_labels is not None:
             parts["instance_labels"] = checks.of_length(self.instance_labels, rows, "instance_labels", "instance")
         if self.coordinates is not None:
-            parts["coordinates"] = checks.valid_coordinates(self.coordinates, rows)
+            parts["coordinates"] = checks.valid_coordinates(self.coordinates, parts["offsets"], parts["names"])
         if self.feature_names is not None:
             parts["feature_names"] = checks.valid_feature_names(self.feature_names, parts["instances"].shape[1:])
         self._set(parts)
@@ -174,6 +174,8 @@ class Bags:
         bag_names = checks.valid_names(names, len(arrays))
         parts = [checks.numeric(array, f"bag {name!r}") for array, name in zip(arrays, bag_names, strict=True)]
         for part, name in zip(parts, bag_names, strict=True):
+            if part.size == 0 and part.shape[:1] == (0,):
+                raise BagwiseError(f"bag {name!r} is empty: leave it out, or give it at least one instance")
             if part.ndim < 2:
                 raise BagwiseError(
                     f"bag {name!r} has shape {part.shape}: a bag is an array of shape (instances, features)"
@@ -250,20 +252,20 @@ class Bags:
         (('width', 'height'), [[1.0, 4.0], [3.0, 6.0]])
         """
         spoken_for = [bag, label, group, instance_label, *coordinates]
-        named = [column for column in [*spoken_for, *(features or ())] if column is not None]
-        checks.check_columns(frame, named)
+        given = [] if features is None else list(features)
+        checks.check_columns(frame, [column for column in [*spoken_for, *given] if column is not None])
         if features is None:
-            features = [str(column) for column in frame.columns if column not in spoken_for]
+            given = [column for column in frame.columns if column not in spoken_for]
         if len(frame) == 0:
             raise BagwiseError("the table has no rows: a bag needs at least one")
-        if not features:
+        if not given:
             raise BagwiseError("the table has no feature columns: all of its columns have another use")
         codes, values = frame[bag].factorize()
         checks.check_no_gap(codes, bag)
         order = np.argsort(codes, kind="stable")
         offsets = np.concatenate([[0], np.cumsum(np.bincount(codes))])
         names = np.array([str(value) for value in values], dtype=object)
-        columns = [checks.numeric_column(frame, column, names[codes]) for column in features]
+        columns = [checks.numeric_column(frame, column, names[codes]) for column in given]
         instances = np.column_stack(columns)[order]
         first = order[offsets[:-1]]
 
@@ -282,7 +284,7 @@ class Bags:
             of_bag(group),
             None if instance_label is None else np.asarray(frame[instance_label].to_numpy())[order],
             np.column_stack(where)[order] if where else None,
-            tuple(features),
+            tuple(str(column) for column in given),
         )
 
     @classmethod
@@ -328,6 +330,12 @@ class Bags:
                 continue
             if any(piece is None for piece in pieces):
                 raise BagwiseError(f"some of the sets have {name} and some have not: give all of them {name}, or none")
+            for number, piece in enumerate(pieces):
+                if checks.kind(piece) != checks.kind(pieces[0]) or piece.shape[1:] != pieces[0].shape[1:]:
+                    raise BagwiseError(
+                        f"the {name} of set {number} are {piece.dtype} of shape {piece.shape[1:]}, those of set 0"
+                        f" {pieces[0].dtype} of shape {pieces[0].shape[1:]}: all sets need the same"
+                    )
             joined[name] = np.concatenate(pieces)
         joined["offsets"] = np.concatenate([[0], np.cumsum(np.concatenate([part.sizes for part in parts]))])
         return cls._unchecked(joined)
@@ -460,9 +468,11 @@ class Bags:
             raise BagwiseError("the selection holds no bag: select at least one")
         sizes = self.sizes[positions]
         offsets = np.concatenate([[0], np.cumsum(sizes)])
-        rows: Any = np.repeat(self.offsets[positions] - offsets[:-1], sizes) + np.arange(offsets[-1])
+        rows: Any
         if np.all(np.diff(positions) == 1):
-            rows = slice(rows[0], rows[-1] + 1)  # neighbours: a view, no copy
+            rows = slice(self.offsets[positions[0]], self.offsets[positions[-1] + 1])  # neighbours: a view, no copy
+        else:
+            rows = np.repeat(self.offsets[positions] - offsets[:-1], sizes) + np.arange(offsets[-1])
 
         def take(values: NDArray[Any] | None, key: Any) -> NDArray[Any] | None:
             return None if values is None else values[key]

@@ -1,6 +1,7 @@
-"""What a set of bags must be, and the sentence a user reads where it is not."""
+"""What data and parameters must be, and the sentence a user reads where they are not."""
 
 from collections.abc import Sequence
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 _FINITE_CHECK_VALUES = 1 << 22  # how many values are looked at in one go: memory stays small on mapped files
 
 
+def is_count(value: Any) -> bool:
+    return isinstance(value, Integral) and int(value) >= 1
+
+
 def numeric(values: ArrayLike, what: str) -> NDArray[Any]:
     try:
         array = np.asarray(values)
@@ -25,29 +30,64 @@ def numeric(values: ArrayLike, what: str) -> NDArray[Any]:
 
 
 def of_length(values: ArrayLike, length: int, what: str, each: str) -> NDArray[Any]:
-    array = np.asarray(values)
+    # As objects, because a list of numbers and strings would become a list of strings.
+    array = np.asarray(values) if hasattr(values, "dtype") else np.asarray(values, dtype=object)
     if array.ndim != 1 or len(array) != length:
-        raise BagwiseError(f"{what} has shape {array.shape}: it needs one value for each {each}, so {length}")
-    if array.dtype == object and all(isinstance(value, str) for value in array):
-        array = array.astype(str)
+        raise BagwiseError(f"{what} have shape {array.shape}: there must be one for each {each}, so {length}")
     return array
 
 
+def of_one_kind(values: ArrayLike, names: NDArray[np.object_], what: str) -> NDArray[Any]:
+    array = of_length(values, len(names), f"the {what}s", "bag")
+    listed = array.tolist()
+    for name, value in zip(names, listed, strict=True):
+        if is_missing(value):
+            raise BagwiseError(f"bag {name!r} has no {what}: give it one, or leave the bag out")
+    if array.dtype.kind in "biufUT":
+        return array
+    kinds = {
+        next((kind for kind in (str, bool, Integral, Real) if isinstance(value, kind)), type(value)) for value in listed
+    }
+    if kinds in ({str}, {bool}):
+        return array.astype(kinds.pop())
+    if kinds <= {Integral, Real}:
+        return array.astype(np.float64 if Real in kinds else np.int64)
+    told = " and ".join(sorted({type(value).__name__ for value in listed}))
+    raise BagwiseError(f"the {what}s are of type {told}: use whole numbers, booleans or strings, one of the three")
+
+
+def kind(array: NDArray[Any]) -> str:
+    return {"u": "i", "T": "U"}.get(array.dtype.kind, array.dtype.kind)
+
+
+def is_missing(value: Any) -> bool:
+    try:
+        return value is None or bool(value != value)
+    except (TypeError, ValueError):  # pandas' NA is neither equal nor unequal to itself
+        return not isinstance(value, list | tuple | np.ndarray)
+
+
 def valid_offsets(offsets: ArrayLike) -> NDArray[np.int64]:
-    array = np.asarray(offsets)
+    try:
+        array = np.asarray(offsets)
+    except ValueError:
+        array = np.zeros(0)
     if array.ndim != 1 or len(array) < 1 or array.dtype.kind not in "iu":
         raise BagwiseError("offsets must be a list of whole numbers, one more than there are bags")
     if len(array) == 1:
         raise BagwiseError("there are no bags: give at least one")
     if array[0] != 0:
         raise BagwiseError(f"offsets begin with {array[0]}: they must begin with 0")
-    return array.astype(np.int64)
+    array = array.astype(np.int64)
+    for position in np.flatnonzero(np.diff(array) < 0)[:1]:
+        raise BagwiseError(f"offsets fall from {array[position]} to {array[position + 1]}: they must rise")
+    return array
 
 
 def valid_names(names: ArrayLike | None, count: int) -> NDArray[np.object_]:
     if names is None:
         return np.array([str(position) for position in range(count)], dtype=object)
-    array = np.asarray([str(name) for name in of_length(names, count, "names", "bag")], dtype=object)
+    array = np.array([str(name) for name in of_length(names, count, "the names", "bag")], dtype=object)
     seen: set[str] = set()
     for name in array:
         if name in seen:
@@ -64,14 +104,14 @@ def valid_instances(values: ArrayLike, offsets: NDArray[np.int64], names: NDArra
         raise BagwiseError(f"instances have shape {array.shape}: an instance needs at least one feature")
     if offsets[-1] != len(array):
         raise BagwiseError(f"offsets end with {offsets[-1]}, but there are {len(array)} instances: the two must agree")
-    for position in np.flatnonzero(np.diff(offsets) <= 0)[:1]:
+    for position in np.flatnonzero(np.diff(offsets) == 0)[:1]:
         raise BagwiseError(f"bag {names[position]!r} is empty: leave it out, or give it at least one instance")
     if array.dtype.kind == "f":
-        check_finite(array, offsets, names)
+        check_finite(array, offsets, names, "instances")
     return array
 
 
-def check_finite(array: NDArray[Any], offsets: NDArray[np.int64], names: NDArray[np.object_]) -> None:
+def check_finite(array: NDArray[Any], offsets: NDArray[np.int64], names: NDArray[np.object_], what: str) -> None:
     step = max(1, _FINITE_CHECK_VALUES // max(1, array[0].size))
     for begin in range(0, len(array), step):
         part = array[begin : begin + step]
@@ -80,32 +120,28 @@ def check_finite(array: NDArray[Any], offsets: NDArray[np.int64], names: NDArray
             row = begin + int(np.argmin(finite))
             position = int(np.searchsorted(offsets, row, side="right")) - 1
             raise BagwiseError(
-                f"bag {names[position]!r} has a NaN or an infinity in its row {row - offsets[position]}"
+                f"the {what} of bag {names[position]!r} have a NaN or an infinity in row {row - offsets[position]}"
                 f" (row {row} of all): fill it in, or leave the row out"
             )
 
 
 def valid_labels(labels: ArrayLike, names: NDArray[np.object_]) -> NDArray[Any]:
-    array = of_length(labels, len(names), "labels", "bag")
-    for position, value in enumerate(array.tolist()):
-        if value is None or value != value:
-            raise BagwiseError(f"bag {names[position]!r} has no label: give it one, or leave the bag out")
-        if isinstance(value, float) and value != int(value):
-            raise BagwiseError(
-                f"bag {names[position]!r} has the label {value}: labels are classes, so whole numbers or strings"
-            )
-    if array.dtype.kind == "f":
-        return array.astype(np.int64)
-    if array.dtype.kind not in "biuUT":
-        kinds = sorted({type(value).__name__ for value in array.tolist()})
-        raise BagwiseError(f"the labels are of type {' and '.join(kinds)}: use whole numbers, booleans or strings")
-    return array
+    array = of_one_kind(labels, names, "label")
+    if array.dtype.kind != "f":
+        return array
+    for name, value in zip(names, array.tolist(), strict=True):
+        if not value.is_integer() or abs(value) >= 2**63:
+            raise BagwiseError(f"bag {name!r} has the label {value}: labels are classes, so whole numbers or strings")
+    return array.astype(np.int64)
 
 
-def valid_coordinates(values: ArrayLike, rows: int) -> NDArray[Any]:
+def valid_coordinates(values: ArrayLike, offsets: NDArray[np.int64], names: NDArray[np.object_]) -> NDArray[Any]:
     array = numeric(values, "the array of coordinates")
-    if array.ndim != 2 or len(array) != rows:
-        raise BagwiseError(f"coordinates have shape {array.shape}: they need one row for each instance, so {rows}")
+    if array.ndim != 2 or len(array) != offsets[-1]:
+        raise BagwiseError(
+            f"coordinates have shape {array.shape}: they need one row for each instance, so {offsets[-1]}"
+        )
+    check_finite(array, offsets, names, "coordinates")
     return array
 
 
@@ -123,10 +159,22 @@ def joined(
         return None
     if len(values) != len(parts):
         raise BagwiseError(f"{what} has {len(values)} entries: it needs one for each bag, so {len(parts)}")
-    arrays = [np.asarray(value) for value in values]
-    for array, part, name in zip(arrays, parts, names, strict=True):
+    arrays: list[NDArray[Any]] = []
+    for value, part, name in zip(values, parts, names, strict=True):
+        try:
+            array = np.asarray(value)
+        except ValueError as error:
+            raise BagwiseError(f"{what} of bag {name!r} are ragged: give all of its instances equally many") from error
         if array.ndim == 0 or len(array) != len(part):
-            raise BagwiseError(f"{what} of bag {name!r} has shape {array.shape}, but the bag has {len(part)} instances")
+            raise BagwiseError(
+                f"{what} of bag {name!r} have shape {array.shape}, but the bag has {len(part)} instances"
+            )
+        if arrays and array.shape[1:] != arrays[0].shape[1:]:
+            raise BagwiseError(
+                f"{what} of bag {name!r} have shape {array.shape}, those of bag {names[0]!r} {arrays[0].shape}: give"
+                " all instances equally many"
+            )
+        arrays.append(array)
     return np.concatenate(arrays)
 
 
@@ -169,12 +217,12 @@ def check_constant(
 def numeric_column(frame: "pd.DataFrame", column: str, bag_of_row: NDArray[np.object_]) -> NDArray[Any]:
     series = frame[column]
     if series.dtype.kind not in "biuf":
-        numbers = (int, float, np.number)
-        row = next((row for row, value in enumerate(series) if not isinstance(value, numbers)), 0)
-        raise BagwiseError(
-            f"column {column!r} is not numeric: row {row} (bag {bag_of_row[row]!r}) holds {series.iloc[row]!r};"
-            " leave the column out, or turn it into numbers"
-        )
+        for row, value in enumerate(series):
+            if series.dtype != object or not isinstance(value, Real):
+                raise BagwiseError(
+                    f"column {column!r} is not numeric: row {row} (bag {bag_of_row[row]!r}) holds {value!r};"
+                    " leave the column out, or turn it into numbers"
+                )
     values = series.to_numpy(dtype=np.float32 if series.dtype == np.float32 else np.float64, na_value=np.nan)
     finite = np.isfinite(values)
     if not finite.all():

@@ -41,7 +41,7 @@ def run_demo(
     Parameters
     ----------
     out
-        The folder for ``report.html``, ``metrics.json`` and the model (``config.json``, ``model.safetensors``).
+        The folder for ``report.html``, ``metrics.json`` and the model, ``model.safetensors``.
     data, data_directory
         As `bagwise.datasets.load_digits` takes them.
     seed

@@ -40,10 +40,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
     '{}'
     """
     path = Path(path)
+    ours = {None, str(path), str(path.parent)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=".writing-", suffix=path.suffix, dir=path.parent)
         os.close(handle)
+        ours.add(name)
         temporary = Path(name)
         try:
             yield temporary
@@ -53,6 +55,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
+        if error.filename not in ours:
+            raise  # the body's own trouble with another file
         raise BagwiseError(
             f"cannot write {path}: {error.strerror or error}; choose a place with room that you may write to"
         ) from error

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import islice
+from numbers import Real
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
@@ -18,7 +21,7 @@ from bagwise.errors import BagwiseError
 from bagwise.methods.recipes import Recipe, recipe_for
 from bagwise.models.architecture import Architecture
 from bagwise.models.encoders import EncoderSpec
-from bagwise.models.likelihood import class_probabilities
+from bagwise.models.likelihood import class_probabilities, log_class_probabilities
 from bagwise.training.data import PackedTensors
 from bagwise.training.device import resolve_device
 from bagwise.training.engine import train
@@ -193,6 +196,8 @@ class NeuralMIL(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         self.history_ = trained.history
         self.best_epoch_ = trained.best_epoch
         self.instance_shape_ = bags.instance_shape
+        for learnt_before in ("n_features_in_", "feature_names_in_"):
+            self.__dict__.pop(learnt_before, None)
         if len(bags.instance_shape) == 1:
             self.n_features_in_ = bags.instance_shape[0]
         if bags.feature_names is not None:
@@ -236,7 +241,8 @@ class NeuralMIL(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         array
             Shape (B,), values of `classes_`.
         """
-        best: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        probabilities = self.predict_proba(X)
+        best: NDArray[Any] = self.classes_[probabilities.argmax(axis=1)]
         return best
 
     def decision_function(self, X: BagsLike) -> NDArray[Any]:
@@ -255,7 +261,7 @@ class NeuralMIL(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         logits = self._predict(X).logits
         if len(logits) == 1 and logits.shape[2] == 1:
             return logits[0, :, 0].numpy()
-        logarithms = class_probabilities(logits).log()
+        logarithms = log_class_probabilities(logits)
         return (logarithms[:, 1] - logarithms[:, 0] if len(self.classes_) == 2 else logarithms).numpy()
 
     def score(self, X: BagsLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> float:
@@ -588,17 +594,22 @@ def _scaling(bags: Bags, standardize: bool | str) -> Literal["standardize", "pix
 def _validation_split(
     fraction: float, targets: NDArray[np.int64], groups: NDArray[Any] | None, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    if not 0 < fraction <= 0.5:
-        raise BagwiseError(f"validation_fraction is {fraction}: it must be above 0 and at most 0.5")
-    parts = round(1 / fraction)
+    if not isinstance(fraction, Real) or not 0 < fraction <= 0.5:
+        raise BagwiseError(f"validation_fraction is {fraction!r}: it must be a number above 0 and at most 0.5")
+    share = Fraction(fraction).limit_denominator(10) or Fraction(1, round(1 / fraction))
+    wanted, parts = share.numerator, share.denominator
     splitter: Any = StratifiedKFold if groups is None else StratifiedGroupKFold
-    fewest = np.bincount(targets).min() if groups is None else len(np.unique(groups))
-    if fewest < parts:
-        what = "bags of the rarest class" if groups is None else "groups"
-        raise BagwiseError(
-            f"there are {fewest} {what}, too few to hold one part in {parts} out for validation: train without"
-            " patience, or give more data"
-        )
+    for what, fewest in (
+        ("bags of the rarest class", np.bincount(targets).min()),
+        ("groups", parts if groups is None else len(np.unique(groups))),
+    ):
+        if fewest < parts:
+            raise BagwiseError(
+                f"there are {fewest} {what}, too few to hold {wanted} in {parts} out for validation: train without"
+                " patience, or give more data"
+            )
     splits = splitter(parts, shuffle=True, random_state=seed).split(targets, targets, groups)
-    train_part, validation_part = next(iter(splits))
-    return train_part, validation_part
+    held_out = np.zeros(len(targets), dtype=bool)
+    for _, part in islice(splits, wanted):
+        held_out[part] = True
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)

@@ -1,29 +1,29 @@
-"""Trained models on disk: weights as tensors, the rest as JSON; nothing in them can run code."""
+"""Trained models on disk: one file of weights and a description in JSON, which cannot run code."""
 
-import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
 from bagwise._version import __version__
 from bagwise.errors import BagwiseError
-from bagwise.files import replacing
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.registry import METHODS
 from bagwise.models.architecture import Architecture
+from bagwise.tensorfiles import read_tensors, write_tensors
 from bagwise.training.members import Plan, Settings
 
 __all__ = ["load_model", "save_model"]
 
-_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
+_FILE = "model.safetensors"
 
 
 def save_model(model: NeuralMIL, folder: str | Path) -> None:
-    """Write a fitted model to a folder: `config.json` and `model.safetensors`.
+    """Write a fitted model to a folder, as `model.safetensors`.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def save_model(model: NeuralMIL, folder: str | Path) -> None:
     >>> load_model(folder).classes_.tolist()
     ['no', 'yes']
     """
-    folder = Path(folder)
+    check_is_fitted(model)
     plan = model.plan_
     if not isinstance(plan.architecture.encoder, str):
         raise BagwiseError(
@@ -57,7 +57,7 @@ def save_model(model: NeuralMIL, folder: str | Path) -> None:
         )
     parameters = {name: value for name, value in model.get_params().items() if name != "random_state"}
     names = getattr(model, "feature_names_in_", None)
-    config = {
+    description = {
         "bagwise": __version__,
         "class": type(model).__name__,
         "parameters": parameters | {"random_state": plan.order_seed},
@@ -69,11 +69,7 @@ def save_model(model: NeuralMIL, folder: str | Path) -> None:
         "history": model.history_,
         "best_epoch": model.best_epoch_,
     }
-    with replacing(folder / _WEIGHTS) as temporary:
-        state = {name: value.cpu().contiguous() for name, value in model.model_.state_dict().items()}
-        save_file(state, temporary)
-    with replacing(folder / _CONFIG) as temporary:
-        temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    write_tensors(Path(folder) / _FILE, model.model_.state_dict(), description)
 
 
 def load_model(folder: str | Path) -> NeuralMIL:
@@ -94,33 +90,37 @@ def load_model(folder: str | Path) -> NeuralMIL:
     BagwiseError
         If the folder does not hold a model that this version can read.
     """
-    folder = Path(folder)
+    path = Path(folder) / _FILE
+    state, description = read_tensors(path)
     try:
-        config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
-        state = load_file(folder / _WEIGHTS)
-    except (OSError, ValueError, SafetensorError) as error:
+        return _restored(description, state)
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        written = description.get("bagwise") if isinstance(description, dict) else None
         raise BagwiseError(
-            f"{folder} does not hold a model of Bagwise that can be read ({error}): save it again"
+            f"{path} was not written by this version of Bagwise (it says {written}, this is {__version__}), or was"
+            " edited: train the model again"
         ) from error
+
+
+def _restored(description: dict[str, Any], state: Mapping[str, Tensor]) -> NeuralMIL:
     kinds = {kind.__name__: kind for kind, _ in METHODS.values()}
-    try:
-        plan = dict(config["plan"])
-        model = kinds[config["class"]](**config["parameters"])
-        model.plan_ = Plan(Architecture(**plan.pop("architecture")), **plan)
-        model.settings_ = Settings(**config["settings"])
-        model.classes_ = np.array(config["classes"])
-        model.instance_shape_ = tuple(config["instance_shape"])
-        model.history_, model.best_epoch_ = config["history"], config["best_epoch"]
-        if config["feature_names"] is not None:
-            model.feature_names_in_ = np.array(config["feature_names"], dtype=object)
-    except (KeyError, TypeError, AttributeError) as error:
-        written: Any = config.get("bagwise") if isinstance(config, dict) else None
-        raise BagwiseError(
-            f"{folder / _CONFIG} was not written by this version of Bagwise (it says {written}, this is {__version__}),"
-            " or was edited: save the model again"
-        ) from error
+    plan = dict(description["plan"])
+    model = kinds[description["class"]](**description["parameters"])
+    model.plan_ = Plan(Architecture(**plan.pop("architecture")), **plan)
+    model.settings_ = Settings(**description["settings"])
+    model.classes_ = np.array(description["classes"])
+    model.instance_shape_ = tuple(description["instance_shape"])
+    model.history_, model.best_epoch_ = description["history"], description["best_epoch"]
     if len(model.instance_shape_) == 1:
         model.n_features_in_ = model.instance_shape_[0]
+    if description["feature_names"] is not None:
+        model.feature_names_in_ = np.array(description["feature_names"], dtype=object)
+        if model.feature_names_in_.shape != model.instance_shape_:
+            raise ValueError("other feature names than features")
+    if model.plan_.architecture.level != model.level or not isinstance(model.plan_.architecture.encoder, str):
+        raise ValueError("the architecture of another class")
+    if model.classes_.shape != (max(2, model.plan_.outputs),):
+        raise ValueError("other classes than outputs")
     model.model_ = model.plan_.architecture.rebuild(
         model.instance_shape_, model.plan_.outputs, state, dropout=model.settings_.dropout, dtype=model.plan_.dtype
     )

@@ -180,8 +180,8 @@ def _embedding_width(encoder: nn.Module, instance_shape: Sequence[int]) -> int:
         with torch.no_grad():
             probe = torch.zeros(2, *instance_shape, dtype=parameter.dtype, device=parameter.device)
             embeddings = encoder.eval()(probe)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # whatever a user's own code may raise
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise BagwiseError(f"the encoder fails on instances of shape {tuple(instance_shape)}: {reason}") from error
     finally:
         for module, training in was_training.items():

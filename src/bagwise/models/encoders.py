@@ -276,15 +276,16 @@ def build_encoder(spec: EncoderSpec, instance_shape: Sequence[int], dropout: flo
         encoder = ENCODERS[spec](instance_shape, dropout)
         encoder.apply(glorot)
         return encoder
-    encoder = copy.deepcopy(spec) if isinstance(spec, nn.Module) else spec()
+    encoder = copy.deepcopy(spec) if isinstance(spec, nn.Module) or not callable(spec) else spec()
     if not isinstance(encoder, nn.Module):
         kind = type(encoder).__name__
         raise BagwiseError(f"the encoder is a {kind}: it must be a torch.nn.Module, or a function that makes one")
     for name, module in encoder.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and (module.training or module.running_mean is None):
             raise BagwiseError(
-                f"the encoder's layer {name!r} is a BatchNorm in training mode, whose statistics would tie the"
-                " instances of a bag together: freeze it with .eval() before you pass the encoder, or use GroupNorm"
+                f"the encoder's layer {name!r} is a BatchNorm in training mode or without statistics of its own, which"
+                " ties the instances of a batch together: freeze it with .eval() before you pass the encoder, or use"
+                " GroupNorm"
             )
     return encoder
 

@@ -1,10 +1,12 @@
 """The likelihood of bag labels (paper, section 2.1): Bernoulli for two classes, categorical for more."""
 
+import math
+
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, logsigmoid
 
-__all__ = ["class_probabilities", "errors", "negative_log_likelihood"]
+__all__ = ["class_probabilities", "errors", "log_class_probabilities", "negative_log_likelihood"]
 
 
 def negative_log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:
@@ -52,9 +54,30 @@ def class_probabilities(logits: Tensor) -> Tensor:
     >>> class_probabilities(torch.tensor([[[0.0]]])).tolist()
     [[0.5, 0.5]]
     """
-    if logits.shape[2] == 1:
-        return torch.cat([(-logits).sigmoid(), logits.sigmoid()], dim=2).mean(0)
-    return logits.softmax(2).mean(0)
+    return log_class_probabilities(logits).exp()
+
+
+def log_class_probabilities(logits: Tensor) -> Tensor:
+    """Turn logits into logarithms of the probabilities of all classes, finite however certain the model is.
+
+    Parameters
+    ----------
+    logits
+        Shape (H, B, C), C = 1 for two classes.
+
+    Returns
+    -------
+    Tensor
+        Shape (B, number of classes).
+
+    Examples
+    --------
+    >>> log_class_probabilities(torch.tensor([[[1000.0]]])).tolist()
+    [[-1000.0, 0.0]]
+    """
+    binary = logits.shape[2] == 1
+    each = logsigmoid(torch.cat([-logits, logits], dim=2)) if binary else logits.log_softmax(2)
+    return each.logsumexp(0) - math.log(len(logits))
 
 
 def errors(logits: Tensor, targets: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
+from bagwise.checks import is_count
+from bagwise.errors import BagwiseError
 from bagwise.segments import (
     segment_lengths,
     segment_logsumexp,
@@ -183,6 +185,11 @@ class Attention(Pooling):
     hidden
         L, the number of rows of V. The paper tries 64, 128 and 256, with little difference.
 
+    Raises
+    ------
+    BagwiseError
+        If `hidden` is no whole number from 1 on.
+
     Examples
     --------
     >>> pooled = Attention(3)(torch.randn(5, 3), torch.tensor([0, 2, 5]))
@@ -192,6 +199,8 @@ class Attention(Pooling):
 
     def __init__(self, width: int, hidden: int = 128) -> None:
         super().__init__(width)
+        if not is_count(hidden):
+            raise BagwiseError(f"hidden is {hidden!r}: it must be a whole number from 1 on")
         self.V = nn.Linear(width, hidden, bias=False)
         self.w = nn.Linear(hidden, 1, bias=False)
 
@@ -288,13 +297,15 @@ class ProbabilityLogSumExp(Pooling):
 
     def forward(self, values: Tensor, offsets: Tensor) -> Pooled:
         """Pool as `Pooling.forward` says."""
-        # q = log(1 + mean(exp(r p) - 1)) / r and 1 - q = -log(1 - mean(1 - exp(-r (1 - p)))) / r, each from the
-        # logarithm of what it is small in; the factor 1 / r falls out of their ratio.
+        # With q the result: r q = log(1 + mean(exp(r p) - 1)), and r (1 - q) = -log(mean(exp(-r (1 - p)))), which where
+        # it is small is better computed as -log(1 - mean(1 - exp(-r (1 - p)))). The factor r falls out of their ratio.
         log_r = math.log(self.sharpness)
         log_rp, log_r_not_p = logsigmoid(values) + log_r, logsigmoid(-values) + log_r
-        log_q = _log_softplus(_log_mean_exp(_log_expm1_exp(log_rp), offsets))
-        log_not_q = _log_minus_log1m_exp(_log_mean_exp(_log_expm1_exp(log_r_not_p) - log_r_not_p.exp(), offsets))
-        return Pooled(log_q - log_not_q)
+        log_rq = _log_softplus(_log_mean_exp(_log_expm1_exp(log_rp), offsets))
+        r_not_p = log_r_not_p.exp()
+        r_not_q = -_log_mean_exp(-r_not_p, offsets)
+        small = _log_minus_log1m_exp(_log_mean_exp(_log_expm1_exp(log_r_not_p) - r_not_p, offsets).clamp(max=-0.5))
+        return Pooled(log_rq - torch.where(r_not_q < math.log(2), small, r_not_q.clamp(min=0.5).log()))
 
 
 class ISR(Pooling):

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["Moments", "Scaler"]
+__all__ = ["Moments", "Scaler", "as_floating"]
 
 
 class Scaler(nn.Module):
@@ -50,63 +50,73 @@ class Scaler(nn.Module):
         Tensor
             Shape (N, ...), in the model's floating point.
         """
-        if instances.dtype != torch.float64:
-            instances = instances.to(self.factor.dtype)
-        shifted = instances - self.shift.to(instances.dtype)
-        return shifted.to(self.factor.dtype) * self.factor
+        exact = as_floating(instances, self.factor.dtype)
+        return (exact - self.shift.to(exact.dtype)).to(self.factor.dtype) * self.factor
+
+
+def as_floating(instances: Tensor, dtype: torch.dtype) -> Tensor:
+    """Cast instances to a floating point that keeps the differences between their values.
+
+    Parameters
+    ----------
+    instances
+        Any real type.
+    dtype
+        What the model computes in.
+
+    Returns
+    -------
+    Tensor
+        In double precision where the instances may need it (large whole numbers such as time stamps), else in `dtype`.
+
+    Examples
+    --------
+    >>> as_floating(torch.tensor([1_700_000_001]), torch.float32).dtype, as_floating(torch.ones(1), torch.float32).dtype
+    (torch.float64, torch.float32)
+    """
+    return instances.to(torch.float64 if instances.dtype in _WIDE else dtype)
+
+
+_WIDE = (torch.float64, torch.int64, torch.int32)
 
 
 class Moments:
-    """Number, mean and spread of the instances of each bag, from which any choice of bags gets its scaler.
+    """Mean, spread and range of the instances of each bag, from which any choice of bags gets its scaler.
 
     One pass over the data serves every member of a training; a member's scaler comes from its own training bags alone.
 
     Parameters
     ----------
-    counts
-        Instances a bag, shape (B,).
-    means
-        Mean of each feature in each bag, shape (B, D).
-    squares
-        Sum of squared deviations from that mean, shape (B, D).
+    instances
+        Vectors, shape (N, D).
+    offsets
+        Shape (B + 1,).
 
     Examples
     --------
-    >>> moments = Moments.of(np.array([[1.0], [3.0], [5.0]]), np.array([0, 2, 3]))
+    >>> moments = Moments(np.array([[1.0], [3.0], [5.0]]), np.array([0, 2, 3]))
     >>> shift, factor = moments.standardisation([0])
     >>> shift.tolist(), factor.tolist()
     ([2.0], [1.0])
     """
 
-    def __init__(self, counts: NDArray[np.int64], means: NDArray[np.float64], squares: NDArray[np.float64]) -> None:
-        self.counts = counts
-        self.means = means
-        self.squares = squares
-
-    @classmethod
-    def of(cls, instances: NDArray[np.number], offsets: NDArray[np.int64]) -> "Moments":
-        """Compute the moments of packed bags.
-
-        Parameters
-        ----------
-        instances
-            Shape (N, D).
-        offsets
-            Shape (B + 1,).
-
-        Returns
-        -------
-        Moments
-        """
-        bags = [instances[begin:end].astype(np.float64) for begin, end in pairwise(offsets)]
-        means = np.stack([bag.mean(axis=0) for bag in bags])
-        squares = np.stack([((bag - mean) ** 2).sum(axis=0) for bag, mean in zip(bags, means, strict=True)])
-        return cls(np.diff(offsets), means, squares)
+    def __init__(self, instances: NDArray[np.number], offsets: NDArray[np.int64]) -> None:
+        self.counts = np.diff(offsets)
+        self.means, self.squares, self.lowest, self.highest = np.zeros((4, len(self.counts), *instances.shape[1:]))
+        for number, (begin, end) in enumerate(pairwise(offsets)):
+            bag = instances[begin:end].astype(np.float64)
+            # Differences from an instance keep their digits, however large the values.
+            deviations = bag - bag[0]
+            mean = deviations.mean(axis=0)
+            self.means[number] = bag[0] + mean
+            self.squares[number] = ((deviations - mean) ** 2).sum(axis=0)
+            self.lowest[number], self.highest[number] = bag.min(axis=0), bag.max(axis=0)
 
     def standardisation(self, bags: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Give the shift and factor that bring the instances of some bags to mean 0 and standard deviation 1.
 
-        A feature that is constant over these bags is only shifted, so that a new value elsewhere does not explode.
+        A feature that is constant over these bags, but for rounding, is only shifted, so that a new value elsewhere
+        does not explode.
 
         Parameters
         ----------
@@ -118,11 +128,12 @@ class Moments:
         tuple of arrays
             Shift and factor, each of shape (D,).
         """
-        counts, means = self.counts[bags, None], self.means[bags]
+        counts, origin = self.counts[bags, None], self.means[bags[0]]
+        deviations = self.means[bags] - origin
         total = counts.sum()
-        mean = (counts * means).sum(axis=0) / total
-        variance = (self.squares[bags].sum(axis=0) + (counts * (means - mean) ** 2).sum(axis=0)) / total
-        # The rounding error that the variance of a constant can have.
-        noise = total * np.finfo(np.float64).eps * variance + (total * np.finfo(np.float64).eps * mean) ** 2
-        factor = np.where(variance <= noise, 1.0, 1.0 / np.sqrt(np.where(variance <= noise, 1.0, variance)))
-        return mean, factor
+        mean = (counts * deviations).sum(axis=0) / total
+        variance = (self.squares[bags].sum(axis=0) + (counts * (deviations - mean) ** 2).sum(axis=0)) / total
+        lowest, highest = self.lowest[bags].min(axis=0), self.highest[bags].max(axis=0)
+        rounding = 8 * np.finfo(np.float64).eps * np.maximum(abs(lowest), abs(highest))
+        constant = highest - lowest <= rounding
+        return origin + mean, np.where(constant, 1.0, 1.0 / np.sqrt(np.where(constant, 1.0, variance)))

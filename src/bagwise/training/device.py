@@ -38,8 +38,8 @@ def resolve_device(name: str, precision: str = "float32") -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, ImportError, TypeError) as error:
         raise BagwiseError(f"device {name!r} is not to be had on this machine: use 'auto' or 'cpu'") from error
     if precision == "mixed" and device.type != "cuda":
         raise BagwiseError(f"precision 'mixed' needs a CUDA device, and this is {name!r}: use 'float32'")

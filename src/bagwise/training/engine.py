@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from torch import Tensor
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
 from bagwise.models.scaling import Moments
-from bagwise.training.checkpoint import load_checkpoint, save_checkpoint
+from bagwise.tensorfiles import read_tensors, write_tensors
 from bagwise.training.data import PackedTensors
 from bagwise.training.device import one_thread, resolve_device
 from bagwise.training.looped import Looped
@@ -82,14 +83,15 @@ def train(
     [2, 2, 2]
     """
     resolve_device(plan.device, plan.precision)  # a wrong one is reported before anything is computed
-    moments = Moments.of(bags.instances, bags.offsets) if plan.scaling == "standardize" else None
+    moments = Moments(bags.instances, bags.offsets) if plan.scaling == "standardize" else None
+    data = b"" if checkpoints is None else _digest(bags, targets)
     executor = _executor(plan, bags)
     blocks = _cut(members, executor.block_size)
     paths = [None if checkpoints is None else checkpoints / f"block-{n:04}.safetensors" for n in range(len(blocks))]
     total = sum(member.settings.epochs for member in members)
     with progress_bar(total, len(blocks), verbose) as counters:
         jobs = [
-            joblib.delayed(_train_block)(executor, plan, bags, targets, block, moments, path, counter)
+            joblib.delayed(_train_block)(executor, plan, bags, targets, block, moments, path, data, counter)
             for block, path, counter in zip(blocks, paths, counters, strict=True)
         ]
         results = joblib.Parallel(n_jobs=n_jobs if len(jobs) > 1 else 1)(jobs)
@@ -100,6 +102,13 @@ def _executor(plan: Plan, bags: Bags) -> type[Looped]:
     one_bag_a_step = plan.instance_budget is None
     model = plan.architecture.build(bags.instance_shape, plan.outputs, seed=0)
     return Stacked if one_bag_a_step and plan.precision != "mixed" and can_stack(model) else Looped
+
+
+def _digest(bags: Bags, targets: NDArray[np.int64]) -> bytes:
+    digest = blake2b(targets.tobytes() + bags.keys.tobytes() + bags.offsets.tobytes())
+    for bag in bags:
+        digest.update(np.ascontiguousarray(bag.instances).data)
+    return digest.digest()
 
 
 def _cut(members: Sequence[Member], size: int) -> list[Sequence[Member]]:
@@ -117,6 +126,7 @@ def _train_block(
     members: Sequence[Member],
     moments: Moments | None,
     checkpoint: Path | None,
+    data: bytes,
     counter: Counter,
 ) -> list[Trained]:
     device = resolve_device(plan.device, plan.precision)
@@ -125,7 +135,7 @@ def _train_block(
         executor = kind(plan, packed, members, moments)
         records = [_Record() for _ in members]
         first = 0
-        identity = fingerprint(plan, members, packed.keys, packed.sizes)
+        identity = "" if checkpoint is None else fingerprint(plan, members, executor.tensors(), data)
         if checkpoint is not None and checkpoint.exists():
             first = _resume(checkpoint, identity, executor, records)
             counter.advance(sum(len(record.history) for record in records))
@@ -183,12 +193,12 @@ def _save(path: Path, identity: str, executor: Looped, records: list[_Record], e
     told: list[dict[str, Any]] = [
         {"history": record.history, "best": record.best, "best_epoch": record.best_epoch} for record in records
     ]
-    save_checkpoint(path, tensors, {"fingerprint": identity, "epochs": epochs, "members": told})
+    write_tensors(path, tensors, {"fingerprint": identity, "epochs": epochs, "members": told})
 
 
 def _resume(path: Path, identity: str, executor: Looped, records: list[_Record]) -> int:
-    tensors, progress = load_checkpoint(path)
-    if progress["fingerprint"] != identity:
+    tensors, progress = read_tensors(path)
+    if progress.get("fingerprint") != identity:
         raise BagwiseError(
             f"{path} is the checkpoint of a training with other data, members or settings: choose another folder"
         )

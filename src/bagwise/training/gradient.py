@@ -76,5 +76,6 @@ def accumulate_gradient(
     for part, gradient in zip(chunks, embeddings.grad.split(chunk), strict=True):
         with autocast(device, precision):
             encoded = model.encode(part)
-        encoded.backward(gradient)
+        if encoded.requires_grad:  # not the identity's, nor a frozen encoder's
+            encoded.backward(gradient)
     return loss.detach()

@@ -1,8 +1,10 @@
 """What is trained: members, and what they share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from hashlib import blake2b
+from math import isfinite
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bagwise.checks import is_count
 from bagwise.errors import BagwiseError
 from bagwise.models.architecture import Architecture
 
@@ -66,17 +69,19 @@ class Settings:
         if self.optimizer not in ("sgd", "adam"):
             raise BagwiseError(f"optimizer is {self.optimizer!r}: it must be 'sgd' or 'adam'")
         rules: list[tuple[str, Callable[[Any], bool], str]] = [
-            ("learning_rate", lambda value: value > 0, "above 0"),
-            ("epochs", lambda value: value >= 1 and value == int(value), "a whole number from 1 on"),
-            ("momentum", lambda value: 0 <= value < 1, "from 0 to below 1"),
-            ("decay", lambda value: value >= 0, "0 or more"),
-            ("l2", lambda value: value >= 0, "0 or more"),
-            ("dropout", lambda value: 0 <= value < 1, "from 0 to below 1"),
-            ("patience", lambda value: value is None or value >= 1, "a whole number from 1 on, or None"),
+            ("learning_rate", lambda value: value > 0, "a number above 0"),
+            ("epochs", is_count, "a whole number from 1 on"),
+            ("momentum", lambda value: 0 <= value < 1, "a number from 0 to below 1"),
+            ("decay", lambda value: value >= 0, "a number, 0 or more"),
+            ("l2", lambda value: value >= 0, "a number, 0 or more"),
+            ("dropout", lambda value: 0 <= value < 1, "a number from 0 to below 1"),
+            ("patience", is_count, "a whole number from 1 on, or None"),
         ]
         for name, holds, rule in rules:
             value = getattr(self, name)
-            if isinstance(value, str) or (value is None and name != "patience") or not holds(value):
+            if name == "patience" and value is None:
+                continue
+            if not isinstance(value, Real) or not isfinite(value) or not holds(value):
                 raise BagwiseError(f"{name} is {value!r}: it must be {rule}")
 
 
@@ -165,12 +170,16 @@ class Plan:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise BagwiseError(f"precision is {self.precision!r}: it must be one of {', '.join(PRECISIONS)}")
-        if self.instance_budget is not None and self.instance_budget < 1:
-            raise BagwiseError(f"instance_budget is {self.instance_budget}: it must be 1 or more, or None")
-        if self.chunk < 1:
-            raise BagwiseError(f"chunk is {self.chunk}: it must be 1 or more")
+        for name, choices in (("precision", tuple(PRECISIONS)), ("scaling", ("standardize", "pixels", "none"))):
+            if getattr(self, name) not in choices:
+                raise BagwiseError(f"{name} is {getattr(self, name)!r}: it must be one of {', '.join(choices)}")
+        if self.instance_budget is not None and not is_count(self.instance_budget):
+            raise BagwiseError(
+                f"instance_budget is {self.instance_budget!r}: it must be a whole number from 1 on, or None"
+            )
+        for name in ("chunk", "outputs"):
+            if not is_count(getattr(self, name)):
+                raise BagwiseError(f"{name} is {getattr(self, name)!r}: it must be a whole number from 1 on")
 
     @property
     def dtype(self) -> torch.dtype:
@@ -203,15 +212,17 @@ class Trained:
     best_epoch: int
 
 
-def fingerprint(plan: Plan, members: Sequence[Member], keys: NDArray[np.uint64], sizes: NDArray[np.int64]) -> str:
+def fingerprint(plan: Plan, members: Sequence[Member], start: Mapping[str, Tensor], data: bytes) -> str:
     """Sum up what a training depends on, so that a checkpoint is only ever resumed by the training it belongs to.
 
     Parameters
     ----------
     plan, members
         What is trained.
-    keys, sizes
-        Of the bags.
+    start
+        All tensors before the first step: initial weights and scalers.
+    data
+        A digest of the bags and their classes.
 
     Returns
     -------
@@ -221,7 +232,7 @@ def fingerprint(plan: Plan, members: Sequence[Member], keys: NDArray[np.uint64],
     Examples
     --------
     >>> plan = Plan(Architecture("embedding", "max", "identity"), outputs=1, order_seed=0, scaling="none")
-    >>> len(fingerprint(plan, [], np.zeros(1, np.uint64), np.ones(1, np.int64)))
+    >>> len(fingerprint(plan, [], {}, b""))
     32
     """
     described = {f.name: getattr(plan, f.name) for f in fields(plan) if f.name not in ("architecture", "device")}
@@ -229,9 +240,10 @@ def fingerprint(plan: Plan, members: Sequence[Member], keys: NDArray[np.uint64],
     encoder = plan.architecture.encoder
     if not isinstance(encoder, str | nn.Module):
         described["encoder"] = getattr(encoder, "__qualname__", type(encoder).__qualname__)
-    digest = blake2b(repr(described).encode(), digest_size=16)
+    digest = blake2b(repr(described).encode() + data, digest_size=16)
     for member in members:
         digest.update(repr((member.seed, member.settings)).encode())
         digest.update(member.train.tobytes() + b"|" + member.validation.tobytes())
-    digest.update(keys.tobytes() + sizes.tobytes())
+    for name, value in start.items():
+        digest.update(name.encode() + value.cpu().numpy().tobytes())
     return digest.hexdigest()

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 __all__ = ["Counter", "progress_bar"]
@@ -79,7 +80,9 @@ def progress_bar(total: int, blocks: int, show: bool) -> Iterator[list[Counter]]
             TextColumn("epochs"),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, transient=True) as bar, _watching(path, bar, total):
+        # Standard output is for results.
+        console = Console(stderr=True)
+        with Progress(*columns, console=console, transient=True) as bar, _watching(path, bar, total):
             yield counters
 
 

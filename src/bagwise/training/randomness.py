@@ -54,5 +54,5 @@ def seed_from(*parts: ArrayLike) -> int:
     >>> seed_from(0, [5, 6, 7]) == seed_from(0, [7, 6, 5])
     True
     """
-    folded = [np.bitwise_xor.reduce(hashed(np.atleast_1d(part))) for part in parts]
+    folded = [np.add.reduce(hashed(np.atleast_1d(part))) for part in parts]
     return int(hashed(*folded)[0] >> np.uint64(1))

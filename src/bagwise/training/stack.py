@@ -23,6 +23,7 @@ from bagwise.models.encoders import FullyConnected, MultiLevel
 from bagwise.models.likelihood import negative_log_likelihood
 from bagwise.models.model import DeepSupervision, EmbeddingLevel, InstanceLevel, MILModel, ResidualConnections
 from bagwise.models.pooling import Attention, GatedAttention, Pooling
+from bagwise.models.scaling import as_floating
 
 __all__ = ["Stack", "can_stack"]
 
@@ -251,10 +252,8 @@ class Stack:
 
     def _scaled(self, instances: Tensor) -> Tensor:
         """Scale as `bagwise.models.scaling.Scaler` does, for all members."""
-        dtype = self.factor.dtype
-        if instances.dtype != torch.float64:
-            instances = instances.to(dtype)
-        shifted = (instances - self.shift.to(instances.dtype)).to(dtype)
+        exact = as_floating(instances, self.factor.dtype)
+        shifted = (exact - self.shift.to(exact.dtype)).to(self.factor.dtype)
         members, count, width = shifted.shape
         aligned = shifted.new_empty(members, count, whole(width, _LANES))[:, :, :width]
         return torch.mul(shifted, self.factor, out=aligned)

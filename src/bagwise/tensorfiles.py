@@ -1,0 +1,73 @@
+"""Files of tensors and what is to be said of them; nothing in such a file can run code."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from bagwise.errors import BagwiseError
+from bagwise.files import replacing
+
+__all__ = ["read_tensors", "write_tensors"]
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
+    """Write tensors, and what is to be said of them, as one file in the place of an older one.
+
+    Parameters
+    ----------
+    path
+        The file, ending in ``.safetensors``.
+    tensors
+        By name.
+    description
+        Whatever JSON can hold, numbers of numpy included.
+
+    Raises
+    ------
+    BagwiseError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile, torch
+    >>> path = Path(tempfile.mkdtemp()) / "model.safetensors"
+    >>> write_tensors(path, {"w": torch.ones(2)}, {"epoch": 3})
+    >>> read_tensors(path)
+    ({'w': tensor([1., 1.])}, {'epoch': 3})
+    """
+    text = json.dumps(description, default=lambda number: number.item())
+    whole = {name: value.cpu().contiguous() for name, value in tensors.items()}
+    with replacing(path) as temporary:
+        save_file(whole, temporary, metadata={"bagwise": text})
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], Any]:
+    """Read what `write_tensors` wrote.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    tuple
+        The tensors, and their description.
+
+    Raises
+    ------
+    BagwiseError
+        If there is no such file, or another program wrote it, or it is damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            return tensors, json.loads(file.metadata()["bagwise"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise BagwiseError(f"{path} is missing, damaged or not a file of Bagwise's ({reason}): make it anew") from error

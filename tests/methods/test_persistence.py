@@ -1,0 +1,310 @@
+import json
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+from safetensors.torch import save_file
+from torch import nn
+
+import bagwise as bw
+from bagwise import METHODS, BagwiseError, tensorfiles
+from bagwise.bags import Bags
+from bagwise.methods import persistence
+from bagwise.tensorfiles import read_tensors, write_tensors
+
+FILE = "model.safetensors"
+ASKS = ("predict", "predict_proba", "decision_function", "instance_scores")
+
+
+@pytest.fixture(scope="module")
+def saved(make_bags, tmp_path_factory):
+    """Give a folder with a saved model; tests work on copies."""
+    folder = tmp_path_factory.mktemp("saved")
+    bags = make_bags()
+    named = Bags(bags.instances, bags.offsets, bags.labels, feature_names=("a", "b", "c"))
+    bw.save_model(bw.AttentionMIL(gated=True, epochs=1, random_state=0).fit(named), folder)
+    return folder
+
+
+@pytest.fixture
+def folder(saved, tmp_path):
+    return shutil.copytree(saved, tmp_path / "model")
+
+
+def edit(folder, *path_and_value):
+    """Set a value of the description, as someone with other software would."""
+    *path, value = path_and_value
+    tensors, description = read_tensors(folder / FILE)
+    inner = description
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    write_tensors(folder / FILE, tensors, description)
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(("classes", "precision"), [(2, "float32"), (3, "float32"), (2, "float64")])
+def test_a_saved_model_comes_back_with_the_same_bits(make_bags, fitted, tmp_path, name, classes, precision):
+    model, bags = fitted(name, classes, precision), make_bags(classes=classes)
+    bw.save_model(model, tmp_path / "new" / "folder")
+    again = bw.load_model(tmp_path / "new" / "folder")
+    assert type(again) is type(model)
+    assert again.get_params() == model.get_params()
+    for ask in ASKS + (("attention",) if hasattr(model, "attention") else ()):
+        given, wanted = getattr(again, ask)(bags), getattr(model, ask)(bags)
+        assert given.dtype == wanted.dtype
+        np.testing.assert_array_equal(given, wanted)
+    assert again.history_ == model.history_
+    assert again.best_epoch_ == model.best_epoch_
+    assert again.settings_ == model.settings_
+    assert again.plan_ == model.plan_
+    assert again.n_features_in_ == 3
+
+
+@pytest.mark.parametrize("kind", ["int", "bool", "string"])
+def test_the_users_labels_come_back(make_bags, tmp_path, kind):
+    bags = make_bags(kind=kind)
+    bw.save_model(bw.EmbeddingMIL(epochs=1, random_state=0).fit(bags), tmp_path)
+    again = bw.load_model(tmp_path)
+    assert again.classes_.dtype == bags.labels.dtype
+    assert again.classes_.tolist() == np.unique(bags.labels).tolist()
+
+
+def test_a_loaded_model_can_be_fitted_again_to_the_same_bits(make_bags, saved):
+    bags = make_bags()
+    again = bw.load_model(saved)
+    before = again.predict_proba(bags)
+    np.testing.assert_array_equal(again.fit(bags).predict_proba(bags), before)
+
+
+def test_a_model_of_images_comes_back(make_bags, tmp_path):
+    bags = make_bags(count=4, shape=(28, 28))
+    model = bw.AttentionMIL(epochs=1, random_state=0).fit(bags)
+    bw.save_model(model, tmp_path)
+    again = bw.load_model(str(tmp_path))
+    assert not hasattr(again, "n_features_in_")
+    np.testing.assert_array_equal(again.attention(bags), model.attention(bags))
+
+
+def test_a_model_trained_with_patience_and_no_seed_comes_back(make_bags, tmp_path):
+    bags = make_bags()
+    model = bw.InstanceMIL(pooling="noisy-and", epochs=6, patience=1, random_state=None).fit(bags)
+    bw.save_model(model, tmp_path)
+    again = bw.load_model(tmp_path)
+    np.testing.assert_array_equal(again.predict_proba(bags), model.predict_proba(bags))
+    assert again.history_ == model.history_
+
+
+def test_parameters_that_came_from_numpy_are_saved(make_bags, tmp_path):
+    bags = make_bags()
+    model = bw.AttentionMIL(
+        epochs=np.int64(2), learning_rate=np.float32(0.01), hidden=np.int64(4), random_state=np.int64(0)
+    ).fit(bags)
+    bw.save_model(model, tmp_path)
+    np.testing.assert_array_equal(bw.load_model(tmp_path).predict_proba(bags), model.predict_proba(bags))
+
+
+def test_feature_names_come_back_and_are_still_checked(make_bags, folder):
+    model = bw.load_model(folder)
+    assert model.feature_names_in_.tolist() == ["a", "b", "c"]
+    bags = make_bags()
+    with pytest.raises(BagwiseError, match="feature 0 is 'c', but the model learnt from 'a'"):
+        model.predict(Bags(bags.instances, bags.offsets, feature_names=("c", "b", "a")))
+
+
+def test_one_file_is_written(saved):
+    assert [path.name for path in saved.iterdir()] == [FILE]
+
+
+def test_an_encoder_of_the_users_own_is_refused(make_bags, tmp_path):
+    model = bw.AttentionMIL(encoder=nn.Linear(3, 2), epochs=1, random_state=0).fit(make_bags())
+    with pytest.raises(BagwiseError, match=r"an encoder of your own cannot be saved.*state_dict"):
+        bw.save_model(model, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_model_that_learnt_nothing_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="not fitted"):
+        bw.save_model(bw.AttentionMIL(), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_named(fitted, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BagwiseError, match="cannot write .*file"):
+        bw.save_model(fitted("attention"), tmp_path / "file")
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(BagwiseError, match="nowhere/model.safetensors is missing, damaged or not"):
+        bw.load_model(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.99])
+def test_a_truncated_file_is_refused(folder, share):
+    whole = (folder / FILE).read_bytes()
+    (folder / FILE).write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(BagwiseError, match="is missing, damaged or not a file of Bagwise"):
+        bw.load_model(folder)
+
+
+@pytest.mark.parametrize("description", [[], [1, 2], 3, None, "text", {}, {"plan": 3}])
+def test_a_description_of_something_else_is_refused(folder, description):
+    tensors, _ = read_tensors(folder / FILE)
+    write_tensors(folder / FILE, tensors, description)
+    with pytest.raises(BagwiseError, match="was not written by this version of Bagwise"):
+        bw.load_model(folder)
+
+
+@pytest.mark.parametrize("metadata", [None, {}, {"bagwise": "{"}, {"bagwise": ""}, {"format": "pt"}])
+def test_tensors_of_another_program_are_refused(folder, metadata):
+    tensors, _ = read_tensors(folder / FILE)
+    save_file(tensors, folder / FILE, metadata=metadata)
+    with pytest.raises(BagwiseError, match="is missing, damaged or not a file of Bagwise"):
+        bw.load_model(folder)
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        ("class", "NeuralMIL"),
+        ("class", "Bags"),
+        ("class", "os.system"),
+        ("class", []),
+        ("class", "EmbeddingMIL"),
+        ("parameters", {"nonsense": 1}),
+        ("parameters", "text"),
+        ("plan", "text"),
+        ("plan", []),
+        ("plan", "architecture", {}),
+        ("plan", "architecture", "text"),
+        ("plan", "architecture", "level", "instance"),
+        ("plan", "architecture", "pooling", "attention"),
+        ("plan", "architecture", "encoder", "lenet5"),
+        ("plan", "architecture", "encoder", 3),
+        ("plan", "architecture", "pooling_options", {"hidden": 3}),
+        ("plan", "architecture", "pooling_options", {"nonsense": 3}),
+        ("plan", "architecture", "pooling_options", []),
+        ("plan", "outputs", 3),
+        ("plan", "outputs", "text"),
+        ("plan", "outputs", -1),
+        ("plan", "precision", "float16"),
+        ("plan", "chunk", 0),
+        ("plan", "chunk", "text"),
+        ("settings", []),
+        ("settings", "dropout", 2),
+        ("settings", "dropout", "text"),
+        ("classes", ["a", "b", "c"]),
+        ("classes", ["a"]),
+        ("classes", 3),
+        ("classes", [[1], [2, 3]]),
+        ("instance_shape", [4]),
+        ("instance_shape", [28, 28]),
+        ("instance_shape", ["text"]),
+        ("instance_shape", [-1]),
+        ("instance_shape", 3),
+        ("feature_names", ["a", "b"]),
+        ("feature_names", 3),
+    ],
+    ids=lambda edited: "-".join(map(str, edited)),
+)
+def test_an_edited_config_is_refused_in_one_sentence(folder, edited):
+    edit(folder, *edited)
+    with pytest.raises(BagwiseError) as caught:
+        bw.load_model(folder)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("one", METHODS)
+def test_the_config_of_another_method_is_refused(fitted, tmp_path, one):
+    """Weights and description belong together, whichever way they were mixed up."""
+    bw.save_model(fitted(one), tmp_path / "one")
+    for number, other in enumerate(METHODS):
+        bw.save_model(fitted(other), tmp_path / f"{number}")
+        if fitted(one).plan_.architecture == fitted(other).plan_.architecture:
+            continue
+        tensors, _ = read_tensors(tmp_path / "one" / FILE)
+        _, description = read_tensors(tmp_path / f"{number}" / FILE)
+        write_tensors(tmp_path / "one" / FILE, tensors, description)
+        try:
+            given = bw.load_model(tmp_path / "one")
+        except BagwiseError:
+            continue
+        # What has no weights of its own (max, mean) cannot be told by the weights.
+        assert {type(given), type(fitted(one))} <= {bw.InstanceMIL, bw.EmbeddingMIL}
+
+
+def test_a_class_that_the_plan_does_not_belong_to_is_refused(fitted, tmp_path):
+    bw.save_model(fitted("mi-Net"), tmp_path)
+    edit(tmp_path, "class", "EmbeddingMIL")
+    with pytest.raises(BagwiseError):
+        bw.load_model(tmp_path)
+
+
+class Explosive:
+    """Its pickle makes a file where it is loaded."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_a_planted_pickle_is_not_executed(folder, tmp_path):
+    bomb = pickle.dumps(Explosive(tmp_path / "executed"))
+    (folder / FILE).write_bytes(bomb)
+    with pytest.raises(BagwiseError, match="is missing, damaged or not a file of Bagwise"):
+        bw.load_model(folder)
+    assert not (tmp_path / "executed").exists()
+    pickle.loads(bomb).close()
+    assert (tmp_path / "executed").exists()  # the bomb was a real one
+
+
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt(), TypeError("no")])
+@pytest.mark.parametrize("at", [(json, "dumps"), (tensorfiles, "save_file"), (persistence, "asdict")], ids=str)
+def test_a_failure_while_writing_leaves_the_old_model_readable(make_bags, folder, monkeypatch, failure, at):
+    bags = make_bags()
+    old = bw.load_model(folder)
+    new = bw.AttentionMIL(gated=True, epochs=2, random_state=1).fit(bags.with_labels(1 - bags.labels))
+
+    def fail(*_, **__):
+        raise failure
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*at, fail)
+        expected = BagwiseError if isinstance(failure, OSError) and at[1] == "save_file" else type(failure)
+        with pytest.raises(expected):
+            bw.save_model(new, folder)
+    again = bw.load_model(folder)
+    np.testing.assert_array_equal(again.predict_proba(bags), old.predict_proba(bags))
+    assert again.history_ == old.history_
+    assert [path.name for path in folder.iterdir()] == [FILE]
+
+
+def test_a_process_killed_before_the_new_file_takes_its_place_leaves_the_old_model(make_bags, folder, monkeypatch):
+    bags = make_bags()
+    old = bw.load_model(folder)
+    new = bw.AttentionMIL(gated=True, epochs=2, random_state=1).fit(bags.with_labels(1 - bags.labels))
+
+    class Killed(BaseException):
+        pass
+
+    def stop(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(folder), "replace", stop)
+        with pytest.raises(Killed):
+            bw.save_model(new, folder)
+    again = bw.load_model(folder)
+    assert again.history_ == old.history_
+    np.testing.assert_array_equal(again.predict_proba(bags), old.predict_proba(bags))
+
+
+def test_a_new_model_takes_the_place_of_the_old_one(make_bags, folder):
+    bags = make_bags(classes=3)
+    new = bw.InstanceMIL(epochs=1, random_state=0).fit(bags)
+    bw.save_model(new, folder)
+    np.testing.assert_array_equal(bw.load_model(folder).predict_proba(bags), new.predict_proba(bags))

@@ -1,0 +1,139 @@
+"""Members, settings and plans: what they take, and what they refuse in one sentence."""
+
+from dataclasses import FrozenInstanceError, replace
+
+import numpy as np
+import pytest
+import torch
+
+from bagwise.errors import BagwiseError
+from bagwise.models.architecture import Architecture
+from bagwise.training.members import Member, Plan, Settings
+
+GOOD = Settings("sgd", 0.1, epochs=2)
+PLAN = Plan(Architecture("embedding", "max", "identity"), outputs=1, order_seed=0, scaling="none")
+
+
+def refusal(make):
+    with pytest.raises(BagwiseError) as caught:
+        make()
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    return sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("learning_rate", 0.0),
+        ("learning_rate", -0.1),
+        ("learning_rate", float("nan")),
+        ("learning_rate", float("inf")),
+        ("learning_rate", "0.1"),
+        ("learning_rate", None),
+        ("learning_rate", [0.1]),
+        ("epochs", 0),
+        ("epochs", -1),
+        ("epochs", 1.5),
+        ("epochs", float("nan")),
+        ("epochs", float("inf")),
+        ("epochs", "10"),
+        ("epochs", None),
+        ("momentum", -0.1),
+        ("momentum", 1.0),
+        ("momentum", float("nan")),
+        ("decay", -1e-4),
+        ("decay", float("nan")),
+        ("decay", float("inf")),
+        ("l2", -1e-4),
+        ("l2", float("nan")),
+        ("l2", float("inf")),
+        ("l2", None),
+        ("dropout", -0.1),
+        ("dropout", 1.0),
+        ("dropout", 1),
+        ("dropout", float("nan")),
+        ("dropout", "0.5"),
+        ("patience", 0),
+        ("patience", -3),
+        ("patience", 2.5),
+        ("patience", float("nan")),
+        ("patience", "3"),
+    ],
+)
+def test_settings_out_of_range_are_refused_by_name_and_value(name, value):
+    sentence = refusal(lambda: replace(GOOD, **{name: value}))
+    assert name in sentence
+    assert repr(value) in sentence
+    assert "must be" in sentence
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "adamw", "", None, 3])
+def test_an_unknown_optimizer_is_refused(optimizer):
+    assert repr(optimizer) in refusal(lambda: Settings(optimizer, 0.1, epochs=1))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"learning_rate": 1},
+        {"learning_rate": np.float32(1e-3)},
+        {"epochs": np.int64(3)},
+        {"epochs": 1},
+        {"momentum": 0},
+        {"momentum": 0.999},
+        {"decay": 0},
+        {"l2": 0},
+        {"dropout": 0},
+        {"dropout": 0.99},
+        {"patience": 1},
+        {"patience": np.int32(4)},
+        {"patience": None},
+    ],
+)
+def test_settings_at_the_edge_of_their_range_are_taken(changes):
+    ((name, value),) = changes.items()
+    assert getattr(replace(GOOD, **changes), name) == value
+
+
+def test_settings_cannot_be_changed_afterwards():
+    with pytest.raises(FrozenInstanceError):
+        GOOD.epochs = 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"precision": "float16"}, "float16"),
+        ({"precision": "double"}, "float32, float64, mixed"),
+        ({"instance_budget": 0}, "instance_budget"),
+        ({"instance_budget": -5}, "-5"),
+        ({"chunk": 0}, "chunk"),
+        ({"chunk": -1}, "-1"),
+        ({"chunk": 2.5}, "chunk"),
+        ({"scaling": "standardise"}, "standardise"),
+        ({"scaling": None}, "scaling"),
+        ({"outputs": 0}, "outputs"),
+    ],
+)
+def test_plans_out_of_range_are_refused(changes, told):
+    assert told in refusal(lambda: replace(PLAN, **changes))
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("float32", torch.float32), ("float64", torch.float64), ("mixed", torch.float32)]
+)
+def test_a_precision_decides_what_parameters_are_stored_in(precision, dtype):
+    assert replace(PLAN, precision=precision).dtype == dtype
+
+
+def test_a_member_needs_training_bags():
+    assert "training bags" in refusal(lambda: Member(0, np.zeros(0, np.int64), GOOD))
+
+
+def test_patience_needs_validation_bags():
+    assert "validation" in refusal(lambda: Member(0, np.arange(3), replace(GOOD, patience=2)))
+
+
+def test_validation_bags_do_not_need_patience():
+    assert Member(0, np.arange(3), GOOD, validation=np.array([3])).settings.patience is None
