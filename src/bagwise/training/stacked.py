@@ -56,6 +56,8 @@ class Stacked(Looped):
         """Let some members see each of their training bags once, as `Looped.run_epoch` does."""
         if list(active) != self._stacked:
             self._restack(list(active))
+        for number in active:
+            self.models[number].train()
         seeds = np.array([self.dropout_seeds(number, epoch) for number in active])
         totals = np.zeros(len(active))
         for bag in epoch_order(self.plan.order_seed, epoch, self.packed.keys).tolist():
@@ -73,7 +75,7 @@ class Stacked(Looped):
     def _restack(self, active: list[int]) -> None:
         """Stack the members that go on; those that are done cost nothing from here."""
         self._stacked = active
-        self._stack = Stack([self.models[number].train() for number in active])
+        self._stack = Stack([self.models[number] for number in active])
         self._learns = np.zeros((len(active), len(self.packed.sizes)), dtype=bool)
         for place, number in enumerate(active):
             self._learns[place, self.members[number].train] = True
