@@ -19,6 +19,16 @@ def is_count(value: Any) -> bool:
     return isinstance(value, Integral) and int(value) >= 1
 
 
+def check_seed(value: Any) -> None:
+    if not isinstance(value, Integral) or not 0 <= int(value) < 2**32:
+        raise BagwiseError(f"the seed is {value!r}: it must be a whole number from 0 to 2**32 - 1")
+
+
+def check_count(name: str, value: Any) -> None:
+    if not is_count(value):
+        raise BagwiseError(f"{name} is {value!r}: it must be a whole number from 1 on")
+
+
 def numeric(values: ArrayLike, what: str) -> NDArray[Any]:
     try:
         array = np.asarray(values)
@@ -43,7 +53,9 @@ def of_one_kind(values: ArrayLike, names: NDArray[np.object_], what: str) -> NDA
     for name, value in zip(names, listed, strict=True):
         if is_missing(value):
             raise BagwiseError(f"bag {name!r} has no {what}: give it one, or leave the bag out")
-    if array.dtype.kind in "biufUT":
+    if array.dtype.kind == "T":  # numpy's own strings, of which scikit-learn knows nothing
+        return np.array(listed, dtype=str)
+    if array.dtype.kind in "biufU":
         return array
     kinds = {
         next((kind for kind in (str, bool, Integral, Real) if isinstance(value, kind)), type(value)) for value in listed
@@ -57,7 +69,7 @@ def of_one_kind(values: ArrayLike, names: NDArray[np.object_], what: str) -> NDA
 
 
 def kind(array: NDArray[Any]) -> str:
-    return {"u": "i", "T": "U"}.get(array.dtype.kind, array.dtype.kind)
+    return array.dtype.kind.replace("u", "i")
 
 
 def is_missing(value: Any) -> bool:

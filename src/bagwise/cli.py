@@ -14,6 +14,8 @@ from bagwise.errors import BagwiseError
 
 __all__ = ["app", "main"]
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     help="Multiple instance learning that shows which instances decided.",
     no_args_is_help=True,
@@ -87,6 +89,9 @@ def main() -> None:
     except BagwiseError as error:
         print(f"bagwise: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as stop:
+        # Typer turns an interruption into this exit status, and says nothing.
+        if isinstance(stop, SystemExit) and stop.code != INTERRUPTED:
+            raise
         print("bagwise: stopped; the same command with --resume goes on from here", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)

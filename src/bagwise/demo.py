@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bagwise.bags import Bags
+from bagwise.checks import check_seed
 from bagwise.datasets import bags_from_images, load_digits
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.metrics import bag_metrics, instance_auc
@@ -71,7 +72,10 @@ def run_demo(
     >>> sorted(metrics)
     ['bag_accuracy', 'bag_auc', 'instance_auc', 'seconds']
     """
-    if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
+    check_seed(seed)
+    if out.exists() and not out.is_dir():
+        raise BagwiseError(f"{out} is a file: choose a folder")
+    if not resume and out.exists() and any(out.iterdir()):
         raise BagwiseError(f"{out} is not empty: choose another folder, or resume the run in it with --resume")
     begin = time.perf_counter()
     digits = load_digits(data, data_directory)

@@ -121,8 +121,18 @@ def layers_of(encoder):
 def test_lenet5_has_the_layers_of_the_paper():
     relu, pool = ("ReLU", None), ("MaxPool2d", None)
     assert layers_of(LeNet5((28, 28))) == [
-        ("Conv2d", (20, 1, 5, 5)), relu, pool, ("Conv2d", (50, 20, 5, 5)), relu, pool, ("Linear", (500, 800)), relu,
+        ("Conv2d", (20, 1, 5, 5)), pool, relu, ("Conv2d", (50, 20, 5, 5)), pool, relu, ("Linear", (500, 800)), relu,
     ]  # fmt: skip
+
+
+def test_maximum_and_relu_may_change_places():
+    relu, pool = nn.ReLU(), nn.MaxPool2d(2)
+    images = torch.randn(4, 3, 7, 7, requires_grad=True)
+    weights = torch.randn(4, 3, 3, 3)
+    one, other = pool(relu(images)), relu(pool(images))
+    assert torch.equal(one, other)
+    gradients = [torch.autograd.grad((values * weights).sum(), images)[0] for values in (one, other)]
+    assert torch.equal(*gradients)
 
 
 @pytest.mark.parametrize(("side", "flat"), [(27, 48 * 5 * 5), (32, 48 * 6 * 6)])
@@ -130,7 +140,7 @@ def test_cell_cnn_has_the_layers_of_the_paper(side, flat):
     relu, pool, drop = ("ReLU", None), ("MaxPool2d", None), ("Dropout", None)
     encoder = CellCNN((side, side, 3), dropout=0.25)
     assert layers_of(encoder) == [
-        ("Conv2d", (36, 3, 4, 4)), relu, pool, ("Conv2d", (48, 36, 3, 3)), relu, pool,
+        ("Conv2d", (36, 3, 4, 4)), pool, relu, ("Conv2d", (48, 36, 3, 3)), pool, relu,
         ("Linear", (512, flat)), relu, drop, ("Linear", (512, 512)), relu,
     ]  # fmt: skip
     assert [layer.p for layer in encoder if isinstance(layer, nn.Dropout)] == [0.25]

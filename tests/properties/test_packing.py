@@ -151,7 +151,7 @@ def assert_same_gradients(a, b):
 
 
 def chunked(model, x, offsets, targets, chunk, seed=0):
-    return accumulate_gradient(model, x, offsets, targets, chunk=chunk, dropout_seed=seed)
+    return accumulate_gradient(model, x, offsets, targets, chunk=chunk, seed=seed)
 
 
 @every_architecture()

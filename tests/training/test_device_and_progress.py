@@ -10,7 +10,7 @@ import torch
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
 from bagwise.models.architecture import Architecture
-from bagwise.training.device import autocast, one_thread, resolve_device, seed_dropout
+from bagwise.training.device import autocast, one_thread, resolve_device, seed_generator
 from bagwise.training.engine import train
 from bagwise.training.members import Member, Plan, Settings
 from bagwise.training.progress import progress_bar
@@ -77,11 +77,11 @@ def test_full_precision_computes_as_it_is():
 
 def test_dropout_draws_the_same_after_the_same_seed():
     with torch.random.fork_rng(devices=[]):
-        seed_dropout(2**63 - 1, CPU)
+        seed_generator(2**63 - 1, CPU)
         first = torch.rand(3)
-        seed_dropout(2**63 - 1, CPU)
+        seed_generator(2**63 - 1, CPU)
         assert torch.equal(torch.rand(3), first)
-        seed_dropout(0, CPU)
+        seed_generator(0, CPU)
         assert not torch.equal(torch.rand(3), first)
 
 

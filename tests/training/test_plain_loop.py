@@ -81,17 +81,14 @@ def pool_probabilities(name, w, p):
     return (torch.sigmoid(a * (p.mean(0) - b)) - least) / (most - least)
 
 
-def dropping(rate, seed, rows):
-    """Drop units of the embeddings of a step's bags, one bag after the other: one mask covers all of their rows."""
-    masks, begin = None, 0
+def dropping(rate, seed):
+    """Drop units of embeddings, one bag after the other; an epoch has one source of chance."""
+    generator = torch.Generator().manual_seed(seed)
 
     def drop(h):
-        nonlocal masks, begin
-        if masks is None:
-            torch.default_generator.manual_seed(seed)
-            masks = (torch.empty(rows, h.shape[1], dtype=h.dtype).uniform_() >= rate).to(h.dtype) / (1 - rate)
-        begin += len(h)
-        return h * masks[begin - len(h) : begin]
+        if rate == 0:
+            return h
+        return h * (torch.rand(h.shape, dtype=h.dtype, generator=generator) >= rate).to(h.dtype) / (1 - rate)
 
     return drop
 
@@ -172,7 +169,7 @@ def plain_training(plan, bags, targets, member):
     optimizer = plain_optimizer(w, settings)
     step, history = 0, []
     for epoch in range(settings.epochs):
-        masks = hashed(member.seed, epoch, bags.keys) >> np.uint64(1)
+        drop = dropping(settings.dropout, int(hashed(member.seed, epoch)[0]))
         own = [int(bag) for bag in epoch_order(plan.order_seed, epoch, bags.keys) if bag in member.train]
         losses = []
         for positions in plain_steps(plan, bags, own):
@@ -180,7 +177,6 @@ def plain_training(plan, bags, targets, member):
                 group["lr"] = settings.learning_rate / (1 + settings.decay * step)
             optimizer.zero_grad()
             xs = [(torch.tensor(bags[bag].instances).double() - shift) / spread for bag in positions]
-            drop = dropping(settings.dropout, int(masks[positions[0]]), sum(len(x) for x in xs))
             step_losses = [
                 plain_loss(plain_logits(plan.architecture, w, x, drop), targets[bag])
                 for x, bag in zip(xs, positions, strict=True)

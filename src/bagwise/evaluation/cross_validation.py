@@ -11,6 +11,7 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from bagwise.bags import Bags, as_bags
+from bagwise.errors import BagwiseError
 from bagwise.evaluation.metrics import METRICS, bag_metrics
 from bagwise.evaluation.protocol import Folds
 from bagwise.methods.neural import NeuralMIL, fit_members
@@ -64,8 +65,20 @@ class CrossValidation:
         Returns
         -------
         float
+            NaN where no fold defines it.
+
+        Raises
+        ------
+        BagwiseError
+            If there is no such metric.
         """
-        return float(np.nanmean(self.scores[metric]))
+        if metric not in self.scores:
+            raise BagwiseError(f"there is no metric {metric!r}: the metrics are {', '.join(self.scores)}")
+        by_repeat = self._by_repeat(metric)
+        return float(np.mean(by_repeat)) if by_repeat else np.nan
+
+    def _by_repeat(self, metric: str) -> list[float]:
+        return [float(row[np.isfinite(row)].mean()) for row in self.scores[metric] if np.isfinite(row).any()]
 
     def rows(self) -> list[dict[str, Any]]:
         """Sum up each metric, as the result files of the experiments do.
@@ -80,12 +93,12 @@ class CrossValidation:
         rows = []
         for metric, values in self.scores.items():
             known = values[np.isfinite(values)]
-            by_repeat = [row[np.isfinite(row)].mean() for row in values if np.isfinite(row).any()]
+            by_repeat = self._by_repeat(metric)
             enough = len(by_repeat) > 1
             rows.append(
                 {
                     "metric": metric,
-                    "mean": self.mean(metric) if len(known) else np.nan,
+                    "mean": self.mean(metric),
                     "sd_folds": float(known.std(ddof=1)) if len(known) > 1 else np.nan,
                     "se_repeats": float(np.std(by_repeat, ddof=1) / np.sqrt(len(by_repeat))) if enough else np.nan,
                     "folds": folds,
@@ -158,6 +171,10 @@ def cross_validate(
       accuracy  1.000 (SD over folds 0.000)
       ...
     """
+    if not isinstance(model, NeuralMIL):
+        raise BagwiseError(
+            f"{model!r} is not a method of Bagwise: give an estimator, such as bagwise.make('attention')"
+        )
     bags = as_bags(X, y)
     division = Folds(bags, folds, repeats, seed)
     assert bags.labels is not None

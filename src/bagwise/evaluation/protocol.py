@@ -1,5 +1,6 @@
 """Protocols: which bags a model learns from and which it is tested on."""
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from bagwise.bags import Bags
+from bagwise.checks import check_seed
 from bagwise.errors import BagwiseError
 
 __all__ = ["Folds"]
@@ -36,7 +38,7 @@ class Folds:
     Raises
     ------
     BagwiseError
-        If there are too few bags or groups for so many folds.
+        If there are too few bags or groups for so many folds, or a parameter is out of its range.
 
     Examples
     --------
@@ -49,11 +51,17 @@ class Folds:
     def __init__(self, bags: Bags, folds: int = 10, repeats: int = 1, seed: int = 0) -> None:
         if bags.labels is None:
             raise BagwiseError("the bags have no labels to learn from: give y, or bags with labels")
+        check_seed(seed)
+        for name, value in (("folds", folds), ("repeats", repeats)):
+            if not isinstance(value, Integral):
+                raise BagwiseError(f"{name} is {value!r}: it must be a whole number")
         if folds < 2 or repeats < 1:
             raise BagwiseError(f"{repeats} x {folds} folds is too few: at least 1 x 2 are needed")
         classes, counts = np.unique(bags.labels, return_counts=True)
         if len(classes) < 2:
             raise BagwiseError(f"all bags have the label {classes[0]!s}: there must be two classes or more")
+        if counts.min() < 2:
+            raise BagwiseError(f"there is 1 bag of class {classes[counts.argmin()]!s}: each class needs 2 or more")
         if counts.min() < folds:
             raise BagwiseError(
                 f"there are {counts.min()} bags of class {classes[counts.argmin()]!s}, fewer than the {folds} folds:"

@@ -17,6 +17,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from bagwise.bags import Bags, as_bags
+from bagwise.checks import check_seed
 from bagwise.errors import BagwiseError
 from bagwise.methods.recipes import Recipe, recipe_for
 from bagwise.models.architecture import Architecture
@@ -549,9 +550,11 @@ def fit_members(
         classes = np.unique(bags.labels[subset])
         if len(classes) < 2:
             raise BagwiseError(f"all training bags have the label {classes[0]!s}: there must be two classes or more")
-        seed = check_random_state(estimator.random_state).randint(2**31 - 1)
         if isinstance(estimator.random_state, int | np.integer):
+            check_seed(estimator.random_state)
             seed = int(estimator.random_state)
+        else:
+            seed = check_random_state(estimator.random_state).randint(2**31 - 1)
         plan = estimator._plan(bags, outputs=1 if len(classes) == 2 else len(classes), order_seed=seed)
         company = next((c for c in companies if c.plan == plan and np.array_equal(c.classes, classes)), None)
         if company is None:

@@ -1,5 +1,6 @@
 """How an encoder, a pooling and a head compose into a model of the bag's label (paper, section 2.2)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -51,6 +52,11 @@ class Dropout(nn.Module):
     rate
         Share of units to drop, from 0 to below 1.
 
+    Attributes
+    ----------
+    generator : torch.Generator or None
+        What decides which units are dropped, on the CPU; None is torch's default generator.
+
     Examples
     --------
     >>> Dropout(0.5).eval()(torch.ones(2, 2)).tolist()
@@ -60,6 +66,7 @@ class Dropout(nn.Module):
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.rate = rate
+        self.generator: torch.Generator | None = None
 
     def forward(self, values: Tensor) -> Tensor:
         """Drop in training, pass on in prediction.
@@ -76,33 +83,39 @@ class Dropout(nn.Module):
         """
         if not self.training or self.rate == 0:
             return values
-        return values * keep_mask(torch.empty_like(values), self.rate) / (1 - self.rate)
+        return values * keep_mask(values.shape, self.rate, self.generator, values.dtype).to(values.device)
 
 
-def keep_mask(out: Tensor, rate: float) -> Tensor:
-    """Draw which units stay, from torch's default generator.
+def keep_mask(
+    shape: Sequence[int], rate: float, generator: torch.Generator | None, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Draw which units stay.
 
-    Every executor draws with this function, so that a member drops the same units in all of them.
+    Every executor draws with this function, and always on the CPU, where one large draw is the same as several small
+    ones: so a member drops the same units whatever else is computed, and wherever.
 
     Parameters
     ----------
-    out
-        Filled with 1 where a unit stays and 0 where it is dropped.
+    shape
+        Of the units.
     rate
         Share of units to drop.
+    generator
+        On the CPU; None is torch's default generator.
+    dtype
+        Of the result.
 
     Returns
     -------
     Tensor
-        `out`.
+        0 where a unit is dropped, 1 / (1 - rate) where it stays.
 
     Examples
     --------
-    >>> keep_mask(torch.empty(2), rate=0.0).tolist()
+    >>> keep_mask((2,), rate=0.0, generator=None).tolist()
     [1.0, 1.0]
     """
-    with torch.no_grad():
-        return out.uniform_().ge_(rate)
+    return torch.rand(shape, dtype=dtype, generator=generator).ge_(rate).mul_(1 / (1 - rate))
 
 
 class MILModel(nn.Module):

@@ -7,7 +7,7 @@ import torch
 
 from bagwise.errors import BagwiseError
 
-__all__ = ["autocast", "one_thread", "resolve_device", "seed_dropout"]
+__all__ = ["autocast", "one_thread", "resolve_device", "seed_generator"]
 
 
 def resolve_device(name: str, precision: str = "float32") -> torch.device:
@@ -88,8 +88,8 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def seed_dropout(seed: int, device: torch.device) -> None:
-    """Set what dropout layers draw from next.
+def seed_generator(seed: int, device: torch.device) -> None:
+    """Set torch's default generator, from which a user's layers draw.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def seed_dropout(seed: int, device: torch.device) -> None:
     Examples
     --------
     >>> with torch.random.fork_rng(devices=[]):
-    ...     seed_dropout(7, torch.device("cpu"))
+    ...     seed_generator(7, torch.device("cpu"))
     """
     # torch.manual_seed would seed every device there could be, a hundred times slower.
     if device.type == "cuda":

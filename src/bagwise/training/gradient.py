@@ -5,7 +5,7 @@ from torch import Tensor
 
 from bagwise.models.likelihood import negative_log_likelihood
 from bagwise.models.model import MILModel, Output
-from bagwise.training.device import autocast, seed_dropout
+from bagwise.training.device import autocast, seed_generator
 
 __all__ = ["accumulate_gradient"]
 
@@ -17,7 +17,7 @@ def accumulate_gradient(
     targets: Tensor,
     *,
     chunk: int,
-    dropout_seed: int,
+    seed: int,
     precision: str = "float32",
 ) -> Tensor:
     """Add the gradient of the mean loss of packed bags to the model's parameters.
@@ -34,8 +34,8 @@ def accumulate_gradient(
         Packed bags and their class numbers, on the model's device.
     chunk
         Number of instances above which to encode in chunks.
-    dropout_seed
-        Decides which units are dropped.
+    seed
+        Of whatever the encoder draws (a user's own may hold dropout layers).
     precision
         As in `Plan`.
 
@@ -49,7 +49,7 @@ def accumulate_gradient(
     >>> from bagwise.models.architecture import Architecture
     >>> model = Architecture("embedding", "mean", "mi-net").build((3,), outputs=1, seed=0)
     >>> x, offsets, y = torch.ones(9, 3), torch.tensor([0, 4, 9]), torch.tensor([0, 1])
-    >>> accumulate_gradient(model, x, offsets, y, chunk=2, dropout_seed=0).shape
+    >>> accumulate_gradient(model, x, offsets, y, chunk=2, seed=0).shape
     torch.Size([])
     """
     device = offsets.device
@@ -57,7 +57,7 @@ def accumulate_gradient(
     def mean_loss(output: Output) -> Tensor:
         return negative_log_likelihood(output.logits.to(model.scaler.factor.dtype), targets).mean()
 
-    seed_dropout(dropout_seed, device)
+    seed_generator(seed, device)
     if len(instances) <= chunk:
         with autocast(device, precision):
             loss = mean_loss(model(instances, offsets))
@@ -72,7 +72,7 @@ def accumulate_gradient(
         loss = mean_loss(model.aggregate(embeddings, offsets))
     loss.backward()
     assert embeddings.grad is not None
-    seed_dropout(dropout_seed, device)  # an encoder with dropout of its own drops the same units again
+    seed_generator(seed, device)  # an encoder with dropout of its own drops the same units again
     for part, gradient in zip(chunks, embeddings.grad.split(chunk), strict=True):
         with autocast(device, precision):
             encoded = model.encode(part)

@@ -104,15 +104,14 @@ class Looped:
 
     def _member_epoch(self, number: int, epoch: int, order: NDArray[np.int64]) -> float:
         own = order[np.isin(order, self.members[number].train)]
-        seeds = self.dropout_seeds(number, epoch)
-        self.models[number].train()
+        seeds = self.begin_epoch(number, epoch)
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for batch in batches(own, self.packed.sizes, self.plan.instance_budget):
             total += self.step(number, batch, int(seeds[batch[0]])) * len(batch)
         return float(total) / len(own)
 
-    def dropout_seeds(self, number: int, epoch: int) -> NDArray[np.uint64]:
-        """Give the seed of what a member drops in the step that begins with each bag.
+    def begin_epoch(self, number: int, epoch: int) -> NDArray[np.uint64]:
+        """Bring a member's model into training mode and set what it will drop.
 
         Parameters
         ----------
@@ -124,12 +123,15 @@ class Looped:
         Returns
         -------
         array
-            Shape (B,), below 2**63.
+            For each bag the seed of the step that begins with it, shape (B,), below 2**63.
         """
-        return hashed(self.members[number].seed, epoch, self.packed.keys) >> np.uint64(1)
+        seed, dropout = self.members[number].seed, self.models[number].train().dropout
+        dropout.generator = dropout.generator or torch.Generator()
+        dropout.generator.manual_seed(int(hashed(seed, epoch)[0]))
+        return hashed(seed, epoch, self.packed.keys) >> np.uint64(1)
 
-    def step(self, number: int, batch: NDArray[np.int64], dropout_seed: int) -> Tensor:
-        """Let a member, whose model is in training mode, learn from some bags.
+    def step(self, number: int, batch: NDArray[np.int64], seed: int) -> Tensor:
+        """Let a member learn from some bags, within an epoch that was begun.
 
         Parameters
         ----------
@@ -137,8 +139,8 @@ class Looped:
             Which member.
         batch
             Positions of the bags.
-        dropout_seed
-            Decides which units are dropped.
+        seed
+            Of whatever the encoder draws.
 
         Returns
         -------
@@ -153,7 +155,7 @@ class Looped:
             model,
             *self.packed.batch(batch, self.device),
             chunk=self.plan.chunk,
-            dropout_seed=dropout_seed,
+            seed=seed,
             precision=self.plan.precision,
         )
         optimizer.step()

@@ -70,7 +70,8 @@ def progress_bar(total: int, blocks: int, show: bool) -> Iterator[list[Counter]]
         path = Path(folder) / "epochs"
         np.zeros(blocks, np.int64).tofile(path)
         counters = [Counter(path, slot) for slot in range(blocks)]
-        if not show:
+        console = Console(stderr=True)  # standard output is for results
+        if not show or not console.is_terminal:
             yield counters
             return
         columns = (
@@ -80,8 +81,6 @@ def progress_bar(total: int, blocks: int, show: bool) -> Iterator[list[Counter]]
             TextColumn("epochs"),
             TimeRemainingColumn(),
         )
-        # Standard output is for results.
-        console = Console(stderr=True)
         with Progress(*columns, console=console, transient=True) as bar, _watching(path, bar, total):
             yield counters
 

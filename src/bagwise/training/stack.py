@@ -17,10 +17,8 @@ from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 
 from bagwise.models.encoders import FullyConnected, MultiLevel
-from bagwise.models.likelihood import negative_log_likelihood
 from bagwise.models.model import DeepSupervision, EmbeddingLevel, InstanceLevel, MILModel, ResidualConnections
 from bagwise.models.pooling import Attention, GatedAttention, Pooling
 from bagwise.models.scaling import as_floating
@@ -29,6 +27,10 @@ __all__ = ["Stack", "can_stack"]
 
 # Numbers in a whole memory line, or in a few vector registers, of any processor.
 _LANES = 64
+
+_threshold_backward = torch.ops.aten.threshold_backward.default
+_tanh_backward = torch.ops.aten.tanh_backward.default
+_sigmoid_backward = torch.ops.aten.sigmoid_backward.default
 
 
 class Layer(Protocol):
@@ -48,15 +50,16 @@ class Linear:
 
     def __init__(self, layers: Sequence[nn.Linear], relu: bool) -> None:
         self.W, self.dW = share([layer.weight for layer in layers])
-        self.b, self.db = share([layer.bias for layer in layers])
+        b, self.db = share([layer.bias for layer in layers])
+        self.WT, self.b = self.W.mT, b.unsqueeze(1)
         self.relu = relu
 
     def forward(self, x: Tensor) -> Tensor:
         self.x = x
         if self.W.shape[1] == 1:
-            self.y = (x * self.W).sum(2, keepdim=True) + self.b.unsqueeze(1)
+            self.y = (x * self.W).sum(2, keepdim=True).add_(self.b)
         else:
-            self.y = torch.baddbmm(self.b.unsqueeze(1), x, self.W.mT)
+            self.y = torch.baddbmm(self.b, x, self.WT)
         if self.relu:
             self.y.relu_()
         return self.y
@@ -67,7 +70,7 @@ class Linear:
 
     def backward_parameters(self, dy: Tensor) -> None:
         """Do without the gradient at the argument, which nobody needs of a first layer."""
-        self.dz = torch.ops.aten.threshold_backward(dy, self.y, 0) if self.relu else dy
+        self.dz = _threshold_backward(dy, self.y, 0) if self.relu else dy
         torch.bmm(self.dz.mT, self.x, out=self.dW)
         torch.sum(self.dz, 1, out=self.db)
 
@@ -78,6 +81,7 @@ class AttentionStack:
     def __init__(self, poolings: Sequence[Attention]) -> None:
         self.V, self.dV = share([pooling.V.weight for pooling in poolings])
         self.w, self.dw = share([pooling.w.weight for pooling in poolings])
+        self.VT = self.V.mT
 
     def forward(self, h: Tensor) -> Tensor:
         self.h = h
@@ -86,17 +90,17 @@ class AttentionStack:
 
     def backward(self, dz: Tensor) -> Tensor:
         da = (self.h * dz).sum(2, keepdim=True)
-        ds = self.a * (da - (self.a * da).sum(1, keepdim=True))
+        ds = da.sub_((self.a * da).sum(1, keepdim=True)).mul_(self.a)
         dh = self.backward_hidden(ds * self.w)
         torch.bmm(ds.mT, self.t, out=self.dw)
         return dh.baddbmm_(self.a, dz)
 
     def hidden(self, h: Tensor) -> Tensor:
-        self.t = torch.bmm(h, self.V.mT).tanh_()
+        self.t = torch.bmm(h, self.VT).tanh_()
         return self.t
 
     def backward_hidden(self, dt: Tensor) -> Tensor:
-        du = torch.ops.aten.tanh_backward(dt, self.t)
+        du = _tanh_backward(dt, self.t)
         torch.bmm(du.mT, self.h, out=self.dV)
         return torch.bmm(du, self.V)
 
@@ -107,16 +111,17 @@ class GatedAttentionStack(AttentionStack):
     def __init__(self, poolings: Sequence[GatedAttention]) -> None:
         super().__init__(poolings)
         self.U, self.dU = share([pooling.U.weight for pooling in poolings])
+        self.UT = self.U.mT
 
     def hidden(self, h: Tensor) -> Tensor:
-        self.tanh = torch.bmm(h, self.V.mT).tanh_()
-        self.gate = sigmoid(torch.bmm(h, self.U.mT))
+        self.tanh = torch.bmm(h, self.VT).tanh_()
+        self.gate = sigmoid_(torch.bmm(h, self.UT))
         self.t = self.tanh * self.gate
         return self.t
 
     def backward_hidden(self, dt: Tensor) -> Tensor:
-        dv = torch.ops.aten.tanh_backward(dt * self.gate, self.tanh)
-        du = torch.ops.aten.sigmoid_backward(dt * self.tanh, self.gate)
+        dv = _tanh_backward(dt * self.gate, self.tanh)
+        du = _sigmoid_backward(dt * self.tanh, self.gate)
         torch.bmm(dv.mT, self.h, out=self.dV)
         torch.bmm(du.mT, self.h, out=self.dU)
         return torch.bmm(dv, self.V).baddbmm_(du, self.U)
@@ -152,7 +157,7 @@ class ColumnStack:
 
 
 class Stack:
-    """A block's models as one: gives the losses of all members for a bag, and writes all of their gradients.
+    """A block's models as one: gives the logits of all members for a bag, and writes all of their gradients.
 
     Parameters
     ----------
@@ -164,8 +169,8 @@ class Stack:
     --------
     >>> from bagwise.models.architecture import Architecture
     >>> models = [Architecture("embedding", "attention", "mi-net").build((3,), outputs=1, seed=s) for s in range(4)]
-    >>> Stack(models).gradient(torch.ones(5, 3), target=torch.tensor(1), scale=None).shape
-    torch.Size([4])
+    >>> Stack(models).gradient(torch.ones(5, 3), target=1, scale=None).shape
+    torch.Size([1, 4, 1])
     """
 
     def __init__(self, models: Sequence[MILModel]) -> None:
@@ -173,6 +178,7 @@ class Stack:
         encoders = [cast(FullyConnected, model.encoder) for model in models]
         self.shift = torch.stack([model.scaler.shift for model in models]).unsqueeze(1)
         self.factor = torch.stack([model.scaler.factor for model in models]).unsqueeze(1)
+        self.narrow_shift = self.shift.to(self.factor.dtype)
         self.encoder = [
             Linear([cast(nn.Linear, cast(nn.Sequential, encoder[depth])[0]) for encoder in encoders], relu=True)
             for depth in range(len(encoders[0]))
@@ -208,7 +214,7 @@ class Stack:
         return widths if self.all_levels else widths[-1:]
 
     @torch.no_grad()
-    def gradient(self, instances: Tensor, target: Tensor, scale: Tensor | None) -> Tensor:
+    def gradient(self, instances: Tensor, target: int, scale: Tensor | None) -> Tensor:
         """Write the gradient of every member's loss on one bag.
 
         Parameters
@@ -224,7 +230,7 @@ class Stack:
         Returns
         -------
         Tensor
-            The losses, shape (E,).
+            The logits, shape (H, E, C).
         """
         x = self._scaled(instances)
         outputs = []
@@ -236,8 +242,7 @@ class Stack:
         if scales is not None:
             levels = [level * kept for level, kept in zip(levels, scales, strict=True)]
 
-        logits = self.aggregator.forward(levels)  # (H, E, C)
-        losses = negative_log_likelihood(logits, target.expand(logits.shape[1]))
+        logits = self.aggregator.forward(levels)
         dlevels = self.aggregator.backward(_loss_gradient(logits, target))
 
         if scales is not None:
@@ -248,15 +253,15 @@ class Stack:
             if dlevels:
                 dx += dlevels.pop()
         self.encoder[0].backward_parameters(dx)
-        return losses
+        return logits
 
     def _scaled(self, instances: Tensor) -> Tensor:
         """Scale as `bagwise.models.scaling.Scaler` does, for all members."""
         exact = as_floating(instances, self.factor.dtype)
-        shifted = (exact - self.shift.to(exact.dtype)).to(self.factor.dtype)
-        members, count, width = shifted.shape
-        aligned = shifted.new_empty(members, count, whole(width, _LANES))[:, :, :width]
-        return torch.mul(shifted, self.factor, out=aligned)
+        count, width = exact.shape
+        aligned = self.factor.new_empty(len(self.shift), count, whole(width, _LANES)).narrow(2, 0, width)
+        shift = self.shift if exact.dtype == torch.float64 else self.narrow_shift
+        return torch.sub(exact, shift, out=aligned).mul_(self.factor)
 
 
 class _Aggregator(Protocol):
@@ -374,9 +379,9 @@ def whole(count: int, lanes: int) -> int:
     return -(-count // lanes) * lanes
 
 
-def sigmoid(x: Tensor) -> Tensor:
-    """Compute the logistic function by way of tanh."""
-    return (x / 2).tanh_().add_(1).div_(2)
+def sigmoid_(x: Tensor) -> Tensor:
+    """Compute the logistic function in place, by way of tanh."""
+    return x.mul_(0.5).tanh_().add_(1).mul_(0.5)
 
 
 def _pooling(poolings: Sequence[Pooling]) -> Layer:
@@ -387,9 +392,10 @@ def _pooling(poolings: Sequence[Pooling]) -> Layer:
     return ColumnStack(poolings)
 
 
-def _loss_gradient(logits: Tensor, target: Tensor) -> Tensor:
+def _loss_gradient(logits: Tensor, target: int) -> Tensor:
     """Differentiate the summed negative log-likelihood: predicted minus true probabilities."""
-    classes = logits.shape[2]
-    if classes == 1:
-        return sigmoid(logits) - target
-    return logits.softmax(2) - one_hot(target, classes)
+    if logits.shape[2] == 1:
+        return sigmoid_(logits.clone()).sub_(target)
+    difference = logits.softmax(2)
+    difference.select(2, target).sub_(1)
+    return difference

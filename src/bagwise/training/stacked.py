@@ -1,15 +1,16 @@
 """The stacked executor: a block's fully connected members step together, several times faster than one by one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from bagwise.models.likelihood import negative_log_likelihood
 from bagwise.models.model import keep_mask
 from bagwise.models.scaling import Moments
 from bagwise.training.data import PackedTensors
-from bagwise.training.device import seed_dropout
 from bagwise.training.looped import Looped
 from bagwise.training.members import Member, Plan
 from bagwise.training.schedule import epoch_order
@@ -44,58 +45,86 @@ class Stacked(Looped):
     """
 
     # As few operations as possible for many members, whose parameters still stay in the cache together.
-    block_size = 16
+    block_size = 8
 
     def __init__(
         self, plan: Plan, packed: PackedTensors, members: Sequence[Member], moments: Moments | None = None
     ) -> None:
         super().__init__(plan, packed, members, moments)
+        self._bags = [instances.to(self.device) for instances in packed.instances.split(packed.sizes.tolist())]
         self._stacked: list[int] = []
 
     def run_epoch(self, epoch: int, active: Sequence[int]) -> NDArray[np.float64]:
         """Let some members see each of their training bags once, as `Looped.run_epoch` does."""
         if list(active) != self._stacked:
             self._restack(list(active))
-        for number in active:
-            self.models[number].train()
-        seeds = np.array([self.dropout_seeds(number, epoch) for number in active])
-        totals = np.zeros(len(active))
-        for bag in epoch_order(self.plan.order_seed, epoch, self.packed.keys).tolist():
-            learning = np.flatnonzero(self._learns[:, bag])
-            if len(learning) == 0:
+        seeds = [self.begin_epoch(number, epoch) for number in active]
+        losses = np.zeros((len(active), len(self._bags)))
+        seen: list[int] = []
+        logits: list[Tensor] = []
+        for page in self._pages(epoch_order(self.plan.order_seed, epoch, self.packed.keys)):
+            if self.packed.sizes[page[0]] > _MOST_INSTANCES:
+                for place in self._learners[page[0]]:
+                    step_seed = int(seeds[place][page[0]])
+                    losses[place, page[0]] = float(self.step(active[place], np.array(page), step_seed))
                 continue
-            if self.packed.sizes[bag] > _MOST_INSTANCES:
-                for place in learning.tolist():
-                    totals[place] += float(self.step(active[place], np.array([bag]), int(seeds[place, bag])))
-                continue
-            totals[learning] += self._step(bag, learning, seeds[:, bag])[learning]
-        losses: NDArray[np.float64] = totals / self._learns.sum(axis=1)
-        return losses
+            for bag, scale in zip(page, self._scales(page), strict=True):
+                logits.append(self._stack.gradient(self._bags[bag], self._targets[bag], scale))
+                for place in self._learners[bag]:
+                    self.optimizers[active[place]].step()
+            seen += page
+        if seen:
+            losses[:, seen] = self._losses(torch.stack(logits, dim=2), seen)
+        means: NDArray[np.float64] = np.where(self._learns, losses, 0.0).sum(axis=1) / self._learns.sum(axis=1)
+        return means
 
     def _restack(self, active: list[int]) -> None:
         """Stack the members that go on; those that are done cost nothing from here."""
         self._stacked = active
         self._stack = Stack([self.models[number] for number in active])
-        self._learns = np.zeros((len(active), len(self.packed.sizes)), dtype=bool)
+        self._learns = np.zeros((len(active), len(self._bags)), dtype=bool)
         for place, number in enumerate(active):
             self._learns[place, self.members[number].train] = True
             self.optimizers[number].refresh()
-        rates = [self.members[number].settings.dropout for number in active]
-        self._rates = rates if any(rates) else []
-        self._kept = torch.tensor([1 / (1 - rate) for rate in rates], dtype=self.plan.dtype, device=self.device)
+        self._learners = [np.flatnonzero(column).tolist() for column in self._learns.T]
+        self._targets: list[int] = self.packed.targets.tolist()
 
-    def _step(self, bag: int, learning: NDArray[np.int64], seeds: NDArray[np.uint64]) -> NDArray[np.float64]:
-        instances, _, target = self.packed.batch(np.array([bag]), self.device)
-        scale = None
-        if self._rates:
-            shape = (len(self._stacked), len(instances), self._stack.embedding_width)
-            scale = torch.zeros(shape, dtype=self.plan.dtype, device=self.device)
-            for place in learning.tolist():
-                seed_dropout(int(seeds[place]), self.device)
-                keep_mask(scale[place], self._rates[place])
-            scale *= self._kept.view(-1, 1, 1)
-        losses = self._stack.gradient(instances, target[0], scale)
-        for place in learning.tolist():
-            self.optimizers[self._stacked[place]].step()
-        found: NDArray[np.float64] = losses.double().cpu().numpy()
+    def _pages(self, order: NDArray[np.int64]) -> Iterator[list[int]]:
+        """Cut an epoch's bags, as far as anybody learns from them, into runs of small ones and single large ones."""
+        page: list[int] = []
+        held = 0
+        for bag in order.tolist():
+            size = int(self.packed.sizes[bag])
+            if page and (held + size > _MOST_INSTANCES):
+                yield page
+                page, held = [], 0
+            if self._learners[bag]:
+                page.append(bag)
+                held += size
+        if page:
+            yield page
+
+    def _scales(self, page: list[int]) -> Sequence[Tensor | None]:
+        """Draw what each member's units are multiplied with, for the bags of a page."""
+        rates = [self.members[number].settings.dropout for number in self._stacked]
+        if not any(rates):
+            return [None] * len(page)
+        sizes = self.packed.sizes[page]
+        width = self._stack.embedding_width
+        scales = torch.zeros(len(rates), int(sizes.sum()), width, dtype=self.plan.dtype)
+        for place, (number, rate) in enumerate(zip(self._stacked, rates, strict=True)):
+            own = torch.from_numpy(np.repeat(self._learns[place, page], sizes))
+            if rate == 0:
+                scales[place] = 1
+            elif own.any():
+                shape = (int(own.sum()), width)
+                scales[place, own] = keep_mask(shape, rate, self.models[number].dropout.generator, self.plan.dtype)
+        return list(scales.to(self.device).split(sizes.tolist(), dim=1))
+
+    def _losses(self, logits: Tensor, bags: list[int]) -> NDArray[np.float64]:
+        """Compute all losses of an epoch at once, from logits of shape (H, E, number of bags, C)."""
+        heads, members, count, classes = logits.shape
+        targets = torch.tensor([self._targets[bag] for bag in bags], device=self.device).repeat(members)
+        losses = negative_log_likelihood(logits.reshape(heads, members * count, classes), targets)
+        found: NDArray[np.float64] = losses.view(members, count).double().cpu().numpy()
         return found

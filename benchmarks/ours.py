@@ -1,0 +1,125 @@
+"""Bagwise as a contender: it trains through the same `train` that every estimator and command uses."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import workloads
+from pace import Lap, run
+from workloads import Workload
+
+from bagwise.bags import Bags
+from bagwise.models.architecture import Architecture
+from bagwise.models.encoders import LeNet5
+from bagwise.training.engine import train
+from bagwise.training.members import Member, Plan, Settings
+
+ATTENTION = Architecture("embedding", "attention", "mi-net", {"hidden": workloads.HIDDEN})
+ON_DIGITS = Architecture("embedding", "attention", "lenet5", {"hidden": 128})
+
+
+def bags_of(work: Workload) -> Bags:
+    return Bags(work.instances, work.offsets, work.labels)
+
+
+def members(folds: Sequence[np.ndarray], epochs: int) -> list[Member]:
+    settings = Settings(
+        "sgd",
+        workloads.LEARNING_RATE,
+        epochs,
+        momentum=workloads.MOMENTUM,
+        decay=1e-4,
+        l2=workloads.WEIGHT_DECAY / 2,
+        dropout=workloads.DROPOUT,
+    )
+    return [Member(seed, fold, settings) for seed, fold in enumerate(folds)]
+
+
+def folds_of(work: Workload, epochs: int, share: int = 0, shares: int = 1, scaling: str = "standardize") -> Lap:
+    plan = Plan(ATTENTION, outputs=1, order_seed=0, scaling=scaling)
+    bags, own = bags_of(work), members(work.folds[share::shares], epochs)
+
+    def lap() -> float:
+        train(plan, bags, work.labels, own)
+        return epochs
+
+    return lap
+
+
+def musk1(share: int, shares: int) -> Lap:
+    return folds_of(workloads.musk1(), 10, share, shares)
+
+
+def mnist(*_: int) -> Lap:
+    work = workloads.mnist()
+    bags = bags_of(work)
+    plan = Plan(ON_DIGITS, outputs=1, order_seed=0, scaling="pixels", chunk=1024)
+    one = [Member(0, np.arange(len(bags)), Settings("adam", 5e-4, epochs=1, l2=5e-5))]
+
+    def lap() -> float:
+        train(plan, bags, work.labels, one)
+        return len(work.instances)
+
+    return lap
+
+
+def encoder(*_: int) -> Lap:
+    """Nothing but the encoder, forward and backward, in the layout that is fastest here."""
+    work = workloads.mnist()
+    torch.set_num_threads(1)
+    network = LeNet5((28, 28)).to(memory_format=torch.channels_last)
+    images = [torch.from_numpy(work.bag(position)).float() / 255 for position in range(len(work.labels))]
+    ones = [torch.ones(len(bag), 500) for bag in images]
+
+    def lap() -> float:
+        for bag, gradient in zip(images, ones, strict=True):
+            network.zero_grad()
+            network(bag).backward(gradient)
+        return len(work.instances)
+
+    return lap
+
+
+def slides(*_: int) -> Lap:
+    work = workloads.slides()
+    work.folds = [np.arange(len(work.labels))]
+    return folds_of(work, 1, scaling="none")
+
+
+def slide_folds(*_: int) -> Lap:
+    """All folds in one training, over all cores, as `cross_validate` runs them."""
+    work = workloads.slides()
+    plan, bags = Plan(ATTENTION, outputs=1, order_seed=0, scaling="none"), bags_of(work)
+
+    def lap() -> float:
+        train(plan, bags, work.labels, members(work.folds, 1), n_jobs=-1)
+        return 1
+
+    return lap
+
+
+def slide_folds_one_by_one(*_: int) -> Lap:
+    """Each fold as a fit of its own on a set of its training bags."""
+    work = workloads.slides()
+    plan, bags = Plan(ATTENTION, outputs=1, order_seed=0, scaling="none"), bags_of(work)
+
+    def lap() -> float:
+        for member in members(work.folds, 1):
+            alone = Member(member.seed, np.arange(len(member.train)), member.settings)
+            train(plan, bags[member.train], work.labels[member.train], [alone])
+        return 1
+
+    return lap
+
+
+if __name__ == "__main__":
+    run(
+        {
+            "musk1": musk1,
+            "mnist": mnist,
+            "encoder": encoder,
+            "slides": slides,
+            "slide-folds": slide_folds,
+            "slide-folds-one-by-one": slide_folds_one_by_one,
+        }
+    )

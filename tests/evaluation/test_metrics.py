@@ -1,0 +1,199 @@
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as sk
+
+from bagwise import Bags, BagwiseError
+from bagwise.evaluation.metrics import METRICS, bag_metrics, instance_auc
+
+BINARY = np.array(["no", "yes"])
+THREE = np.array([0, 1, 2])
+
+
+def told(labels, probabilities, classes):
+    return bag_metrics(np.array(labels), np.array(probabilities, dtype=float), np.asarray(classes))
+
+
+def for_positive(*values):
+    return [[1 - value, value] for value in values]
+
+
+def sure(*columns, classes=3):
+    return np.eye(classes)[list(columns)]
+
+
+def predictions(classes, seed, count):
+    """Give labels that hold every class, and predictions that name every class."""
+    rng = np.random.default_rng(seed)
+    labels = np.concatenate([np.arange(classes), rng.integers(classes, size=count)])
+    probabilities = rng.dirichlet(np.ones(classes), size=len(labels)).round(2) + 0.001
+    probabilities[:classes] += 5 * np.roll(np.eye(classes), seed % classes, axis=1)
+    return labels, probabilities / probabilities.sum(axis=1, keepdims=True)
+
+
+# ---- bags -------------------------------------------------------------------------------------------------
+
+
+def test_binary_metrics_by_hand():
+    found = told(["yes", "yes", "yes", "no", "no"], for_positive(0.9, 0.8, 0.3, 0.6, 0.1), BINARY)
+    # predicted: yes yes no yes no; of the six pairs (positive, negative) only (0.3, 0.6) is in the wrong order
+    assert found == pytest.approx(
+        {"accuracy": 3 / 5, "precision": 2 / 3, "recall": 2 / 3, "fscore": 2 / 3, "auc": 5 / 6}, rel=1e-15
+    )
+
+
+def test_precision_and_recall_are_of_the_second_class():
+    found = told(["no", "no", "no", "yes"], for_positive(0.1, 0.6, 0.7, 0.8), BINARY)
+    assert found["precision"] == pytest.approx(1 / 3)
+    assert found["recall"] == 1
+
+
+def test_multi_class_metrics_by_hand():
+    # truth 0 0 1 1 2, predicted 0 1 1 1 2
+    found = told([0, 0, 1, 1, 2], sure(0, 1, 1, 1, 2), THREE)
+    assert found["accuracy"] == pytest.approx(4 / 5)
+    assert found["precision"] == pytest.approx((1 + 2 / 3 + 1) / 3)
+    assert found["recall"] == pytest.approx((1 / 2 + 1 + 1) / 3)
+    assert found["fscore"] == pytest.approx((2 / 3 + 4 / 5 + 1) / 3)
+    # against the rest: class 0 has 1 and 0 against 0 0 0 (3 wins, 3 draws of 6), class 1 misplaces one draw of six
+    assert found["auc"] == pytest.approx((4.5 / 6 + 5 / 6 + 1) / 3)
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 10**6), st.integers(0, 30))
+def test_binary_metrics_are_those_of_scikit_learn(seed, count):
+    codes, probabilities = predictions(2, seed, count)
+    labels, predicted = BINARY[codes], BINARY[probabilities.argmax(axis=1)]
+    assert told(labels, probabilities, BINARY) == pytest.approx(
+        {
+            "accuracy": sk.accuracy_score(labels, predicted),
+            "precision": sk.precision_score(labels, predicted, pos_label="yes"),
+            "recall": sk.recall_score(labels, predicted, pos_label="yes"),
+            "fscore": sk.f1_score(labels, predicted, pos_label="yes"),
+            "auc": sk.roc_auc_score(codes, probabilities[:, 1]),
+        },
+        rel=1e-12,
+    )
+
+
+@settings(max_examples=25)
+@given(st.integers(3, 6), st.integers(0, 10**6), st.integers(0, 30))
+def test_multi_class_metrics_are_those_of_scikit_learn(classes, seed, count):
+    labels, probabilities = predictions(classes, seed, count)
+    predicted = probabilities.argmax(axis=1)
+    assert told(labels, probabilities, np.arange(classes)) == pytest.approx(
+        {
+            "accuracy": sk.accuracy_score(labels, predicted),
+            "precision": sk.precision_score(labels, predicted, average="macro"),
+            "recall": sk.recall_score(labels, predicted, average="macro"),
+            "fscore": sk.f1_score(labels, predicted, average="macro"),
+            "auc": sk.roc_auc_score(labels, probabilities, multi_class="ovr", average="macro"),
+        },
+        rel=1e-12,
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "positive", "undefined"),
+    [
+        (["no", "no"], [0.1, 0.2], {"precision", "recall", "fscore", "auc"}),
+        (["no", "no"], [0.1, 0.9], {"recall", "auc"}),
+        (["yes", "yes"], [0.9, 0.9], {"auc"}),
+        (["yes", "yes"], [0.1, 0.2], {"precision", "auc"}),
+        (["no", "yes"], [0.1, 0.2], {"precision"}),
+        (["yes"], [0.9], {"auc"}),
+    ],
+)
+def test_a_metric_that_these_bags_leave_undefined_is_nan(labels, positive, undefined):
+    found = told(labels, for_positive(*positive), BINARY)
+    assert {name for name, value in found.items() if np.isnan(value)} == undefined
+
+
+def test_a_class_without_bags_stays_out_of_recall_and_auc():
+    found = told([0, 0, 1, 1], [[0.9, 0.1, 0], [0.4, 0.6, 0], [0.5, 0.3, 0.2], [0.1, 0.9, 0]], THREE)
+    assert found["accuracy"] == found["recall"] == 0.5
+    assert found["auc"] == pytest.approx((3 / 4 + 3 / 4) / 2)
+
+
+def test_one_class_alone_among_three_has_no_auc():
+    found = told([1, 1], sure(1, 0), THREE)
+    assert np.isnan(found["auc"])
+    assert found["accuracy"] == 0.5
+
+
+def test_equal_probabilities_count_half_in_the_auc():
+    assert told(["no", "yes"], for_positive(0.5, 0.5), BINARY)["auc"] == 0.5
+
+
+@pytest.mark.parametrize("classes", [[False, True], [0, 1], [-1, 1], [3, 70], ["a", "b"], ["yes", "zero"]])
+def test_labels_of_every_kind_will_do(classes):
+    classes = np.array(classes)
+    found = told(classes[[0, 1, 1, 0]], for_positive(0.2, 0.9, 0.4, 0.3), classes)
+    assert found == pytest.approx({"accuracy": 3 / 4, "precision": 1, "recall": 1 / 2, "fscore": 2 / 3, "auc": 1})
+
+
+def test_metrics_are_plain_floats_in_the_order_of_their_list():
+    found = told(["no", "yes"], np.array(for_positive(0.1, 0.9), dtype=np.float32), BINARY)
+    assert tuple(found) == METRICS
+    assert {type(value) for value in found.values()} == {float}
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 10**6))
+def test_the_order_of_bags_does_not_matter(seed):
+    labels, probabilities = predictions(3, seed, 10)
+    order = np.random.default_rng(seed).permutation(len(labels))
+    assert told(labels, probabilities, THREE) == pytest.approx(told(labels[order], probabilities[order], THREE))
+
+
+def test_many_classes_with_a_bag_each_are_measured_without_a_warning():
+    classes = np.arange(25)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert told(classes, np.eye(25), classes)["accuracy"] == 1
+
+
+# ---- instances --------------------------------------------------------------------------------------------
+
+
+def three_bags():
+    bags = Bags.from_arrays([[[0.0]] * 4, [[0.0]] * 3, [[0.0]] * 2])
+    values = np.array([0.9, 0.2, 0.5, 0.1, 0.3, 0.3, 0.4, 0.1, 0.2])
+    matters = np.array([True, False, False, True, False, True, False, False, False])
+    return bags, values, matters
+
+
+def test_instance_auc_by_hand():
+    bags, values, matters = three_bags()
+    # bag 0: 0.9 wins twice, 0.1 loses twice: 1/2; bag 1: a draw and a loss: 1/4; bag 2 holds one kind alone
+    assert instance_auc(bags, values, matters, np.array([True, True, True])) == pytest.approx(3 / 8)
+    assert instance_auc(bags, values, matters, np.array([True, False, False])) == pytest.approx(1 / 2)
+    assert instance_auc(bags, values, matters, np.array([False, True, True])) == pytest.approx(1 / 4)
+
+
+def test_every_bag_counts_the_same_whatever_its_size():
+    bags = Bags.from_arrays([[[0.0]] * 2, [[0.0]] * 40])
+    matters = np.r_[[True, False], np.arange(40) < 20]
+    values = np.r_[[0.1, 0.9], np.arange(40)[::-1]].astype(float)
+    assert instance_auc(bags, values, matters, np.array([True, True])) == 0.5
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 10**6))
+def test_only_the_ranks_within_a_bag_matter(seed):
+    bags, values, matters = three_bags()
+    rng = np.random.default_rng(seed)
+    bag_of_instance = np.repeat(np.arange(3), bags.sizes)
+    other = values * rng.uniform(0.1, 10, 3)[bag_of_instance] + rng.normal(size=3)[bag_of_instance]
+    every = np.ones(3, dtype=bool)
+    assert instance_auc(bags, np.exp(other), matters, every) == instance_auc(bags, values, matters, every)
+
+
+@pytest.mark.parametrize("which", [[False, False, False], [False, False, True]])
+def test_nothing_to_rank_is_said(which):
+    bags, values, matters = three_bags()
+    with pytest.raises(BagwiseError, match="none of these bags holds instances of both kinds"):
+        instance_auc(bags, values, matters, np.array(which))
