@@ -16,6 +16,7 @@ __all__ = [
     "segment_repeat",
     "segment_softmax",
     "segment_sum",
+    "segment_weighted_sum",
 ]
 
 
@@ -86,6 +87,34 @@ def segment_sum(values: Tensor, offsets: Tensor) -> Tensor:
     if _one_bag(offsets):
         return values.sum(0, keepdim=True)
     return _empty(values, offsets, 0.0).scatter_add(0, _bag_of_each(values, offsets), values)
+
+
+def segment_weighted_sum(weights: Tensor, values: Tensor, offsets: Tensor) -> Tensor:
+    """Add up the instances of each bag, each times its weight (paper, equation 7).
+
+    Parameters
+    ----------
+    weights
+        Shape (N, 1), floating point.
+    values
+        Shape (N, M), floating point.
+    offsets
+        Shape (B + 1,), int64.
+
+    Returns
+    -------
+    Tensor
+        Shape (B, M).
+
+    Examples
+    --------
+    >>> weights = torch.tensor([[0.5], [0.5], [1.0]])
+    >>> segment_weighted_sum(weights, torch.tensor([[1.0], [3.0], [4.0]]), torch.tensor([0, 2, 3])).tolist()
+    [[2.0], [4.0]]
+    """
+    if _one_bag(offsets):
+        return weights.mT @ values
+    return segment_sum(weights * values, offsets)
 
 
 def segment_mean(values: Tensor, offsets: Tensor) -> Tensor:

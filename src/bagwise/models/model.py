@@ -162,6 +162,31 @@ class MILModel(nn.Module):
         embeddings: Tensor = self.encoder(self.scaler(instances))
         return embeddings
 
+    def encode_in_chunks(self, instances: Tensor, chunk: int) -> Tensor:
+        """Encode without a graph, some instances at a time, so that memory holds one chunk and all embeddings.
+
+        Parameters
+        ----------
+        instances
+            Shape (N, ...).
+        chunk
+            How many at a time.
+
+        Returns
+        -------
+        Tensor
+            Shape (N, M).
+        """
+        with torch.no_grad():
+            first = self.encode(instances[:chunk])
+            if len(instances) <= chunk:
+                return first
+            embeddings = first.new_empty(len(instances), *first.shape[1:])
+            embeddings[:chunk] = first
+            for begin in range(chunk, len(instances), chunk):
+                embeddings[begin : begin + chunk] = self.encode(instances[begin : begin + chunk])
+            return embeddings
+
     def aggregate(self, embeddings: Tensor, offsets: Tensor) -> Output:
         """Turn embeddings of packed bags into logits.
 

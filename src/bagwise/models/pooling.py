@@ -26,7 +26,7 @@ from bagwise.segments import (
     segment_max,
     segment_mean,
     segment_softmax,
-    segment_sum,
+    segment_weighted_sum,
 )
 
 __all__ = [
@@ -45,6 +45,9 @@ __all__ = [
     "ProbabilityLogSumExp",
     "ProbabilityMean",
 ]
+
+
+_ROWS_AT_ONCE = 1 << 14
 
 
 class Pooled(NamedTuple):
@@ -76,6 +79,7 @@ class Pooling(nn.Module):
 
     Examples
     --------
+    >>> from bagwise.segments import segment_sum
     >>> class Sum(Pooling):
     ...     def forward(self, values, offsets):
     ...         return Pooled(segment_sum(values, offsets))
@@ -222,8 +226,10 @@ class Attention(Pooling):
 
     def forward(self, values: Tensor, offsets: Tensor) -> Pooled:
         """Pool as `Pooling.forward` says."""
-        weights = segment_softmax(self.scores(values), offsets)
-        return Pooled(segment_sum(weights * values, offsets), weights.squeeze(1))
+        # In parts, because the hidden layer of a bag of millions would take more memory than its embeddings.
+        scores = torch.cat([self.scores(part) for part in values.split(_ROWS_AT_ONCE)])
+        weights = segment_softmax(scores, offsets)
+        return Pooled(segment_weighted_sum(weights, values, offsets), weights.squeeze(1))
 
 
 class GatedAttention(Attention):

@@ -1,6 +1,5 @@
 """One step's gradient, exact whatever the size of its bags."""
 
-import torch
 from torch import Tensor
 
 from bagwise.models.likelihood import negative_log_likelihood
@@ -64,16 +63,15 @@ def accumulate_gradient(
         loss.backward()
         return loss.detach()
 
-    chunks = instances.split(chunk)
-    with torch.no_grad(), autocast(device, precision):
-        embeddings = torch.cat([model.encode(part) for part in chunks])
+    with autocast(device, precision):
+        embeddings = model.encode_in_chunks(instances, chunk)
     embeddings.requires_grad_()
     with autocast(device, precision):
         loss = mean_loss(model.aggregate(embeddings, offsets))
     loss.backward()
     assert embeddings.grad is not None
     seed_generator(seed, device)  # an encoder with dropout of its own drops the same units again
-    for part, gradient in zip(chunks, embeddings.grad.split(chunk), strict=True):
+    for part, gradient in zip(instances.split(chunk), embeddings.grad.split(chunk), strict=True):
         with autocast(device, precision):
             encoded = model.encode(part)
         if encoded.requires_grad:  # not the identity's, nor a frozen encoder's

@@ -83,8 +83,7 @@ def predict(
         for batch in batches(positions, packed.sizes, chunk):
             instances, offsets, _ = packed.batch(batch, device)
             with autocast(device, precision):
-                embeddings = torch.cat([model.encode(part) for part in instances.split(chunk)])
-                outputs.append(model.aggregate(embeddings, offsets))
+                outputs.append(model.aggregate(model.encode_in_chunks(instances, chunk), offsets))
 
     def joined(parts: list[Tensor | None], dim: int = 0) -> Tensor | None:
         found = [part.float() if part.dtype == torch.bfloat16 else part for part in parts if part is not None]

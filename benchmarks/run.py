@@ -1,0 +1,137 @@
+"""Run the benchmarks: `python benchmarks/run.py --rival PYTHON [--only NAME]`; `make bench` does so.
+
+Each row of results/benchmarks.json is one figure: a ratio of seconds against a rival that took turns with Bagwise in
+the same run (the median over laps), or a value. A row that is not run again stays as it is.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from race import Contender, race, ratio
+
+from bagwise.files import replacing
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS, TABLE = ROOT / "results" / "benchmarks.json", ROOT / "results" / "benchmarks.md"
+OURS = Path(sys.executable)
+LAPS = 5
+
+Row = dict[str, Any]
+
+
+def against(rival: Contender, ours: str, processes: int = 1, *, laps: int = LAPS, what: str) -> Row:
+    seconds = race({"ours": Contender(OURS, "ours.py", ours, processes), "theirs": rival}, laps)
+    return {
+        "ratio": round(ratio(seconds, "ours", "theirs"), 2),
+        "ours": statistics.median(seconds["ours"]),
+        "theirs": statistics.median(seconds["theirs"]),
+        "raw": seconds,
+        "what": what,
+    }
+
+
+def mnist_vs_torchmil(rival: Path) -> Row:
+    """Let torchmil choose the batch size that suits it best."""
+    sizes = (1, 2, 4, 8, 16)
+    rivals = {f"batch {size}": Contender(rival, "torchmil_rival.py", f"mnist-{size}") for size in sizes}
+    seconds = race({"ours": Contender(OURS, "ours.py", "mnist"), **rivals}, LAPS)
+    best = min(rivals, key=lambda name: statistics.median(seconds[name]))
+    return {
+        "ratio": round(ratio(seconds, "ours", best), 2),
+        "ours": statistics.median(seconds["ours"]),
+        "theirs": statistics.median(seconds[best]),
+        "raw": seconds,
+        "what": f"LeNet5 with attention, bags of 10-100 digits, seconds an image; torchmil's best was {best}",
+    }
+
+
+def million(rival: Path) -> Row:  # noqa: ARG001
+    told = subprocess.run([OURS, Path(__file__).parent / "million.py"], check=True, capture_output=True, text=True)
+    return json.loads(told.stdout)
+
+
+BENCHMARKS: dict[str, Callable[[Path], Row]] = {
+    "cv-musk1-vs-plain-loop": lambda _: against(
+        Contender(OURS, "plain.py", "musk1", 2),
+        "musk1",
+        2,
+        what="MUSK1, attention, 5 x 10 folds, seconds an epoch of all 50 models; two processes of one thread each",
+    ),
+    "cv-musk1-vs-torchmil": lambda rival: against(
+        Contender(rival, "torchmil_rival.py", "musk1", 2),
+        "musk1",
+        2,
+        what="the same, against torchmil's Trainer at batch size 1, validating on one bag",
+    ),
+    "mnist-bags-vs-torchmil": mnist_vs_torchmil,
+    "mnist-bags-vs-encoder": lambda _: against(
+        Contender(OURS, "ours.py", "encoder"),
+        "mnist",
+        what="the same training against nothing but its encoder, forward and backward, seconds an image",
+    ),
+    "slide-bags-vs-plain-loop": lambda _: against(
+        Contender(OURS, "plain.py", "slides"),
+        "slides",
+        laps=3,
+        what="40 bags of 500-8000 x 1024, attention, seconds an epoch",
+    ),
+    "slide-bags-vs-torchmil-padded": lambda rival: against(
+        Contender(rival, "torchmil_rival.py", "slides-4"),
+        "slides",
+        laps=3,
+        what="the same, against torchmil's padded batches of four bags",
+    ),
+    "slide-bags-cv-vs-one-by-one": lambda _: against(
+        Contender(OURS, "ours.py", "slide-folds-one-by-one"),
+        "slide-folds",
+        laps=3,
+        what="ten folds in one training on all cores, against ten fits one after the other; seconds an epoch",
+    ),
+    "predict-million-extra-mib": million,
+}
+
+
+def machine() -> str:
+    model = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
+    return f"{model}, {torch.multiprocessing.cpu_count()} cores, torch {torch.__version__}"
+
+
+def table(rows: list[Row]) -> str:
+    lines = ["| benchmark | Bagwise is | what |", "|---|---|---|"]
+    for row in rows:
+        figure = f"{row['ratio']:.2f} times as fast" if "ratio" in row else f"{row['value']:.0f} MiB"
+        lines.append(f"| `{row['name']}` | {figure} | {row['what']} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rival", type=Path, required=True, help="the Python of the environment that has torchmil")
+    parser.add_argument("--only", choices=BENCHMARKS, help="run one benchmark")
+    options = parser.parse_args()
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True)
+    rows = {row["name"]: row for row in json.loads(RESULTS.read_text())} if RESULTS.exists() else {}
+    for name in [options.only] if options.only else BENCHMARKS:
+        rows[name] = {"name": name, **BENCHMARKS[name](options.rival.absolute())}
+        rows[name] |= {"commit": commit.stdout.strip(), "machine": machine()}
+        print(name, rows[name].get("ratio", rows[name].get("value")), flush=True)
+        ordered = [rows[known] for known in BENCHMARKS if known in rows]
+        with replacing(RESULTS) as temporary:
+            temporary.write_text(json.dumps(ordered, indent=2) + "\n", encoding="utf-8")
+        with replacing(TABLE) as temporary:
+            temporary.write_text(table(ordered), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
