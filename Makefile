@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= demo
 
-.PHONY: help demo test test-slow lint
+.PHONY: help demo test test-slow lint bench
 
 help: ## Say what there is
 	@grep -E '^[a-z.-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,3 +27,12 @@ lint: .venv ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+.bench: constraints.txt ## Build the environment of the library that the benchmarks compare with
+	$(PYTHON) -m venv .bench
+	.bench/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch numpy scipy pandas h5py tqdm einops tensordict torchmetrics
+	.bench/bin/pip install --quiet --disable-pip-version-check --no-deps torchmil==1.0.2
+	touch .bench
+
+bench: .venv .bench ## Time Bagwise against its rivals; ONLY=name runs one
+	$(BIN)/python benchmarks/run.py --rival .bench/bin/python $(if $(ONLY),--only $(ONLY))

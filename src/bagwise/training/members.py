@@ -165,7 +165,7 @@ class Plan:
     order_seed: int
     scaling: Literal["standardize", "pixels", "none"]
     instance_budget: int | None = None
-    chunk: int = 16384
+    chunk: int = 8192
     precision: str = "float32"
     device: str = "auto"
 
