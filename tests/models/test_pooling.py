@@ -424,3 +424,20 @@ def test_log_sum_exp_goes_from_the_mean_to_the_maximum(level):
     torch.testing.assert_close(soft[-1], highest, rtol=1e-3, atol=1e-3)
     for lower, higher in pairwise(soft):
         assert (higher > lower).all()
+
+
+@pytest.mark.parametrize("name", ["attention", "gated-attention"])
+def test_scores_in_parts_are_the_scores_and_gradients_of_the_whole(monkeypatch, name):
+    torch.manual_seed(0)
+    pooling = EMBEDDING_POOLINGS[name](3, hidden=4).double()
+    values = torch.randn(11, 3, dtype=torch.float64, requires_grad=True)
+
+    def answers():
+        pooled = pooling(values, torch.tensor([0, 4, 11]))
+        gradients = torch.autograd.grad((pooled.bags**2).sum(), [values, *pooling.parameters()])
+        return [pooled.bags.detach(), pooled.weights.detach(), *gradients]
+
+    whole = answers()
+    monkeypatch.setattr("bagwise.models.pooling._ROWS_AT_ONCE", 3)
+    for one, other in zip(whole, answers(), strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-12, atol=1e-12)

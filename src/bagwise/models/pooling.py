@@ -226,10 +226,19 @@ class Attention(Pooling):
 
     def forward(self, values: Tensor, offsets: Tensor) -> Pooled:
         """Pool as `Pooling.forward` says."""
-        # In parts, because the hidden layer of a bag of millions would take more memory than its embeddings.
-        scores = torch.cat([self.scores(part) for part in values.split(_ROWS_AT_ONCE)])
-        weights = segment_softmax(scores, offsets)
+        weights = segment_softmax(self._scores_in_parts(values), offsets)
         return Pooled(segment_weighted_sum(weights, values, offsets), weights.squeeze(1))
+
+
+    def _scores_in_parts(self, embeddings: Tensor) -> Tensor:
+        """Score without ever holding the hidden layer of a bag of millions, which is larger than its embeddings."""
+        if len(embeddings) <= _ROWS_AT_ONCE:
+            return self.scores(embeddings)
+        scores = embeddings.new_empty(len(embeddings), 1)
+        # Written where they stay: a list of small results would lie between the freed large ones and keep them apart.
+        for begin in range(0, len(embeddings), _ROWS_AT_ONCE):
+            scores[begin : begin + _ROWS_AT_ONCE] = self.scores(embeddings[begin : begin + _ROWS_AT_ONCE])
+        return scores
 
 
 class GatedAttention(Attention):
