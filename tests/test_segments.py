@@ -15,6 +15,7 @@ from bagwise.segments import (
     segment_repeat,
     segment_softmax,
     segment_sum,
+    segment_weighted_sum,
 )
 from bagwise.training.device import one_thread
 
@@ -51,7 +52,24 @@ def by_loop(of_bag, values, offsets, *, rowwise):
 
 
 def test_every_public_function_is_tested_here():
-    assert {name(f) for f in EVERY} | {"segment_lengths", "segment_repeat"} == set(segments.__all__)
+    assert {name(f) for f in EVERY} | {"segment_lengths", "segment_repeat", "segment_weighted_sum"} == set(
+        segments.__all__
+    )
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=lambda sizes: f"{len(sizes)} bags")
+def test_a_weighted_sum_is_the_sum_of_weighted_values_and_so_is_its_gradient(sizes):
+    values, offsets = packed(sizes, (4,))
+    weights, _ = packed(sizes, (1,), seed=1)
+    values, weights = values.requires_grad_(), weights.requires_grad_()
+    given, wanted = segment_weighted_sum(weights, values, offsets), segment_sum(weights * values, offsets)
+    torch.testing.assert_close(given, wanted, rtol=1e-12, atol=1e-12)
+    for one, other in zip(
+        torch.autograd.grad((given**2).sum(), [values, weights]),
+        torch.autograd.grad((wanted**2).sum(), [values, weights]),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("sizes", SIZES, ids=lambda sizes: f"{len(sizes)} bags")

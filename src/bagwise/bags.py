@@ -393,6 +393,30 @@ class Bags:
         digests = (blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest() for name in self.names)
         return np.fromiter((int.from_bytes(digest) for digest in digests), np.uint64, len(self))
 
+    def rows(self, positions: ArrayLike) -> NDArray[np.int64]:
+        """Give where the instances of some bags lie in `instances`.
+
+        Parameters
+        ----------
+        positions
+            Of the bags.
+
+        Returns
+        -------
+        array
+            Row numbers, one bag after the other.
+
+        Examples
+        --------
+        >>> import bagwise as bw
+        >>> bw.Bags.from_arrays([[[1.0], [2.0]], [[3.0]], [[4.0], [5.0]]]).rows([2, 0]).tolist()
+        [3, 4, 0, 1]
+        """
+        chosen = np.asarray(positions)
+        sizes = self.sizes[chosen]
+        ends = np.cumsum(sizes)
+        return np.repeat(self.offsets[chosen] - (ends - sizes), sizes) + np.arange(ends[-1] if len(ends) else 0)
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
@@ -466,13 +490,12 @@ class Bags:
     def _take(self, positions: NDArray[np.int64]) -> "Bags":
         if len(positions) == 0:
             raise BagwiseError("the selection holds no bag: select at least one")
-        sizes = self.sizes[positions]
-        offsets = np.concatenate([[0], np.cumsum(sizes)])
+        offsets = np.concatenate([[0], np.cumsum(self.sizes[positions])])
         rows: Any
         if np.all(np.diff(positions) == 1):
             rows = slice(self.offsets[positions[0]], self.offsets[positions[-1] + 1])  # neighbours: a view, no copy
         else:
-            rows = np.repeat(self.offsets[positions] - offsets[:-1], sizes) + np.arange(offsets[-1])
+            rows = self.rows(positions)
 
         def take(values: NDArray[Any] | None, key: Any) -> NDArray[Any] | None:
             return None if values is None else values[key]

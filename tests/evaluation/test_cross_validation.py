@@ -334,7 +334,9 @@ def result_with(**scores):
     nothing = np.full((2, 2), np.nan)
     given = {metric: np.array(scores.get(metric, nothing), dtype=float) for metric in METRICS}
     labels = np.array([0, 1, 0, 1])
-    return CrossValidation("default", np.array([0, 1]), labels, np.zeros((2, 4), np.int64), np.zeros((2, 4, 2)), given)
+    return CrossValidation(
+        "default", np.array([0, 1]), labels, np.zeros((2, 4), np.int64), np.zeros((2, 4, 2)), None, given
+    )
 
 
 def test_rows_by_hand():
@@ -423,3 +425,16 @@ def test_a_wrong_parameter_of_the_method_is_refused():
 def test_what_is_no_method_of_bagwise_is_refused_in_a_sentence(model):
     with pytest.raises(BagwiseError):
         bw.cross_validate(model, small(), folds=2, n_jobs=1)
+
+
+def test_out_of_fold_attention_is_that_of_separate_fits(make_bags):
+    bags = make_bags(count=18)
+    model = bw.make("gated-attention", epochs=2, random_state=0)
+    result = bw.cross_validate(model, bags, folds=3, repeats=2, n_jobs=1)
+    division = Folds(bags, 3, 2, 0)
+    for repeat in range(2):
+        for fold in range(3):
+            test = division.test_bags(repeat, fold)
+            alone = clone(model).fit(bags[division.training_bags(repeat, fold)]).attention(bags[test])
+            np.testing.assert_array_equal(result.attention[repeat, bags.rows(test)], alone)
+    assert bw.cross_validate(bw.make("MI-Net", epochs=1), bags, folds=2, n_jobs=1).attention is None

@@ -14,7 +14,8 @@ from bagwise.bags import Bags, as_bags
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.metrics import METRICS, bag_metrics
 from bagwise.evaluation.protocol import Folds
-from bagwise.methods.neural import NeuralMIL, fit_members
+from bagwise.methods.neural import NeuralMIL, fit_members, predict_members
+from bagwise.models.likelihood import class_probabilities
 
 __all__ = ["CrossValidation", "cross_validate"]
 
@@ -35,6 +36,9 @@ class CrossValidation:
         The fold in which each bag was tested, shape (repeats, B).
     probabilities
         Out-of-fold probabilities, shape (repeats, B, number of classes).
+    attention
+        Out-of-fold instance weights, shape (repeats, N), each from the model that never saw its bag; None where the
+        method has none.
     scores
         Each metric in each fold, shape (repeats, folds); NaN where a fold leaves it undefined.
 
@@ -52,6 +56,7 @@ class CrossValidation:
     labels: NDArray[Any]
     assignment: NDArray[np.int64]
     probabilities: NDArray[np.float64]
+    attention: NDArray[np.float64] | None
     scores: dict[str, NDArray[np.float64]]
 
     def mean(self, metric: str = "accuracy") -> float:
@@ -194,10 +199,14 @@ def cross_validate(
     classes = np.unique(bags.labels)
     probabilities = np.zeros((repeats, len(bags), len(classes)))
     scores = {metric: np.full((repeats, folds), np.nan) for metric in METRICS}
-    for (repeat, fold), fitted in zip(places, models, strict=True):
-        test = division.test_bags(repeat, fold)
+    tests = [division.test_bags(*place) for place in places]
+    predictions = predict_members(models, bags, tests)
+    attention = None if predictions[0].weights is None else np.zeros((repeats, len(bags.instances)))
+    for (repeat, fold), test, fitted, prediction in zip(places, tests, models, predictions, strict=True):
         columns = np.searchsorted(classes, fitted.classes_)
-        probabilities[repeat, test[:, None], columns] = fitted.predict_proba(bags[test])
+        probabilities[repeat, test[:, None], columns] = class_probabilities(prediction.logits).numpy()
+        if attention is not None and prediction.weights is not None:
+            attention[repeat, bags.rows(test)] = prediction.weights.numpy()
         for metric, value in bag_metrics(bags.labels[test], probabilities[repeat, test], classes).items():
             scores[metric][repeat, fold] = value
-    return CrossValidation(division.name, classes, bags.labels, division.assignment, probabilities, scores)
+    return CrossValidation(division.name, classes, bags.labels, division.assignment, probabilities, attention, scores)

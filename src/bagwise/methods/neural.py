@@ -38,6 +38,7 @@ __all__ = [
     "NeuralMIL",
     "ResidualMIL",
     "fit_members",
+    "predict_members",
 ]
 
 BagsLike = Bags | Sequence[ArrayLike]
@@ -319,8 +320,11 @@ class NeuralMIL(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         return probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities
 
     def _predict(self, X: BagsLike) -> Prediction:
-        check_is_fitted(self)
         bags = as_bags(X)
+        return predict_members([self], bags, [np.arange(len(bags))])[0]
+
+    def _check_fits(self, bags: Bags) -> None:
+        check_is_fitted(self)
         if bags.instance_shape != self.instance_shape_:
             raise BagwiseError(
                 f"the instances have shape {bags.instance_shape}, but the model learnt from instances of shape"
@@ -333,15 +337,6 @@ class NeuralMIL(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
                         f"feature {position} is {given!r}, but the model learnt from {learnt!r} in its place: give it"
                         " the same features in the same order"
                     )
-        device = resolve_device(self.device, self.precision)
-        return predict(
-            self.model_.to(device),
-            PackedTensors(bags),
-            np.arange(len(bags)),
-            device=device,
-            chunk=self.plan_.chunk,
-            precision=self.precision,
-        )
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -570,6 +565,53 @@ def fit_members(
         for estimator, member, trained in zip(company.estimators, company.members, results, strict=True):
             estimator._learnt(company.plan, member, trained, bags, company.classes)
     return list(estimators)
+
+
+def predict_members(
+    estimators: Sequence[NeuralMIL], bags: Bags, subsets: Sequence[NDArray[np.int64]]
+) -> list[Prediction]:
+    """Predict with fitted estimators, each its own choice of the bags, in one pass over the bags.
+
+    Each says what ``estimator.predict_proba(bags[subset])`` says, to the last bit.
+
+    Parameters
+    ----------
+    estimators
+        Fitted neural estimators that train and predict alike but for `Settings`, as `fit_members` gives them.
+    bags
+        The bags.
+    subsets
+        For each estimator the positions of the bags to predict.
+
+    Returns
+    -------
+    list of Prediction
+        Logits and, where there are some, weights and scores of instances.
+
+    Raises
+    ------
+    BagwiseError
+        If the bags are not like those learnt from.
+
+    Examples
+    --------
+    >>> bags = Bags.from_arrays([[[0.0]], [[1.0]], [[0.1]], [[0.9]]], labels=[0, 1, 0, 1])
+    >>> models = fit_members([AttentionMIL(epochs=1), AttentionMIL(epochs=1)], bags, [np.arange(2), np.arange(4)])
+    >>> [prediction.weights.tolist() for prediction in predict_members(models, bags, [np.arange(2, 4), np.arange(1)])]
+    [[1.0, 1.0], [1.0]]
+    """
+    for estimator in estimators:
+        estimator._check_fits(bags)
+    first = estimators[0]
+    device = resolve_device(first.device, first.precision)
+    return predict(
+        [estimator.model_.to(device) for estimator in estimators],
+        PackedTensors(bags),
+        subsets,
+        device=device,
+        chunk=first.plan_.chunk,
+        precision=first.precision,
+    )
 
 
 @dataclass

@@ -229,7 +229,6 @@ class Attention(Pooling):
         weights = segment_softmax(self._scores_in_parts(values), offsets)
         return Pooled(segment_weighted_sum(weights, values, offsets), weights.squeeze(1))
 
-
     def _scores_in_parts(self, embeddings: Tensor) -> Tensor:
         """Score without ever holding the hidden layer of a bag of millions, which is larger than its embeddings."""
         if len(embeddings) <= _ROWS_AT_ONCE:

@@ -45,6 +45,7 @@ def accumulate_gradient(
 
     Examples
     --------
+    >>> import torch
     >>> from bagwise.models.architecture import Architecture
     >>> model = Architecture("embedding", "mean", "mi-net").build((3,), outputs=1, seed=0)
     >>> x, offsets, y = torch.ones(9, 3), torch.tensor([0, 4, 9]), torch.tensor([0, 1])

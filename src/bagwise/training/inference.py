@@ -1,5 +1,6 @@
 """Predicting bags of any size and number with a trained model."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,24 +41,25 @@ class Prediction:
 
 
 def predict(
-    model: MILModel,
+    models: Sequence[MILModel],
     packed: PackedTensors,
-    positions: NDArray[np.int64],
+    wanted: Sequence[NDArray[np.int64]],
     *,
     device: torch.device,
     chunk: int,
     precision: str = "float32",
-) -> Prediction:
-    """Predict some bags; small ones together, large ones encoded in chunks.
+) -> list[Prediction]:
+    """Predict bags with several models in one pass over the bags; small ones together, large ones encoded in chunks.
 
     Parameters
     ----------
-    model
-        On `device`; it is left in prediction mode.
+    models
+        On `device`; they are left in prediction mode.
     packed
         The bags.
-    positions
-        Which of them, in the order wanted.
+    wanted
+        For each model the positions of the bags to predict, in the order wanted. What one model says does not depend,
+        to the last bit, on the others.
     device, precision
         Where and in what to compute.
     chunk
@@ -65,7 +67,8 @@ def predict(
 
     Returns
     -------
-    Prediction
+    list of Prediction
+        One a model.
 
     Examples
     --------
@@ -73,24 +76,31 @@ def predict(
     >>> from bagwise.models.architecture import Architecture
     >>> model = Architecture("embedding", "attention", "mi-net").build((2,), outputs=1, seed=0)
     >>> packed = PackedTensors(Bags.from_arrays([[[1.0, 2.0]], [[3.0, 4.0], [5.0, 6.0]]]))
-    >>> prediction = predict(model, packed, np.arange(2), device=torch.device("cpu"), chunk=100)
+    >>> (prediction,) = predict([model], packed, [np.arange(2)], device=torch.device("cpu"), chunk=100)
     >>> prediction.logits.shape, prediction.weights.shape
     (torch.Size([1, 2, 1]), torch.Size([3]))
     """
-    model.eval()
-    outputs: list[Output] = []
-    with torch.inference_mode(), one_thread():
-        for batch in batches(positions, packed.sizes, chunk):
+    outputs: list[dict[int, Output]] = [{} for _ in models]
+    visits = [
+        (batch, number, place)
+        for number, positions in enumerate(wanted)
+        for place, batch in enumerate(batches(positions, packed.sizes, chunk))
+    ]
+    # Models that want one bag take turns at it, so that it is read once.
+    visits.sort(key=lambda visit: int(visit[0][0]))
+    with torch.inference_mode(), one_thread(), autocast(device, precision):
+        for batch, number, place in visits:
             instances, offsets, _ = packed.batch(batch, device)
-            with autocast(device, precision):
-                outputs.append(model.aggregate(model.encode_in_chunks(instances, chunk), offsets))
+            model = models[number].eval()
+            outputs[number][place] = model.aggregate(model.encode_in_chunks(instances, chunk), offsets)
+    return [_joined([found[place] for place in sorted(found)]) for found in outputs]
 
-    def joined(parts: list[Tensor | None], dim: int = 0) -> Tensor | None:
+
+def _joined(outputs: list[Output]) -> Prediction:
+    def cat(parts: list[Tensor | None], dim: int = 0) -> Tensor | None:
         found = [part.float() if part.dtype == torch.bfloat16 else part for part in parts if part is not None]
         return torch.cat(found, dim).cpu() if found else None
 
-    logits = joined([output.logits for output in outputs], dim=1)
+    logits = cat([output.logits for output in outputs], dim=1)
     assert logits is not None
-    return Prediction(
-        logits, joined([output.weights for output in outputs]), joined([output.scores for output in outputs])
-    )
+    return Prediction(logits, cat([output.weights for output in outputs]), cat([output.scores for output in outputs]))

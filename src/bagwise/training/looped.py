@@ -175,14 +175,15 @@ class Looped:
             Share of bags predicted wrongly, and mean loss.
         """
         bags = self.members[number].validation
-        logits = predict(
-            self.models[number],
+        (prediction,) = predict(
+            [self.models[number]],
             self.packed,
-            bags,
+            [bags],
             device=self.device,
             chunk=self.plan.chunk,
             precision=self.plan.precision,
-        ).logits
+        )
+        logits = prediction.logits
         targets = self.packed.targets[bags]
         wrong = errors(logits, targets).double().mean()
         return float(wrong), float(negative_log_likelihood(logits, targets).double().mean())
