@@ -139,7 +139,7 @@ class Report:
         One mapping an epoch, with ``"epoch"`` and ``"loss"``, and optionally ``"validation_loss"`` and
         ``"validation_error"``. What is not finite is left out of its curve.
     bags
-        The bags to show. Wrong predictions come first, the surest of them on top; right ones keep the order given.
+        The bags to show. Right predictions come first, in the order given; then wrong ones, the surest of them on top.
     notes
         Paragraphs of what to keep in mind, below what the page itself says about weights. By default none.
 
@@ -197,11 +197,11 @@ def write_report(report: Report, path: Path) -> None:
     wrong = [bag for bag in report.bags if bag.predicted != bag.label]
     wrong.sort(key=lambda bag: -abs(bag.probability - 0.5))
     right = [bag for bag in report.bags if bag.predicted == bag.label]
-    rows = list(_rows(wrong + right))
+    rows = list(_rows(right + wrong))
     page = environment.get_template("report.html.jinja").render(
         report=report,
         labels=sorted({bag.label for bag in report.bags}),
-        groups=[("wrong", rows[: len(wrong)]), ("right", rows[len(wrong) :])],
+        groups=[("right", rows[: len(right)]), ("wrong", rows[len(right) :])],
         has_key=any(bag.key is not None for bag in report.bags),
         panels=_panels(report.history),
     )
