@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= demo
 
-.PHONY: help demo test test-slow lint bench
+.PHONY: help demo test test-slow lint bench growth
 
 help: ## Say what there is
 	@grep -E '^[a-z.-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,3 +36,6 @@ lint: .venv ## Check style, types and the direction of imports
 
 bench: .venv .bench ## Time Bagwise against its rivals; ONLY=name runs one
 	$(BIN)/python benchmarks/run.py --rival .bench/bin/python $(if $(ONLY),--only $(ONLY))
+
+growth: .venv ## Measure and draw how the cost of training grows
+	$(BIN)/python benchmarks/growth.py

@@ -1,8 +1,12 @@
 """The stacked executor against torch's own differentiation, against the plain executor, and its bits."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from bagwise.bags import Bags
@@ -10,14 +14,13 @@ from bagwise.models.architecture import Architecture
 from bagwise.models.encoders import FullyConnected
 from bagwise.models.likelihood import negative_log_likelihood
 from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS
-from bagwise.training import engine, stack
+from bagwise.training import engine
 from bagwise.training.engine import train
 from bagwise.training.looped import Looped
 from bagwise.training.members import Member, Plan, Settings
+from bagwise.training.optimizer import Optimizer
 from bagwise.training.stack import Stack, can_stack
 from bagwise.training.stacked import Stacked
-
-MEMBERS, INSTANCES, WIDTH = 3, 5, 4
 
 FAMILY = [("embedding", pooling, "mi-net") for pooling in EMBEDDING_POOLINGS]
 FAMILY += [("instance", pooling, "mi-net") for pooling in INSTANCE_POOLINGS]
@@ -32,101 +35,130 @@ def architecture_of(level, pooling, encoder):
     return Architecture(level, pooling, encoder, {"hidden": 32} if "attention" in pooling else {})
 
 
-# ---- each layer ------------------------------------------------------------------------------------------------------
+# ---- the compiled step against torch's own differentiation -----------------------------------------------------------
 
 
-def linear(_):
-    return nn.Linear(WIDTH, 6).double()
+def plain_descent(model, bag, target, kept=None):
+    """Give the logits, and the parameters after one step of size 1, by torch."""
+    if kept is not None:
+        model.dropout.forward = lambda values: values * kept
+    logits = model(bag, torch.tensor([0, len(bag)])).logits
+    loss = negative_log_likelihood(logits, torch.tensor([target])).sum()
+    gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
+    found = {}
+    for (name, parameter), gradient in zip(model.named_parameters(), gradients, strict=True):
+        found[name] = parameter.detach() - (0 if gradient is None else gradient)
+    return logits.detach()[:, 0], found
 
 
-def single_output(_):
-    return nn.Linear(WIDTH, 1).double()
+def compiled_descent(model, bag, target, kept=None):
+    optimizer = Optimizer(model.named_parameters(), Settings("sgd", learning_rate=1.0, epochs=1, momentum=0.0))
+    stack = Stack([model], [optimizer])
+    logits = stack.learn(0, bag, np.array([0, len(bag)]), np.array([target]), kept)
+    assert optimizer.steps == 1
+    return logits[:, 0], dict(model.named_parameters())
 
 
-LAYERS = {
-    "linear": (linear, lambda layers: stack.Linear(layers, relu=False), lambda layer, x: layer(x)),
-    "relu": (linear, lambda layers: stack.Linear(layers, relu=True), lambda layer, x: layer(x).relu()),
-    "one output": (single_output, lambda layers: stack.Linear(layers, relu=False), lambda layer, x: layer(x)),
-}
-for _name, _make in {**EMBEDDING_POOLINGS, **{f"instance {n}": p for n, p in INSTANCE_POOLINGS.items()}}.items():
-    LAYERS[_name] = (
-        lambda _, make=_make: make(WIDTH).double(),
-        stack._pooling,
-        lambda pooling, x: pooling(x, torch.tensor([0, len(x)])).bags,
-    )
-
-
-@pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("instances", [1, INSTANCES])
-def test_a_layer_gives_the_value_and_all_gradients_that_torch_gives(name, instances):
-    make, stacked, plain = LAYERS[name]
-    torch.manual_seed(0)
-    modules = [make(number) for number in range(MEMBERS)]
-    with torch.no_grad():
-        for parameter in [p for module in modules for p in module.parameters()]:
-            parameter.normal_()
-    x = torch.randn(MEMBERS, instances, WIDTH, dtype=torch.float64, requires_grad=True)
-    wanted = torch.stack([plain(module, x[number]) for number, module in enumerate(modules)])
-    dy = torch.randn_like(wanted)
-    parameters = [parameter for module in modules for parameter in module.parameters()]
-    gradients = torch.autograd.grad(wanted, [x, *parameters], dy, allow_unused=True)
-
-    layer = stacked(modules)
-    with torch.no_grad():
-        torch.testing.assert_close(layer.forward(x.detach()), wanted.detach(), rtol=1e-12, atol=1e-12)
-        torch.testing.assert_close(layer.backward(dy), gradients[0], rtol=1e-11, atol=1e-11)
-    for parameter, gradient in zip(parameters, gradients[1:], strict=True):
-        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-11, atol=1e-11)
-
-
-@pytest.mark.parametrize("name", LAYERS)
-def test_a_second_bag_leaves_nothing_of_the_first(name):
-    make, stacked, _ = LAYERS[name]
-    torch.manual_seed(0)
-    modules = [make(number) for number in range(MEMBERS)]
-    layer, bags = stacked(modules), [torch.randn(MEMBERS, count, WIDTH, dtype=torch.float64) for count in (7, 2)]
-    parameters = [parameter for module in modules for parameter in module.parameters()]
-
-    def gradients_of(bag):
-        with torch.no_grad():
-            dx = layer.backward(torch.ones_like(layer.forward(bag)))
-        return [dx.clone(), *(parameter.grad.clone() for parameter in parameters)]
-
-    first = gradients_of(bags[1])
-    gradients_of(bags[0])
-    for one, other in zip(first, gradients_of(bags[1]), strict=True):
-        assert torch.equal(one, other)
+def assert_same_descent(model, bag, target, kept=None, tolerance=1e-10):
+    logits, parameters = plain_descent(model, bag, target, kept)
+    found, changed = compiled_descent(model, bag, target, kept)
+    torch.testing.assert_close(found, logits, rtol=tolerance, atol=tolerance)
+    for name, parameter in parameters.items():
+        torch.testing.assert_close(
+            changed[name].detach(), parameter, rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n} {m}"
+        )
 
 
 @every_family
 @pytest.mark.parametrize("outputs", [1, 3])
-def test_a_stack_gives_the_losses_and_gradients_of_its_models(level, pooling, encoder, outputs):
-    architecture = architecture_of(level, pooling, encoder)
-    models = [architecture.build((7,), outputs, seed, dtype=torch.float64) for seed in range(MEMBERS)]
-    bag, offsets, target = torch.randn(INSTANCES, 7), torch.tensor([0, INSTANCES]), torch.tensor([1])
-    wanted = []
-    for model in models:
-        loss = negative_log_likelihood(model(bag, offsets).logits, target).sum()
-        wanted.append([loss.detach(), *torch.autograd.grad(loss, list(model.parameters()))])
-    logits = Stack(models).gradient(bag, target=1, scale=None)
-    losses = [negative_log_likelihood(logits[:, [place]], target)[0] for place in range(MEMBERS)]
-    for model, loss, (wanted_loss, *gradients) in zip(models, losses, wanted, strict=True):
-        torch.testing.assert_close(loss, wanted_loss, rtol=1e-11, atol=1e-11)
-        for (name, parameter), gradient in zip(model.named_parameters(), gradients, strict=True):
-            torch.testing.assert_close(
-                parameter.grad, gradient, rtol=1e-10, atol=1e-11, msg=lambda m, n=name: f"{n} {m}"
-            )
+@pytest.mark.parametrize("instances", [1, 2, 3, 4, 5, 8, 13])
+def test_a_step_is_down_the_gradient_that_torch_gives(level, pooling, encoder, outputs, instances):
+    model = architecture_of(level, pooling, encoder).build((7,), outputs, seed=1, dtype=torch.float64)
+    torch.manual_seed(instances)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    bag = torch.randn(instances, 7, dtype=torch.float64)
+    width = model.encode(bag).shape[1]
+    for target in range(max(outputs, 2)):
+        assert_same_descent(copy.deepcopy(model), bag, target)
+    kept = 2.0 * (torch.rand(instances, width, dtype=torch.float64) > 0.5)
+    assert_same_descent(model, bag, 1, kept)
+
+
+@given(
+    widths=st.lists(st.integers(1, 11), min_size=1, max_size=4),
+    features=st.integers(1, 10),
+    instances=st.integers(1, 9),
+    hidden=st.integers(1, 10),
+    kind=st.sampled_from([("embedding", p) for p in EMBEDDING_POOLINGS] + [("instance", p) for p in INSTANCE_POOLINGS]),
+    outputs=st.sampled_from([1, 2, 4]),
+    seed=st.integers(0, 99),
+)
+def test_any_shape_will_do(widths, features, instances, hidden, kind, outputs, seed):
+    level, pooling = kind
+    options = {"hidden": hidden} if "attention" in pooling else {}
+    architecture = Architecture(level, pooling, lambda: FullyConnected((features,), widths), options)
+    model = architecture.build((features,), outputs, seed, dtype=torch.float64)
+    bag = torch.randn(instances, features, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    assert_same_descent(model, bag, seed % max(outputs, 2))
+
+
+@pytest.mark.parametrize("pooling", ["max", "log-sum-exp", "attention"])
+def test_instances_that_are_the_same_share_the_gradient(pooling):
+    model = Architecture("embedding", pooling, "mi-net").build((3,), outputs=1, seed=0, dtype=torch.float64)
+    assert_same_descent(model, torch.ones(4, 3, dtype=torch.float64), 1)
+
+
+@pytest.mark.parametrize("pooling", INSTANCE_POOLINGS)
+@pytest.mark.parametrize(
+    "logits", [[30.0, -30.0, 0.0], [-40.0, -35.0], [50.0, 60.0], [-300.0, -290.0], [200.0, -200.0]]
+)
+def test_certain_instances_have_the_gradient_that_torch_gives(pooling, logits):
+    architecture = Architecture("instance", pooling, lambda: FullyConnected((2,), widths=(2,)))
+    model = architecture.build((2,), outputs=1, seed=0, dtype=torch.float64)
+    with torch.no_grad():
+        model.encoder[0][0].weight.copy_(torch.eye(2))
+        model.encoder[0][0].bias.zero_()
+        model.head.weight.copy_(torch.tensor([[1.0, -1.0]]))
+        model.head.bias.zero_()
+    bag = torch.tensor([[max(logit, 0.0), max(-logit, 0.0)] for logit in logits], dtype=torch.float64)
+    for target in (0, 1):
+        assert_same_descent(copy.deepcopy(model), bag, target, tolerance=1e-8)
+
+
+def test_what_is_no_number_is_not_hidden():
+    model = Architecture("embedding", "mean", "mi-net").build((2,), outputs=1, seed=0)
+    logits, _ = compiled_descent(model, torch.tensor([[1.0, torch.nan]]), 1)
+    assert logits.isnan().all()
+
+
+def test_several_bags_are_several_steps():
+    def trained(pages):
+        model = Architecture("embedding", "attention", "mi-net").build((3,), outputs=1, seed=0)
+        optimizer = Optimizer(model.named_parameters(), Settings("adam", 0.01, epochs=1, decay=0.1, l2=0.01))
+        stack, bags = Stack([model], [optimizer]), torch.randn(9, 3, generator=torch.Generator().manual_seed(0))
+        for bag_offsets in pages:
+            rows = bags[bag_offsets[0] : bag_offsets[-1]]
+            stack.learn(0, rows, np.array(bag_offsets) - bag_offsets[0], np.arange(len(bag_offsets) - 1) % 2, None)
+        return optimizer.steps, [parameter.detach() for parameter in model.parameters()]
+
+    (together, joint), (apart, single) = trained([[0, 2, 3, 9]]), trained([[0, 2, 3], [3, 9]])
+    assert together == apart == 3
+    assert all(torch.equal(a, b) for a, b in zip(joint, single, strict=True))
 
 
 def test_what_is_done_to_the_models_is_done_to_the_stack():
     models = [Architecture("embedding", "max", "mi-net").build((2,), 1, seed) for seed in range(2)]
-    whole = Stack(models)
-    before = whole.gradient(torch.ones(1, 2), 1, None)
+    optimizers = [Optimizer(model.named_parameters(), Settings("sgd", 0.1, epochs=1)) for model in models]
+    whole = Stack(models, optimizers)
     for parameter in models[1].parameters():
         parameter.data.zero_()
-    after = whole.gradient(torch.ones(1, 2), 1, None)
-    assert after[0, 0] == before[0, 0]
-    assert after[0, 1] == 0
+    bag = torch.ones(1, 2), np.array([0, 1]), np.array([1]), None
+    assert whole.learn(0, *bag) != 0
+    assert whole.learn(1, *bag) == 0
+    assert models[1].head.bias != 0
+    assert optimizers[1].slots["momentum"]["head.bias"] != 0
 
 
 # ---- which models are stacked ----------------------------------------------------------------------------------------
@@ -141,9 +173,8 @@ def test_only_what_has_a_stacked_form_is_stacked():
     assert not stackable("embedding", "max", "lenet5")
     assert not stackable("embedding", "max", "identity")
     assert not stackable("embedding", "max", nn.Sequential(nn.Linear(3, 16)))
-    assert not stackable("embedding", "attention", "mi-net", options={"hidden": 20})
-    assert stackable("embedding", "max", lambda: FullyConnected((3,), widths=(48, 16)))
-    assert not stackable("embedding", "max", lambda: FullyConnected((3,), widths=(48, 20)))
+    assert stackable("embedding", "attention", "mi-net", options={"hidden": 20})
+    assert stackable("embedding", "max", lambda: FullyConnected((3,), widths=(48, 5)))
 
 
 @pytest.mark.parametrize(
@@ -255,9 +286,9 @@ def test_bits_do_so_for_any_number_of_features_and_classes(features, classes):
 def test_members_that_are_done_cost_nothing(monkeypatch):
     bags, targets = bags_of([2, 3, 1], 4, 2)
     settings = [Settings("sgd", 0.01, epochs) for epochs in (1, 3, 2)]
-    widths = []
-    plain = Stack.gradient
-    monkeypatch.setattr(Stack, "gradient", lambda self, *rest: (widths.append(len(self.shift)), plain(self, *rest))[1])
+    steps = []
+    plain = Stack.learn
+    monkeypatch.setattr(Stack, "learn", lambda self, place, *rest: (steps.append(place), plain(self, place, *rest))[1])
     plan = Plan(Architecture("embedding", "max", "mi-net"), outputs=1, order_seed=0, scaling="none")
     train(plan, bags, targets, [Member(seed, np.arange(3), each) for seed, each in enumerate(settings)])
-    assert widths == [3] * 3 + [2] * 3 + [1] * 3
+    assert steps == [0, 1, 2, 1, 2, 1]

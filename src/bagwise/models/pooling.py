@@ -12,7 +12,7 @@ instance is.
 
 import math
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -71,12 +71,6 @@ class Pooling(nn.Module):
     width
         Number of columns of the values to pool.
 
-    Attributes
-    ----------
-    columnwise
-        Whether each column is pooled by itself, with at most one parameter a column: then the columns of many members
-        can be pooled at once.
-
     Examples
     --------
     >>> from bagwise.segments import segment_sum
@@ -86,8 +80,6 @@ class Pooling(nn.Module):
     >>> Sum(1)(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([0, 2, 3])).bags.tolist()
     [[3.0], [3.0]]
     """
-
-    columnwise: ClassVar[bool] = False
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -127,8 +119,6 @@ class Max(Pooling):
     [[2.0], [3.0]]
     """
 
-    columnwise = True
-
     def forward(self, values: Tensor, offsets: Tensor) -> Pooled:
         """Pool as `Pooling.forward` says."""
         return Pooled(segment_max(values, offsets))
@@ -142,8 +132,6 @@ class Mean(Pooling):
     >>> Mean(1)(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([0, 2, 3])).bags.tolist()
     [[1.5], [3.0]]
     """
-
-    columnwise = True
 
     def forward(self, values: Tensor, offsets: Tensor) -> Pooled:
         """Pool as `Pooling.forward` says."""
@@ -165,8 +153,6 @@ class LogSumExp(Pooling):
     >>> LogSumExp(1, sharpness=100.0)(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([0, 2, 3])).bags.tolist()
     [[1.99...], [3.0]]
     """
-
-    columnwise = True
 
     def __init__(self, width: int, sharpness: float = 5.0) -> None:
         super().__init__(width)
@@ -278,8 +264,6 @@ class ProbabilityMean(Pooling):
     0.5
     """
 
-    columnwise = True
-
     def forward(self, values: Tensor, offsets: Tensor) -> Pooled:
         """Pool as `Pooling.forward` says."""
         log_p, log_not_p = _log_mean_probability(values, offsets)
@@ -302,8 +286,6 @@ class ProbabilityLogSumExp(Pooling):
     >>> ProbabilityLogSumExp(1, sharpness=50.0)(logits, torch.tensor([0, 2])).bags.sigmoid().item()
     0.736...
     """
-
-    columnwise = True
 
     def __init__(self, width: int, sharpness: float = 5.0) -> None:
         super().__init__(width)
@@ -331,8 +313,6 @@ class ISR(Pooling):
     0.666...
     """
 
-    columnwise = True
-
     def forward(self, values: Tensor, offsets: Tensor) -> Pooled:
         """Pool as `Pooling.forward` says."""
         # p / (1 - p) is the exponential of the logit, and so is s of the result's.
@@ -347,8 +327,6 @@ class NoisyOr(Pooling):
     >>> NoisyOr(1)(torch.tensor([[0.5], [0.5]]).logit(), torch.tensor([0, 2])).bags.sigmoid().item()
     0.75...
     """
-
-    columnwise = True
 
     def forward(self, values: Tensor, offsets: Tensor) -> Pooled:
         """Pool as `Pooling.forward` says."""
@@ -375,8 +353,6 @@ class NoisyAnd(Pooling):
     >>> NoisyAnd(1)(torch.tensor([[0.2], [0.8]]).logit(), torch.tensor([0, 2])).bags.sigmoid().item()
     0.5
     """
-
-    columnwise = True
 
     def __init__(self, width: int, slope: float = 10.0) -> None:
         super().__init__(width)

@@ -21,8 +21,8 @@ from bagwise.training.data import PackedTensors
 from bagwise.training.device import one_thread, resolve_device
 from bagwise.training.looped import Looped
 from bagwise.training.members import Member, Plan, Trained, fingerprint
-from bagwise.training.progress import Counter, progress_bar
-from bagwise.training.stack import can_stack
+from bagwise.training.progress import Counter, progress_bar, spinner
+from bagwise.training.stack import can_stack, compile_step
 from bagwise.training.stacked import Stacked
 
 __all__ = ["train"]
@@ -82,12 +82,14 @@ def train(
     >>> [len(trained.history) for trained in train(plan, bags, np.array([1, 1, 0]), folds)]
     [2, 2, 2]
     """
-    resolve_device(plan.device, plan.precision)  # a wrong one is reported before anything is computed
+    executor = _executor(plan, bags)
     moments = Moments(bags.instances, bags.offsets) if plan.scaling == "standardize" else None
     data = b"" if checkpoints is None else _digest(bags, targets)
-    executor = _executor(plan, bags)
     blocks = _cut(members, executor.block_size)
     paths = [None if checkpoints is None else checkpoints / f"block-{n:04}.safetensors" for n in range(len(blocks))]
+    if executor is Stacked:
+        with spinner("compiling the training step, once on this machine: half a minute", verbose):
+            compile_step(plan.dtype)
     total = sum(member.settings.epochs for member in members)
     with progress_bar(total, len(blocks), verbose) as counters:
         jobs = [
@@ -101,7 +103,8 @@ def train(
 def _executor(plan: Plan, bags: Bags) -> type[Looped]:
     one_bag_a_step = plan.instance_budget is None
     model = plan.architecture.build(bags.instance_shape, plan.outputs, seed=0)
-    return Stacked if one_bag_a_step and plan.precision != "mixed" and can_stack(model) else Looped
+    on_cpu = resolve_device(plan.device, plan.precision).type == "cpu"
+    return Stacked if one_bag_a_step and on_cpu and can_stack(model) else Looped
 
 
 def _digest(bags: Bags, targets: NDArray[np.int64]) -> bytes:

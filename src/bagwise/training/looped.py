@@ -201,7 +201,8 @@ class Looped:
         dict
             As `torch.nn.Module.load_state_dict` takes it.
         """
-        return {name: value.detach().cpu().clone() for name, value in self.models[number].state_dict().items()}
+        state = self.models[number].state_dict()
+        return {name: value.cpu().clone(memory_format=torch.contiguous_format) for name, value in state.items()}
 
     def tensors(self) -> dict[str, Tensor]:
         """Give all that a later `load` needs to go on from here."""

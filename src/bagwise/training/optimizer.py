@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from bagwise.training.kernels import Rule
 from bagwise.training.members import Settings
 
 __all__ = ["Optimizer"]
@@ -31,6 +32,8 @@ class Optimizer:
     ----------
     steps : int
         Number of steps taken.
+    slots : dict
+        The state: of each slot (the momentum, or mean and square) a tensor for each parameter, by name.
 
     Examples
     --------
@@ -46,26 +49,67 @@ class Optimizer:
     def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], settings: Settings) -> None:
         self.settings = settings
         self.steps = 0
-        learnt = [(name, parameter) for name, parameter in parameters if parameter.requires_grad]
-        weights = [(name, parameter) for name, parameter in learnt if parameter.ndim > 1]
-        biases = [(name, parameter) for name, parameter in learnt if parameter.ndim <= 1]
-        self._groups = [_Group(weights, settings, 2 * settings.l2), _Group(biases, settings, 0.0)]
+        learnt = {name: parameter for name, parameter in parameters if parameter.requires_grad}
+        slots = ("mean", "square") if settings.optimizer == "adam" else ("momentum",) * (settings.momentum > 0)
+        self.slots = {slot: {name: torch.zeros_like(value) for name, value in learnt.items()} for slot in slots}
+        self._weights = {name: parameter for name, parameter in learnt.items() if parameter.ndim > 1}
+        self._biases = {name: parameter for name, parameter in learnt.items() if parameter.ndim <= 1}
+
+    @property
+    def rule(self) -> Rule:
+        """What the compiled step needs to compute the same."""
+        settings = self.settings
+        adam = settings.optimizer == "adam"
+        first, second = _BETAS if adam else (settings.momentum, 0.0)
+        return Rule(adam, settings.learning_rate, settings.decay, first, second, _EPSILON, 2 * settings.l2)
 
     def step(self) -> None:
         """Take one step down the gradients that the parameters hold."""
         learning_rate = self.settings.learning_rate / (1 + self.settings.decay * self.steps)
         self.steps += 1
-        for group in self._groups:
-            group.update(learning_rate, self.steps)
+        self._update(self._weights, learning_rate, 2 * self.settings.l2)
+        self._update(self._biases, learning_rate, 0.0)
 
-    def refresh(self) -> None:
-        """Look the parameters' values and gradients up again, after others were put in their place."""
-        for group in self._groups:
-            group.refresh()
+    def _update(self, parameters: dict[str, nn.Parameter], learning_rate: float, decay: float) -> None:
+        if not parameters:
+            return
+        values = [parameter.data for parameter in parameters.values()]
+        gradients = [parameter.grad for parameter in parameters.values() if parameter.grad is not None]
+        slots = {slot: [tensors[name] for name in parameters] for slot, tensors in self.slots.items()}
+        if self.settings.optimizer == "sgd":
+            torch._fused_sgd_(
+                values,
+                gradients,
+                slots.get("momentum", []),
+                weight_decay=decay,
+                momentum=self.settings.momentum,
+                lr=learning_rate,
+                dampening=0.0,
+                nesterov=self.settings.momentum > 0,
+                maximize=False,
+                is_first_step=False,
+            )
+            return
+        steps = torch.full((), float(self.steps), device=values[0].device)
+        torch._fused_adam_(
+            values,
+            gradients,
+            slots["mean"],
+            slots["square"],
+            [],
+            [steps] * len(values),
+            lr=learning_rate,
+            beta1=_BETAS[0],
+            beta2=_BETAS[1],
+            weight_decay=decay,
+            eps=_EPSILON,
+            amsgrad=False,
+            maximize=False,
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """Give the state by name: what `load` needs to go on from here."""
-        state = {name: value for group in self._groups for name, value in group.named_state()}
+        state = {f"{slot}.{name}": value for slot, values in self.slots.items() for name, value in values.items()}
         return state | {"steps": torch.tensor(self.steps)}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
@@ -77,67 +121,6 @@ class Optimizer:
             What it gave.
         """
         self.steps = int(tensors["steps"])
-        for group in self._groups:
-            for name, value in group.named_state():
-                value.copy_(tensors[name])
-
-
-class _Group:
-    """Parameters with one weight decay."""
-
-    def __init__(self, parameters: list[tuple[str, nn.Parameter]], settings: Settings, decay: float) -> None:
-        self.names = [name for name, _ in parameters]
-        self.parameters = [parameter for _, parameter in parameters]
-        self.settings = settings
-        self.decay = decay
-        names = ("mean", "square") if settings.optimizer == "adam" else ("momentum",) * (settings.momentum > 0)
-        self.slots = {name: [torch.zeros_like(parameter) for parameter in self.parameters] for name in names}
-        self.values: list[Tensor] = []
-        self.gradients: list[Tensor] = []
-
-    def refresh(self) -> None:
-        self.values = [parameter.data for parameter in self.parameters]
-        self.gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-
-    def update(self, learning_rate: float, step: int) -> None:
-        if not self.values:
-            self.refresh()
-        if not self.parameters:
-            return
-        if self.settings.optimizer == "sgd":
-            torch._fused_sgd_(
-                self.values,
-                self.gradients,
-                self.slots.get("momentum", []),
-                weight_decay=self.decay,
-                momentum=self.settings.momentum,
-                lr=learning_rate,
-                dampening=0.0,
-                nesterov=self.settings.momentum > 0,
-                maximize=False,
-                is_first_step=False,
-            )
-            return
-        steps = torch.full((), float(step), device=self.values[0].device)
-        torch._fused_adam_(
-            self.values,
-            self.gradients,
-            self.slots["mean"],
-            self.slots["square"],
-            [],
-            [steps] * len(self.values),
-            lr=learning_rate,
-            beta1=_BETAS[0],
-            beta2=_BETAS[1],
-            weight_decay=self.decay,
-            eps=_EPSILON,
-            amsgrad=False,
-            maximize=False,
-        )
-
-    def named_state(self) -> list[tuple[str, Tensor]]:
-        return [
-            (f"{slot}.{name}", value)
-            for slot, values in self.slots.items()
-            for name, value in zip(self.names, values, strict=True)
-        ]
+        for slot, values in self.slots.items():
+            for name, value in values.items():
+                value.copy_(tensors[f"{slot}.{name}"])

@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-__all__ = ["Counter", "progress_bar"]
+__all__ = ["Counter", "progress_bar", "spinner"]
 
 _SECONDS_BETWEEN_LOOKS = 0.2
 
@@ -83,6 +83,30 @@ def progress_bar(total: int, blocks: int, show: bool) -> Iterator[list[Counter]]
         )
         with Progress(*columns, console=console, transient=True) as bar, _watching(path, bar, total):
             yield counters
+
+
+@contextmanager
+def spinner(text: str, show: bool) -> Iterator[None]:
+    """Show that something is under way whose end is not known.
+
+    Parameters
+    ----------
+    text
+        What.
+    show
+        False shows nothing.
+
+    Examples
+    --------
+    >>> with spinner("looking", show=False):
+    ...     pass
+    """
+    console = Console(stderr=True)
+    if not show or not console.is_terminal:
+        yield
+        return
+    with console.status(text):
+        yield
 
 
 @contextmanager

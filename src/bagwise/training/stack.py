@@ -1,331 +1,58 @@
-"""Many fully connected models as one: each parameter a tensor with a member axis, gradients written out.
+"""Fully connected models side by side in memory, as the compiled step takes them."""
 
-Shapes: E members, K instances of one bag, D features, M units, C logits. A layer's `forward` keeps what its `backward`
-needs; its `backward` takes the gradient at its result, writes those of its parameters, and gives the gradient at its
-argument. The tests hold every one of them against torch's own differentiation.
-
-A member's bits must not depend on how many others there are, nor on its place among them. Two things could break that,
-and are kept out everywhere here. Matrix products round differently where memory is not aligned: so every member's part
-of a tensor begins at a multiple of 64 bytes. Some functions (exp, log, sigmoid, a product with a single column) round
-differently in the last few elements of a tensor, which do not fill a vector register: so they are applied to whole
-registers, or put in terms of others (tanh, a sum) that do not.
-"""
-
-import copy
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bagwise.models.encoders import FullyConnected, MultiLevel
 from bagwise.models.model import DeepSupervision, EmbeddingLevel, InstanceLevel, MILModel, ResidualConnections
-from bagwise.models.pooling import Attention, GatedAttention, Pooling
-from bagwise.models.scaling import as_floating
+from bagwise.models.pooling import (
+    ISR,
+    Attention,
+    GatedAttention,
+    LogSumExp,
+    Max,
+    Mean,
+    NoisyAnd,
+    NoisyOr,
+    Pooling,
+    ProbabilityLogSumExp,
+    ProbabilityMean,
+)
+from bagwise.training import kernels
+from bagwise.training.kernels import AFFINE, POOLING, Rule, Wiring
+from bagwise.training.optimizer import Optimizer
 
-__all__ = ["Stack", "can_stack"]
+__all__ = ["Stack", "can_stack", "compile_step"]
 
-# Numbers in a whole memory line, or in a few vector registers, of any processor.
-_LANES = 64
-
-_threshold_backward = torch.ops.aten.threshold_backward.default
-_tanh_backward = torch.ops.aten.tanh_backward.default
-_sigmoid_backward = torch.ops.aten.sigmoid_backward.default
-
-
-class Layer(Protocol):
-    """What every layer of a stack does."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Compute the result of all members."""
-        ...
-
-    def backward(self, dy: Tensor) -> Tensor:
-        """Write the parameters' gradients and give the argument's."""
-        ...
-
-
-class Linear:
-    """y = x W^T + b, for all members at once; with `relu`, y = max(0, x W^T + b)."""
-
-    def __init__(self, layers: Sequence[nn.Linear], relu: bool) -> None:
-        self.W, self.dW = share([layer.weight for layer in layers])
-        b, self.db = share([layer.bias for layer in layers])
-        self.WT, self.b = self.W.mT, b.unsqueeze(1)
-        self.relu = relu
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.x = x
-        if self.W.shape[1] == 1:
-            self.y = (x * self.W).sum(2, keepdim=True).add_(self.b)
-        else:
-            self.y = torch.baddbmm(self.b, x, self.WT)
-        if self.relu:
-            self.y.relu_()
-        return self.y
-
-    def backward(self, dy: Tensor) -> Tensor:
-        self.backward_parameters(dy)
-        return torch.bmm(self.dz, self.W)
-
-    def backward_parameters(self, dy: Tensor) -> None:
-        """Do without the gradient at the argument, which nobody needs of a first layer."""
-        self.dz = _threshold_backward(dy, self.y, 0) if self.relu else dy
-        torch.bmm(self.dz.mT, self.x, out=self.dW)
-        torch.sum(self.dz, 1, out=self.db)
-
-
-class AttentionStack:
-    """z = sum_k a_k h_k with a = softmax_k(w^T tanh(V h_k)) (paper, equations 7 and 8)."""
-
-    def __init__(self, poolings: Sequence[Attention]) -> None:
-        self.V, self.dV = share([pooling.V.weight for pooling in poolings])
-        self.w, self.dw = share([pooling.w.weight for pooling in poolings])
-        self.VT = self.V.mT
-
-    def forward(self, h: Tensor) -> Tensor:
-        self.h = h
-        self.a = (self.hidden(h) * self.w).sum(2, keepdim=True).softmax(1)  # (E, K, 1)
-        return torch.bmm(self.a.mT, h)  # (E, 1, M)
-
-    def backward(self, dz: Tensor) -> Tensor:
-        da = (self.h * dz).sum(2, keepdim=True)
-        ds = da.sub_((self.a * da).sum(1, keepdim=True)).mul_(self.a)
-        dh = self.backward_hidden(ds * self.w)
-        torch.bmm(ds.mT, self.t, out=self.dw)
-        return dh.baddbmm_(self.a, dz)
-
-    def hidden(self, h: Tensor) -> Tensor:
-        self.t = torch.bmm(h, self.VT).tanh_()
-        return self.t
-
-    def backward_hidden(self, dt: Tensor) -> Tensor:
-        du = _tanh_backward(dt, self.t)
-        torch.bmm(du.mT, self.h, out=self.dV)
-        return torch.bmm(du, self.V)
-
-
-class GatedAttentionStack(AttentionStack):
-    """The same with a = softmax_k(w^T (tanh(V h_k) * sigmoid(U h_k))) (paper, equation 9)."""
-
-    def __init__(self, poolings: Sequence[GatedAttention]) -> None:
-        super().__init__(poolings)
-        self.U, self.dU = share([pooling.U.weight for pooling in poolings])
-        self.UT = self.U.mT
-
-    def hidden(self, h: Tensor) -> Tensor:
-        self.tanh = torch.bmm(h, self.VT).tanh_()
-        self.gate = sigmoid_(torch.bmm(h, self.UT))
-        self.t = self.tanh * self.gate
-        return self.t
-
-    def backward_hidden(self, dt: Tensor) -> Tensor:
-        dv = _tanh_backward(dt * self.gate, self.tanh)
-        du = _sigmoid_backward(dt * self.tanh, self.gate)
-        torch.bmm(dv.mT, self.h, out=self.dV)
-        torch.bmm(du.mT, self.h, out=self.dU)
-        return torch.bmm(dv, self.V).baddbmm_(du, self.U)
-
-
-class ColumnStack:
-    """Any pooling that treats each column by itself: members' columns side by side, differentiated by torch."""
-
-    def __init__(self, poolings: Sequence[Pooling]) -> None:
-        self.pooling = copy.deepcopy(poolings[0])
-        for name, parameter in self.pooling.named_parameters():
-            values, gradients = share([pooling.get_parameter(name) for pooling in poolings], _LANES)
-            parameter.data, parameter.grad = values.flatten(), gradients.flatten()
-
-    def forward(self, x: Tensor) -> Tensor:
-        members, instances, self.width = x.shape
-        for parameter in self.pooling.parameters():
-            assert parameter.grad is not None
-            parameter.grad.zero_()
-        padded = x.new_zeros(instances, members, whole(self.width, _LANES))
-        padded[:, :, : self.width] = x.transpose(0, 1)
-        with torch.enable_grad():
-            self.columns = padded.flatten(1).requires_grad_()
-            self.pooled = self.pooling(self.columns, torch.tensor([0, instances], device=x.device)).bags
-        return self.pooled.detach().view(members, 1, -1)[:, :, : self.width]
-
-    def backward(self, dy: Tensor) -> Tensor:
-        dpooled = torch.zeros_like(self.pooled)
-        dpooled.view(len(dy), 1, -1)[:, :, : self.width] = dy
-        self.pooled.backward(dpooled)
-        assert self.columns.grad is not None
-        return self.columns.grad.view(len(self.columns), len(dy), -1).transpose(0, 1)[:, :, : self.width].contiguous()
-
-
-class Stack:
-    """A block's models as one: gives the logits of all members for a bag, and writes all of their gradients.
-
-    Parameters
-    ----------
-    models
-        Of one architecture that `can_stack` accepts. Their parameters become views of the stack's, with gradients, so
-        that whatever is done to either is done to both.
-
-    Examples
-    --------
-    >>> from bagwise.models.architecture import Architecture
-    >>> models = [Architecture("embedding", "attention", "mi-net").build((3,), outputs=1, seed=s) for s in range(4)]
-    >>> Stack(models).gradient(torch.ones(5, 3), target=1, scale=None).shape
-    torch.Size([1, 4, 1])
-    """
-
-    def __init__(self, models: Sequence[MILModel]) -> None:
-        first = models[0]
-        encoders = [cast(FullyConnected, model.encoder) for model in models]
-        self.shift = torch.stack([model.scaler.shift for model in models]).unsqueeze(1)
-        self.factor = torch.stack([model.scaler.factor for model in models]).unsqueeze(1)
-        self.narrow_shift = self.shift.to(self.factor.dtype)
-        self.encoder = [
-            Linear([cast(nn.Linear, cast(nn.Sequential, encoder[depth])[0]) for encoder in encoders], relu=True)
-            for depth in range(len(encoders[0]))
-        ]
-        self.all_levels = isinstance(first.encoder, MultiLevel)
-        self.aggregator: _Aggregator
-        if isinstance(first, EmbeddingLevel):
-            levels = cast(Sequence[EmbeddingLevel], models)
-            self.aggregator = _Chain(
-                [_pooling([m.pooling for m in levels]), Linear([cast(nn.Linear, m.head) for m in levels], relu=False)]
-            )
-        elif isinstance(first, InstanceLevel):
-            scorers = cast(Sequence[InstanceLevel], models)
-            self.aggregator = _Chain(
-                [Linear([cast(nn.Linear, m.head) for m in scorers], relu=False), _pooling([m.pooling for m in scorers])]
-            )
-        elif isinstance(first, DeepSupervision):
-            deep = cast(Sequence[DeepSupervision], models)
-            self.aggregator = _Heads(
-                [_pooling([cast(Pooling, m.poolings[n]) for m in deep]) for n in range(len(first.poolings))],
-                [Linear([cast(nn.Linear, m.heads[n]) for m in deep], relu=False) for n in range(len(first.heads))],
-            )
-        else:
-            residual = cast(Sequence[ResidualConnections], models)
-            self.aggregator = _Sum(
-                [_pooling([cast(Pooling, m.poolings[n]) for m in residual]) for n in range(len(residual[0].poolings))],
-                Linear([cast(nn.Linear, m.head) for m in residual], relu=False),
-            )
-        self.embedding_width = sum(self._level_widths())
-
-    def _level_widths(self) -> list[int]:
-        widths = [layer.W.shape[1] for layer in self.encoder]
-        return widths if self.all_levels else widths[-1:]
-
-    @torch.no_grad()
-    def gradient(self, instances: Tensor, target: int, scale: Tensor | None) -> Tensor:
-        """Write the gradient of every member's loss on one bag.
-
-        Parameters
-        ----------
-        instances
-            The bag as `Bags` holds it, shape (K, D).
-        target
-            Its class number.
-        scale
-            What each unit of the embedding is multiplied with, shape (E, K, embedding_width): 0 where it is dropped,
-            else 1 / (1 - rate). None drops nothing.
-
-        Returns
-        -------
-        Tensor
-            The logits, shape (H, E, C).
-        """
-        x = self._scaled(instances)
-        outputs = []
-        for layer in self.encoder:
-            x = layer.forward(x)
-            outputs.append(x)
-        levels = outputs if self.all_levels else outputs[-1:]
-        scales = None if scale is None else scale.split([level.shape[2] for level in levels], dim=2)
-        if scales is not None:
-            levels = [level * kept for level, kept in zip(levels, scales, strict=True)]
-
-        logits = self.aggregator.forward(levels)
-        dlevels = self.aggregator.backward(_loss_gradient(logits, target))
-
-        if scales is not None:
-            dlevels = [dlevel * kept for dlevel, kept in zip(dlevels, scales, strict=True)]
-        dx = dlevels.pop()
-        for layer in self.encoder[:0:-1]:
-            dx = layer.backward(dx)
-            if dlevels:
-                dx += dlevels.pop()
-        self.encoder[0].backward_parameters(dx)
-        return logits
-
-    def _scaled(self, instances: Tensor) -> Tensor:
-        """Scale as `bagwise.models.scaling.Scaler` does, for all members."""
-        exact = as_floating(instances, self.factor.dtype)
-        count, width = exact.shape
-        aligned = self.factor.new_empty(len(self.shift), count, whole(width, _LANES)).narrow(2, 0, width)
-        shift = self.shift if exact.dtype == torch.float64 else self.narrow_shift
-        return torch.sub(exact, shift, out=aligned).mul_(self.factor)
-
-
-class _Aggregator(Protocol):
-    """From the levels of the embedding, each (E, K, M), to logits (H, E, C), and back."""
-
-    def forward(self, levels: list[Tensor]) -> Tensor: ...
-
-    def backward(self, dlogits: Tensor) -> list[Tensor]: ...
-
-
-class _Chain:
-    """Pool and score, or score and pool."""
-
-    def __init__(self, layers: list[Layer]) -> None:
-        self.layers = layers
-
-    def forward(self, levels: list[Tensor]) -> Tensor:
-        (x,) = levels
-        for layer in self.layers:
-            x = layer.forward(x)
-        return x.transpose(0, 1)
-
-    def backward(self, dlogits: Tensor) -> list[Tensor]:
-        dx = dlogits.transpose(0, 1)
-        for layer in reversed(self.layers):
-            dx = layer.backward(dx)
-        return [dx]
-
-
-class _Heads:
-    """Deep supervision: every level has a head."""
-
-    def __init__(self, poolings: list[Layer], heads: list[Linear]) -> None:
-        self.branches = [_Chain([pooling, head]) for pooling, head in zip(poolings, heads, strict=True)]
-
-    def forward(self, levels: list[Tensor]) -> Tensor:
-        return torch.cat([branch.forward([level]) for branch, level in zip(self.branches, levels, strict=True)])
-
-    def backward(self, dlogits: Tensor) -> list[Tensor]:
-        parts = dlogits.split(1)
-        return [branch.backward(part)[0] for branch, part in zip(self.branches, parts, strict=True)]
-
-
-class _Sum:
-    """Residual connections: the pooled levels are added up and scored."""
-
-    def __init__(self, poolings: list[Layer], head: Linear) -> None:
-        self.poolings = poolings
-        self.head = head
-
-    def forward(self, levels: list[Tensor]) -> Tensor:
-        pooled = [pooling.forward(level) for pooling, level in zip(self.poolings, levels, strict=True)]
-        return self.head.forward(torch.stack(pooled).sum(0)).transpose(0, 1)
-
-    def backward(self, dlogits: Tensor) -> list[Tensor]:
-        dz = self.head.backward(dlogits.transpose(0, 1))
-        return [pooling.backward(dz) for pooling in self.poolings]
+_LEVELS: dict[type[MILModel], int] = {
+    EmbeddingLevel: kernels.EMBEDDING,
+    InstanceLevel: kernels.INSTANCE,
+    DeepSupervision: kernels.DEEP_SUPERVISION,
+    ResidualConnections: kernels.RESIDUAL,
+}
+_POOLINGS: dict[type[nn.Module], int] = {
+    Max: kernels.MAX,
+    Mean: kernels.MEAN,
+    LogSumExp: kernels.LOG_SUM_EXP,
+    Attention: kernels.ATTENTION,
+    GatedAttention: kernels.GATED_ATTENTION,
+    ProbabilityMean: kernels.PROBABILITY_MEAN,
+    ProbabilityLogSumExp: kernels.PROBABILITY_LOG_SUM_EXP,
+    ISR: kernels.ISR,
+    NoisyOr: kernels.NOISY_OR,
+    NoisyAnd: kernels.NOISY_AND,
+}
+# A whole line of the processor's cache, for any precision.
+_LINE = 16
 
 
 def can_stack(model: MILModel) -> bool:
-    """Say whether models of this architecture can be stacked.
-
-    Their encoder must be fully connected, their pooling have a stacked form, and their layers' widths be multiples of
-    16, which keeps all members aligned in memory.
+    """Say whether the compiled step knows models of this architecture.
 
     Parameters
     ----------
@@ -342,60 +69,171 @@ def can_stack(model: MILModel) -> bool:
     >>> can_stack(Architecture("embedding", "max", "mi-net").build((3,), outputs=1, seed=0))
     True
     """
-    poolings = [module for module in model.modules() if isinstance(module, Pooling)]
-    known = all(pooling.columnwise or type(pooling) in (Attention, GatedAttention) for pooling in poolings)
-    widths = [layer.out_features for layer in model.encoder.modules() if isinstance(layer, nn.Linear)]
-    widths += [pooling.V.out_features for pooling in poolings if isinstance(pooling, Attention)]
-    aligned = all(width % 16 == 0 for width in widths)
-    return known and aligned and type(model.encoder) in (FullyConnected, MultiLevel)
+    known = type(model) in _LEVELS and all(type(pooling) in _POOLINGS for pooling in _poolings(model))
+    return known and type(model.encoder) in (FullyConnected, MultiLevel)
 
 
-def share(parameters: Sequence[Tensor], lanes: int = 1) -> tuple[Tensor, Tensor]:
-    """Put members' parameters into one tensor, of which they become views, and likewise their gradients.
+def compile_step(dtype: torch.dtype) -> None:
+    """Compile the step for this processor, unless that was done before: once here, and not in every worker.
 
     Parameters
     ----------
-    parameters
-        One a member, of one shape.
-    lanes
-        The last axis is padded with zeros to a multiple of this.
+    dtype
+        What the models compute in.
 
-    Returns
-    -------
-    tuple of Tensor
-        Values and gradients, each of shape (E, ...).
+    Examples
+    --------
+    >>> compile_step(torch.float32)
     """
-    *rest, width = parameters[0].shape
-    values = parameters[0].data.new_zeros(len(parameters), *rest, whole(width, lanes))
-    gradients = torch.zeros_like(values)
-    for parameter, value, gradient in zip(parameters, values[..., :width], gradients[..., :width], strict=True):
-        value.copy_(parameter.data)
-        parameter.data, parameter.grad = value, gradient
-    return values, gradients
+    nothing = torch.zeros(0, 0, dtype=dtype).numpy()
+    no_place, none = np.zeros(1, np.int64), np.zeros(0, np.int64)
+    layers = np.zeros(1, AFFINE)
+    wiring = Wiring(0, 0, 0.0, 0, 0, layers, np.zeros(1, POOLING), layers)
+    rule = Rule(False, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    kernels.learn(wiring, rule, 0, nothing, no_place, none, nothing, nothing[0:0].ravel(), nothing, nothing[None])
 
 
-def whole(count: int, lanes: int) -> int:
-    """Round up to a multiple."""
-    return -(-count // lanes) * lanes
+class Stack:
+    """Models of one architecture and their optimisers, one row each of one array.
+
+    Parameters
+    ----------
+    models
+        Which `can_stack` accepts. Their parameters become views of the stack, so that whatever is done to either is
+        done to both.
+    optimizers
+        One a model; their state becomes views too.
+
+    Examples
+    --------
+    >>> from bagwise.models.architecture import Architecture
+    >>> from bagwise.training.members import Settings
+    >>> model = Architecture("embedding", "attention", "mi-net").build((3,), outputs=1, seed=0)
+    >>> stack = Stack([model], [Optimizer(model.named_parameters(), Settings("adam", 1e-3, epochs=1))])
+    >>> stack.learn(0, torch.ones(5, 3), np.array([0, 2, 5]), np.array([1, 0]), scales=None).shape
+    torch.Size([1, 2, 1])
+    """
+
+    def __init__(self, models: Sequence[MILModel], optimizers: Sequence[Optimizer]) -> None:
+        self.optimizers = optimizers
+        begins, few, spared, size = _places(models[0])
+        self._wiring = _wiring(models[0], begins, few, spared)
+        layers = self._wiring.layers
+        pooled = layers if isinstance(models[0].encoder, MultiLevel) else layers[-1:]
+        self.embedding_width = int(pooled["units"].sum())
+        dtype = next(models[0].parameters()).dtype
+        slots = max(len(optimizer.slots) for optimizer in optimizers)
+        values = torch.zeros(len(models), size, dtype=dtype)
+        state = torch.zeros(len(models), max(slots, 1), size, dtype=dtype)
+        for model, optimizer, row, rows in zip(models, optimizers, values, state, strict=True):
+            for name, parameter in model.named_parameters():
+                part, transpose = slice(begins[name], begins[name] + parameter.numel()), begins[name] < few
+                parameter.data = _put(parameter.data, row[part], transpose)
+                for slot, slot_row in zip(optimizer.slots.values(), rows, strict=False):
+                    slot[name] = _put(slot[name], slot_row[part], transpose)
+                if parameter.grad is not None:
+                    parameter.grad = torch.zeros_like(parameter)
+        self._values, self._slots = values.numpy(), state.numpy()
+
+    def learn(
+        self,
+        place: int,
+        instances: Tensor,
+        offsets: NDArray[np.int64],
+        targets: NDArray[np.int64],
+        scales: Tensor | None,
+    ) -> Tensor:
+        """Let one model learn from packed bags, one bag a step.
+
+        Parameters
+        ----------
+        place
+            Which model.
+        instances
+            As its scaler gives them, shape (N, D).
+        offsets, targets
+            Shapes (B + 1,) and (B,).
+        scales
+            What each unit of the embedding is multiplied with, shape (N, width of the embedding): 0 where it is
+            dropped, else 1 / (1 - rate). None drops nothing.
+
+        Returns
+        -------
+        Tensor
+            The logits of each bag before its step, shape (H, B, C).
+        """
+        values, optimizer = self._values[place], self.optimizers[place]
+        heads = self._wiring.heads
+        logits = np.empty((len(targets), len(heads), heads["units"][0]), values.dtype)
+        kept = np.empty((0, 0), values.dtype) if scales is None else scales.numpy()
+        kernels.learn(
+            self._wiring,
+            optimizer.rule,
+            optimizer.steps,
+            instances.numpy(),
+            offsets,
+            targets,
+            kept,
+            values,
+            self._slots[place],
+            logits,
+        )
+        optimizer.steps += len(targets)
+        return torch.from_numpy(logits).transpose(0, 1)
 
 
-def sigmoid_(x: Tensor) -> Tensor:
-    """Compute the logistic function in place, by way of tanh."""
-    return x.mul_(0.5).tanh_().add_(1).mul_(0.5)
+def _put(value: Tensor, row: Tensor, transpose: bool) -> Tensor:
+    """Move a parameter into its part of a row, and see it there in its own shape."""
+    view = row.view(value.shape[::-1]).T if transpose else row.view(value.shape)
+    return view.copy_(value)
 
 
-def _pooling(poolings: Sequence[Pooling]) -> Layer:
-    if isinstance(poolings[0], GatedAttention):
-        return GatedAttentionStack(cast(Sequence[GatedAttention], poolings))
-    if isinstance(poolings[0], Attention):
-        return AttentionStack(cast(Sequence[Attention], poolings))
-    return ColumnStack(poolings)
+def _places(model: MILModel) -> tuple[dict[str, int], int, int, int]:
+    """Say where each parameter begins, where what is no matrix does, where what L2 spares does, and the end."""
+    parameters = dict(model.named_parameters())
+    spared = [name for name, parameter in parameters.items() if parameter.ndim == 1]
+    matrices = [name for name in parameters if name.startswith("encoder.") or name.endswith((".V.weight", ".U.weight"))]
+    few = [name for name in parameters if name not in matrices and name not in spared]
+    begins: dict[str, int] = {}
+    ends, end = [], 0
+    for names in ([name for name in matrices if name not in spared], few, spared):
+        for name in names:
+            begins[name] = end
+            end += -(-parameters[name].numel() // _LINE) * _LINE
+        ends.append(end)
+    return begins, ends[0], ends[1], ends[2]
 
 
-def _loss_gradient(logits: Tensor, target: int) -> Tensor:
-    """Differentiate the summed negative log-likelihood: predicted minus true probabilities."""
-    if logits.shape[2] == 1:
-        return sigmoid_(logits.clone()).sub_(target)
-    difference = logits.softmax(2)
-    difference.select(2, target).sub_(1)
-    return difference
+def _poolings(model: MILModel) -> list[Pooling]:
+    return [module for module in model.modules() if isinstance(module, Pooling)]
+
+
+def _heads(model: MILModel) -> list[nn.Linear]:
+    many = isinstance(model, DeepSupervision)
+    return [cast(nn.Linear, head) for head in (cast(DeepSupervision, model).heads if many else [model.head])]
+
+
+def _wiring(model: MILModel, begins: dict[str, int], few: int, spared: int) -> Wiring:
+    at = {id(parameter): begins[name] for name, parameter in model.named_parameters()}
+    linears = [cast(nn.Linear, cast(nn.Sequential, layer)[0]) for layer in cast(FullyConnected, model.encoder)]
+    columns = np.cumsum([0, *(linear.out_features for linear in linears)])
+    poolings = _poolings(model)
+
+    def affine(linear: nn.Linear, column: int) -> tuple[int, ...]:
+        return at[id(linear.weight)], at[id(linear.bias)], linear.in_features, linear.out_features, column
+
+    def pooling(own: Pooling) -> tuple[int, ...]:
+        V, U, w = (at[id(getattr(own, name).weight)] if hasattr(own, name) else 0 for name in ("V", "U", "w"))
+        hidden = own.V.out_features if isinstance(own, Attention) else 0
+        return V, U, w, hidden, at[id(own.threshold_logit)] if isinstance(own, NoisyAnd) else 0
+
+    return Wiring(
+        _LEVELS[type(model)],
+        _POOLINGS[type(poolings[0])],
+        float(getattr(poolings[0], "sharpness", getattr(poolings[0], "slope", 0.0))),
+        few,
+        spared,
+        np.array([affine(linear, column) for linear, column in zip(linears, columns, strict=False)], AFFINE),
+        np.array([pooling(own) for own in poolings], POOLING),
+        np.array([affine(head, 0) for head in _heads(model)], AFFINE),
+    )

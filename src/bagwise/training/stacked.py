@@ -1,4 +1,4 @@
-"""The stacked executor: a block's fully connected members step together, several times faster than one by one."""
+"""The stacked executor: a block's fully connected members step through each page of bags, by the compiled step."""
 
 from collections.abc import Iterator, Sequence
 
@@ -18,14 +18,14 @@ from bagwise.training.stack import Stack
 
 __all__ = ["Stacked"]
 
-# Above it a member's arithmetic fills the processor by itself, and stacking only costs memory.
+# Above it the matrix products of a library are faster than the compiled step.
 _MOST_INSTANCES = 256
 
 
 class Stacked(Looped):
-    """Trains a block of members a bag at a time: the bag is read once, and all members compute on it together.
+    """Trains a block of members a page of bags at a time: the page is read once, and each member steps through it.
 
-    A member that holds the bag out sits the step out, untouched. It ends where `Looped` ends, but for rounding.
+    A member sits out the bags that it holds out, untouched. It ends where `Looped` ends, but for rounding.
 
     Parameters
     ----------
@@ -44,87 +44,57 @@ class Stacked(Looped):
     (3,)
     """
 
-    # As few operations as possible for many members, whose parameters still stay in the cache together.
+    # Enough that reading the bags costs little, few enough that the blocks spread evenly over the workers.
     block_size = 8
 
     def __init__(
         self, plan: Plan, packed: PackedTensors, members: Sequence[Member], moments: Moments | None = None
     ) -> None:
         super().__init__(plan, packed, members, moments)
-        self._bags = [instances.to(self.device) for instances in packed.instances.split(packed.sizes.tolist())]
-        self._stacked: list[int] = []
+        self._stack = Stack(self.models, self.optimizers)
+        self._learns = np.zeros((len(members), len(packed.sizes)), dtype=bool)
+        for number, member in enumerate(members):
+            self._learns[number, member.train] = True
 
     def run_epoch(self, epoch: int, active: Sequence[int]) -> NDArray[np.float64]:
         """Let some members see each of their training bags once, as `Looped.run_epoch` does."""
-        if list(active) != self._stacked:
-            self._restack(list(active))
-        seeds = [self.begin_epoch(number, epoch) for number in active]
-        losses = np.zeros((len(active), len(self._bags)))
-        seen: list[int] = []
-        logits: list[Tensor] = []
-        for page in self._pages(epoch_order(self.plan.order_seed, epoch, self.packed.keys)):
-            if self.packed.sizes[page[0]] > _MOST_INSTANCES:
-                for place in self._learners[page[0]]:
-                    step_seed = int(seeds[place][page[0]])
-                    losses[place, page[0]] = float(self.step(active[place], np.array(page), step_seed))
-                continue
-            for bag, scale in zip(page, self._scales(page), strict=True):
-                logits.append(self._stack.gradient(self._bags[bag], self._targets[bag], scale))
-                for place in self._learners[bag]:
-                    self.optimizers[active[place]].step()
-            seen += page
-        if seen:
-            losses[:, seen] = self._losses(torch.stack(logits, dim=2), seen)
-        means: NDArray[np.float64] = np.where(self._learns, losses, 0.0).sum(axis=1) / self._learns.sum(axis=1)
-        return means
+        seeds = {number: self.begin_epoch(number, epoch) for number in active}
+        losses = dict.fromkeys(active, 0.0)
+        small: dict[int, list[NDArray[np.int64]]] = {number: [] for number in active}
+        logits: dict[int, list[Tensor]] = {number: [] for number in active}
+        for page in self._pages(epoch_order(self.plan.order_seed, epoch, self.packed.keys), active):
+            for number in active:
+                own = page[self._learns[number, page]]
+                if len(own) and self.packed.sizes[own[0]] > _MOST_INSTANCES:
+                    losses[number] += float(self.step(number, own, int(seeds[number][own[0]])))
+                elif len(own):
+                    small[number].append(own)
+                    logits[number].append(self._learn(number, own))
+        for number in active:
+            if small[number]:
+                # All at once: of parts, cut where the company has it, the last bits would depend on the company.
+                losses[number] += self._loss(torch.cat(logits[number], dim=1), np.concatenate(small[number]))
+        return np.array([losses[number] / len(self.members[number].train) for number in active])
 
-    def _restack(self, active: list[int]) -> None:
-        """Stack the members that go on; those that are done cost nothing from here."""
-        self._stacked = active
-        self._stack = Stack([self.models[number] for number in active])
-        self._learns = np.zeros((len(active), len(self._bags)), dtype=bool)
-        for place, number in enumerate(active):
-            self._learns[place, self.members[number].train] = True
-            self.optimizers[number].refresh()
-        self._learners = [np.flatnonzero(column).tolist() for column in self._learns.T]
-        self._targets: list[int] = self.packed.targets.tolist()
-
-    def _pages(self, order: NDArray[np.int64]) -> Iterator[list[int]]:
+    def _pages(self, order: NDArray[np.int64], active: Sequence[int]) -> Iterator[NDArray[np.int64]]:
         """Cut an epoch's bags, as far as anybody learns from them, into runs of small ones and single large ones."""
-        page: list[int] = []
-        held = 0
-        for bag in order.tolist():
-            size = int(self.packed.sizes[bag])
-            if page and (held + size > _MOST_INSTANCES):
-                yield page
-                page, held = [], 0
-            if self._learners[bag]:
-                page.append(bag)
-                held += size
-        if page:
-            yield page
+        order = order[self._learns[np.array(active)][:, order].any(axis=0)]
+        begin, held = 0, 0
+        for place, size in enumerate(self.packed.sizes[order].tolist()):
+            if place > begin and held + size > _MOST_INSTANCES:
+                yield order[begin:place]
+                begin, held = place, 0
+            held += size
+        if len(order):
+            yield order[begin:]
 
-    def _scales(self, page: list[int]) -> Sequence[Tensor | None]:
-        """Draw what each member's units are multiplied with, for the bags of a page."""
-        rates = [self.members[number].settings.dropout for number in self._stacked]
-        if not any(rates):
-            return [None] * len(page)
-        sizes = self.packed.sizes[page]
-        width = self._stack.embedding_width
-        scales = torch.zeros(len(rates), int(sizes.sum()), width, dtype=self.plan.dtype)
-        for place, (number, rate) in enumerate(zip(self._stacked, rates, strict=True)):
-            own = torch.from_numpy(np.repeat(self._learns[place, page], sizes))
-            if rate == 0:
-                scales[place] = 1
-            elif own.any():
-                shape = (int(own.sum()), width)
-                scales[place, own] = keep_mask(shape, rate, self.models[number].dropout.generator, self.plan.dtype)
-        return list(scales.to(self.device).split(sizes.tolist(), dim=1))
+    def _learn(self, number: int, bags: NDArray[np.int64]) -> Tensor:
+        """Let a member learn from small bags, and give its logits before each, shape (H, B, C)."""
+        model, rate = self.models[number], self.members[number].settings.dropout
+        instances, offsets, targets = self.packed.batch(bags, self.device)
+        shape = len(instances), self._stack.embedding_width
+        scales = keep_mask(shape, rate, model.dropout.generator, self.plan.dtype) if rate else None
+        return self._stack.learn(number, model.scaler(instances), offsets.numpy(), targets.numpy(), scales)
 
-    def _losses(self, logits: Tensor, bags: list[int]) -> NDArray[np.float64]:
-        """Compute all losses of an epoch at once, from logits of shape (H, E, number of bags, C)."""
-        heads, members, count, classes = logits.shape
-        targets = torch.tensor([self._targets[bag] for bag in bags], device=self.device).repeat(members)
-        losses = negative_log_likelihood(logits.reshape(heads, members * count, classes), targets)
-        found: NDArray[np.float64] = losses.view(members, count).double().cpu().numpy()
-        return found
+    def _loss(self, logits: Tensor, bags: NDArray[np.int64]) -> float:
+        return float(negative_log_likelihood(logits, self.packed.targets[bags]).double().sum())

@@ -1,0 +1,75 @@
+"""Draw how the cost of an epoch grows: `python benchmarks/growth.py`; `make growth` does so.
+
+Attention on MI-Net's encoder, one thread, through the same `train` that every estimator and command uses. The seconds
+of each point go to results/growth.json, the figure to docs/images/growth.svg.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import ours
+import torch
+import workloads
+from run import ROOT, machine
+
+from bagwise.files import replacing
+from bagwise.training.engine import train
+from bagwise.training.members import Plan
+
+REPETITIONS = 3
+ENOUGH = 20_000  # instances in an epoch, so that a point measures training and not its set-up
+
+Workload = tuple[int, int, int]  # members, bags, instances a bag
+SWEEPS: dict[str, tuple[list[int], Callable[[int], Workload]]] = {
+    "models trained together": ([1, 2, 5, 10, 20, 50, 100], lambda count: (count, 100, 5)),
+    "instances in a bag": ([1, 10, 100, 1_000, 10_000, 100_000], lambda count: (1, 10, count)),
+    "bags": ([10, 100, 1_000, 10_000], lambda count: (1, count, 5)),
+}
+
+
+def seconds_an_epoch(members: int, bags: int, size: int) -> float:
+    """Measure the difference that more epochs make."""
+    work = workloads.generated(bags, size)
+    plan, packed = Plan(ours.ATTENTION, outputs=1, order_seed=0, scaling="none"), ours.bags_of(work)
+    more = max(1, ENOUGH // (members * bags * size))
+
+    def seconds(epochs: int) -> float:
+        begin = time.perf_counter()
+        train(plan, packed, work.labels, ours.members(work.folds * members, epochs))
+        return time.perf_counter() - begin
+
+    seconds(1)
+    return statistics.median((seconds(1 + more) - seconds(1)) / more for _ in range(REPETITIONS))
+
+
+def draw(found: dict[str, dict[str, list[float]]], path: Path) -> None:
+    figure, axes = plt.subplots(1, len(found), figsize=(11, 3.4), sharey=True, layout="constrained")
+    for axis, (name, points) in zip(axes, found.items(), strict=True):
+        axis.loglog(points["count"], points["seconds"], "o-", color="#0b6e99")
+        axis.set_xlabel(name)
+        axis.grid(True, which="major", color="#dddddd")
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("seconds an epoch")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="svg", metadata={"Date": None})
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    found = {}
+    for name, (counts, workload) in SWEEPS.items():
+        seconds = [seconds_an_epoch(*workload(count)) for count in counts]
+        found[name] = {"count": counts, "seconds": seconds, "members_bags_instances": [workload(c) for c in counts]}
+        print(name, dict(zip(counts, seconds, strict=True)), flush=True)
+    with replacing(ROOT / "results" / "growth.json") as temporary:
+        temporary.write_text(json.dumps({"machine": machine(), **found}, indent=2) + "\n", encoding="utf-8")
+    draw(found, ROOT / "docs" / "images" / "growth.svg")
+
+
+if __name__ == "__main__":
+    main()

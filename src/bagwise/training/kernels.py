@@ -1,0 +1,685 @@
+"""The learning step of a fully connected model, written out in loops and compiled: forward, backward, update.
+
+A bag of a few instances is so little arithmetic that calling a library for every operation takes longer than the
+operations. So a member's whole step is one function here, and `learn` takes it bag after bag: its weights stay in the
+processor's cache, and no gradient of a weight matrix is ever written down. Bits depend on nothing but the member.
+
+Shapes: K instances, D features or units below, M units, L hidden units of the attention, C logits. A weight matrix is
+held as (D, M), so that the innermost loops run along memory; what has few outputs (a head, the attention's w) is held
+as (C, M). `dx` is the gradient of the loss at x. The tests hold all of it against torch's own differentiation.
+
+Numba compiles at first use, which takes half a minute, and keeps the result beside this file. It looks at this file
+alone to see whether what it kept is still true, so everything compiled is here.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["AFFINE", "LEVELS", "POOLING", "POOLINGS", "Rule", "Wiring", "learn"]
+
+Array = NDArray[np.floating[Any]]
+
+EMBEDDING, INSTANCE, DEEP_SUPERVISION, RESIDUAL = LEVELS = range(4)
+(
+    MAX,
+    MEAN,
+    LOG_SUM_EXP,
+    ATTENTION,
+    GATED_ATTENTION,
+    PROBABILITY_MEAN,
+    PROBABILITY_LOG_SUM_EXP,
+    ISR,
+    NOISY_OR,
+    NOISY_AND,
+) = POOLINGS = range(10)
+
+# Where parameters begin; how many columns go in and come out, and where the latter begin among those of all layers.
+AFFINE = np.dtype([(name, np.int64) for name in ("W", "b", "inputs", "units", "column")])
+POOLING = np.dtype([(name, np.int64) for name in ("V", "U", "w", "hidden", "threshold")])
+
+# Sums may be taken in any order and products fused into them, or no loop would use the processor's vectors; what is
+# infinite or no number stays so.
+_LOOPS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
+# Inlined, because a function that is compiled by itself as well as within another may differ in the last bit.
+_INLINED: dict[str, Any] = {**_LOOPS, "forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _compiled(function: _Function) -> _Function:
+    return cast(_Function, numba.njit(**_INLINED)(function))
+
+
+def _compiled_once(function: _Function) -> _Function:
+    try:
+        return cast(_Function, numba.njit(**_LOOPS, cache=True)(function))
+    except RuntimeError:  # there is no folder that may be written to
+        return cast(_Function, numba.njit(**_LOOPS)(function))
+
+
+class Wiring(NamedTuple):
+    """Where a model's parameters lie in its flat array, and how its parts compose.
+
+    Attributes
+    ----------
+    level, pooling : int
+        Of `LEVELS` and `POOLINGS`.
+    constant : float
+        The sharpness of log-sum-exp, the slope of noisy-and.
+    few, spared : int
+        Where all begins that is not a matrix: first heads and the attention's w, then what the L2 penalty spares.
+    layers, heads : array of `AFFINE`
+        The encoder's layers, and the heads.
+    poolings : array of `POOLING`
+        The poolings.
+    """
+
+    level: int
+    pooling: int
+    constant: float
+    few: int
+    spared: int
+    layers: NDArray[np.void]
+    poolings: NDArray[np.void]
+    heads: NDArray[np.void]
+
+
+class Rule(NamedTuple):
+    """How a member steps down its gradients: SGD with Nesterov momentum, or Adam.
+
+    Attributes
+    ----------
+    adam : bool
+    learning_rate, decay : float
+        The rate of step t is learning_rate / (1 + decay t).
+    momentum, second : float
+        Of SGD and 0; or the two betas of Adam.
+    epsilon : float
+        Of Adam.
+    l2 : float
+        What the weights, but not the biases, are multiplied with and added to their gradient.
+    """
+
+    adam: bool
+    learning_rate: float
+    decay: float
+    momentum: float
+    second: float
+    epsilon: float
+    l2: float
+
+
+class _Pace(NamedTuple):
+    """A rule at one step, in the precision of the weights."""
+
+    adam: Any
+    rate: Any
+    momentum: Any
+    momentum_rest: Any
+    second_rest: Any
+    epsilon: Any
+    root: Any
+    l2: Any
+
+
+@_compiled_once
+def learn(
+    wiring: Wiring,
+    rule: Rule,
+    steps: int,
+    instances: Array,
+    offsets: NDArray[np.int64],
+    targets: NDArray[np.int64],
+    scales: Array,
+    values: Array,
+    slots: Array,
+    logits: Array,
+) -> None:
+    """Let a member learn from packed bags, one bag a step.
+
+    Parameters
+    ----------
+    wiring, rule
+        The model and how it learns.
+    steps
+        How many steps it has taken before.
+    instances
+        As its scaler gives them, shape (N, D).
+    offsets, targets
+        Shapes (B + 1,) and (B,).
+    scales
+        What each unit of the embedding is multiplied with: 0 where it is dropped, else 1 / (1 - rate). Shape (N, width
+        of the embedding), or (0, 0) if nothing is dropped.
+    values
+        Parameters, shape (P,), changed in place.
+    slots
+        The optimiser's state, shape (1 or 2, P), changed in place: momentum, or mean and square.
+    logits
+        Written: each bag's before its step, shape (B, H, C).
+    """
+    layers, last, first = wiring.layers, len(wiring.layers) - 1, _first_level(wiring)
+    few = np.empty(len(values) - wiring.few, values.dtype)
+    for bag in range(len(targets)):
+        begin, end = offsets[bag], offsets[bag + 1]
+        x, K, pace = instances[begin:end], end - begin, _pace(rule, steps + bag, values)
+        kept = scales[begin:end] if len(scales) else scales
+        # Of all levels, one after the other: h, what dropout leaves of it, and the gradient there.
+        size = K * (layers[last].column + layers[last].units)
+        h, u, du = np.empty(size, values.dtype), np.empty(size, values.dtype), np.zeros(size, values.dtype)
+        few[:] = 0  # the gradient at all that is not a matrix
+
+        # The encoder f.
+        for number in range(last + 1):
+            layer = layers[number]
+            y = _level(h, layer, K)
+            for k in range(K):
+                for m in range(layer.units):
+                    y[k, m] = values[layer.b + m]
+            _add_product(_level(h, layers[number - 1], K) if number else x, _weights(values, layer), y)
+            _zero_unless_positive(y, y)
+            if number >= first:
+                _scale(y, kept, layer.column - layers[first].column, _level(u, layer, K))
+
+        # The pooling sigma and the head g, and back to the levels.
+        if wiring.level == INSTANCE:
+            level, dlevel = _level(u, layers[last], K), _level(du, layers[last], K)
+            _score_and_pool(wiring, level, targets[bag], values, few, logits[bag], dlevel)
+        else:
+            _pool_and_score(wiring, pace, K, u, targets[bag], values, slots, few, logits[bag], du)
+        for number in range(first, last + 1):
+            dy = _level(du, layers[number], K)
+            _scale(dy, kept, layers[number].column - layers[first].column, dy)
+
+        # Back through the encoder.
+        for number in range(last, -1, -1):
+            layer = layers[number]
+            dy = _level(du, layer, K)
+            _zero_unless_positive(_level(h, layer, K), dy)
+            if number:
+                _add_product_transposed(dy, _weights(values, layer), _level(du, layers[number - 1], K))
+            _descend_matrix(pace, _level(h, layers[number - 1], K) if number else x, dy, layer.W, values, slots)
+            for k in range(K):
+                _add_multiple(dy.dtype.type(1), dy[k], few[layer.b - wiring.few :])
+        for penalised in (True, False):
+            begin, end = (wiring.few, wiring.spared) if penalised else (wiring.spared, len(values))
+            l2 = pace.l2 if penalised else values.dtype.type(0)
+            _descend(pace, l2, few[begin - wiring.few : end - wiring.few], begin, values, slots)
+
+
+@_compiled
+def _pool_and_score(
+    wiring: Wiring,
+    pace: _Pace,
+    K: int,
+    u: Array,
+    target: int,
+    values: Array,
+    slots: Array,
+    few: Array,
+    logits: Array,
+    du: Array,
+) -> None:
+    """Pool levels into bag vectors z, score them, and write the gradient at the levels."""
+    poolings, heads, levels = wiring.poolings, wiring.heads, wiring.layers[_first_level(wiring) :]
+    residual, gated = wiring.level == RESIDUAL, wiring.pooling == GATED_ATTENTION
+    attends = gated or wiring.pooling == ATTENTION
+    # Vectors of all levels one after the other; those of residual connections in one place, where they add up.
+    z, dz = np.zeros(len(u) // K, values.dtype), np.zeros(len(u) // K, values.dtype)
+    # What the backward pass needs: attention weights or derivatives of columns, and the attention's hidden units.
+    a = np.empty(len(u), values.dtype)
+    hidden = np.zeros((len(poolings), 2, K, poolings[0].hidden), values.dtype)
+
+    for number in range(len(poolings)):
+        own, level = poolings[number], levels[number]
+        vector = _vector(z, levels[0] if residual else level)
+        if attends:
+            weights = a[K * level.column : K * (level.column + 1)]
+            _attend(own, gated, _level(u, level, K), values, hidden[number], weights, vector)
+        else:
+            _pool_columns(wiring.pooling, wiring.constant, _level(u, level, K), _level(a, level, K), vector)
+    for number in range(len(heads)):
+        head, vector, dvector = heads[number], _vector(z, levels[number]), _vector(dz, levels[number])
+        _score(head, vector, values, logits[number])
+        dlogits = _loss_gradient(logits[number], target)
+        for c in range(head.units):
+            begin = head.W + c * head.inputs
+            _add_multiple(dlogits[c], values[begin : begin + head.inputs], dvector)
+            _add_multiple(dlogits[c], vector, few[begin - wiring.few :])
+            few[head.b - wiring.few + c] = dlogits[c]
+    for number in range(len(poolings)):
+        own, level = poolings[number], levels[number]
+        dvector, dlevel = _vector(dz, levels[0] if residual else level), _level(du, level, K)
+        if attends:
+            weights, dw = a[K * level.column : K * (level.column + 1)], few[own.w - wiring.few :]
+            _attend_backward(
+                own, gated, pace, _level(u, level, K), hidden[number], weights, dvector, values, slots, dw, dlevel
+            )
+        else:
+            derivatives = _level(a, level, K)
+            for k in range(K):
+                for m in range(level.units):
+                    dlevel[k, m] = derivatives[k, m] * dvector[m]
+
+
+@_compiled
+def _score_and_pool(wiring: Wiring, u: Array, target: int, values: Array, few: Array, logits: Array, du: Array) -> None:
+    """Score instances, pool the scores, and write the gradient at the embeddings."""
+    head, threshold = wiring.heads[0], wiring.poolings[0].threshold
+    s, a = np.empty((head.units, len(u)), values.dtype), np.empty((head.units, len(u)), values.dtype)
+    scores, slopes = np.empty(head.units, values.dtype), np.zeros(head.units, values.dtype)
+    for k in range(len(u)):
+        _score(head, u[k], values, scores)
+        for c in range(head.units):
+            s[c, k] = scores[c]
+    for c in range(head.units):
+        learnt = values[threshold + c] if wiring.pooling == NOISY_AND else values.dtype.type(0)
+        logits[0, c], slopes[c] = _pool_scores(wiring.pooling, wiring.constant, s[c], learnt, a[c])
+    dlogits = _loss_gradient(logits[0], target)
+    for c in range(head.units):
+        begin = head.W + c * head.inputs
+        for k in range(len(u)):
+            ds = a[c, k] * dlogits[c]
+            _add_multiple(ds, values[begin : begin + head.inputs], du[k])
+            _add_multiple(ds, u[k], few[begin - wiring.few :])
+            few[head.b - wiring.few + c] += ds
+        if wiring.pooling == NOISY_AND:
+            few[threshold - wiring.few + c] = slopes[c] * dlogits[c]
+
+
+# ---- Where things lie. -----------------------------------------------------------------------------------------------
+
+
+@_compiled
+def _first_level(wiring: Wiring) -> int:
+    """Find the first layer that is pooled."""
+    every = wiring.level == DEEP_SUPERVISION or wiring.level == RESIDUAL
+    return 0 if every else len(wiring.layers) - 1
+
+
+@_compiled
+def _level(flat: Array, layer: Any, K: int) -> Array:
+    return flat[K * layer.column : K * (layer.column + layer.units)].reshape(K, layer.units)
+
+
+@_compiled
+def _vector(flat: Array, layer: Any) -> Array:
+    return flat[layer.column : layer.column + layer.units]
+
+
+@_compiled
+def _weights(values: Array, layer: Any) -> Array:
+    return values[layer.W : layer.W + layer.inputs * layer.units].reshape(layer.inputs, layer.units)
+
+
+# ---- Elementwise. ----------------------------------------------------------------------------------------------------
+
+
+@_compiled
+def _zero_unless_positive(sign: Array, x: Array) -> None:
+    """Do so where `sign` is positive or no number, which must not be hidden."""
+    zero = x.dtype.type(0)
+    for k in range(x.shape[0]):
+        for m in range(x.shape[1]):
+            x[k, m] = zero if sign[k, m] <= 0 else x[k, m]
+
+
+@_compiled
+def _scale(x: Array, scales: Array, column: int, y: Array) -> None:
+    one = x.dtype.type(1)
+    for k in range(x.shape[0]):
+        for m in range(x.shape[1]):
+            y[k, m] = x[k, m] * (scales[k, column + m] if len(scales) else one)
+
+
+# ---- Products with a weight matrix: four rows at a time, so that the result is loaded and stored a fourth as often. --
+
+
+@_compiled
+def _add_product(x: Array, W: Array, y: Array) -> None:
+    """Y += x W."""
+    last, zero = len(W) - 1, x.dtype.type(0)
+    for d in range(0, len(W), 4):
+        w0, w1, w2, w3 = W[d], W[min(d + 1, last)], W[min(d + 2, last)], W[min(d + 3, last)]
+        for k in range(len(x)):
+            x0, x1 = x[k, d], x[k, d + 1] if d + 1 <= last else zero
+            x2, x3 = x[k, d + 2] if d + 2 <= last else zero, x[k, d + 3] if d + 3 <= last else zero
+            row = y[k]
+            for m in range(W.shape[1]):
+                row[m] += x0 * w0[m] + x1 * w1[m] + x2 * w2[m] + x3 * w3[m]
+
+
+@_compiled
+def _add_product_transposed(dy: Array, W: Array, dx: Array) -> None:
+    """Dx += dy W^T."""
+    whole = len(W) // 4 * 4
+    for d in range(0, whole, 4):
+        w0, w1, w2, w3 = W[d], W[d + 1], W[d + 2], W[d + 3]
+        for k in range(len(dy)):
+            row = dy[k]
+            s0, s1, s2, s3 = dx[k, d], dx[k, d + 1], dx[k, d + 2], dx[k, d + 3]
+            for m in range(W.shape[1]):
+                s0 += row[m] * w0[m]
+                s1 += row[m] * w1[m]
+                s2 += row[m] * w2[m]
+                s3 += row[m] * w3[m]
+            dx[k, d], dx[k, d + 1], dx[k, d + 2], dx[k, d + 3] = s0, s1, s2, s3
+    for d in range(whole, len(W)):
+        for k in range(len(dy)):
+            dx[k, d] += _dot(dy[k], W[d])
+
+
+@_compiled
+def _add_multiple(factor: Any, x: Array, y: Array) -> None:
+    for m in range(len(x)):
+        y[m] += factor * x[m]
+
+
+@_compiled
+def _dot(x: Array, y: Array) -> Any:
+    total = x.dtype.type(0)
+    for m in range(len(x)):
+        total += x[m] * y[m]
+    return total
+
+
+# ---- The update. A few rows of a weight matrix's gradient are made, used and forgotten. ------------------------------
+
+_ROWS = 8  # fit into the processor's first cache, with the weights and their momentum
+
+
+@_compiled
+def _pace(rule: Rule, step: int, values: Array) -> _Pace:
+    kind = values.dtype.type
+    rate = rule.learning_rate / (1 + rule.decay * step)
+    root = 1.0
+    if rule.adam:
+        rate /= 1 - rule.momentum ** (step + 1)
+        root = 1 / math.sqrt(1 - rule.second ** (step + 1))
+    return _Pace(
+        rule.adam,
+        kind(rate),
+        kind(rule.momentum),
+        kind(1 - rule.momentum),
+        kind(1 - rule.second),
+        kind(rule.epsilon),
+        kind(root),
+        kind(rule.l2),
+    )
+
+
+@_compiled
+def _descend_matrix(pace: _Pace, x: Array, dy: Array, begin: int, values: Array, slots: Array) -> None:
+    """Update W, of which x^T dy is the gradient."""
+    features, units, last = x.shape[1], dy.shape[1], len(x) - 1
+    gradient = np.empty(_ROWS * units, values.dtype)
+    for d in range(0, features, _ROWS):
+        rows = min(_ROWS, features - d)
+        for r in range(rows):
+            row = gradient[r * units : (r + 1) * units]
+            for k in range(0, last + 1, 4):
+                x0, x1 = x[k, d + r], _at(x, k + 1, d + r)
+                x2, x3 = _at(x, k + 2, d + r), _at(x, k + 3, d + r)
+                d0, d1, d2, d3 = dy[k], dy[min(k + 1, last)], dy[min(k + 2, last)], dy[min(k + 3, last)]
+                for m in range(units):
+                    before = row[m] if k else values.dtype.type(0)
+                    row[m] = before + x0 * d0[m] + x1 * d1[m] + x2 * d2[m] + x3 * d3[m]
+        _descend(pace, pace.l2, gradient[: rows * units], begin + d * units, values, slots)
+
+
+@_compiled
+def _at(x: Array, k: int, d: int) -> Any:
+    return x[k, d] if k < len(x) else x.dtype.type(0)
+
+
+@_compiled
+def _descend(pace: _Pace, l2: Any, gradient: Array, begin: int, values: Array, slots: Array) -> None:
+    """Update the parameters that begin there."""
+    count = len(gradient)
+    value, first = values[begin : begin + count], slots[0, begin : begin + count]
+    if pace.adam:
+        second = slots[1, begin : begin + count]
+        for m in range(count):
+            slope = gradient[m] + l2 * value[m]
+            first[m] += pace.momentum_rest * (slope - first[m])
+            second[m] += pace.second_rest * (slope * slope - second[m])
+            value[m] -= pace.rate * first[m] / (math.sqrt(second[m]) * pace.root + pace.epsilon)
+    else:
+        for m in range(count):
+            slope = gradient[m] + l2 * value[m]
+            first[m] = pace.momentum * first[m] + slope
+            value[m] -= pace.rate * (slope + pace.momentum * first[m])
+
+
+# ---- The head and the loss. ------------------------------------------------------------------------------------------
+
+
+@_compiled
+def _score(head: Any, x: Array, values: Array, logits: Array) -> None:
+    for c in range(head.units):
+        begin = head.W + c * head.inputs
+        logits[c] = values[head.b + c] + _dot(x, values[begin : begin + head.inputs])
+
+
+@_compiled
+def _loss_gradient(logits: Array, target: int) -> Array:
+    """Differentiate the negative log-likelihood: predicted minus true probabilities."""
+    gradient = np.empty(len(logits), logits.dtype)
+    if len(logits) == 1:
+        gradient[0] = math.exp(_log_sigmoid(logits[0])) - target
+    else:
+        _softmax(logits, logits.dtype.type(1), gradient)
+        gradient[target] -= 1
+    return gradient
+
+
+# ---- Poolings of embeddings. -----------------------------------------------------------------------------------------
+
+
+@_compiled
+def _attend(own: Any, gated: bool, h: Array, values: Array, hidden: Array, a: Array, z: Array) -> None:
+    """Z += sum_k a_k h_k, a = softmax_k(w^T tanh(V h_k)), gated: w^T (tanh(V h_k) * sigmoid(U h_k))."""
+    one = values.dtype.type(1)
+    for side in range(2 if gated else 1):
+        _add_product(h, _attention_matrix(own, side, h.shape[1], values), hidden[side])
+    scores = np.zeros(len(h), values.dtype)
+    for k in range(len(h)):
+        for m in range(own.hidden):
+            hidden[0, k, m] = math.tanh(hidden[0, k, m])
+            hidden[1, k, m] = one / (one + math.exp(-hidden[1, k, m])) if gated else one
+            scores[k] += values[own.w + m] * hidden[0, k, m] * hidden[1, k, m]
+    _softmax(scores, one, a)
+    for k in range(len(h)):
+        _add_multiple(a[k], h[k], z)
+
+
+@_compiled
+def _attend_backward(
+    own: Any,
+    gated: bool,
+    pace: _Pace,
+    h: Array,
+    hidden: Array,
+    a: Array,
+    dz: Array,
+    values: Array,
+    slots: Array,
+    dw: Array,
+    dh: Array,
+) -> None:
+    one = values.dtype.type(1)
+    ds = np.empty(len(h), values.dtype)
+    for k in range(len(h)):
+        ds[k] = _dot(h[k], dz)
+    mean = _dot(a, ds)
+    for k in range(len(h)):
+        _add_multiple(a[k], dz, dh[k])
+        ds[k] = a[k] * (ds[k] - mean)
+        # The hidden units become the gradients at V h and U h.
+        for m in range(own.hidden):
+            tanh, sigmoid, w = hidden[0, k, m], hidden[1, k, m], values[own.w + m]
+            dw[m] += ds[k] * tanh * sigmoid
+            hidden[0, k, m] = ds[k] * w * sigmoid * (one - tanh * tanh)
+            hidden[1, k, m] = ds[k] * w * tanh * sigmoid * (one - sigmoid)
+    for side in range(2 if gated else 1):
+        _add_product_transposed(hidden[side], _attention_matrix(own, side, h.shape[1], values), dh)
+        _descend_matrix(pace, h, hidden[side], own.U if side else own.V, values, slots)
+
+
+@_compiled
+def _attention_matrix(own: Any, side: int, columns: int, values: Array) -> Array:
+    """Give V or U."""
+    begin = own.U if side else own.V
+    return values[begin : begin + columns * own.hidden].reshape(columns, own.hidden)
+
+
+@_compiled
+def _pool_columns(kind: int, sharpness: float, h: Array, a: Array, z: Array) -> None:
+    """Z += the pooled columns; a is the derivative of each by its instances."""
+    count, (r, one) = len(h), (h.dtype.type(sharpness), h.dtype.type(1))
+    for m in range(h.shape[1]):
+        highest = h[0, m]
+        for k in range(1, count):
+            highest = max(highest, h[k, m])
+        total = h.dtype.type(0)
+        for k in range(count):
+            if kind == MAX:
+                a[k, m] = one if h[k, m] == highest else h.dtype.type(0)
+            elif kind == MEAN:
+                a[k, m] = one
+            else:
+                a[k, m] = math.exp(r * (h[k, m] - highest))
+            total += a[k, m]
+        pooled = h.dtype.type(0)
+        for k in range(count):
+            a[k, m] /= total
+            pooled += a[k, m] * h[k, m]
+        z[m] += highest + math.log(total / count) / r if kind == LOG_SUM_EXP else pooled
+
+
+# ---- Poolings of instance logits s, as `bagwise.models.pooling` has them. --------------------------------------------
+
+
+@_compiled
+def _pool_scores(kind: int, constant: float, s: Array, threshold: Any, a: Array) -> tuple[float, float]:
+    """Give the bag's logit and its derivative by the threshold; a is its derivative by each instance's logit.
+
+    With q the bag's probability and p the instances', these are dq/dp_k sigma'(s_k) / sigma'(logit q): products of
+    factors that can each be too small to hold, so taken as sums of logarithms.
+    """
+    count, highest = len(s), s[0]
+    for k in range(1, count):
+        highest = max(highest, s[k])
+    if kind == MAX:
+        ties = 0
+        for k in range(count):
+            ties += s[k] == highest
+        for k in range(count):
+            a[k] = (s[k] == highest) / ties
+        return float(highest), 0.0
+    log_p, log_not_p, terms = np.empty(count), np.empty(count), np.empty(count)
+    for k in range(count):
+        log_p[k], log_not_p[k] = _log_sigmoid(float(s[k])), _log_sigmoid(-float(s[k]))
+    if kind == ISR:
+        _softmax(s, s.dtype.type(1), a)
+        for k in range(count):
+            terms[k] = s[k]
+        return _log_sum_exp(terms), 0.0
+    if kind == NOISY_OR:
+        for k in range(count):
+            terms[k] = _log_softplus(float(s[k]))
+        bag = _log_expm1_exp(_log_sum_exp(terms))
+        for k in range(count):
+            a[k] = math.exp(log_p[k] - _log_sigmoid(bag))
+        return bag, 0.0
+    if kind == PROBABILITY_LOG_SUM_EXP:
+        return _pool_sharply(constant, log_p, log_not_p, a), 0.0
+
+    log_count = math.log(count)
+    log_m, log_not_m = _log_sum_exp(log_p) - log_count, _log_sum_exp(log_not_p) - log_count
+    if kind == PROBABILITY_MEAN:
+        for k in range(count):
+            a[k] = math.exp(log_p[k] + log_not_p[k] - log_count - log_m - log_not_m)
+        return log_m - log_not_m, 0.0
+
+    log_slope, m, not_m = math.log(constant), math.exp(log_m), math.exp(log_not_m)
+    b, not_b = math.exp(_log_sigmoid(float(threshold))), math.exp(_log_sigmoid(-float(threshold)))
+    low, high = _log_expm1_exp(log_m + log_slope), _log_expm1_exp(log_not_m + log_slope)
+    for k in range(count):
+        shared = log_slope + log_p[k] + log_not_p[k] - log_count
+        a[k] = math.exp(shared + constant * m - low) + math.exp(shared + constant * not_m - high) - math.exp(shared)
+    bag = low - high - constant * m - _log_sigmoid(-constant * not_b) + _log_sigmoid(constant * b)
+    change = math.exp(_log_sigmoid(-constant * b)) - math.exp(_log_sigmoid(constant * not_b))
+    return bag, constant * change * b * not_b
+
+
+@_compiled
+def _pool_sharply(r: float, log_p: Array, log_not_p: Array, a: Array) -> float:
+    """Take the convex maximum; see `bagwise.models.pooling.ProbabilityLogSumExp` for its formulas."""
+    count, log_r, log_count = len(log_p), math.log(r), math.log(len(log_p))
+    low, high, rest, rp = np.empty(count), np.empty(count), np.empty(count), np.empty(count)
+    for k in range(count):
+        rp[k], rest[k] = r * math.exp(log_p[k]), -r * math.exp(log_not_p[k])
+        low[k] = _log_expm1_exp(log_p[k] + log_r)
+        high[k] = _log_expm1_exp(log_not_p[k] + log_r) + rest[k]
+    log_rq, r_not_q = _log_softplus(_log_sum_exp(low) - log_count), log_count - _log_sum_exp(rest)
+    small = _log_minus_log1m_exp(min(_log_sum_exp(high) - log_count, -0.5))
+    log_r_not_q = small if r_not_q < math.log(2) else math.log(r_not_q)
+    log_total = _log_sum_exp(rp)
+    for k in range(count):
+        a[k] = math.exp(rp[k] - log_total + log_p[k] + log_not_p[k] - log_rq - log_r_not_q + 2 * log_r)
+    return log_rq - log_r_not_q
+
+
+@_compiled
+def _softmax(x: Array, one: Any, a: Array) -> None:
+    highest, total = x[0], one - one
+    for k in range(1, len(x)):
+        highest = max(highest, x[k])
+    for k in range(len(x)):
+        a[k] = math.exp(x[k] - highest)
+        total += a[k]
+    for k in range(len(x)):
+        a[k] /= total
+
+
+@_compiled
+def _log_sum_exp(x: Array) -> Any:
+    highest, total = x[0], 0.0
+    for k in range(1, len(x)):
+        highest = max(highest, x[k])
+    for k in range(len(x)):
+        total += math.exp(x[k] - highest)
+    return highest + math.log(total)
+
+
+@_compiled
+def _log_sigmoid(x: Any) -> Any:
+    return min(x, x - x) - math.log1p(math.exp(-abs(x)))
+
+
+# As in `bagwise.models.pooling`, with the same care where exp(x) is tiny.
+_TINY = -15.0
+
+
+@_compiled
+def _log_softplus(x: float) -> float:
+    """Compute log(log(1 + exp(x)))."""
+    return x - math.exp(x) / 2 if x < _TINY else math.log(-_log_sigmoid(-x))
+
+
+@_compiled
+def _log_expm1_exp(x: float) -> float:
+    """Compute log(exp(exp(x)) - 1)."""
+    if x < _TINY:
+        return x + math.exp(x) / 2
+    return math.exp(x) + math.log(-math.expm1(-math.exp(x)))
+
+
+@_compiled
+def _log_minus_log1m_exp(x: float) -> float:
+    """Compute log(-log(1 - exp(x))) for x < 0."""
+    return x + math.exp(x) / 2 if x < _TINY else math.log(-math.log1p(-math.exp(x)))
