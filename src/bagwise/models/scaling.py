@@ -1,6 +1,7 @@
 """The first thing a model does to an instance: bring its numbers to a common scale."""
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,6 +37,15 @@ class Scaler(nn.Module):
         # before it.
         self.register_buffer("shift", torch.as_tensor(shift, dtype=torch.float64))
         self.register_buffer("factor", torch.as_tensor(factor, dtype=dtype))
+        self._note()
+
+    def _note(self) -> None:
+        """Note whether there is anything to do: for the large bags of a slide that is worth knowing."""
+        self._changes = bool(self.shift.any()) or bool((self.factor != 1).any())
+
+    def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
+        super()._load_from_state_dict(*arguments, **options)
+        self._note()
 
     def forward(self, instances: Tensor) -> Tensor:
         """Scale instances.
@@ -51,7 +61,9 @@ class Scaler(nn.Module):
             Shape (N, ...), in the model's floating point.
         """
         exact = as_floating(instances, self.factor.dtype)
-        return (exact - self.shift.to(exact.dtype)).to(self.factor.dtype) * self.factor
+        if not self._changes:
+            return exact.to(self.factor.dtype)
+        return (exact - self.shift.to(exact.dtype)).to(self.factor.dtype).mul_(self.factor)
 
 
 def as_floating(instances: Tensor, dtype: torch.dtype) -> Tensor:

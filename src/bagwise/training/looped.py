@@ -63,9 +63,6 @@ class Looped:
             Optimizer(model.named_parameters(), member.settings)
             for model, member in zip(self.models, members, strict=True)
         ]
-        for model in self.models:
-            for parameter in model.parameters():
-                parameter.grad = torch.zeros_like(parameter)
 
     def _build(self, member: Member, moments: Moments | None) -> MILModel:
         scaling = None
@@ -148,9 +145,7 @@ class Looped:
             The mean loss before the step.
         """
         model, optimizer = self.models[number], self.optimizers[number]
-        for parameter in model.parameters():
-            assert parameter.grad is not None
-            parameter.grad.zero_()
+        model.zero_grad(set_to_none=True)
         loss = accumulate_gradient(
             model,
             *self.packed.batch(batch, self.device),

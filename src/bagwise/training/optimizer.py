@@ -74,7 +74,8 @@ class Optimizer:
         if not parameters:
             return
         values = [parameter.data for parameter in parameters.values()]
-        gradients = [parameter.grad for parameter in parameters.values() if parameter.grad is not None]
+        # A part of a user's own module that took no part in the loss has no gradient.
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters.values()]
         slots = {slot: [tensors[name] for name in parameters] for slot, tensors in self.slots.items()}
         if self.settings.optimizer == "sgd":
             torch._fused_sgd_(

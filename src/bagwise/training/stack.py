@@ -131,8 +131,6 @@ class Stack:
                 parameter.data = _put(parameter.data, row[part], transpose)
                 for slot, slot_row in zip(optimizer.slots.values(), rows, strict=False):
                     slot[name] = _put(slot[name], slot_row[part], transpose)
-                if parameter.grad is not None:
-                    parameter.grad = torch.zeros_like(parameter)
         self._values, self._slots = values.numpy(), state.numpy()
 
     def learn(
