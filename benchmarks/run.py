@@ -20,7 +20,8 @@ from race import Contender, race, ratio
 from bagwise.files import replacing
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS, TABLE = ROOT / "results" / "benchmarks.json", ROOT / "results" / "benchmarks.md"
+RESULTS, README = ROOT / "results" / "benchmarks.json", ROOT / "README.md"
+BEGIN, END = "<!-- made by make bench -->\n", "<!-- end -->\n"
 OURS = Path(sys.executable)
 LAPS = 5
 
@@ -115,6 +116,12 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def with_table(text: str, rows: list[Row]) -> str:
+    """Put the table in its place in the README."""
+    before, rest = text.split(BEGIN)
+    return before + BEGIN + table(rows) + END + rest.split(END, 1)[1]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rival", type=Path, required=True, help="the Python of the environment that has torchmil")
@@ -129,8 +136,9 @@ def main() -> None:
         ordered = [rows[known] for known in BENCHMARKS if known in rows]
         with replacing(RESULTS) as temporary:
             temporary.write_text(json.dumps(ordered, indent=2) + "\n", encoding="utf-8")
-        with replacing(TABLE) as temporary:
-            temporary.write_text(table(ordered), encoding="utf-8")
+        text = with_table(README.read_text(encoding="utf-8"), ordered)
+        with replacing(README) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

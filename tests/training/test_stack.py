@@ -1,6 +1,9 @@
 """The stacked executor against torch's own differentiation, against the plain executor, and its bits."""
 
 import copy
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from bagwise.models.encoders import FullyConnected
 from bagwise.models.likelihood import negative_log_likelihood
 from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS
 from bagwise.training import engine
+from bagwise.training.data import PackedTensors
 from bagwise.training.engine import train
 from bagwise.training.looped import Looped
 from bagwise.training.members import Member, Plan, Settings
@@ -283,6 +287,20 @@ def test_bits_do_so_for_any_number_of_features_and_classes(features, classes):
             assert_same_training([joint[number]], train(plan, bags, targets, [members[number]]), identical)
 
 
+@given(st.lists(st.sampled_from([1, 5, 100, 128, 129, 500, 3000]), min_size=1, max_size=40), st.integers(0, 9))
+def test_pages_hold_every_bag_once_in_order_and_large_ones_alone(sizes, seed):
+    bags = Bags(np.zeros((sum(sizes), 1)), np.cumsum([0, *sizes]))
+    plan = Plan(Architecture("embedding", "max", "mi-net"), outputs=1, order_seed=0, scaling="none")
+    order = np.random.default_rng(seed).permutation(len(bags))
+    member = Member(0, np.sort(order[: len(order) // 2 + 1]), Settings("sgd", 0.01, epochs=1))
+    executor = Stacked(plan, PackedTensors(bags, np.zeros(len(bags), np.int64)), [member])
+    pages = [page.tolist() for page in executor._pages(order, [0])]
+    assert [bag for page in pages for bag in page] == [bag for bag in order.tolist() if bag in member.train]
+    for page in pages:
+        assert len(page) == 1 or sum(sizes[bag] for bag in page) <= 1024
+        assert len(page) == 1 or max(sizes[bag] for bag in page) <= 128
+
+
 def test_members_that_are_done_cost_nothing(monkeypatch):
     bags, targets = bags_of([2, 3, 1], 4, 2)
     settings = [Settings("sgd", 0.01, epochs) for epochs in (1, 3, 2)]
@@ -292,3 +310,39 @@ def test_members_that_are_done_cost_nothing(monkeypatch):
     plan = Plan(Architecture("embedding", "max", "mi-net"), outputs=1, order_seed=0, scaling="none")
     train(plan, bags, targets, [Member(seed, np.arange(3), each) for seed, each in enumerate(settings)])
     assert steps == [0, 1, 2, 1, 2, 1]
+
+
+# ---- the compiler ----------------------------------------------------------------------------------------------------
+
+DIGEST = """
+import hashlib
+import numpy as np
+from bagwise.bags import Bags
+from bagwise.models.architecture import Architecture
+from bagwise.training.data import PackedTensors
+from bagwise.training.engine import train
+from bagwise.training.members import Member, Plan, Settings
+
+rng = np.random.default_rng(0)
+bags = Bags.from_arrays([rng.normal(size=(size, 5)) for size in range(1, 12)])
+digest = hashlib.sha256()
+for level, pooling in (("embedding", "gated-attention"), ("instance", "noisy-and"), ("embedding", "max")):
+    plan = Plan(Architecture(level, pooling, "mi-net"), outputs=1, order_seed=0, scaling="none")
+    members = [Member(seed, np.arange(11), Settings("adam", 0.01, epochs=2, dropout=0.5)) for seed in range(2)]
+    for trained in train(plan, bags, np.arange(11) % 2, members):
+        for value in trained.state.values():
+            digest.update(value.numpy().tobytes())
+print(digest.hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_what_was_just_compiled_and_what_was_kept_give_the_same_bits(tmp_path):
+    def run():
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+        told = subprocess.run([sys.executable, "-c", DIGEST], env=environment, check=True, capture_output=True)
+        return told.stdout
+
+    first = run()
+    assert list(tmp_path.rglob("*.nbc"))
+    assert run() == first

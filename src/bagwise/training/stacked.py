@@ -19,7 +19,9 @@ from bagwise.training.stack import Stack
 __all__ = ["Stacked"]
 
 # Above it the matrix products of a library are faster than the compiled step.
-_MOST_INSTANCES = 256
+_MOST_INSTANCES = 128
+# As many instances as a member steps through before the next one does.
+_PAGE = 1024
 
 
 class Stacked(Looped):
@@ -81,11 +83,14 @@ class Stacked(Looped):
         order = order[self._learns[np.array(active)][:, order].any(axis=0)]
         begin, held = 0, 0
         for place, size in enumerate(self.packed.sizes[order].tolist()):
-            if place > begin and held + size > _MOST_INSTANCES:
-                yield order[begin:place]
-                begin, held = place, 0
             held += size
-        if len(order):
+            if place > begin and (held > _PAGE or size > _MOST_INSTANCES):
+                yield order[begin:place]
+                begin, held = place, size
+            if size > _MOST_INSTANCES:
+                yield order[begin : place + 1]
+                begin, held = place + 1, 0
+        if begin < len(order):
             yield order[begin:]
 
     def _learn(self, number: int, bags: NDArray[np.int64]) -> Tensor:
