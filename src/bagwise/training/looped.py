@@ -122,7 +122,10 @@ class Looped:
         array
             For each bag the seed of the step that begins with it, shape (B,), below 2**63.
         """
-        seed, dropout = self.members[number].seed, self.models[number].train().dropout
+        seed, model = self.members[number].seed, self.models[number]
+        if not model.training:
+            model.train()
+        dropout = model.dropout
         dropout.generator = dropout.generator or torch.Generator()
         dropout.generator.manual_seed(int(hashed(seed, epoch)[0]))
         return hashed(seed, epoch, self.packed.keys) >> np.uint64(1)
