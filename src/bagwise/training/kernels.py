@@ -42,16 +42,22 @@ EMBEDDING, INSTANCE, DEEP_SUPERVISION, RESIDUAL = LEVELS = range(4)
 AFFINE = np.dtype([(name, np.int64) for name in ("W", "b", "inputs", "units", "column")])
 POOLING = np.dtype([(name, np.int64) for name in ("V", "U", "w", "hidden", "threshold")])
 
-# Sums may be taken in any order and products fused into them, or no loop would use the processor's vectors; what is
-# infinite or no number stays so.
-_LOOPS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
+# Products may be fused into sums, which therefore have one product a sum; what is infinite or no number stays so.
+_LOOPS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "nsz"}}
 # Inlined, because a function that is compiled by itself as well as within another may differ in the last bit.
 _INLINED: dict[str, Any] = {**_LOOPS, "forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+# Sums in any order, or they would not use the processor's vectors. A loop that stores anything uses these only where
+# its arrays lie far enough apart, which depends on chance: loops that sum store nothing.
+_SUMMING: dict[str, Any] = {**_INLINED, "fastmath": {"reassoc", "contract", "nsz"}}
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def _compiled(function: _Function) -> _Function:
     return cast(_Function, numba.njit(**_INLINED)(function))
+
+
+def _summing(function: _Function) -> _Function:
+    return cast(_Function, numba.njit(**_SUMMING)(function))
 
 
 def _compiled_once(function: _Function) -> _Function:
@@ -349,10 +355,10 @@ def _add_product(x: Array, W: Array, y: Array) -> None:
             x2, x3 = x[k, d + 2] if d + 2 <= last else zero, x[k, d + 3] if d + 3 <= last else zero
             row = y[k]
             for m in range(W.shape[1]):
-                row[m] += x0 * w0[m] + x1 * w1[m] + x2 * w2[m] + x3 * w3[m]
+                row[m] = row[m] + x0 * w0[m] + x1 * w1[m] + x2 * w2[m] + x3 * w3[m]
 
 
-@_compiled
+@_summing
 def _add_product_transposed(dy: Array, W: Array, dx: Array) -> None:
     """Dx += dy W^T."""
     whole = len(W) // 4 * 4
@@ -378,11 +384,27 @@ def _add_multiple(factor: Any, x: Array, y: Array) -> None:
         y[m] += factor * x[m]
 
 
-@_compiled
+@_summing
 def _dot(x: Array, y: Array) -> Any:
     total = x.dtype.type(0)
     for m in range(len(x)):
         total += x[m] * y[m]
+    return total
+
+
+@_summing
+def _dot_of_three(x: Array, y: Array, z: Array) -> Any:
+    total = x.dtype.type(0)
+    for m in range(len(x)):
+        total += x[m] * y[m] * z[m]
+    return total
+
+
+@_summing
+def _sum(x: Array) -> Any:
+    total = x.dtype.type(0)
+    for m in range(len(x)):
+        total += x[m]
     return total
 
 
@@ -471,7 +493,7 @@ def _loss_gradient(logits: Array, target: int) -> Array:
     if len(logits) == 1:
         gradient[0] = math.exp(_log_sigmoid(logits[0])) - target
     else:
-        _softmax(logits, logits.dtype.type(1), gradient)
+        _softmax(logits, gradient)
         gradient[target] -= 1
     return gradient
 
@@ -485,13 +507,13 @@ def _attend(own: Any, gated: bool, h: Array, values: Array, hidden: Array, a: Ar
     one = values.dtype.type(1)
     for side in range(2 if gated else 1):
         _add_product(h, _attention_matrix(own, side, h.shape[1], values), hidden[side])
-    scores = np.zeros(len(h), values.dtype)
+    scores, w = np.empty(len(h), values.dtype), values[own.w : own.w + own.hidden]
     for k in range(len(h)):
         for m in range(own.hidden):
             hidden[0, k, m] = math.tanh(hidden[0, k, m])
             hidden[1, k, m] = one / (one + math.exp(-hidden[1, k, m])) if gated else one
-            scores[k] += values[own.w + m] * hidden[0, k, m] * hidden[1, k, m]
-    _softmax(scores, one, a)
+        scores[k] = _dot_of_three(w, hidden[0, k], hidden[1, k])
+    _softmax(scores, a)
     for k in range(len(h)):
         _add_multiple(a[k], h[k], z)
 
@@ -584,7 +606,7 @@ def _pool_scores(kind: int, constant: float, s: Array, threshold: Any, a: Array)
     for k in range(count):
         log_p[k], log_not_p[k] = _log_sigmoid(float(s[k])), _log_sigmoid(-float(s[k]))
     if kind == ISR:
-        _softmax(s, s.dtype.type(1), a)
+        _softmax(s, a)
         for k in range(count):
             terms[k] = s[k]
         return _log_sum_exp(terms), 0.0
@@ -635,18 +657,18 @@ def _pool_sharply(r: float, log_p: Array, log_not_p: Array, a: Array) -> float:
 
 
 @_compiled
-def _softmax(x: Array, one: Any, a: Array) -> None:
-    highest, total = x[0], one - one
+def _softmax(x: Array, a: Array) -> None:
+    highest = x[0]
     for k in range(1, len(x)):
         highest = max(highest, x[k])
     for k in range(len(x)):
         a[k] = math.exp(x[k] - highest)
-        total += a[k]
+    total = _sum(a)
     for k in range(len(x)):
         a[k] /= total
 
 
-@_compiled
+@_summing
 def _log_sum_exp(x: Array) -> Any:
     highest, total = x[0], 0.0
     for k in range(1, len(x)):
