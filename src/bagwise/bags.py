@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bagwise import checks
 from bagwise.errors import BagwiseError
+from bagwise.stored import StoredInstances
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,6 +68,7 @@ class Bags:
     ----------
     instances
         Array of shape (N, ...): numbers (features of any shape; images as (N, H, W) or (N, H, W, 3)). Not copied.
+        Or `bagwise.stored.StoredInstances`, which stay in files until a bag is looked at.
     offsets
         Where each bag begins and the last one ends: B + 1 whole numbers that rise from 0 to N.
     labels
@@ -100,7 +102,7 @@ class Bags:
     ['b', 'a']
     """
 
-    instances: NDArray[Any]
+    instances: NDArray[Any] | StoredInstances
     offsets: NDArray[np.int64]
     labels: NDArray[Any] | None = None
     names: NDArray[np.object_] = None  # type: ignore[assignment]  # filled in below
@@ -113,8 +115,11 @@ class Bags:
         parts: dict[str, Any] = {"offsets": checks.valid_offsets(self.offsets)}
         count = len(parts["offsets"]) - 1
         parts["names"] = checks.valid_names(self.names, count)
-        parts["instances"] = checks.valid_instances(self.instances, parts["offsets"], parts["names"])
-        rows = len(parts["instances"])
+        if isinstance(self.instances, StoredInstances):
+            checks.check_extent(self.instances.shape, parts["offsets"], parts["names"])
+        else:
+            parts["instances"] = checks.valid_instances(self.instances, parts["offsets"], parts["names"])
+        rows = len(self.instances)
         if self.labels is not None:
             parts["labels"] = checks.valid_labels(self.labels, parts["names"])
         if self.groups is not None:
@@ -124,7 +129,7 @@ class Bags:
         if self.coordinates is not None:
             parts["coordinates"] = checks.valid_coordinates(self.coordinates, parts["offsets"], parts["names"])
         if self.feature_names is not None:
-            parts["feature_names"] = checks.valid_feature_names(self.feature_names, parts["instances"].shape[1:])
+            parts["feature_names"] = checks.valid_feature_names(self.feature_names, self.instances.shape[1:])
         self._set(parts)
 
     # ---- other ways in ------------------------------------------------------------------------------
@@ -500,9 +505,14 @@ class Bags:
         def take(values: NDArray[Any] | None, key: Any) -> NDArray[Any] | None:
             return None if values is None else values[key]
 
+        if isinstance(self.instances, StoredInstances):
+            runs = [(int(self.offsets[position]), int(self.offsets[position + 1])) for position in positions]
+            instances: NDArray[Any] | StoredInstances = self.instances.select(runs)
+        else:
+            instances = self.instances[rows]
         return self._unchecked(
             {
-                "instances": self.instances[rows],
+                "instances": instances,
                 "offsets": offsets,
                 "labels": take(self.labels, positions),
                 "names": self.names[positions],

@@ -110,17 +110,21 @@ def valid_names(names: ArrayLike | None, count: int) -> NDArray[np.object_]:
 
 def valid_instances(values: ArrayLike, offsets: NDArray[np.int64], names: NDArray[np.object_]) -> NDArray[Any]:
     array = np.ascontiguousarray(numeric(values, "the array of instances"))
-    if array.ndim < 2:
-        raise BagwiseError(f"instances have shape {array.shape}: they need shape (instances, features)")
-    if array.size == 0 and len(array):
-        raise BagwiseError(f"instances have shape {array.shape}: an instance needs at least one feature")
-    if offsets[-1] != len(array):
-        raise BagwiseError(f"offsets end with {offsets[-1]}, but there are {len(array)} instances: the two must agree")
-    for position in np.flatnonzero(np.diff(offsets) == 0)[:1]:
-        raise BagwiseError(f"bag {names[position]!r} is empty: leave it out, or give it at least one instance")
+    check_extent(array.shape, offsets, names)
     if array.dtype.kind == "f":
         check_finite(array, offsets, names, "instances")
     return array
+
+
+def check_extent(shape: tuple[int, ...], offsets: NDArray[np.int64], names: NDArray[np.object_]) -> None:
+    if len(shape) < 2:
+        raise BagwiseError(f"instances have shape {shape}: they need shape (instances, features)")
+    if shape[0] and 0 in shape:
+        raise BagwiseError(f"instances have shape {shape}: an instance needs at least one feature")
+    if offsets[-1] != shape[0]:
+        raise BagwiseError(f"offsets end with {offsets[-1]}, but there are {shape[0]} instances: the two must agree")
+    for position in np.flatnonzero(np.diff(offsets) == 0)[:1]:
+        raise BagwiseError(f"bag {names[position]!r} is empty: leave it out, or give it at least one instance")
 
 
 def check_finite(array: NDArray[Any], offsets: NDArray[np.int64], names: NDArray[np.object_], what: str) -> None:

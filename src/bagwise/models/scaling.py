@@ -8,6 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bagwise.stored import StoredInstances
+
 __all__ = ["Moments", "Scaler", "as_floating"]
 
 
@@ -112,7 +114,7 @@ class Moments:
     ([2.0], [1.0])
     """
 
-    def __init__(self, instances: NDArray[np.number], offsets: NDArray[np.int64]) -> None:
+    def __init__(self, instances: NDArray[np.number] | StoredInstances, offsets: NDArray[np.int64]) -> None:
         self.counts = np.diff(offsets)
         self.means, self.squares, self.lowest, self.highest = np.zeros((4, len(self.counts), *instances.shape[1:]))
         for number, (begin, end) in enumerate(pairwise(offsets)):

@@ -1,7 +1,10 @@
 """Bags as tensors."""
 
 import warnings
-from typing import Any
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -9,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bagwise.bags import Bags
+from bagwise.stored import StoredInstances
 
 __all__ = ["PackedTensors", "as_tensor"]
 
@@ -40,6 +44,12 @@ def as_tensor(array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array)
 
 
+Visitor = TypeVar("Visitor")
+
+# How many instances of bags in files are read before their turn, and the bag after that.
+_AHEAD = 1 << 15
+
+
 class PackedTensors:
     """Bags and the class numbers of their labels, ready to be cut into batches.
 
@@ -59,11 +69,51 @@ class PackedTensors:
     """
 
     def __init__(self, bags: Bags, targets: NDArray[np.int64] | None = None) -> None:
-        self.instances = as_tensor(bags.instances)
+        self._instances = bags.instances
+        self._whole = None if isinstance(bags.instances, StoredInstances) else as_tensor(bags.instances)
+        self._held: dict[int, Tensor] = {}
+        self.instance_shape = bags.instance_shape
         self.offsets = bags.offsets
         self.sizes = bags.sizes
         self.keys = bags.keys
         self.targets = torch.from_numpy(np.zeros(len(bags), np.int64) if targets is None else targets)
+
+    def turn(self, visits: Sequence[tuple[NDArray[np.int64], Visitor]]) -> Iterator[tuple[NDArray[np.int64], Visitor]]:
+        """Go from visit to visit; bags in files are held while a visit lasts, and the next ones read meanwhile.
+
+        A bag that several visits in a row want is read once.
+
+        Parameters
+        ----------
+        visits
+            Positions of the bags that a visit wants, and who wants them.
+
+        Yields
+        ------
+        tuple
+            A visit. While it lasts `batch` is quick for its bags.
+        """
+        if self._whole is not None:
+            yield from visits
+            return
+        plans: deque[dict[int, Future[Tensor]]] = deque()
+        latest: dict[int, Future[Tensor]] = {}
+        following, ahead = iter(visits), 0
+        with ThreadPoolExecutor(1) as reader:
+            for visit in visits:
+                while not plans or ahead < _AHEAD:
+                    coming = next(following, None)
+                    if coming is None:
+                        break
+                    wanted = coming[0].tolist()
+                    ahead += sum(int(self.sizes[bag]) for bag in wanted if bag not in latest)
+                    latest = {bag: latest.get(bag) or reader.submit(self._read, bag) for bag in wanted}
+                    plans.append(latest)
+                before, now = self._held, plans.popleft()
+                self._held = {bag: future.result() for bag, future in now.items()}
+                ahead -= sum(int(self.sizes[bag]) for bag in now if bag not in before)
+                yield visit
+            self._held = {}
 
     def batch(self, positions: NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Pack some bags.
@@ -80,8 +130,16 @@ class PackedTensors:
         tuple of Tensor
             Instances (N, ...) as the bags hold them, offsets (b + 1,), targets (b,).
         """
-        parts = [self.instances[self.offsets[position] : self.offsets[position + 1]] for position in positions]
+        parts = [self._bag(position) for position in positions.tolist()]
         instances = parts[0] if len(parts) == 1 else torch.cat(parts)
         offsets = np.concatenate([[0], np.cumsum(self.sizes[positions])])
         targets = self.targets[positions]
         return instances.to(device), torch.from_numpy(offsets).to(device), targets.to(device)
+
+    def _bag(self, position: int) -> Tensor:
+        if self._whole is not None:
+            return self._whole[self.offsets[position] : self.offsets[position + 1]]
+        return self._held[position] if position in self._held else self._read(position)
+
+    def _read(self, position: int) -> Tensor:
+        return as_tensor(self._instances[self.offsets[position] : self.offsets[position + 1]])

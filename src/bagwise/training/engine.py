@@ -16,6 +16,7 @@ from torch import Tensor
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
 from bagwise.models.scaling import Moments
+from bagwise.stored import StoredInstances
 from bagwise.tensorfiles import read_tensors, write_tensors
 from bagwise.training.data import PackedTensors
 from bagwise.training.device import one_thread, resolve_device
@@ -85,7 +86,9 @@ def train(
     executor = _executor(plan, bags)
     moments = Moments(bags.instances, bags.offsets) if plan.scaling == "standardize" else None
     data = b"" if checkpoints is None else _digest(bags, targets)
-    blocks = _cut(members, executor.block_size)
+    stored = isinstance(bags.instances, StoredInstances)
+    # Bags in files are read once an epoch for all members, so these stay together.
+    blocks = [members] if stored else _cut(members, executor.block_size)
     paths = [None if checkpoints is None else checkpoints / f"block-{n:04}.safetensors" for n in range(len(blocks))]
     if executor is Stacked:
         with spinner("compiling the training step, once on this machine: half a minute", verbose):
@@ -109,6 +112,9 @@ def _executor(plan: Plan, bags: Bags) -> type[Looped]:
 
 def _digest(bags: Bags, targets: NDArray[np.int64]) -> bytes:
     digest = blake2b(targets.tobytes() + bags.keys.tobytes() + bags.offsets.tobytes())
+    if isinstance(bags.instances, StoredInstances):
+        digest.update(bags.instances.identity.encode())
+        return digest.digest()
     for bag in bags:
         digest.update(np.ascontiguousarray(bag.instances).data)
     return digest.digest()

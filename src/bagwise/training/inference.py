@@ -82,14 +82,14 @@ def predict(
     """
     outputs: list[dict[int, Output]] = [{} for _ in models]
     visits = [
-        (batch, number, place)
+        (batch, (number, place))
         for number, positions in enumerate(wanted)
         for place, batch in enumerate(batches(positions, packed.sizes, chunk))
     ]
     # Models that want one bag take turns at it, so that it is read once.
     visits.sort(key=lambda visit: int(visit[0][0]))
     with torch.inference_mode(), one_thread(), autocast(device, precision):
-        for batch, number, place in visits:
+        for batch, (number, place) in packed.turn(visits):
             instances, offsets, _ = packed.batch(batch, device)
             model = models[number].eval()
             outputs[number][place] = model.aggregate(model.encode_in_chunks(instances, chunk), offsets)

@@ -72,7 +72,7 @@ class Looped:
             assert moments is not None
             scaling = moments.standardisation(member.train)
         model = self.plan.architecture.build(
-            self.packed.instances.shape[1:],
+            self.packed.instance_shape,
             self.plan.outputs,
             member.seed,
             dropout=member.settings.dropout,
@@ -97,15 +97,20 @@ class Looped:
             Each one's mean loss over its training bags, shape (number of active,).
         """
         order = epoch_order(self.plan.order_seed, epoch, self.packed.keys)
-        return np.array([self._member_epoch(number, epoch, order) for number in active])
+        own = {number: order[np.isin(order, self.members[number].train)] for number in active}
+        seeds = {number: self.begin_epoch(number, epoch) for number in active}
+        totals = {number: torch.zeros((), dtype=torch.float64, device=self.device) for number in active}
+        visits = [(batch, number) for number in active for batch in self._batches(own[number])]
+        # Members that want one bag take turns at it, so that it is read once.
+        place = np.argsort(order)
+        visits.sort(key=lambda visit: int(place[visit[0][0]]))
+        for batch, number in self.packed.turn(visits):
+            loss = self.step(number, batch, int(seeds[number][batch[0]]))
+            totals[number] += loss * len(batch)
+        return np.array([float(totals[number]) / len(own[number]) for number in active])
 
-    def _member_epoch(self, number: int, epoch: int, order: NDArray[np.int64]) -> float:
-        own = order[np.isin(order, self.members[number].train)]
-        seeds = self.begin_epoch(number, epoch)
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
-        for batch in batches(own, self.packed.sizes, self.plan.instance_budget):
-            total += self.step(number, batch, int(seeds[batch[0]])) * len(batch)
-        return float(total) / len(own)
+    def _batches(self, bags: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        return list(batches(bags, self.packed.sizes, self.plan.instance_budget))
 
     def begin_epoch(self, number: int, epoch: int) -> NDArray[np.uint64]:
         """Bring a member's model into training mode and set what it will drop.

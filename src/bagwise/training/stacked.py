@@ -64,8 +64,9 @@ class Stacked(Looped):
         losses = dict.fromkeys(active, 0.0)
         small: dict[int, list[NDArray[np.int64]]] = {number: [] for number in active}
         logits: dict[int, list[Tensor]] = {number: [] for number in active}
-        for page in self._pages(epoch_order(self.plan.order_seed, epoch, self.packed.keys), active):
-            for number in active:
+        pages = self._pages(epoch_order(self.plan.order_seed, epoch, self.packed.keys), active)
+        for page, members in self.packed.turn([(page, active) for page in pages]):
+            for number in members:
                 own = page[self._learns[number, page]]
                 if len(own) and self.packed.sizes[own[0]] > _MOST_INSTANCES:
                     losses[number] += float(self.step(number, own, int(seeds[number][own[0]])))
