@@ -1,0 +1,100 @@
+"""Whether predicted probabilities mean what they say."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bagwise.checks import check_count
+from bagwise.errors import BagwiseError
+
+__all__ = ["Reliability", "reliability"]
+
+
+class Reliability(NamedTuple):
+    """Predicted probabilities in bins, and how often the event came true in each.
+
+    Attributes
+    ----------
+    predicted
+        Mean predicted probability of each bin, rising, shape (bins,).
+    observed
+        Share of each bin in which the event came true, shape (bins,).
+    counts
+        Number of predictions in each bin, shape (bins,).
+
+    Examples
+    --------
+    >>> half = Reliability(np.array([0.5]), np.array([0.75]), np.array([4]))
+    >>> half.error
+    0.25
+    """
+
+    predicted: NDArray[np.float64]
+    observed: NDArray[np.float64]
+    counts: NDArray[np.int64]
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error: how far prediction and outcome lie apart, on average over predictions."""
+        return float(np.average(np.abs(self.observed - self.predicted), weights=self.counts))
+
+
+def reliability(outcomes: ArrayLike, probabilities: ArrayLike, bins: int = 10) -> Reliability:
+    """Compare predicted probabilities with what came true, in bins of equal counts.
+
+    The bins lie between quantiles of the probabilities, as in scikit-learn's ``calibration_curve`` with
+    ``strategy="quantile"``, which does not give the counts. Equal probabilities are never torn apart, so bins may be
+    fewer than asked for and differ in size.
+
+    Parameters
+    ----------
+    outcomes
+        Whether the event came true, bool, shape (n,).
+    probabilities
+        Its predicted probabilities, in [0, 1], shape (n,).
+    bins
+        Number of bins at most.
+
+    Returns
+    -------
+    Reliability
+
+    Raises
+    ------
+    BagwiseError
+        If the shapes do not fit together, there are no predictions, a value is out of its range, or `bins` is not a
+        whole number from 1 on.
+
+    Examples
+    --------
+    >>> found = reliability([False, True, True, True], [0.2, 0.4, 0.7, 0.9], bins=2)
+    >>> found.predicted.round(3).tolist(), found.observed.tolist(), found.counts.tolist()
+    ([0.3, 0.8], [0.5, 1.0], [2, 2])
+    >>> round(found.error, 3)
+    0.2
+    """
+    check_count("bins", bins)
+    try:
+        events, values = np.asarray(outcomes), np.asarray(probabilities)
+    except ValueError as error:
+        raise BagwiseError("outcomes or probabilities are ragged: give one value for each prediction") from error
+    if events.dtype != bool:
+        raise BagwiseError(f"outcomes hold {events.dtype} values: give True where the event came true, else False")
+    if values.dtype.kind not in "biuf":
+        raise BagwiseError(f"probabilities hold {values.dtype} values: they must be real numbers")
+    if events.ndim != 1 or events.shape != values.shape or not len(events):
+        raise BagwiseError(
+            f"outcomes have shape {events.shape}, probabilities {values.shape}: both need one value for each of one or"
+            " more predictions"
+        )
+    for position in np.flatnonzero(~((values >= 0) & (values <= 1)))[:1]:
+        raise BagwiseError(f"probability {position} is {values[position]}: it must be between 0 and 1")
+    values = values.astype(np.float64)
+    edges = np.percentile(values, np.linspace(0, 1, bins + 1) * 100)
+    places = np.searchsorted(edges[1:-1], values)
+    counts = np.bincount(places)
+    filled = counts > 0
+    predicted = np.bincount(places, weights=values)[filled] / counts[filled]
+    observed = np.bincount(places, weights=events)[filled] / counts[filled]
+    return Reliability(predicted, observed, counts[filled])
