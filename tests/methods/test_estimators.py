@@ -860,7 +860,7 @@ def test_an_instance_budget_puts_several_bags_in_a_step(make_bags):
     full_batch = fast(instance_budget=10**6, optimizer="sgd", momentum=0.0, decay=0.0, l2=0.0, dropout=0.0, epochs=1)
     rows = full_batch.set_params(precision="float64").fit(bags)
     start = full_batch.plan_.architecture  # one plain gradient step on the mean loss, written out
-    seeds = full_batch._member(bags, np.arange(24), bags.labels, 0).seed
+    seeds = full_batch._member(bags, np.arange(24), bags.labels, np.unique(bags.labels), 0).seed
     plain = start.build((3,), 1, seeds, dtype=torch.float64)
     plain.scaler = rows.model_.scaler
     logits = plain(torch.from_numpy(bags.instances.copy()), torch.from_numpy(bags.offsets.copy())).logits[0, :, 0]
@@ -926,3 +926,48 @@ def test_all_parameters_are_described_where_a_user_looks():
     for kind in kinds:
         for name in kind().get_params():
             assert re.search(rf"\b{name}\b", text), name
+
+
+# ---- class weights ---------------------------------------------------------------------------------------------------
+
+
+def rare_positives():
+    rng = np.random.default_rng(0)
+    labels = np.arange(120) % 10 == 0
+    return bw.Bags.from_arrays([rng.normal(size=(3, 2)) + 0.7 * label for label in labels], labels.astype(int))
+
+
+@pytest.mark.parametrize("patience", [None, 3])
+def test_balanced_weights_come_from_the_bags_learnt_from(patience):
+    bags = rare_positives()
+    model = bw.AttentionMIL(class_weight="balanced", epochs=2, patience=patience, random_state=0).fit(bags)
+    count = 120 if patience is None else 96
+    positive = count // 10 if patience is None else pytest.approx(count / 10, abs=1)
+    negative_weight, positive_weight = model.settings_.class_weights
+    assert count / 2 / positive_weight == positive
+    assert 1 / negative_weight + 1 / positive_weight == pytest.approx(2)
+
+
+def test_balanced_weights_find_what_is_rare():
+    bags = rare_positives()
+    recalls = [
+        bw.AttentionMIL(class_weight=weight, random_state=0).fit(bags).predict(bags[bags.labels == 1]).mean()
+        for weight in (None, "balanced")
+    ]
+    assert recalls[0] < 0.5 < 0.7 < recalls[1]
+
+
+def test_a_weight_for_each_label_is_a_mapping():
+    bags = rare_positives()
+    first = bw.AttentionMIL(class_weight={0: 1.0, 1: 4.0}, epochs=2, random_state=0).fit(bags)
+    assert first.settings_.class_weights == (1.0, 4.0)
+    plain = bw.AttentionMIL(epochs=2, random_state=0).fit(bags)
+    neutral = bw.AttentionMIL(class_weight={0: 1.0, 1: 1.0}, epochs=2, random_state=0).fit(bags)
+    assert np.array_equal(plain.predict_proba(bags), neutral.predict_proba(bags))
+    assert not np.array_equal(plain.predict_proba(bags), first.predict_proba(bags))
+
+
+@pytest.mark.parametrize("weight", ["even", {"no": 1}, {0: 0.0, 1: 1.0}, {0: np.nan, 1: 1.0}, 3])
+def test_weights_that_will_not_do(weight):
+    with pytest.raises(BagwiseError, match="class"):
+        bw.AttentionMIL(class_weight=weight, epochs=1).fit(rare_positives())

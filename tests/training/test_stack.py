@@ -42,12 +42,15 @@ def architecture_of(level, pooling, encoder):
 # ---- the compiled step against torch's own differentiation -----------------------------------------------------------
 
 
+WEIGHT = 0.75  # of the bag's loss
+
+
 def plain_descent(model, bag, target, kept=None):
     """Give the logits, and the parameters after one step of size 1, by torch."""
     if kept is not None:
         model.dropout.forward = lambda values: values * kept
     logits = model(bag, torch.tensor([0, len(bag)])).logits
-    loss = negative_log_likelihood(logits, torch.tensor([target])).sum()
+    loss = WEIGHT * negative_log_likelihood(logits, torch.tensor([target])).sum()
     gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
     found = {}
     for (name, parameter), gradient in zip(model.named_parameters(), gradients, strict=True):
@@ -58,7 +61,7 @@ def plain_descent(model, bag, target, kept=None):
 def compiled_descent(model, bag, target, kept=None):
     optimizer = Optimizer(model.named_parameters(), Settings("sgd", learning_rate=1.0, epochs=1, momentum=0.0))
     stack = Stack([model], [optimizer])
-    logits = stack.learn(0, bag, np.array([0, len(bag)]), np.array([target]), kept)
+    logits = stack.learn(0, bag, np.array([0, len(bag)]), np.array([target]), np.full(1, WEIGHT), kept)
     assert optimizer.steps == 1
     return logits[:, 0], dict(model.named_parameters())
 
@@ -143,8 +146,9 @@ def test_several_bags_are_several_steps():
         optimizer = Optimizer(model.named_parameters(), Settings("adam", 0.01, epochs=1, decay=0.1, l2=0.01))
         stack, bags = Stack([model], [optimizer]), torch.randn(9, 3, generator=torch.Generator().manual_seed(0))
         for bag_offsets in pages:
-            rows = bags[bag_offsets[0] : bag_offsets[-1]]
-            stack.learn(0, rows, np.array(bag_offsets) - bag_offsets[0], np.arange(len(bag_offsets) - 1) % 2, None)
+            rows, targets = bags[bag_offsets[0] : bag_offsets[-1]], np.arange(len(bag_offsets) - 1) % 2
+            weights = np.ones(len(targets), np.float32)
+            stack.learn(0, rows, np.array(bag_offsets) - bag_offsets[0], targets, weights, None)
         return optimizer.steps, [parameter.detach() for parameter in model.parameters()]
 
     (together, joint), (apart, single) = trained([[0, 2, 3, 9]]), trained([[0, 2, 3], [3, 9]])
@@ -158,7 +162,7 @@ def test_what_is_done_to_the_models_is_done_to_the_stack():
     whole = Stack(models, optimizers)
     for parameter in models[1].parameters():
         parameter.data.zero_()
-    bag = torch.ones(1, 2), np.array([0, 1]), np.array([1]), None
+    bag = torch.ones(1, 2), np.array([0, 1]), np.array([1]), np.ones(1, np.float32), None
     assert whole.learn(0, *bag) != 0
     assert whole.learn(1, *bag) == 0
     assert models[1].head.bias != 0
@@ -214,6 +218,7 @@ def unlike_members(count, bags, optimizer, patience=None):
             l2=0.005 * seed,
             dropout=[0.5, 0.0, 0.2][seed % 3],
             patience=patience if seed % 2 else None,
+            class_weights=(0.5, 1.5, 1.0, 2.0, 0.1) if seed % 4 == 1 else None,
         )
         members.append(Member(seed, np.setdiff1d(everything, held_out), settings, validation=held_out))
     return members

@@ -1,7 +1,7 @@
 """The neural methods as scikit-learn estimators."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import islice
 from numbers import Real
@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.utils import check_random_state
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 
 from bagwise.bags import Bags, as_bags
@@ -67,6 +68,9 @@ class NeuralMIL(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
     validation_fraction
         With a `patience`: the share of the training bags (whole groups, where bags have groups) that decides when to
         stop.
+    class_weight
+        ``"balanced"`` gives all classes the same share in the loss, however many bags they have; a mapping from label
+        to weight; None lets each bag count the same.
     instance_budget
         None: one bag a step, as in the paper. Else several bags make one step while they hold at most this many
         instances.
@@ -112,6 +116,7 @@ class NeuralMIL(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
     dropout: float | None = None
     patience: int | None = None
     validation_fraction: float = 0.2
+    class_weight: str | Mapping[Any, float] | None = None
     instance_budget: int | None = None
     standardize: bool | str = "auto"
     precision: str = "float32"
@@ -180,16 +185,19 @@ class NeuralMIL(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         given = {name: getattr(self, name) for name in names}
         return Settings(**{n: getattr(defaults, n) if value is None else value for n, value in given.items()})
 
-    def _member(self, bags: Bags, subset: NDArray[np.int64], targets: NDArray[np.int64], seed: int) -> Member:
+    def _member(
+        self, bags: Bags, subset: NDArray[np.int64], targets: NDArray[np.int64], classes: NDArray[Any], seed: int
+    ) -> Member:
         settings = self._settings(bags)
         # Which bags there are takes part in the seed: the folds of a cross-validation begin with weights of their own.
         member_seed = seed_from(seed, bags.keys[subset])
-        if settings.patience is None:
-            return Member(member_seed, subset, settings)
-        train_part, validation_part = _validation_split(
-            self.validation_fraction, targets[subset], None if bags.groups is None else bags.groups[subset], seed
-        )
-        return Member(member_seed, subset[train_part], settings, subset[validation_part])
+        train, validation = subset, subset[:0]
+        if settings.patience is not None:
+            groups = None if bags.groups is None else bags.groups[subset]
+            parts = _validation_split(self.validation_fraction, targets[subset], groups, seed)
+            train, validation = (subset[part] for part in parts)
+        weights = _class_weights(self.class_weight, targets[train], classes)
+        return Member(member_seed, train, replace(settings, class_weights=weights), validation)
 
     def _learnt(self, plan: Plan, member: Member, trained: Trained, bags: Bags, classes: NDArray[Any]) -> None:
         self.classes_ = classes
@@ -556,7 +564,7 @@ def fit_members(
             company = _Company(plan, classes, np.searchsorted(classes, bags.labels).clip(max=len(classes) - 1))
             companies.append(company)
         company.estimators.append(estimator)
-        company.members.append(estimator._member(bags, subset, company.targets, seed))
+        company.members.append(estimator._member(bags, subset, company.targets, classes, seed))
     for number, company in enumerate(companies):
         folder = checkpoints if checkpoints is None or len(companies) == 1 else checkpoints / f"company-{number:03}"
         results = train(
@@ -634,6 +642,22 @@ def _scaling(bags: Bags, standardize: bool | str) -> Literal["standardize", "pix
     if vectors:
         return "standardize" if standardize else "none"
     return "pixels" if bags.instances.dtype == np.uint8 else "none"
+
+
+def _class_weights(
+    given: str | Mapping[Any, float] | None, targets: NDArray[np.int64], classes: NDArray[Any]
+) -> tuple[float, ...] | None:
+    if given is None:
+        return None
+    if isinstance(given, str) and given != "balanced":
+        raise BagwiseError(f"class_weight is {given!r}: it must be 'balanced', a mapping from label to weight, or None")
+    try:
+        weights = compute_class_weight(
+            given if isinstance(given, str) else dict(given), classes=classes, y=classes[targets]
+        )
+    except (ValueError, TypeError) as error:
+        raise BagwiseError(f"class_weight is {given!r} and the classes are {classes.tolist()}: {error}") from error
+    return tuple(weights.tolist())
 
 
 def _validation_split(

@@ -9,7 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 __all__ = ["class_probabilities", "errors", "log_class_probabilities", "negative_log_likelihood"]
 
 
-def negative_log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:
+def negative_log_likelihood(logits: Tensor, targets: Tensor, class_weights: Tensor | None = None) -> Tensor:
     """Compute the loss of each bag; several heads add up.
 
     Parameters
@@ -18,6 +18,8 @@ def negative_log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:
         Shape (H, B, C), C = 1 for two classes.
     targets
         Class numbers, shape (B,), int64.
+    class_weights
+        What the loss of a bag of each class is multiplied with; None multiplies with nothing.
 
     Returns
     -------
@@ -32,8 +34,11 @@ def negative_log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:
     heads, _, classes = logits.shape
     if classes == 1:
         wanted = targets.to(logits.dtype).expand(heads, -1)
-        return binary_cross_entropy_with_logits(logits.squeeze(2), wanted, reduction="none").sum(0)
-    return cross_entropy(logits.permute(1, 2, 0), targets.unsqueeze(1).expand(-1, heads), reduction="none").sum(1)
+        losses = binary_cross_entropy_with_logits(logits.squeeze(2), wanted, reduction="none").sum(0)
+    else:
+        every_head = targets.unsqueeze(1).expand(-1, heads)
+        losses = cross_entropy(logits.permute(1, 2, 0), every_head, reduction="none").sum(1)
+    return losses if class_weights is None else losses * class_weights[targets]
 
 
 def class_probabilities(logits: Tensor) -> Tensor:

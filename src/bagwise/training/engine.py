@@ -152,8 +152,11 @@ def _train_block(
             active = [n for n, member in enumerate(members) if _goes_on(member, records[n], epoch)]
             if not active:
                 break
-            for number, loss in zip(active, executor.run_epoch(epoch, active), strict=True):
-                _record_epoch(records[number], executor, number, epoch, float(loss))
+            losses = executor.run_epoch(epoch, active)
+            validated = [number for number in active if len(members[number].validation)]
+            measured = dict(zip(validated, executor.validate(validated), strict=True)) if validated else {}
+            for number, loss in zip(active, losses.tolist(), strict=True):
+                _record_epoch(records[number], executor, number, epoch, loss, measured.get(number))
             counter.advance(len(active))
             if checkpoint is not None:
                 _save(checkpoint, identity, executor, records, epoch + 1)
@@ -182,14 +185,14 @@ def _goes_on(member: Member, record: _Record, epoch: int) -> bool:
     return epoch < member.settings.epochs and (patience is None or epoch - record.best_epoch < patience)
 
 
-def _record_epoch(record: _Record, executor: Looped, number: int, epoch: int, loss: float) -> None:
+def _record_epoch(
+    record: _Record, executor: Looped, number: int, epoch: int, loss: float, measured: tuple[float, float] | None
+) -> None:
     entry = {"epoch": epoch + 1, "loss": loss}
-    member = executor.members[number]
-    if len(member.validation):
-        error, validation_loss = executor.validate(number)
-        entry |= {"validation_loss": validation_loss, "validation_error": error}
-        if member.settings.patience is not None and (error, validation_loss) < record.best:
-            record.best = (error, validation_loss)
+    if measured is not None:
+        entry["validation_error"], entry["validation_loss"] = measured
+        if executor.members[number].settings.patience is not None and measured < record.best:
+            record.best = measured
             record.best_epoch = epoch + 1
             record.best_state = executor.state(number)
     record.history.append(entry)

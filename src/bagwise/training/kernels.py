@@ -140,6 +140,7 @@ def learn(
     instances: Array,
     offsets: NDArray[np.int64],
     targets: NDArray[np.int64],
+    weights: Array,
     scales: Array,
     values: Array,
     slots: Array,
@@ -157,6 +158,8 @@ def learn(
         As its scaler gives them, shape (N, D).
     offsets, targets
         Shapes (B + 1,) and (B,).
+    weights
+        What the loss of each bag is multiplied with, shape (B,).
     scales
         What each unit of the embedding is multiplied with: 0 where it is dropped, else 1 / (1 - rate). Shape (N, width
         of the embedding), or (0, 0) if nothing is dropped.
@@ -193,9 +196,9 @@ def learn(
         # The pooling sigma and the head g, and back to the levels.
         if wiring.level == INSTANCE:
             level, dlevel = _level(u, layers[last], K), _level(du, layers[last], K)
-            _score_and_pool(wiring, level, targets[bag], values, few, logits[bag], dlevel)
+            _score_and_pool(wiring, level, targets[bag], weights[bag], values, few, logits[bag], dlevel)
         else:
-            _pool_and_score(wiring, pace, K, u, targets[bag], values, slots, few, logits[bag], du)
+            _pool_and_score(wiring, pace, K, u, targets[bag], weights[bag], values, slots, few, logits[bag], du)
         for number in range(first, last + 1):
             dy = _level(du, layers[number], K)
             _scale(dy, kept, layers[number].column - layers[first].column, dy)
@@ -223,6 +226,7 @@ def _pool_and_score(
     K: int,
     u: Array,
     target: int,
+    weight: Any,
     values: Array,
     slots: Array,
     few: Array,
@@ -250,7 +254,7 @@ def _pool_and_score(
     for number in range(len(heads)):
         head, vector, dvector = heads[number], _vector(z, levels[number]), _vector(dz, levels[number])
         _score(head, vector, values, logits[number])
-        dlogits = _loss_gradient(logits[number], target)
+        dlogits = _loss_gradient(logits[number], target, weight)
         for c in range(head.units):
             begin = head.W + c * head.inputs
             _add_multiple(dlogits[c], values[begin : begin + head.inputs], dvector)
@@ -272,7 +276,9 @@ def _pool_and_score(
 
 
 @_compiled
-def _score_and_pool(wiring: Wiring, u: Array, target: int, values: Array, few: Array, logits: Array, du: Array) -> None:
+def _score_and_pool(
+    wiring: Wiring, u: Array, target: int, weight: Any, values: Array, few: Array, logits: Array, du: Array
+) -> None:
     """Score instances, pool the scores, and write the gradient at the embeddings."""
     head, threshold = wiring.heads[0], wiring.poolings[0].threshold
     s, a = np.empty((head.units, len(u)), values.dtype), np.empty((head.units, len(u)), values.dtype)
@@ -284,7 +290,7 @@ def _score_and_pool(wiring: Wiring, u: Array, target: int, values: Array, few: A
     for c in range(head.units):
         learnt = values[threshold + c] if wiring.pooling == NOISY_AND else values.dtype.type(0)
         logits[0, c], slopes[c] = _pool_scores(wiring.pooling, wiring.constant, s[c], learnt, a[c])
-    dlogits = _loss_gradient(logits[0], target)
+    dlogits = _loss_gradient(logits[0], target, weight)
     for c in range(head.units):
         begin = head.W + c * head.inputs
         for k in range(len(u)):
@@ -487,14 +493,16 @@ def _score(head: Any, x: Array, values: Array, logits: Array) -> None:
 
 
 @_compiled
-def _loss_gradient(logits: Array, target: int) -> Array:
-    """Differentiate the negative log-likelihood: predicted minus true probabilities."""
+def _loss_gradient(logits: Array, target: int, weight: Any) -> Array:
+    """Differentiate the negative log-likelihood: predicted minus true probabilities, times the bag's weight."""
     gradient = np.empty(len(logits), logits.dtype)
     if len(logits) == 1:
         gradient[0] = math.exp(_log_sigmoid(logits[0])) - target
     else:
         _softmax(logits, gradient)
         gradient[target] -= 1
+    for c in range(len(gradient)):
+        gradient[c] *= weight
     return gradient
 
 

@@ -160,12 +160,44 @@ class Looped:
             chunk=self.plan.chunk,
             seed=seed,
             precision=self.plan.precision,
+            class_weights=self.class_weights(number),
         )
         optimizer.step()
         return loss
 
-    def validate(self, number: int) -> tuple[float, float]:
-        """Measure a member on its validation bags.
+    def validate(self, numbers: Sequence[int]) -> list[tuple[float, float]]:
+        """Measure some members on their validation bags, in one pass over these.
+
+        Parameters
+        ----------
+        numbers
+            Which members.
+
+        Returns
+        -------
+        list of tuple
+            Of each member the share of bags predicted wrongly, and the mean loss; class weights count.
+        """
+        wanted = [self.members[number].validation for number in numbers]
+        predictions = predict(
+            [self.models[number] for number in numbers],
+            self.packed,
+            wanted,
+            device=self.device,
+            chunk=self.plan.chunk,
+            precision=self.plan.precision,
+        )
+        measured = []
+        for number, bags, prediction in zip(numbers, wanted, predictions, strict=True):
+            logits, targets, class_weights = prediction.logits, self.packed.targets[bags], self.class_weights(number)
+            weights = torch.ones(len(bags)) if class_weights is None else class_weights.cpu()[targets]
+            weights = weights.double() / weights.double().sum()
+            wrong, losses = errors(logits, targets), negative_log_likelihood(logits, targets)
+            measured.append((float(weights @ wrong.double()), float(weights @ losses.double())))
+        return measured
+
+    def class_weights(self, number: int) -> Tensor | None:
+        """Give a member's class weights, in the precision of its parameters.
 
         Parameters
         ----------
@@ -174,22 +206,10 @@ class Looped:
 
         Returns
         -------
-        tuple of float
-            Share of bags predicted wrongly, and mean loss.
+        Tensor or None
         """
-        bags = self.members[number].validation
-        (prediction,) = predict(
-            [self.models[number]],
-            self.packed,
-            [bags],
-            device=self.device,
-            chunk=self.plan.chunk,
-            precision=self.plan.precision,
-        )
-        logits = prediction.logits
-        targets = self.packed.targets[bags]
-        wrong = errors(logits, targets).double().mean()
-        return float(wrong), float(negative_log_likelihood(logits, targets).double().mean())
+        given = self.members[number].settings.class_weights
+        return None if given is None else torch.tensor(given, dtype=self.plan.dtype, device=self.device)
 
     def state(self, number: int) -> dict[str, Tensor]:
         """Copy a member's parameters and scaler to the CPU.

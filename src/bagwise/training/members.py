@@ -44,6 +44,8 @@ class Settings:
     patience
         Stop when this many epochs brought no lower validation error (at equal error, no lower validation loss), and go
         back to the best weights. None trains all epochs and keeps the last weights.
+    class_weights
+        What the loss (and, on validation bags, an error) of a bag of each class is multiplied with; None: all are 1.
 
     Raises
     ------
@@ -64,6 +66,7 @@ class Settings:
     l2: float = 0.0
     dropout: float = 0.0
     patience: int | None = None
+    class_weights: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.optimizer not in ("sgd", "adam"):
@@ -83,6 +86,9 @@ class Settings:
                 continue
             if not isinstance(value, Real) or not isfinite(value) or not holds(value):
                 raise BagwiseError(f"{name} is {value!r}: it must be {rule}")
+        for weight in self.class_weights or ():
+            if not isinstance(weight, Real) or not isfinite(weight) or not weight > 0:
+                raise BagwiseError(f"a class weight is {weight!r}: it must be a number above 0")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Fully connected models side by side in memory, as the compiled step takes them."""
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -90,7 +90,8 @@ def compile_step(dtype: torch.dtype) -> None:
     layers = np.zeros(1, AFFINE)
     wiring = Wiring(0, 0, 0.0, 0, 0, layers, np.zeros(1, POOLING), layers)
     rule = Rule(False, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    kernels.learn(wiring, rule, 0, nothing, no_place, none, nothing, nothing[0:0].ravel(), nothing, nothing[None])
+    empty = nothing.ravel()
+    kernels.learn(wiring, rule, 0, nothing, no_place, none, empty, nothing, empty, nothing, nothing[None])
 
 
 class Stack:
@@ -110,7 +111,7 @@ class Stack:
     >>> from bagwise.training.members import Settings
     >>> model = Architecture("embedding", "attention", "mi-net").build((3,), outputs=1, seed=0)
     >>> stack = Stack([model], [Optimizer(model.named_parameters(), Settings("adam", 1e-3, epochs=1))])
-    >>> stack.learn(0, torch.ones(5, 3), np.array([0, 2, 5]), np.array([1, 0]), scales=None).shape
+    >>> stack.learn(0, torch.ones(5, 3), np.array([0, 2, 5]), np.array([1, 0]), np.ones(2, np.float32), None).shape
     torch.Size([1, 2, 1])
     """
 
@@ -139,6 +140,7 @@ class Stack:
         instances: Tensor,
         offsets: NDArray[np.int64],
         targets: NDArray[np.int64],
+        weights: NDArray[np.floating[Any]],
         scales: Tensor | None,
     ) -> Tensor:
         """Let one model learn from packed bags, one bag a step.
@@ -151,6 +153,8 @@ class Stack:
             As its scaler gives them, shape (N, D).
         offsets, targets
             Shapes (B + 1,) and (B,).
+        weights
+            What the loss of each bag is multiplied with, shape (B,).
         scales
             What each unit of the embedding is multiplied with, shape (N, width of the embedding): 0 where it is
             dropped, else 1 / (1 - rate). None drops nothing.
@@ -171,6 +175,7 @@ class Stack:
             instances.numpy(),
             offsets,
             targets,
+            weights,
             kept,
             values,
             self._slots[place],

@@ -76,7 +76,7 @@ class Stacked(Looped):
         for number in active:
             if small[number]:
                 # All at once: of parts, cut where the company has it, the last bits would depend on the company.
-                losses[number] += self._loss(torch.cat(logits[number], dim=1), np.concatenate(small[number]))
+                losses[number] += self._loss(number, torch.cat(logits[number], dim=1), np.concatenate(small[number]))
         return np.array([losses[number] / len(self.members[number].train) for number in active])
 
     def _pages(self, order: NDArray[np.int64], active: Sequence[int]) -> Iterator[NDArray[np.int64]]:
@@ -100,7 +100,12 @@ class Stacked(Looped):
         instances, offsets, targets = self.packed.batch(bags, self.device)
         shape = len(instances), self._stack.embedding_width
         scales = keep_mask(shape, rate, model.dropout.generator, self.plan.dtype) if rate else None
-        return self._stack.learn(number, model.scaler(instances), offsets.numpy(), targets.numpy(), scales)
+        given = self.class_weights(number)
+        weights = torch.ones(len(bags), dtype=self.plan.dtype) if given is None else given[targets]
+        return self._stack.learn(
+            number, model.scaler(instances), offsets.numpy(), targets.numpy(), weights.numpy(), scales
+        )
 
-    def _loss(self, logits: Tensor, bags: NDArray[np.int64]) -> float:
-        return float(negative_log_likelihood(logits, self.packed.targets[bags]).double().sum())
+    def _loss(self, number: int, logits: Tensor, bags: NDArray[np.int64]) -> float:
+        losses = negative_log_likelihood(logits, self.packed.targets[bags], self.class_weights(number))
+        return float(losses.double().sum())
