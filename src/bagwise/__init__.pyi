@@ -5,12 +5,16 @@ from .bags import Bags as Bags
 from .errors import BagwiseError as BagwiseError
 from .evaluation.cross_validation import CrossValidation as CrossValidation
 from .evaluation.cross_validation import cross_validate as cross_validate
+from .methods.ensemble import fit_ensemble as fit_ensemble
+from .methods.ensemble import predict_ensemble as predict_ensemble
 from .methods.neural import AttentionMIL as AttentionMIL
 from .methods.neural import DeepSupervisionMIL as DeepSupervisionMIL
 from .methods.neural import EmbeddingMIL as EmbeddingMIL
 from .methods.neural import InstanceMIL as InstanceMIL
 from .methods.neural import ResidualMIL as ResidualMIL
 from .methods.persistence import load_model as load_model
+from .methods.persistence import load_models as load_models
 from .methods.persistence import save_model as save_model
+from .methods.persistence import save_models as save_models
 from .methods.registry import METHODS as METHODS
 from .methods.registry import make as make

@@ -11,6 +11,7 @@ import bagwise as bw
 from bagwise import METHODS, BagwiseError, tensorfiles
 from bagwise.bags import Bags
 from bagwise.methods import persistence
+from bagwise.methods.ensemble import fit_ensemble, predict_ensemble
 from bagwise.tensorfiles import read_tensors, write_tensors
 
 FILE = "model.safetensors"
@@ -36,7 +37,7 @@ def edit(folder, *path_and_value):
     """Set a value of the description, as someone with other software would."""
     *path, value = path_and_value
     tensors, description = read_tensors(folder / FILE)
-    inner = description
+    inner = description["config"]
     for key in path[:-1]:
         inner = inner[key]
     inner[path[-1]] = value
@@ -149,7 +150,9 @@ def test_a_truncated_file_is_refused(folder, share):
         bw.load_model(folder)
 
 
-@pytest.mark.parametrize("description", [[], [1, 2], 3, None, "text", {}, {"plan": 3}])
+@pytest.mark.parametrize(
+    "description", [[], [1, 2], 3, None, "text", {}, {"config": 3, "learnt": []}, {"config": [], "learnt": [{}]}]
+)
 def test_a_description_of_something_else_is_refused(folder, description):
     tensors, _ = read_tensors(folder / FILE)
     write_tensors(folder / FILE, tensors, description)
@@ -193,8 +196,12 @@ def test_tensors_of_another_program_are_refused(folder, metadata):
         ("plan", "chunk", 0),
         ("plan", "chunk", "text"),
         ("settings", []),
-        ("settings", "dropout", 2),
-        ("settings", "dropout", "text"),
+        ("settings", [{}, {}]),
+        ("settings", 0, []),
+        ("settings", 0, "dropout", 2),
+        ("settings", 0, "dropout", "text"),
+        ("settings", 0, "class_weights", 3),
+        ("parameters", "class_weight", [3]),
         ("classes", ["a", "b", "c"]),
         ("classes", ["a"]),
         ("classes", 3),
@@ -308,3 +315,24 @@ def test_a_new_model_takes_the_place_of_the_old_one(make_bags, folder):
     new = bw.InstanceMIL(epochs=1, random_state=0).fit(bags)
     bw.save_model(new, folder)
     np.testing.assert_array_equal(bw.load_model(folder).predict_proba(bags), new.predict_proba(bags))
+
+
+# ---- ensembles -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"class_weight": {0: 1.0, 1: 3.0}}, {"class_weight": "balanced", "patience": 2}]
+)
+def test_an_ensemble_comes_back_with_the_same_bits(make_bags, tmp_path, options):
+    bags = make_bags(count=20)
+    models = fit_ensemble(bw.AttentionMIL(epochs=3, random_state=0, **options), bags, 3)
+    bw.save_models(models, tmp_path)
+    again = bw.load_models(tmp_path)
+    for before, after in zip(models, again, strict=True):
+        assert after.get_params() == before.get_params()
+        assert after.settings_ == before.settings_
+        assert after.history_ == before.history_
+    np.testing.assert_array_equal(predict_ensemble(again, bags).members, predict_ensemble(models, bags).members)
+    with pytest.raises(BagwiseError, match="an ensemble of 3 models: read it with load_models"):
+        bw.load_model(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]

@@ -186,11 +186,17 @@ class NeuralMIL(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         return Settings(**{n: getattr(defaults, n) if value is None else value for n, value in given.items()})
 
     def _member(
-        self, bags: Bags, subset: NDArray[np.int64], targets: NDArray[np.int64], classes: NDArray[Any], seed: int
+        self,
+        bags: Bags,
+        subset: NDArray[np.int64],
+        targets: NDArray[np.int64],
+        classes: NDArray[Any],
+        seed: int,
+        place: int = 0,
     ) -> Member:
         settings = self._settings(bags)
         # Which bags there are takes part in the seed: the folds of a cross-validation begin with weights of their own.
-        member_seed = seed_from(seed, bags.keys[subset])
+        member_seed = seed_from(seed, bags.keys[subset], *([place] if place else []))
         train, validation = subset, subset[:0]
         if settings.patience is not None:
             groups = None if bags.groups is None else bags.groups[subset]
@@ -510,6 +516,7 @@ def fit_members(
     bags: Bags,
     subsets: Sequence[NDArray[np.int64]],
     *,
+    places: Sequence[int] | None = None,
     n_jobs: int | None = 1,
     checkpoints: Path | None = None,
     verbose: bool = False,
@@ -526,6 +533,9 @@ def fit_members(
         Bags with labels.
     subsets
         For each estimator the positions of its training bags.
+    places
+        For each estimator its place in an ensemble: what differs in nothing else gets a seed of its own by it. None
+        puts all in place 0, where `fit` is.
     n_jobs, checkpoints, verbose
         As in `bagwise.training.engine.train`.
 
@@ -549,7 +559,7 @@ def fit_members(
     if bags.labels is None:
         raise BagwiseError("the bags have no labels to learn from: give y, or bags with labels")
     companies: list[_Company[Estimator]] = []
-    for estimator, subset in zip(estimators, subsets, strict=True):
+    for estimator, subset, place in zip(estimators, subsets, places or [0] * len(estimators), strict=True):
         classes = np.unique(bags.labels[subset])
         if len(classes) < 2:
             raise BagwiseError(f"all training bags have the label {classes[0]!s}: there must be two classes or more")
@@ -564,7 +574,7 @@ def fit_members(
             company = _Company(plan, classes, np.searchsorted(classes, bags.labels).clip(max=len(classes) - 1))
             companies.append(company)
         company.estimators.append(estimator)
-        company.members.append(estimator._member(bags, subset, company.targets, classes, seed))
+        company.members.append(estimator._member(bags, subset, company.targets, classes, seed, place))
     for number, company in enumerate(companies):
         folder = checkpoints if checkpoints is None or len(companies) == 1 else checkpoints / f"company-{number:03}"
         results = train(
