@@ -222,7 +222,7 @@ def test_the_model_can_be_loaded(short):
 
 def test_people_get_a_table_and_the_way_to_the_report(tmp_path, monkeypatch, capsys):
     metrics = {"bag_auc": 0.9876, "bag_accuracy": 0.8765, "instance_auc": 0.7654, "seconds": 61.4}
-    monkeypatch.setattr("bagwise.demo.run_demo", lambda *_, **__: metrics)
+    monkeypatch.setattr("bagwise.commands.demo.run_demo", lambda *_, **__: metrics)
     with pytest.raises(SystemExit) as stop:
         cli.app(["demo", "--out", str(tmp_path / "out")])
     assert stop.value.code in (0, None)

@@ -2,7 +2,7 @@ import statistics
 
 import pytest
 
-from bagwise.demo import run_demo
+from bagwise.commands.demo import run_demo
 
 
 @pytest.mark.slow

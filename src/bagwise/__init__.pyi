@@ -2,6 +2,7 @@ from . import datasets as datasets
 from ._version import __version__ as __version__
 from .bags import Bag as Bag
 from .bags import Bags as Bags
+from .datasets.classical import load_dataset as load_dataset
 from .errors import BagwiseError as BagwiseError
 from .evaluation.cross_validation import CrossValidation as CrossValidation
 from .evaluation.cross_validation import cross_validate as cross_validate

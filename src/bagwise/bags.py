@@ -36,6 +36,8 @@ class Bag:
         Array of shape (K,), or None.
     coordinates
         Array of shape (K, C), or None.
+    instance_names
+        Array of shape (K,), or None.
 
     Examples
     --------
@@ -51,6 +53,7 @@ class Bag:
     group: Any = None
     instance_labels: NDArray[Any] | None = None
     coordinates: NDArray[Any] | None = None
+    instance_names: NDArray[np.object_] | None = None
 
     def __len__(self) -> int:
         return len(self.instances)
@@ -83,6 +86,8 @@ class Bags:
         Where an instance was, shape (N, C).
     feature_names
         One name a feature, for instances that are vectors.
+    instance_names
+        What an instance is called; names may stand more than once.
 
     Raises
     ------
@@ -110,6 +115,7 @@ class Bags:
     instance_labels: NDArray[Any] | None = None
     coordinates: NDArray[Any] | None = None
     feature_names: tuple[str, ...] | None = None
+    instance_names: NDArray[np.object_] | None = None
 
     def __post_init__(self) -> None:
         parts: dict[str, Any] = {"offsets": checks.valid_offsets(self.offsets)}
@@ -130,6 +136,9 @@ class Bags:
             parts["coordinates"] = checks.valid_coordinates(self.coordinates, parts["offsets"], parts["names"])
         if self.feature_names is not None:
             parts["feature_names"] = checks.valid_feature_names(self.feature_names, self.instances.shape[1:])
+        if self.instance_names is not None:
+            given = checks.of_length(self.instance_names, rows, "instance_names", "instance")
+            parts["instance_names"] = np.array([str(name) for name in given], dtype=object)
         self._set(parts)
 
     # ---- other ways in ------------------------------------------------------------------------------
@@ -145,6 +154,7 @@ class Bags:
         instance_labels: Sequence[ArrayLike] | None = None,
         coordinates: Sequence[ArrayLike] | None = None,
         feature_names: Sequence[str] | None = None,
+        instance_names: Sequence[ArrayLike] | None = None,
     ) -> "Bags":
         """Pack a list with one array a bag.
 
@@ -154,8 +164,8 @@ class Bags:
             One array a bag, each of shape (K, ...): K may differ from bag to bag, the rest may not.
         labels, names, groups
             One value a bag, as in `Bags`.
-        instance_labels, coordinates
-            One array a bag, of shape (K,) and (K, C).
+        instance_labels, coordinates, instance_names
+            One array a bag, of shape (K,), (K, C) and (K,).
         feature_names
             One name a feature.
 
@@ -200,6 +210,7 @@ class Bags:
             checks.joined(instance_labels, parts, bag_names, "instance_labels"),
             checks.joined(coordinates, parts, bag_names, "coordinates"),
             feature_names,  # type: ignore[arg-type]
+            checks.joined(instance_names, parts, bag_names, "instance_names"),
         )
 
     @classmethod
@@ -212,6 +223,7 @@ class Bags:
         features: Sequence[str] | None = None,
         group: str | None = None,
         instance_label: str | None = None,
+        instance: str | None = None,
         coordinates: Sequence[str] = (),
     ) -> "Bags":
         """Read bags from a table whose rows are instances.
@@ -233,6 +245,8 @@ class Bags:
             The column with the bag's group (patient, ...), the same in all rows of a bag.
         instance_label
             The column with labels of instances, for evaluation only.
+        instance
+            The column with names of instances.
         coordinates
             The columns that say where an instance was.
 
@@ -256,7 +270,7 @@ class Bags:
         >>> bags.feature_names, bags[0].instances.tolist()
         (('width', 'height'), [[1.0, 4.0], [3.0, 6.0]])
         """
-        spoken_for = [bag, label, group, instance_label, *coordinates]
+        spoken_for = [bag, label, group, instance_label, instance, *coordinates]
         given = [] if features is None else list(features)
         checks.check_columns(frame, [column for column in [*spoken_for, *given] if column is not None])
         if features is None:
@@ -290,6 +304,7 @@ class Bags:
             None if instance_label is None else np.asarray(frame[instance_label].to_numpy())[order],
             np.column_stack(where)[order] if where else None,
             tuple(str(column) for column in given),
+            None if instance is None else np.asarray(frame[instance].to_numpy(dtype=object))[order],
         )
 
     @classmethod
@@ -329,7 +344,7 @@ class Bags:
                 )
             if part.feature_names != head.feature_names:
                 raise BagwiseError(f"the feature names of set {number} differ from those of set 0")
-        for name in ("instances", "labels", "names", "groups", "instance_labels", "coordinates"):
+        for name in ("instances", "labels", "names", "groups", "instance_labels", "coordinates", "instance_names"):
             pieces = [getattr(part, name) for part in parts]
             if all(piece is None for piece in pieces):
                 continue
@@ -490,6 +505,7 @@ class Bags:
             group=at(self.groups, position),
             instance_labels=at(self.instance_labels, rows),
             coordinates=at(self.coordinates, rows),
+            instance_names=at(self.instance_names, rows),
         )
 
     def _take(self, positions: NDArray[np.int64]) -> "Bags":
@@ -520,6 +536,7 @@ class Bags:
                 "instance_labels": take(self.instance_labels, rows),
                 "coordinates": take(self.coordinates, rows),
                 "feature_names": self.feature_names,
+                "instance_names": take(self.instance_names, rows),
             }
         )
 

@@ -2,8 +2,9 @@
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -22,6 +23,29 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+# What several commands take, spelt the same everywhere.
+Data = Annotated[str, typer.Argument(help="A CSV or Parquet table, a folder of feature files, or a data set's name.")]
+RunFolder = Annotated[Path, typer.Argument(help="A folder that bagwise fit wrote.")]
+Bag = Annotated[str | None, typer.Option(help="Column that says which bag a row belongs to.")]
+Label = Annotated[str | None, typer.Option(help="Column with the bag's label.")]
+Group = Annotated[str | None, typer.Option(help="Column with the bag's group (patient, ...), never on both sides.")]
+Instance = Annotated[str | None, typer.Option(help="Column with names of instances.")]
+Coordinates = Annotated[
+    list[str] | None, typer.Option("--coordinate", help="Column that says where an instance was; once an axis.")
+]
+Labels = Annotated[Path | None, typer.Option(help="Table with a bag's label in each row: bag,label[,group][,file].")]
+DataDir = Annotated[Path | None, typer.Option(help="The data directory; else BAGWISE_DATA.")]
+Method = Annotated[str, typer.Option(help="Name of the method, such as attention, gated-attention or MI-Net.")]
+Epochs = Annotated[int | None, typer.Option(help="How often each training bag is seen (with --patience at most).")]
+Patience = Annotated[int | None, typer.Option(help="Stop after so many epochs without progress on validation bags.")]
+ClassWeight = Annotated[str, typer.Option(help="'balanced': classes share the loss evenly; 'none'.")]
+Seed = Annotated[int, typer.Option(help="Decides everything that is left to chance.")]
+Jobs = Annotated[int, typer.Option(help="Number of worker processes; -1 is one a core.")]
+Backend = Annotated[str, typer.Option(help="Where blocks of models train: 'local' or 'ray'.")]
+Address = Annotated[str | None, typer.Option(help="HOST:PORT of the cluster's head, with --backend ray.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where a stopped run in --out was.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -45,30 +69,273 @@ def demo(
     data: Annotated[
         str, typer.Option(help="Digits: 'small' (shipped) or 'full' (MNIST in the data directory).")
     ] = "small",
-    data_dir: Annotated[Path | None, typer.Option(help="The data directory; else BAGWISE_DATA.")] = None,
-    seed: Annotated[int, typer.Option(help="Decides the bags and the training.")] = 0,
-    epochs: Annotated[int | None, typer.Option(help="How often each training bag is seen.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped run in --out was.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
+    data_dir: DataDir = None,
+    seed: Seed = 0,
+    epochs: Epochs = None,
+    resume: Resume = False,
+    as_json: AsJson = False,
 ) -> None:
     """Learn from real digits which of them make a bag positive, and write a report of it."""
-    from bagwise.demo import run_demo
+    from bagwise.commands.demo import run_demo
 
     metrics = run_demo(
         out, data=data, data_directory=data_dir, seed=seed, epochs=epochs, resume=resume, verbose=not as_json
     )
     if as_json:
-        typer.echo(json.dumps(metrics))
+        _print_json(metrics)
         return
-    table = Table(title="500 test bags", title_justify="left")
-    table.add_column("metric")
-    table.add_column("value", justify="right")
-    table.add_row("bag AUC", f"{metrics['bag_auc']:.3f}")
-    table.add_row("bag accuracy", f"{metrics['bag_accuracy']:.3f}")
-    table.add_row("nines ranked by attention (AUC)", f"{metrics['instance_auc']:.3f}")
-    table.add_row("seconds", f"{metrics['seconds']:.0f}")
-    Console().print(table)
+    rows = [
+        ("bag AUC", f"{metrics['bag_auc']:.3f}"),
+        ("bag accuracy", f"{metrics['bag_accuracy']:.3f}"),
+        ("nines ranked by attention (AUC)", f"{metrics['instance_auc']:.3f}"),
+        ("seconds", f"{metrics['seconds']:.0f}"),
+    ]
+    _print_table("500 test bags", ["metric", "value"], rows)
     typer.echo(f"Open {out / 'report.html'} to see which digits decided.")
+
+
+@app.command(epilog="Example: bagwise check cells.csv --bag patient --label ill")
+def check(
+    data: Data,
+    bag: Bag = None,
+    label: Label = None,
+    group: Group = None,
+    instance: Instance = None,
+    coordinate: Coordinates = None,
+    labels: Labels = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Examine a data set before training; the exit status is 1 if training would fail."""
+    from bagwise.commands.check import examine
+    from bagwise.commands.data import DataSource
+
+    found = examine(DataSource(data, bag, label, group, instance, tuple(coordinate or ()), labels, data_dir))
+    if as_json:
+        _print_json(found.as_dict())
+    else:
+        _print_table(data, ["what", "value"], found.facts)
+        for problem in found.problems:
+            typer.echo(f"{problem.severity}: {problem.sentence}")
+        if not found.problems:
+            typer.echo("Nothing is wrong with it.")
+    if found.fails:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: bagwise fit slides/ --labels labels.csv --out run")
+def fit(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder for the model, its metrics and a report.")],
+    bag: Bag = None,
+    label: Label = None,
+    group: Group = None,
+    instance: Instance = None,
+    coordinate: Coordinates = None,
+    labels: Labels = None,
+    data_dir: DataDir = None,
+    method: Method = "attention",
+    ensemble: Annotated[int, typer.Option(help="Number of models to train together.")] = 1,
+    epochs: Epochs = None,
+    patience: Patience = None,
+    class_weight: ClassWeight = "balanced",
+    seed: Seed = 0,
+    jobs: Jobs = -1,
+    backend: Backend = "local",
+    address: Address = None,
+    resume: Resume = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model, or an ensemble, on your own bags."""
+    from bagwise.commands.cluster import workers
+    from bagwise.commands.data import DataSource
+    from bagwise.commands.fit import run_fit
+
+    with workers(backend, address):
+        metrics = run_fit(
+            DataSource(data, bag, label, group, instance, tuple(coordinate or ()), labels, data_dir),
+            out,
+            method=method,
+            ensemble=ensemble,
+            epochs=epochs,
+            patience=patience,
+            class_weight=None if class_weight == "none" else class_weight,
+            seed=seed,
+            jobs=jobs,
+            resume=resume,
+            verbose=not as_json,
+        )
+    if as_json:
+        _print_json(metrics)
+        return
+    shown = [(name.replace("_", " "), _told(value)) for name, value in metrics.items() if name != "epochs_were"]
+    _print_table(f"{method} on {data}", ["what", "value"], shown)
+    typer.echo(f"The number of epochs was {metrics['epochs_were']}.")
+    typer.echo("These are numbers on the bags learnt from; bagwise evaluate measures how good predictions will be.")
+    typer.echo(f"Open {out / 'report.html'} to see which instances count.")
+
+
+@app.command(epilog="Example: bagwise evaluate musk1 --method attention --method MI-Net --repeats 5 --out evaluation")
+def evaluate(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder for results, out-of-fold predictions and figures.")],
+    bag: Bag = None,
+    label: Label = None,
+    group: Group = None,
+    instance: Instance = None,
+    coordinate: Coordinates = None,
+    labels: Labels = None,
+    data_dir: DataDir = None,
+    method: Annotated[list[str] | None, typer.Option(help="Name of a method; repeat it to compare several.")] = None,
+    folds: Annotated[int, typer.Option(help="Number of folds.")] = 10,
+    repeats: Annotated[int, typer.Option(help="How often to divide the bags anew.")] = 1,
+    epochs: Epochs = None,
+    patience: Patience = None,
+    class_weight: ClassWeight = "balanced",
+    seed: Seed = 0,
+    jobs: Jobs = -1,
+    backend: Backend = "local",
+    address: Address = None,
+    resume: Resume = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure by cross-validation how good methods are on bags they did not learn from."""
+    from bagwise.commands.cluster import workers
+    from bagwise.commands.data import DataSource
+    from bagwise.commands.evaluate import run_evaluate
+
+    with workers(backend, address):
+        results = run_evaluate(
+            DataSource(data, bag, label, group, instance, tuple(coordinate or ()), labels, data_dir),
+            out,
+            methods=method or ["attention"],
+            folds=folds,
+            repeats=repeats,
+            epochs=epochs,
+            patience=patience,
+            class_weight=None if class_weight == "none" else class_weight,
+            seed=seed,
+            jobs=jobs,
+            resume=resume,
+            verbose=not as_json,
+        )
+    if as_json:
+        _print_json(results)
+        return
+    rows = [
+        (row["method"], row["metric"], *(_told(row[name]) for name in ("mean", "sd_folds", "se_repeats")))
+        for row in results["rows"]
+    ]
+    title = f"{data}: {repeats} x {folds} folds, protocol {results['rows'][0]['protocol']}"
+    _print_table(title, ["method", "metric", "mean", "SD over folds", "SE over repeats"], rows)
+    if results["differences"]:
+        rows = [
+            (f"{row['first']} - {row['second']}", row["metric"], f"{row['difference']:+.3f}", _told(row["p_value"]))
+            for row in results["differences"]
+        ]
+        _print_table("Differences (corrected resampled t-test)", ["methods", "metric", "difference", "p"], rows)
+    typer.echo(f"The number of epochs was {results['epochs_were']}.")
+    typer.echo(f"Predictions of each bag by models that never saw it, and figures, are in {out}.")
+
+
+@app.command(epilog="Example: bagwise predict run new.csv --out predictions.csv")
+def predict(
+    run: RunFolder,
+    data: Data,
+    out: Annotated[Path | None, typer.Option(help="CSV or Parquet file for the predictions.")] = None,
+    bag: Bag = None,
+    instance: Instance = None,
+    labels: Labels = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Predict bags; labels may be missing. Columns are called as in training unless said otherwise."""
+    from bagwise.commands.predict import run_predict
+    from bagwise.commands.runs import Run
+
+    known = Run.load(run)
+    frame = run_predict(known, known.source(data, bag=bag, instance=instance, labels=labels, data_dir=data_dir), out)
+    rows = json.loads(frame.to_json(orient="records"))
+    if as_json:
+        _print_json(rows)
+        return
+    shown = [[_told(value) for value in row.values()] for row in rows[:_MOST_ROWS]]
+    _print_table(f"{len(rows):,} bags", list(frame.columns), shown)
+    if len(rows) > _MOST_ROWS:
+        typer.echo(f"... and {len(rows) - _MOST_ROWS:,} more" + (": write them to a file with --out" * (out is None)))
+    if out is not None:
+        typer.echo(f"All of them are in {out}.")
+
+
+@app.command(epilog="Example: bagwise explain run new.csv --out explanation")
+def explain(
+    run: RunFolder,
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder for the tables and maps.")],
+    file_format: Annotated[str, typer.Option("--format", help="Of the tables: 'csv' or 'parquet'.")] = "csv",
+    key: Annotated[int, typer.Option(help="How many key instances of each bag.")] = 5,
+    bag: Bag = None,
+    instance: Instance = None,
+    coordinate: Coordinates = None,
+    labels: Labels = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write which instances decided: their weights, the key instances of each bag, what sets them apart, and maps."""
+    from bagwise.commands.explain import run_explain
+    from bagwise.commands.runs import Run
+
+    known = Run.load(run)
+    coordinates = tuple(coordinate or ())
+    source = known.source(data, bag=bag, instance=instance, coordinates=coordinates, labels=labels, data_dir=data_dir)
+    written = run_explain(known, source, out, file_format=file_format, key=key)
+    if as_json:
+        _print_json(written)
+        return
+    typer.echo(f"{written['instances']:,} instances of {written['bags']:,} bags are explained in {out}:")
+    for path in written["files"][:_MOST_ROWS]:
+        typer.echo(f"  {path}")
+
+
+@app.command(epilog="Example: bagwise datasets")
+def datasets(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """List the data sets that have a name."""
+    from dataclasses import asdict
+
+    from bagwise.datasets import list_datasets
+
+    known = [asdict(one) for one in list_datasets(data_dir)]
+    if as_json:
+        _print_json(known)
+        return
+    columns = ["name", "bags", "instances", "features", "title", "place"]
+    _print_table("Data sets", columns, [[_told(one[name]) for name in columns] for one in known])
+
+
+_MOST_ROWS = 50
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "-" if value is None else str(value)
+
+
+def _print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = Table(title=title, title_justify="left")
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="right" if number and number == len(columns) - 1 else "left")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table, markup=False)
+
+
+def _print_json(content: Mapping[str, Any] | Sequence[Any]) -> None:
+    typer.echo(json.dumps(content, default=str))
 
 
 def main() -> None:

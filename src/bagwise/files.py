@@ -40,7 +40,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     '{}'
     """
     path = Path(path)
-    ours = {None, str(path), str(path.parent)}
+    ours = {None, str(path), *map(str, path.parents)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=".writing-", suffix=path.suffix, dir=path.parent)

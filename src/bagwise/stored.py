@@ -13,24 +13,27 @@ __all__ = ["Part", "Source", "StoredInstances"]
 
 
 class Source(Protocol):
-    """Where instances are: a file that can be read in part, from any process.
+    """Where instances are: a file that can be read in part, from any process."""
 
-    Attributes
-    ----------
-    name : str
-        What to call it in messages.
-    shape : tuple of int
-        Shape (N, ...) of all that it holds.
-    dtype : dtype
-        Of what `read` gives.
-    identity : str
-        Changes when the content does.
-    """
+    @property
+    def name(self) -> str:
+        """What to call it in messages."""
+        ...
 
-    name: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    identity: str
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape (N, ...) of all that it holds."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of what `read` gives."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """Changes when the content does."""
+        ...
 
     def read(self, begin: int, end: int) -> NDArray[Any]:
         """Read some rows."""

@@ -43,7 +43,10 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], description: 
     text = json.dumps(description, default=lambda number: number.item())
     whole = {name: value.cpu().contiguous() for name, value in tensors.items()}
     with replacing(path) as temporary:
-        save_file(whole, temporary, metadata={"bagwise": text})
+        try:
+            save_file(whole, temporary, metadata={"bagwise": text})
+        except SafetensorError as error:  # so this library says that a disk is full
+            raise OSError(str(error)) from error
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], Any]:

@@ -49,7 +49,8 @@ class EnsemblePrediction:
         """Standard deviation over the members, shape (B, number of classes); 0 where there is one."""
         if len(self.members) == 1:
             return np.zeros_like(self.members[0])
-        return np.std(self.members, axis=0, ddof=1)
+        spread: NDArray[np.floating] = self.members.std(axis=0, ddof=1)
+        return spread
 
 
 def fit_ensemble(

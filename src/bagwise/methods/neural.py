@@ -24,6 +24,7 @@ from bagwise.methods.recipes import Recipe, recipe_for
 from bagwise.models.architecture import Architecture
 from bagwise.models.encoders import EncoderSpec
 from bagwise.models.likelihood import class_probabilities, log_class_probabilities
+from bagwise.stored import StoredInstances
 from bagwise.training.data import PackedTensors
 from bagwise.training.device import resolve_device
 from bagwise.training.engine import train
@@ -325,6 +326,8 @@ class NeuralMIL(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
             shape (N, number of classes), each class against the rest at the instance level.
         """
         bags = as_bags(X)
+        if isinstance(bags.instances, StoredInstances):
+            return np.concatenate([self.instance_scores([bag.instances]) for bag in bags])
         scores = self._predict(bags).scores
         if scores is not None:
             probabilities = scores.sigmoid().numpy()

@@ -26,7 +26,7 @@ from bagwise.training.progress import Counter, progress_bar, spinner
 from bagwise.training.stack import can_stack, compile_step
 from bagwise.training.stacked import Stacked
 
-__all__ = ["train"]
+__all__ = ["digest_of", "train"]
 
 
 def train(
@@ -85,7 +85,7 @@ def train(
     """
     executor = _executor(plan, bags)
     moments = Moments(bags.instances, bags.offsets) if plan.scaling == "standardize" else None
-    data = b"" if checkpoints is None else _digest(bags, targets)
+    data = b"" if checkpoints is None else targets.tobytes() + digest_of(bags)
     stored = isinstance(bags.instances, StoredInstances)
     # Bags in files are read once an epoch for all members, so these stay together.
     blocks = [members] if stored else _cut(members, executor.block_size)
@@ -110,8 +110,24 @@ def _executor(plan: Plan, bags: Bags) -> type[Looped]:
     return Stacked if one_bag_a_step and on_cpu and can_stack(model) else Looped
 
 
-def _digest(bags: Bags, targets: NDArray[np.int64]) -> bytes:
-    digest = blake2b(targets.tobytes() + bags.keys.tobytes() + bags.offsets.tobytes())
+def digest_of(bags: Bags) -> bytes:
+    """Sum up names and instances, so that a training is only ever gone on with on the same data.
+
+    Parameters
+    ----------
+    bags
+        The bags; of those in files it counts which files they are and when these were changed.
+
+    Returns
+    -------
+    bytes
+
+    Examples
+    --------
+    >>> digest_of(Bags.from_arrays([[[1.0]]])) == digest_of(Bags.from_arrays([[[2.0]]]))
+    False
+    """
+    digest = blake2b(bags.keys.tobytes() + bags.offsets.tobytes())
     if isinstance(bags.instances, StoredInstances):
         digest.update(bags.instances.identity.encode())
         return digest.digest()

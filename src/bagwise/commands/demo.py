@@ -1,6 +1,5 @@
 """The demo: MNIST-bags of real digits (paper, section 4.2), and a page that shows which digits made a bag positive."""
 
-import json
 import shutil
 import time
 from pathlib import Path
@@ -10,10 +9,9 @@ from numpy.typing import NDArray
 
 from bagwise.bags import Bags
 from bagwise.checks import check_seed
+from bagwise.commands.runs import check_folder, write_json
 from bagwise.datasets import bags_from_images, load_digits
-from bagwise.errors import BagwiseError
 from bagwise.evaluation.metrics import bag_metrics, instance_auc
-from bagwise.files import replacing
 from bagwise.methods.neural import AttentionMIL
 from bagwise.methods.persistence import save_model
 from bagwise.reports import BagView, Metric, Report, write_report
@@ -73,10 +71,7 @@ def run_demo(
     ['bag_accuracy', 'bag_auc', 'instance_auc', 'seconds']
     """
     check_seed(seed)
-    if out.exists() and not out.is_dir():
-        raise BagwiseError(f"{out} is a file: choose a folder")
-    if not resume and out.exists() and any(out.iterdir()):
-        raise BagwiseError(f"{out} is not empty: choose another folder, or resume the run in it with --resume")
+    check_folder(out, resume=resume)
     begin = time.perf_counter()
     digits = load_digits(data, data_directory)
     train = bags_from_images(digits.train_images, digits.train_labels, target=TARGET, count=TRAINING_BAGS, seed=seed)
@@ -99,8 +94,7 @@ def run_demo(
     write_report(
         _report(model, metrics, train, test, probabilities[:, 1], weights, nines, data, seed), out / "report.html"
     )
-    with replacing(out / "metrics.json") as temporary:
-        temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    write_json(out / "metrics.json", metrics)
     shutil.rmtree(out / "checkpoints")
     return metrics
 

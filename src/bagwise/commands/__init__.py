@@ -1,0 +1,1 @@
+"""What each command does; `bagwise.cli` parses and prints."""

@@ -1,0 +1,454 @@
+"""`bagwise check`: what is wrong with data, all of it at once, before anybody trains on them."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from bagwise.bags import Bags
+from bagwise.commands.data import DataSource
+from bagwise.errors import BagwiseError
+from bagwise.io.features import open_features
+from bagwise.io.folders import match_files
+from bagwise.io.tables import read_tolerantly
+from bagwise.methods.registry import make
+
+__all__ = ["Examination", "Problem", "examine"]
+
+MOST_NAMED = 20
+FOLDS = 10
+# Of a training that is timed to tell how long the whole would take.
+_SAMPLE_BAGS, _SAMPLE_INSTANCES = 32, 20_000
+_EPOCHS = 50
+_MODEL_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes
+    ----------
+    severity
+        ``"error"`` where training would fail, ``"warning"`` where it would mislead.
+    code
+        What kind of problem, in a few words joined by hyphens.
+    sentence
+        What is wrong, where, and what to do.
+    where
+        Names of bags, columns or files, the first 20 of them.
+
+    Examples
+    --------
+    >>> Problem("error", "one-class", "all bags have the label 1: there must be two classes or more").where
+    ()
+    """
+
+    severity: Literal["error", "warning"]
+    code: str
+    sentence: str
+    where: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was found in a data set.
+
+    Attributes
+    ----------
+    numbers
+        Counts, sizes and estimates, as JSON can hold them.
+    problems
+        What is wrong, errors first.
+
+    Examples
+    --------
+    >>> Examination({"bags": 3}, ()).fails
+    False
+    """
+
+    numbers: dict[str, Any]
+    problems: tuple[Problem, ...]
+
+    @property
+    def fails(self) -> bool:
+        """Whether training would fail."""
+        return any(problem.severity == "error" for problem in self.problems)
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """Pairs of a term and its value, for people."""
+        n = self.numbers
+        facts = [(name, f"{n[name]:,}") for name in ("bags", "instances", "features", "groups") if n.get(name)]
+        if n.get("bag_sizes"):
+            facts.append(("bag sizes", "{smallest:,} to {largest:,}, median {median:,.0f}".format(**n["bag_sizes"])))
+        total = max(1, sum(n["labels"].values()))
+        facts += [(f"label {label}", f"{count:,} ({count / total:.0%})") for label, count in n["labels"].items()]
+        if n.get("range"):
+            facts.append(("range of features", f"{n['range'][0]:.4g} to {n['range'][1]:.4g}"))
+        if n.get("memory_bytes"):
+            facts.append(("memory to train", f"{n['memory_bytes'] / 2**20:,.0f} MiB{n['memory_note']}"))
+        if n.get("epoch_seconds") is not None:
+            facts.append(("time of an epoch", f"about {n['epoch_seconds']:.2g} s"))
+            facts.append((f"time of {_EPOCHS} epochs", f"about {n['epoch_seconds'] * _EPOCHS:.2g} s"))
+        return facts
+
+    def as_dict(self) -> dict[str, Any]:
+        """Say all of it in what JSON can hold.
+
+        Returns
+        -------
+        dict
+            The numbers, ``problems`` and ``fails``.
+        """
+        return {**self.numbers, "problems": [asdict(problem) for problem in self.problems], "fails": self.fails}
+
+
+def examine(source: DataSource) -> Examination:
+    """Look at all of a data set, one file at a time, and say what is wrong with it.
+
+    Unlike reading, which stops at the first fault, this goes on and collects them.
+
+    Parameters
+    ----------
+    source
+        The data.
+
+    Returns
+    -------
+    Examination
+
+    Raises
+    ------
+    BagwiseError
+        If nothing can be looked at: there is no such file, or no such column.
+    """
+    path = source.path
+    found = _Found()
+    if path is None:
+        found.take_bags(source.read())
+    elif path.is_dir():
+        _examine_folder(source, path, found)
+    else:
+        _examine_table(source, path, found)
+    found.judge()
+    if not found.fails:
+        found.time_training(source)
+    order = {"error": 0, "warning": 1}
+    return Examination(found.numbers(), tuple(sorted(found.problems, key=lambda problem: order[problem.severity])))
+
+
+@dataclass
+class _Found:
+    """What was seen so far; of instances only digests are kept, so that a set may be larger than memory."""
+
+    problems: list[Problem] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    labels: list[Any] = field(default_factory=list)
+    groups: list[Any] = field(default_factory=list)
+    bag_digests: list[bytes] = field(default_factory=list)
+    instance_digests: list[NDArray[np.uint64]] = field(default_factory=list)
+    feature_names: Sequence[str] | None = None
+    width: int = 0
+    item_bytes: int = 4
+    in_files: bool = False
+    low: NDArray[np.float64] | None = None
+    high: NDArray[np.float64] | None = None
+    columns: list[Any] = field(default_factory=list)  # a running digest of each column
+    not_finite: Counter[int] = field(default_factory=Counter)
+    bags_not_finite: list[str] = field(default_factory=list)
+    epoch_seconds: float | None = None
+
+    @property
+    def fails(self) -> bool:
+        return any(problem.severity == "error" for problem in self.problems)
+
+    def say(self, severity: Literal["error", "warning"], code: str, sentence: str, where: Iterable[Any] = ()) -> None:
+        named = tuple(str(name) for name in list(where)[:MOST_NAMED])
+        self.problems.append(Problem(severity, code, sentence, named))
+
+    def take(self, name: str, label: Any, group: Any, blocks: Iterable[NDArray[Any]]) -> None:
+        """Look at one bag."""
+        digests = []
+        size = 0
+        for block in blocks:
+            size += len(block)
+            self._take_columns(name, block)
+            rows = np.ascontiguousarray(block)
+            digests += [int.from_bytes(blake2b(row.data, digest_size=8).digest()) for row in rows]
+        self.names.append(name)
+        self.sizes.append(size)
+        self.labels.append(label)
+        self.groups.append(group)
+        # A bag is a set: the order of its rows tells no bags apart.
+        packed = np.sort(np.array(digests, np.uint64))
+        self.bag_digests.append(blake2b(packed.data, digest_size=16).digest())
+        self.instance_digests.append(packed)
+
+    def take_bags(self, bags: Bags) -> None:
+        self.feature_names = bags.feature_names
+        self.item_bytes = bags.instances.dtype.itemsize
+        for bag in bags:
+            flat = bag.instances.reshape(len(bag), -1)
+            self.take(bag.name, bag.label, bag.group, [flat])
+
+    def _take_columns(self, name: str, block: NDArray[Any]) -> None:
+        width = block.shape[1]
+        if not self.columns:
+            self.width = width
+            self.low, self.high = np.full(width, np.inf), np.full(width, -np.inf)
+            self.columns = [blake2b(digest_size=16) for _ in range(width)]
+        assert self.low is not None
+        assert self.high is not None
+        finite = np.isfinite(block)
+        if not finite.all():
+            self.bags_not_finite.append(name)
+            self.not_finite.update(dict(enumerate((~finite).sum(axis=0))))
+        known = np.where(finite, block, np.nan) if not finite.all() else block
+        self.low = np.fmin(self.low, np.fmin.reduce(known, axis=0))
+        self.high = np.fmax(self.high, np.fmax.reduce(known, axis=0))
+        for column, values in zip(self.columns, np.ascontiguousarray(block.T), strict=True):
+            column.update(values.data)
+
+    def column_name(self, number: int) -> str:
+        return self.feature_names[number] if self.feature_names is not None else str(number)
+
+    # ---- judging ---------------------------------------------------------------------------------------------------
+
+    def judge(self) -> None:
+        """Say what is wrong with all that was seen."""
+        self._judge_values()
+        self._judge_labels()
+        self._judge_duplicates()
+
+    def _judge_values(self) -> None:
+        bad = [number for number, count in self.not_finite.items() if count]
+        if bad:
+            columns = [self.column_name(number) for number in bad]
+            self.say(
+                "error",
+                "nan",
+                f"{sum(self.not_finite.values()):,} values are NaN, infinite or missing, in {len(bad)} features"
+                f" ({_listed(columns)}) of {len(self.bags_not_finite)} bags ({_listed(self.bags_not_finite)}): fill"
+                " them in, or leave these instances out",
+                columns,
+            )
+        if self.low is None or self.high is None or sum(self.sizes) < 2:
+            return
+        constant = [self.column_name(int(number)) for number in np.flatnonzero(self.low == self.high)]
+        if constant:
+            self.say(
+                "warning",
+                "constant-column",
+                f"{len(constant)} of {self.width} features are the same everywhere ({_listed(constant)}): they say"
+                " nothing, so they may be left out",
+                constant,
+            )
+        first: dict[bytes, int] = {}
+        copies = []
+        for number in np.flatnonzero(self.low < self.high):
+            original = first.setdefault(self.columns[number].digest(), int(number))
+            if original != number:
+                copies.append((self.column_name(int(number)), self.column_name(original)))
+        if copies:
+            told = _listed([f"{copy} of {original}" for copy, original in copies])
+            self.say(
+                "warning",
+                "duplicate-column",
+                f"{len(copies)} features are copies of others ({told}): leave them out, they count twice",
+                [copy for copy, _ in copies],
+            )
+
+    def _judge_labels(self) -> None:
+        counts = Counter(label for label in self.labels if label is not None)
+        if len(self.names) < 2:
+            self.say("error", "too-few-bags", f"there are {len(self.names)} bags: two classes need a bag each, or more")
+        elif len(counts) == 1:
+            (label,) = counts
+            self.say("error", "one-class", f"all bags have the label {label}: there must be two classes or more")
+        for label, count in counts.items():
+            if count < FOLDS and len(counts) > 1:
+                self.say(
+                    "warning",
+                    "rare-class",
+                    f"there are {count} bags of class {label}: {FOLDS} folds cannot hold one each, so evaluate with"
+                    f" --folds {max(2, count)} or get more",
+                    [label],
+                )
+        groups = {group for group in self.groups if group is not None}
+        if groups and len(groups) < FOLDS:
+            self.say(
+                "warning",
+                "few-groups",
+                f"there are {len(groups)} groups: evaluate with at most --folds {max(2, len(groups))}",
+            )
+
+    def _judge_duplicates(self) -> None:
+        alike: dict[bytes, list[int]] = {}
+        for number, digest in enumerate(self.bag_digests):
+            alike.setdefault(digest, []).append(number)
+        copies = [numbers for numbers in alike.values() if len(numbers) > 1]
+        kinds = (
+            ("duplicate-bags-across-labels", self.labels, "labels", "one of the labels must be wrong"),
+            (
+                "duplicate-bags-across-groups",
+                self.groups,
+                "groups",
+                "what is learnt in one is known in the other: a leak",
+            ),
+        )
+        told: set[int] = set()
+        for code, values, what, why in kinds:
+            across = [numbers for numbers in copies if len({values[number] for number in numbers}) > 1]
+            if across:
+                told.update(numbers[0] for numbers in across)
+                pairs = [" and ".join(self.names[number] for number in numbers[:3]) for numbers in across]
+                self.say(
+                    "warning",
+                    code,
+                    f"{len(across)} times the same bag stands under different {what} ({_listed(pairs)}): {why}, so"
+                    " leave the copies out",
+                    pairs,
+                )
+        rest = [numbers for numbers in copies if numbers[0] not in told]
+        if rest:
+            pairs = [" and ".join(self.names[number] for number in numbers[:3]) for numbers in rest]
+            self.say(
+                "warning",
+                "duplicate-bags",
+                f"{len(rest)} times bags hold the same instances ({_listed(pairs)}): in a cross-validation one may be"
+                " learnt from and the other tested, so leave the copies out",
+                pairs,
+            )
+        seen = np.concatenate(self.instance_digests) if self.instance_digests else np.zeros(0)
+        again = len(seen) - len(np.unique(seen))
+        if again:
+            share = again / sum(self.sizes)
+            self.say(
+                "warning",
+                "duplicate-instances",
+                f"{again:,} of {sum(self.sizes):,} instances ({share:.1%}) are copies of others: see that they are"
+                " meant to be there twice",
+            )
+
+    def time_training(self, source: DataSource) -> None:
+        """Train one epoch on a few bags, and scale by the number of instances."""
+        bags = source.read()
+        assert bags.labels is not None
+        classes = np.unique(bags.labels)
+        room = int(np.clip(_SAMPLE_INSTANCES // np.median(bags.sizes), 2, _SAMPLE_BAGS)) // 2
+        sample = bags[np.sort(np.concatenate([np.flatnonzero(bags.labels == label)[:room] for label in classes]))]
+        for epochs in (1, 2):  # the first time includes what happens once
+            begin = time.perf_counter()
+            make("attention", epochs=epochs, random_state=0).fit(sample)
+            seconds = time.perf_counter() - begin
+        self.epoch_seconds = seconds / 2 * len(bags.instances) / len(sample.instances)
+
+    # ---- telling ---------------------------------------------------------------------------------------------------
+
+    def numbers(self) -> dict[str, Any]:
+        sizes = np.array(self.sizes or [0])
+        counts = Counter(str(label) for label in self.labels if label is not None)
+        known = self.low is not None and self.high is not None and np.isfinite(self.low).any()
+        held = int(sizes.sum()) * self.width * max(4, self.item_bytes)
+        streams = self.in_files and held > 0.25 * psutil.virtual_memory().total
+        largest = int(sizes.max()) * self.width * 4
+        return {
+            "bags": len(self.names),
+            "instances": int(sizes.sum()),
+            "features": self.width,
+            "groups": len({group for group in self.groups if group is not None}),
+            "bag_sizes": {
+                "smallest": int(sizes.min()),
+                "median": float(np.median(sizes)),
+                "largest": int(sizes.max()),
+            },
+            "labels": dict(sorted(counts.items())),
+            "range": [float(np.nanmin(self.low)), float(np.nanmax(self.high))] if known else None,  # type: ignore[arg-type]
+            "memory_bytes": _MODEL_BYTES + (4 * largest if streams else held + largest),
+            "memory_note": ", read from the files as it goes" if streams else "",
+            "epoch_seconds": self.epoch_seconds,
+        }
+
+
+def _examine_folder(source: DataSource, folder: Path, found: _Found) -> None:
+    if source.labels is None:
+        raise BagwiseError(f"{folder} is a folder: say with --labels which table has the label of each bag")
+    label = source.label or "label"
+    matched = match_files(folder, source.labels, bag=source.bag or "bag", label=label, group=source.group, missing=True)
+    found.in_files = True
+    if matched.bags_without_file:
+        found.say(
+            "error",
+            "labels-without-features",
+            f"{len(matched.bags_without_file)} bags of {source.labels} have no feature file in {folder}"
+            f" ({_listed(matched.bags_without_file)}): add the files, or drop the rows",
+            matched.bags_without_file,
+        )
+    if matched.files_without_label:
+        names = [path.name for path in matched.files_without_label]
+        found.say(
+            "warning",
+            "features-without-labels",
+            f"{len(names)} files of {folder} have no label in {source.labels} ({_listed(names)}): they are left out",
+            names,
+        )
+    unreadable: list[str] = []
+    widths: dict[int, list[str]] = {}
+    for bag in matched.bags:
+        try:
+            blocks = [block for file in bag.files for block in _blocks(file)]
+        except BagwiseError as error:
+            unreadable.append(str(error))
+            continue
+        width = blocks[0].shape[1]
+        widths.setdefault(width, []).append(bag.name)
+        if width == next(iter(widths)):
+            found.item_bytes = blocks[0].dtype.itemsize
+            found.take(bag.name, bag.label, bag.group, blocks)
+    for sentence in unreadable[:MOST_NAMED]:
+        found.say("error", "unreadable", sentence)
+    if len(unreadable) > MOST_NAMED:
+        found.say("error", "unreadable", f"{len(unreadable) - MOST_NAMED} more files cannot be read")
+    if len(widths) > 1:
+        told = "; ".join(f"{width} in {len(names)} bags ({_listed(names)})" for width, names in widths.items())
+        found.say("error", "mixed-widths", f"bags differ in their number of features, {told}: extract them all alike")
+
+
+def _blocks(file: Path) -> Iterator[NDArray[Any]]:
+    with open_features(file, check_values=False) as opened:
+        if not len(opened):
+            raise BagwiseError(f"{file} is empty: leave the file out, or extract the features anew")
+        yield opened[:]
+
+
+def _examine_table(source: DataSource, path: Path, found: _Found) -> None:
+    if source.bag is None or source.label is None:
+        raise BagwiseError(f"{path} needs --bag and --label, the columns with the bag of each row and its label")
+    table = read_tolerantly(
+        path,
+        bag=source.bag,
+        label=source.label,
+        group=source.group,
+        others=[*source.coordinates, *([] if source.instance is None else [source.instance])],
+        labels=source.labels,
+    )
+    found.feature_names = table.feature_names
+    found.item_bytes = 8
+    for code, sentence, where in table.faults:
+        found.say("error", code, sentence, where)
+    for name, label, group, instances in table.bags():
+        found.take(name, label, group, [instances])
+
+
+def _listed(names: Sequence[Any], most: int = 3) -> str:
+    shown = ", ".join(str(name) for name in names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -1,0 +1,196 @@
+"""What a user calls data on the command line, and how it becomes bags."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from bagwise.bags import Bags
+from bagwise.datasets import list_datasets, load_dataset
+from bagwise.errors import BagwiseError
+from bagwise.io.folders import read_folder
+from bagwise.io.tables import read_table, table_columns
+from bagwise.stored import StoredInstances
+
+__all__ = ["DataSource", "in_memory_if_small"]
+
+# Of the machine's memory: training holds a copy in float32 and what goes through the network besides.
+_SHARE_OF_MEMORY = 0.25
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """A table, a folder of feature files, or a data set by name.
+
+    Parameters
+    ----------
+    data
+        The path or the name.
+    bag, label, group, instance, coordinates
+        Names of columns: of the table itself, or of the table of labels.
+    labels
+        A table of labels, one row a bag (of a folder: one row a file).
+    data_dir
+        The data directory, for data sets by name.
+
+    Examples
+    --------
+    >>> DataSource("nowhere.csv", bag="slide", label="tumour").read()
+    Traceback (most recent call last):
+        ...
+    bagwise.errors.BagwiseError: there is no file or folder 'nowhere.csv': check the path
+    """
+
+    data: str
+    bag: str | None = None
+    label: str | None = None
+    group: str | None = None
+    instance: str | None = None
+    coordinates: tuple[str, ...] = ()
+    labels: Path | None = None
+    data_dir: Path | None = None
+
+    @property
+    def path(self) -> Path | None:
+        """Where the data are; None where they are a data set by name."""
+        path = Path(self.data)
+        if path.exists():
+            return path
+        if path.suffix or len(path.parts) > 1:
+            raise BagwiseError(f"there is no file or folder {self.data!r}: check the path")
+        names = [known.name for known in list_datasets()]
+        if self.data not in names:
+            raise BagwiseError(
+                f"there is no file, folder or data set {self.data!r}: give a path, or one of {', '.join(names)}"
+            )
+        return None
+
+    def read(self) -> Bags:
+        """Read bags with labels, to learn from. Of a folder only the heads of the files are read.
+
+        Returns
+        -------
+        Bags
+
+        Raises
+        ------
+        BagwiseError
+            If there are no labels, or the data will not do.
+        """
+        path = self.path
+        if path is None:
+            return self._of_data_set()
+        if path.is_dir():
+            if self.labels is None:
+                raise BagwiseError(f"{path} is a folder: say with --labels which table has the label of each bag")
+            return read_folder(path, self.labels, **self._columns_of_labels())
+        if self.label is None:
+            raise BagwiseError(f"{path} needs --label, the column with the label of the bag: {_columns(path)}")
+        return read_table(
+            path,
+            bag=self._bag(path),
+            label=self.label,
+            group=self.group,
+            instance=self.instance,
+            coordinates=self.coordinates,
+            labels=self.labels,
+        )
+
+    def read_like(self, features: Sequence[str] | None, *, coordinates: bool = False) -> Bags:
+        """Read bags to predict, whose labels do not matter and may be missing.
+
+        Parameters
+        ----------
+        features
+            The names of the features that the model learnt from, in its order; None where they had no names. A table
+            must have these columns; others it may only have if this source names them.
+        coordinates
+            Read the coordinates that are in the files of a folder, too.
+
+        Returns
+        -------
+        Bags
+            Without labels.
+
+        Raises
+        ------
+        BagwiseError
+            If the features are others, or the data will not do.
+        """
+        path = self.path
+        if path is None:
+            return self._of_data_set().with_labels(None)
+        if path.is_dir():
+            return read_folder(path, self.labels, bag=self.bag or "bag", label=None, coordinates=coordinates)
+        columns = table_columns(path)
+        bag = self._bag(path)
+        roles = [bag, self.label, self.group, self.instance, *self.coordinates]
+        if features is not None and bag in columns:
+            lacking = [name for name in features if name not in columns]
+            strange = [name for name in columns if name not in features and name not in roles]
+            for these, what, cure in (
+                (lacking, "lacks", "which the model learnt from: add them"),
+                (strange, "has", "which the model did not learn from: leave them out"),
+            ):
+                if these:
+                    raise BagwiseError(f"{path} {what} the features {_listed(these)}, {cure}")
+        present = [name for name in self.coordinates if name in columns]
+        return read_table(
+            path,
+            bag=bag,
+            group=None,
+            instance=self.instance if self.instance in columns else None,
+            coordinates=present if len(present) == len(self.coordinates) else (),
+            features=[name for name in columns if name not in roles] if features is None else features,
+        )
+
+    def told(self) -> dict[str, Any]:
+        """Say it in what JSON can hold."""
+        described = asdict(self)
+        return {name: str(value) if isinstance(value, Path) else value for name, value in described.items()}
+
+    def _of_data_set(self) -> Bags:
+        for option, value in (("--bag", self.bag), ("--label", self.label), ("--labels", self.labels)):
+            if value is not None:
+                raise BagwiseError(f"{option} is of no use with the data set {self.data!r}, which has its own: drop it")
+        return load_dataset(self.data, self.data_dir)
+
+    def _columns_of_labels(self) -> dict[str, Any]:
+        return {"bag": self.bag or "bag", "label": self.label or "label", "group": self.group}
+
+    def _bag(self, path: Path) -> str:
+        if self.bag is None:
+            raise BagwiseError(f"{path} needs --bag, the column that says which bag a row belongs to: {_columns(path)}")
+        return self.bag
+
+
+def in_memory_if_small(bags: Bags) -> Bags:
+    """Read bags that are in files into memory where they take little of it; training on them is quicker there.
+
+    Parameters
+    ----------
+    bags
+        Any.
+
+    Returns
+    -------
+    Bags
+        The same, or still in their files.
+    """
+    if not isinstance(bags.instances, StoredInstances):
+        return bags
+    values = bags.instances
+    size = values.shape[0] * values.shape[1] * max(4, values.dtype.itemsize)
+    if size > _SHARE_OF_MEMORY * psutil.virtual_memory().total:
+        return bags
+    return replace(bags, instances=values[:])
+
+
+def _columns(path: Path) -> str:
+    return f"its columns are {_listed(table_columns(path))}"
+
+
+def _listed(names: Sequence[str], most: int = 12) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

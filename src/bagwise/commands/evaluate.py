@@ -1,0 +1,174 @@
+"""`bagwise evaluate`: how good methods are on bags they did not learn from."""
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bagwise._version import __version__
+from bagwise.bags import Bags
+from bagwise.checks import check_seed
+from bagwise.commands.data import DataSource, in_memory_if_small
+from bagwise.commands.fit import configured
+from bagwise.commands.runs import check_folder, write_json
+from bagwise.errors import BagwiseError
+from bagwise.evaluation.cross_validation import CrossValidation, cross_validate
+from bagwise.evaluation.metrics import METRICS
+from bagwise.evaluation.protocol import Folds
+from bagwise.evaluation.significance import corrected_t_test
+from bagwise.files import replacing
+from bagwise.methods.registry import make
+from bagwise.reports.figures import draw_calibration, draw_confusion, draw_precision_recall, draw_roc
+
+__all__ = ["run_evaluate"]
+
+
+def run_evaluate(
+    source: DataSource,
+    out: Path,
+    *,
+    methods: Sequence[str] = ("attention",),
+    folds: int = 10,
+    repeats: int = 1,
+    epochs: int | None = None,
+    patience: int | None = None,
+    class_weight: str | None = "balanced",
+    seed: int = 0,
+    jobs: int = -1,
+    resume: bool = False,
+    verbose: bool = False,
+) -> dict[str, Any]:
+    """Cross-validate methods on the same folds, and write what was found.
+
+    Parameters
+    ----------
+    source
+        The data. Where bags have groups, no group is on both sides of a fold.
+    out
+        The folder for ``results.json``, ``predictions.csv`` (out-of-fold) and the figures ``roc.png``,
+        ``precision_recall.png``, ``calibration.png`` and, for each method, ``confusion_NUMBER.png``.
+    methods
+        Their names.
+    folds, repeats, seed
+        As in `bagwise.evaluation.protocol.Folds`.
+    epochs, patience, class_weight
+        As in `bagwise.commands.fit.configured`; the training bags of a fold decide alone.
+    jobs, resume, verbose
+        As in `bagwise.commands.fit.run_fit`.
+
+    Returns
+    -------
+    dict
+        What is in ``results.json``: ``rows`` (one a method and metric, as in the results of the experiments) and
+        ``differences`` (one a pair of methods and metric, with the corrected resampled t-test).
+
+    Raises
+    ------
+    BagwiseError
+        If the data or a parameter will not do, or the folder is in use.
+    """
+    check_seed(seed)
+    for number, name in enumerate(methods):
+        make(name)
+        if name in methods[:number]:
+            raise BagwiseError(f"the method {name!r} is given twice: give each once")
+    if class_weight not in ("balanced", None):
+        raise BagwiseError(f"--class-weight is {class_weight!r}: it must be 'balanced' or 'none'")
+    check_folder(out, resume=resume)
+    bags = in_memory_if_small(source.read())
+    division = Folds(bags, folds, repeats, seed)
+    learnt_from = bags[division.training_bags(0, 0)]
+    found: dict[str, CrossValidation] = {}
+    seconds: dict[str, float] = {}
+    why = ""
+    for number, name in enumerate(methods):
+        begin = time.perf_counter()
+        model, why = configured(
+            learnt_from, name, epochs=epochs, patience=patience, class_weight=class_weight, seed=seed
+        )
+        checkpoints = out / "checkpoints" / f"method-{number}"
+        found[name] = cross_validate(
+            model,
+            bags,
+            folds=folds,
+            repeats=repeats,
+            seed=seed,
+            n_jobs=jobs,
+            checkpoints=checkpoints,
+            verbose=verbose,
+        )
+        seconds[name] = round(time.perf_counter() - begin, 1)
+    results = {
+        "bagwise": __version__,
+        "data": source.told(),
+        "bags": len(bags),
+        "classes": [str(name) for name in next(iter(found.values())).classes],
+        "epochs_were": why,
+        "class_weight": class_weight,
+        "seed": seed,
+        "rows": [
+            {"dataset": source.data, "method": name, **_finite(row), "seconds": seconds[name]}
+            for name, one in found.items()
+            for row in one.rows()
+        ],
+        "differences": _differences(found, folds),
+    }
+    _write_predictions(found, bags, out / "predictions.csv")
+    _draw(found, out)
+    write_json(out / "results.json", results)
+    shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    return results
+
+
+def _differences(found: Mapping[str, CrossValidation], folds: int) -> list[dict[str, Any]]:
+    rows = []
+    for (first, one), (second, other) in combinations(found.items(), 2):
+        for metric in METRICS:
+            try:
+                test = corrected_t_test(one.scores[metric], other.scores[metric], test_share=1 / folds)
+            except BagwiseError:  # fewer than two folds define it for both
+                continue
+            rows.append({"first": first, "second": second, "metric": metric, **_finite(test._asdict())})
+    return rows
+
+
+def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Put None where JSON has no number."""
+    return {name: None if isinstance(value, float) and not isfinite(value) else value for name, value in row.items()}
+
+
+def _write_predictions(found: Mapping[str, CrossValidation], bags: Bags, path: Path) -> None:
+    parts = []
+    for name, one in found.items():
+        for repeat, probabilities in enumerate(one.probabilities):
+            columns: dict[str, Any] = {
+                "method": name,
+                "repeat": repeat,
+                "fold": one.assignment[repeat],
+                "bag": bags.names,
+                "label": one.labels,
+                "predicted": one.classes[probabilities.argmax(axis=1)],
+            }
+            if bags.groups is not None:
+                columns["group"] = bags.groups
+            columns |= {f"probability_{label}": probabilities[:, c] for c, label in enumerate(one.classes)}
+            parts.append(pd.DataFrame(columns))
+    with replacing(path) as temporary:
+        pd.concat(parts).to_csv(temporary, index=False)
+
+
+def _draw(found: Mapping[str, CrossValidation], out: Path) -> None:
+    first = next(iter(found.values()))
+    probabilities = {name: one.probabilities for name, one in found.items()}
+    draw_roc(out / "roc.png", first.labels, probabilities, first.classes)
+    draw_precision_recall(out / "precision_recall.png", first.labels, probabilities, first.classes)
+    draw_calibration(out / "calibration.png", first.labels, probabilities, first.classes)
+    for number, one in enumerate(found.values()):  # methods' names differ by case alone, which file systems may not
+        predicted = np.stack([one.classes[each.argmax(axis=1)] for each in one.probabilities])
+        draw_confusion(out / f"confusion_{number}.png", one.labels, predicted, one.classes)

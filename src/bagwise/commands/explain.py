@@ -1,0 +1,81 @@
+"""`bagwise explain`: which instances decided, as tables and maps."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bagwise.bags import Bags
+from bagwise.commands.data import DataSource
+from bagwise.commands.runs import Run, check_folder
+from bagwise.errors import BagwiseError
+from bagwise.explain import Explanation, contrast, draw_map, explain, key_instances, write_table
+
+__all__ = ["run_explain"]
+
+FORMATS = ("csv", "parquet")
+
+
+def run_explain(run: Run, source: DataSource, out: Path, *, file_format: str = "csv", key: int = 5) -> dict[str, Any]:
+    """Write which instances decided.
+
+    Parameters
+    ----------
+    run
+        The trained models.
+    source
+        The data; labels may be missing.
+    out
+        The folder for ``instances`` (weight, rescaled weight, rank and score of each), ``key_instances`` (of each bag
+        the ones that count most), ``features`` (in which instances of high and low weight differ most) and, where
+        there are coordinates, ``maps`` with a picture a bag and ``maps.csv``, which says whose it is.
+    file_format
+        ``"csv"`` or ``"parquet"``, of the tables.
+    key
+        How many key instances of each bag.
+
+    Returns
+    -------
+    dict
+        ``bags``, ``instances``, and ``files``, the paths written.
+
+    Raises
+    ------
+    BagwiseError
+        If the data are not like those learnt from, or the folder is in use.
+    """
+    if file_format not in FORMATS:
+        raise BagwiseError(f"--format is {file_format!r}: it must be one of {', '.join(FORMATS)}")
+    check_folder(out, resume=False)
+    bags = source.read_like(run.feature_names, coordinates=True)
+    found = explain(run.models, bags)
+    tables = {
+        "instances": found.table(bags),
+        "key_instances": key_instances(found, bags, key),
+    }
+    if len(bags.instance_shape) == 1 and bags.sizes.max() > 1:
+        tables["features"] = contrast(found, bags)
+    files = []
+    for name, frame in tables.items():
+        files.append(out / f"{name}.{file_format}")
+        write_table(frame, files[-1])
+    if bags.coordinates is not None:
+        files += _draw_maps(found, bags, out / "maps")
+    return {"bags": len(bags), "instances": len(bags.instances), "files": [str(path) for path in files]}
+
+
+def _draw_maps(found: Explanation, bags: Bags, folder: Path) -> list[Path]:
+    assert bags.coordinates is not None
+    shares = found.rescaled(bags)
+    digits = len(str(len(bags)))
+    paths = [folder / f"{number:0{digits}}.png" for number in range(1, len(bags) + 1)]
+    for position, path in enumerate(paths):
+        rows = slice(*bags.offsets[position : position + 2])
+        best = int(np.argmax(found.probabilities[position]))
+        told = f"{bags.names[position]}: {found.classes[best]} {found.probabilities[position, best]:.2f}"
+        draw_map(path, bags.coordinates[rows], shares[rows], title=told)
+    # Bags' names may hold what file names must not.
+    index = folder / "maps.csv"
+    write_table(pd.DataFrame({"map": [path.name for path in paths], "bag": bags.names}), index)
+    return [*paths, index]

@@ -1,0 +1,199 @@
+"""`bagwise fit`: from a user's data to a run."""
+
+import json
+import shutil
+import time
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bagwise.bags import Bags
+from bagwise.checks import check_count, check_seed
+from bagwise.commands.data import DataSource, in_memory_if_small
+from bagwise.commands.report import training_report
+from bagwise.commands.runs import CONFIG, METRICS, MODEL, Run, check_folder, write_json, write_run
+from bagwise.errors import BagwiseError
+from bagwise.evaluation.metrics import bag_metrics
+from bagwise.methods.ensemble import fit_ensemble, predict_ensemble
+from bagwise.methods.neural import NeuralMIL
+from bagwise.methods.registry import make
+from bagwise.reports import write_report
+from bagwise.training.engine import digest_of
+
+__all__ = ["configured", "run_fit"]
+
+# From so many bags on, a fifth of them decides when to stop; fewer would choose by noise and learn from less.
+ENOUGH_TO_VALIDATE = 300
+ENOUGH_OF_A_CLASS = 20
+PATIENCE, MOST_EPOCHS = 10, 200
+
+
+def configured(
+    bags: Bags, method: str, *, epochs: int | None, patience: int | None, class_weight: str | None, seed: int
+) -> tuple[NeuralMIL, str]:
+    """Make a method with defaults that suit the data, and say how long it will train.
+
+    Parameters
+    ----------
+    bags
+        The bags to learn from, with labels.
+    method
+        Its name.
+    epochs, patience
+        As in `bagwise.training.members.Settings`. With both None the number of bags decides.
+    class_weight
+        ``"balanced"`` or None.
+    seed
+        Its random state.
+
+    Returns
+    -------
+    tuple
+        The estimator and a sentence.
+
+    Raises
+    ------
+    BagwiseError
+        If there is no such method.
+
+    Examples
+    --------
+    >>> bags = Bags.from_arrays([[[0.0]], [[1.0]]], labels=[0, 1])
+    >>> configured(bags, "attention", epochs=None, patience=None, class_weight=None, seed=0)[1]
+    'fixed in advance, because 2 bags are too few to choose by'
+    """
+    labels = bags.labels if bags.labels is not None else np.zeros(0)
+    fewest = np.unique(labels, return_counts=True)[1].min(initial=len(bags))
+    why = "fixed in advance"
+    if epochs is None and patience is None:
+        if len(bags) >= ENOUGH_TO_VALIDATE and fewest >= ENOUGH_OF_A_CLASS:
+            epochs, patience = MOST_EPOCHS, PATIENCE
+        else:
+            few = f"{len(bags)} bags are" if len(bags) < ENOUGH_TO_VALIDATE else f"{fewest} bags of a class are"
+            why += f", because {few} too few to choose by"
+    if patience is not None:
+        whole = "groups" if bags.groups is not None else "bags"
+        why = f"chosen on a fifth of the {whole}, which were not learnt from: stopped after {patience} without progress"
+    model = make(method, epochs=epochs, patience=patience, class_weight=class_weight, random_state=seed, verbose=False)
+    return model, why
+
+
+def run_fit(
+    source: DataSource,
+    out: Path,
+    *,
+    method: str = "attention",
+    ensemble: int = 1,
+    epochs: int | None = None,
+    patience: int | None = None,
+    class_weight: str | None = "balanced",
+    seed: int = 0,
+    jobs: int = -1,
+    resume: bool = False,
+    verbose: bool = False,
+) -> dict[str, Any]:
+    """Train a method, or an ensemble of it, and write a run.
+
+    Parameters
+    ----------
+    source
+        The data.
+    out
+        The folder for ``model.safetensors``, ``config.json``, ``metrics.json``, ``history.csv`` and ``report.html``.
+    method
+        Its name.
+    ensemble
+        Number of members.
+    epochs, patience, class_weight, seed
+        As `configured` takes them.
+    jobs
+        Number of worker processes; -1 is one a core.
+    resume
+        Go on from where an earlier run in this folder was stopped. A run that is finished is left as it is.
+    verbose
+        Show progress.
+
+    Returns
+    -------
+    dict
+        What is in ``metrics.json``.
+
+    Raises
+    ------
+    BagwiseError
+        If the data or a parameter will not do, or the folder is in use or holds another run.
+    """
+    check_seed(seed)
+    check_count("--ensemble", ensemble)
+    if class_weight not in ("balanced", None):
+        raise BagwiseError(f"--class-weight is {class_weight!r}: it must be 'balanced' or 'none'")
+    begin = time.perf_counter()
+    make(method)
+    check_folder(out, resume=resume)
+    bags = in_memory_if_small(source.read())
+    asked = {
+        "data": source.told(),
+        "digest": _digest(bags),
+        "method": method,
+        "ensemble": ensemble,
+        "epochs": epochs,
+        "patience": patience,
+        "class_weight": class_weight,
+        "seed": seed,
+    }
+    if resume and (out / MODEL).exists():
+        finished = Run.load(out)
+        for name, value in json.loads(json.dumps(asked)).items():
+            if finished.asked.get(name) != value:
+                raise BagwiseError(
+                    f"the run in {out} is finished and was asked for another {name} ({finished.asked.get(name)!r}, now"
+                    f" {value!r}, see {CONFIG}): choose another folder"
+                )
+    model, why = configured(bags, method, epochs=epochs, patience=patience, class_weight=class_weight, seed=seed)
+    if resume and (out / MODEL).exists():
+        models = Run.load(out).models
+    else:
+        models = fit_ensemble(model, bags, ensemble, n_jobs=jobs, checkpoints=out / "checkpoints", verbose=verbose)
+        write_run(out, models, asked)
+    if not (out / METRICS).exists() or not (out / "report.html").exists():
+        metrics = _metrics(models, bags, why, time.perf_counter() - begin)
+        write_report(training_report(models, bags, metrics, source.data, why), out / "report.html")
+        write_json(out / METRICS, metrics)
+    shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    try:
+        said: dict[str, Any] = json.loads((out / METRICS).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BagwiseError(f"{out / METRICS} cannot be read ({error}): remove it, and resume") from error
+    return said
+
+
+def _digest(bags: Bags) -> str:
+    assert bags.labels is not None
+    return blake2b(digest_of(bags) + repr(bags.labels.tolist()).encode(), digest_size=16).hexdigest()
+
+
+def _metrics(models: list[NeuralMIL], bags: Bags, why: str, seconds: float) -> dict[str, Any]:
+    assert bags.labels is not None
+    model = models[0]
+    on_training = bag_metrics(bags.labels, predict_ensemble(models, bags).probabilities, model.classes_)
+    last = [member.history_[member.best_epoch_ - 1] for member in models]
+    validation = {}
+    if "validation_loss" in last[0]:
+        validation = {
+            "validation_loss": float(np.mean([entry["validation_loss"] for entry in last])),
+            "validation_error": float(np.mean([entry["validation_error"] for entry in last])),
+        }
+    return {
+        "bags": len(bags),
+        "instances": len(bags.instances),
+        "classes": [str(name) for name in model.classes_],
+        "members": len(models),
+        "epochs": [member.best_epoch_ for member in models],
+        "epochs_were": why,
+        "loss": float(np.mean([entry["loss"] for entry in last])),
+        **validation,
+        **{f"training_{name}": None if np.isnan(value) else value for name, value in on_training.items()},
+        "seconds": round(seconds, 1),
+    }

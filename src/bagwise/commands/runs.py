@@ -1,0 +1,201 @@
+"""A run: the folder that holds trained models and all that is known of how they came to be."""
+
+import csv
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bagwise._version import __version__
+from bagwise.commands.data import DataSource
+from bagwise.errors import BagwiseError
+from bagwise.files import replacing
+from bagwise.methods.neural import NeuralMIL
+from bagwise.methods.persistence import describe, load_models, save_models
+
+__all__ = ["CONFIG", "METRICS", "MODEL", "Run", "check_folder", "write_json", "write_run"]
+
+MODEL, CONFIG, METRICS, HISTORY = "model.safetensors", "config.json", "metrics.json", "history.csv"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Models from a folder, and what they learnt from.
+
+    Attributes
+    ----------
+    folder
+        Where they are.
+    models
+        The members; one where it is no ensemble.
+    asked
+        What `bagwise fit` was asked for.
+    """
+
+    folder: Path
+    models: list[NeuralMIL]
+    asked: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Run":
+        """Read a run; nothing in it is executed.
+
+        Parameters
+        ----------
+        folder
+            Where `bagwise fit` wrote it.
+
+        Returns
+        -------
+        Run
+
+        Raises
+        ------
+        BagwiseError
+            If it is not finished, of another version, or was edited.
+        """
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise BagwiseError(f"there is no folder {folder}: give a folder that bagwise fit wrote")
+        path = folder / CONFIG
+        if not (folder / MODEL).exists():
+            raise BagwiseError(
+                f"{folder} holds no {MODEL}: give a folder that bagwise fit wrote, or finish it with bagwise fit"
+                " --resume"
+            )
+        try:
+            config = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise BagwiseError(f"cannot read {path}: {error.strerror}; train the model again") from error
+        except (ValueError, RecursionError) as error:
+            raise BagwiseError(f"{path} is no JSON ({error}): it is damaged, so train the model again") from error
+        written = config.get("bagwise") if isinstance(config, dict) else None
+        if written != __version__:
+            raise BagwiseError(
+                f"{path} was not written by this version of Bagwise (it says {written}, this is {__version__}): train"
+                " the model again"
+            )
+        models = load_models(folder)
+        rebuilt = json.loads(_text({**describe(models), "asked": None}))
+        for name in rebuilt.keys() | config.keys():
+            if name != "asked" and config.get(name) != rebuilt.get(name):
+                raise BagwiseError(
+                    f"{path} does not belong to the {MODEL} beside it: {name!r} differs, so it was edited; put the old"
+                    " file back, or train the model again"
+                )
+        asked = config.get("asked")
+        if not isinstance(asked, dict) or not isinstance(asked.get("data"), dict):
+            raise BagwiseError(f"{path} does not say what was asked for: it was edited, so train the model again")
+        return cls(folder, models, asked)
+
+    def source(self, data: str, **given: Any) -> DataSource:
+        """Name data that are read like those the run learnt from, but for what is given.
+
+        Parameters
+        ----------
+        data
+            A path, or the name of a data set.
+        **given
+            Fields of `DataSource`; what is None or empty is taken from the run.
+
+        Returns
+        -------
+        DataSource
+
+        Raises
+        ------
+        BagwiseError
+            If the run's config was edited.
+        """
+        learnt = {name: self.asked["data"].get(name) for name in ("bag", "label", "group", "instance", "coordinates")}
+        fields = {**learnt, **{name: value for name, value in given.items() if value}}
+        names = [*(fields["coordinates"] or ()), *(fields[n] for n in ("bag", "label", "group", "instance"))]
+        if not all(name is None or isinstance(name, str) for name in names):
+            raise BagwiseError(f"{self.folder / CONFIG} names columns that are no text: it was edited, so train again")
+        fields["coordinates"] = tuple(fields["coordinates"] or ())
+        return DataSource(data, **fields)
+
+    @property
+    def feature_names(self) -> list[str] | None:
+        """What the features were called, in their order."""
+        names = getattr(self.models[0], "feature_names_in_", None)
+        return None if names is None else [str(name) for name in names]
+
+
+def check_folder(out: Path, *, resume: bool) -> None:
+    """See that results may be written to a folder, before much work is done for them.
+
+    Parameters
+    ----------
+    out
+        The folder; it is made when the first file is.
+    resume
+        Whether it may hold something.
+
+    Raises
+    ------
+    BagwiseError
+        If it is a file, may not be written to, or holds something.
+    """
+    try:
+        nearest = next(place for place in (out, *out.absolute().parents) if place.exists())
+        if not nearest.is_dir():
+            raise BagwiseError(f"{nearest} is a file: choose a folder")
+        if nearest is out and not resume and any(out.iterdir()):
+            raise BagwiseError(f"{out} is not empty: choose another folder, or resume the run in it with --resume")
+    except OSError as error:
+        raise BagwiseError(f"cannot use the folder {out}: {error.strerror}; choose another") from error
+    if not os.access(nearest, os.W_OK):
+        raise BagwiseError(f"cannot write to {out}: you may not write in {nearest}; choose another folder")
+
+
+def write_run(folder: Path, models: Sequence[NeuralMIL], asked: Mapping[str, Any]) -> None:
+    """Write models, their description and their history; the models last, so that a run that has them is whole.
+
+    Parameters
+    ----------
+    folder
+        Where to.
+    models
+        Fitted.
+    asked
+        What was asked for, as JSON can hold it.
+
+    Raises
+    ------
+    BagwiseError
+        If a file cannot be written.
+    """
+    write_json(folder / CONFIG, {**describe(models), "asked": asked})
+    with replacing(folder / HISTORY) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        columns = ["member", *models[0].history_[0]]
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        for number, model in enumerate(models):
+            writer.writerows({"member": number, **entry} for entry in model.history_)
+    save_models(models, folder)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON in the place of an older file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    content
+        What JSON can hold, numbers of numpy included.
+
+    Raises
+    ------
+    BagwiseError
+        If the file cannot be written.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(_text(content), encoding="utf-8")
+
+
+def _text(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=2, default=lambda number: number.item(), ensure_ascii=False) + "\n"

@@ -1,0 +1,66 @@
+"""In which features the instances that count differ from the others of their bag."""
+
+from numbers import Real
+
+import numpy as np
+import pandas as pd
+
+from bagwise.bags import Bags
+from bagwise.errors import BagwiseError
+from bagwise.explain.instances import Explanation
+
+__all__ = ["contrast"]
+
+
+def contrast(explanation: Explanation, bags: Bags, top: float = 0.1) -> pd.DataFrame:
+    """Compare, feature by feature, the instances of high weight with the others of their bag.
+
+    In each bag the share `top` of the instances with the highest importance, but at least one and not all, is set
+    against the rest. Their two means are averaged over the bags, so that a large bag counts no more than a small one,
+    and their difference is divided by the standard deviation of the feature within bags. With two classes only bags
+    that are predicted to be of the second are looked at, as weights mean little in the others; if there are none, all.
+
+    Parameters
+    ----------
+    explanation, bags
+        The bags, of vectors, and what was found of them. Of bags in files one is in memory at a time.
+    top
+        Share of the instances that counts as high.
+
+    Returns
+    -------
+    DataFrame
+        One row a feature, the largest difference first: ``feature``, ``mean_high``, ``mean_low``, ``difference`` in
+        standard deviations (0 for a feature that is constant within all bags).
+
+    Raises
+    ------
+    BagwiseError
+        If the instances are no vectors, `top` is out of its range, or no bag has two instances.
+    """
+    if not isinstance(top, Real) or not 0 < top < 1:
+        raise BagwiseError(f"top is {top!r}: it must be a number above 0 and below 1")
+    if len(bags.instance_shape) != 1:
+        raise BagwiseError(f"instances have shape {bags.instance_shape}: only vectors have features to compare")
+    several = np.flatnonzero(bags.sizes > 1)
+    if not len(several):
+        raise BagwiseError("every bag has one instance: there is nothing to compare it with")
+    if len(explanation.classes) == 2:
+        positive = several[explanation.probabilities[several].argmax(axis=1) == 1]
+        several = positive if len(positive) else several
+    high, low, square, freedom = np.zeros(bags.instance_shape), np.zeros(bags.instance_shape), 0.0, 0
+    for position in several:
+        rows = slice(*bags.offsets[position : position + 2])
+        instances = np.asarray(bags.instances[rows], np.float64)
+        count = min(max(1, round(top * len(instances))), len(instances) - 1)
+        order = np.argsort(-explanation.importance[rows], kind="stable")
+        high += instances[order[:count]].mean(axis=0)
+        low += instances[order[count:]].mean(axis=0)
+        square = square + ((instances - instances.mean(axis=0)) ** 2).sum(axis=0)
+        freedom += len(instances) - 1
+    high, low = high / len(several), low / len(several)
+    deviation = np.sqrt(square / freedom)
+    difference = np.divide(high - low, deviation, out=np.zeros_like(high), where=deviation > 0)
+    names = bags.feature_names or tuple(str(number) for number in range(len(high)))
+    table = pd.DataFrame({"feature": names, "mean_high": high, "mean_low": low, "difference": difference})
+    return table.iloc[np.argsort(-np.abs(difference), kind="stable")].reset_index(drop=True)

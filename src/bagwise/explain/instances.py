@@ -1,0 +1,211 @@
+"""What each instance counts in its bag."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bagwise.bags import Bags
+from bagwise.checks import check_count
+from bagwise.methods.neural import NeuralMIL, predict_members
+from bagwise.models.likelihood import class_probabilities
+
+__all__ = ["Explanation", "explain", "key_instances", "rescaled_in_bags"]
+
+_AXES = ("x", "y", "z")
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What models say of bags and of their instances; of several members, on average.
+
+    Attributes
+    ----------
+    classes
+        The labels, sorted.
+    probabilities
+        Of each bag, shape (B, number of classes).
+    weights
+        Of the instances in their bag, packed, shape (N,), with sum 1 over each bag; None where the method has none.
+    scores
+        Probability that each instance, were it alone, would give its bag (`NeuralMIL.instance_scores`): of the second
+        class, shape (N,); with more than two classes shape (N, number of classes).
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> bags = bw.Bags.from_arrays([[[0.0]], [[1.0], [0.0]], [[0.0]], [[1.0]]], labels=[0, 1, 0, 1])
+    >>> found = explain([bw.AttentionMIL(epochs=2, random_state=0).fit(bags)], bags)
+    >>> found.weights.shape, found.rescaled(bags).max(), found.ranks(bags).tolist()[0]
+    ((5,), np.float64(1.0), 1)
+    """
+
+    classes: NDArray[Any]
+    probabilities: NDArray[np.floating]
+    weights: NDArray[np.floating] | None
+    scores: NDArray[np.floating]
+
+    @property
+    def importance(self) -> NDArray[np.floating]:
+        """What instances are ranked by, shape (N,): weights, else scores of the class each speaks for most."""
+        if self.weights is not None:
+            return self.weights
+        return self.scores if self.scores.ndim == 1 else self.scores.max(axis=1)
+
+    def rescaled(self, bags: Bags) -> NDArray[np.float64]:
+        """Bring the importance in each bag to 0..1, as the paper's figures do (section 4.3).
+
+        Parameters
+        ----------
+        bags
+            The bags that were explained.
+
+        Returns
+        -------
+        array
+            Shape (N,); see `rescaled_in_bags`.
+        """
+        return rescaled_in_bags(self.importance, bags.offsets)
+
+    def ranks(self, bags: Bags) -> NDArray[np.int64]:
+        """Rank the instances of each bag by importance.
+
+        Parameters
+        ----------
+        bags
+            The bags that were explained.
+
+        Returns
+        -------
+        array
+            Shape (N,), from 1; of equals the first comes first.
+        """
+        bag = np.repeat(np.arange(len(bags)), bags.sizes)
+        order = np.lexsort((-self.importance, bag))
+        ranks = np.empty(len(order), np.int64)
+        ranks[order] = np.arange(len(order)) - bags.offsets[:-1][bag] + 1
+        return ranks
+
+    def table(self, bags: Bags) -> pd.DataFrame:
+        """Put all of it into a table.
+
+        Parameters
+        ----------
+        bags
+            The bags that were explained.
+
+        Returns
+        -------
+        DataFrame
+            One row an instance, in the order of the bags: ``bag``, ``instance`` (its name, else its number in the bag
+            from 0), ``x``, ``y`` (and ``z``) where there are coordinates, ``weight`` where the method has weights,
+            ``rescaled_weight``, ``rank``, and ``score`` or ``score_CLASS``.
+        """
+        bag = np.repeat(np.arange(len(bags)), bags.sizes)
+        numbers = np.arange(len(bag)) - bags.offsets[:-1][bag]
+        columns: dict[str, Any] = {
+            "bag": bags.names[bag],
+            "instance": numbers if bags.instance_names is None else bags.instance_names,
+        }
+        if bags.coordinates is not None:
+            columns |= dict(zip(_AXES, bags.coordinates.T, strict=False))
+        if self.weights is not None:
+            columns["weight"] = self.weights
+        columns |= {"rescaled_weight": self.rescaled(bags), "rank": self.ranks(bags)}
+        if self.scores.ndim == 1:
+            columns["score"] = self.scores
+        else:
+            columns |= {f"score_{label}": self.scores[:, c] for c, label in enumerate(self.classes)}
+        return pd.DataFrame(columns)
+
+
+def explain(models: Sequence[NeuralMIL], bags: Bags) -> Explanation:
+    """Ask models what each instance counts.
+
+    Parameters
+    ----------
+    models
+        Fitted: one, or the members of an ensemble.
+    bags
+        The bags. Of those in files one is in memory at a time.
+
+    Returns
+    -------
+    Explanation
+
+    Raises
+    ------
+    BagwiseError
+        If the bags are not like those learnt from.
+    """
+    everything = np.arange(len(bags))
+    predictions = predict_members(models, bags, [everything] * len(models))
+    probabilities = np.mean([class_probabilities(said.logits).numpy() for said in predictions], axis=0)
+    weights = [said.weights.numpy() for said in predictions if said.weights is not None]
+    scores = np.mean([model.instance_scores(bags) for model in models], axis=0)
+    return Explanation(models[0].classes_, probabilities, np.mean(weights, axis=0) if weights else None, scores)
+
+
+def key_instances(explanation: Explanation, bags: Bags, count: int = 5) -> pd.DataFrame:
+    """Give the instances that count most in each bag.
+
+    Parameters
+    ----------
+    explanation, bags
+        The bags, and what was found of them.
+    count
+        How many of each bag; of a smaller bag, all.
+
+    Returns
+    -------
+    DataFrame
+        As `Explanation.table`, by rank within each bag, with ``predicted`` and its ``probability``, and ``label``
+        where the bags have labels.
+
+    Raises
+    ------
+    BagwiseError
+        If `count` is no whole number from 1 on.
+    """
+    check_count("the number of key instances", count)
+    bag = np.repeat(np.arange(len(bags)), bags.sizes)
+    best = explanation.probabilities.argmax(axis=1)
+    table = explanation.table(bags)
+    table.insert(1, "predicted", explanation.classes[best][bag])
+    table.insert(2, "probability", explanation.probabilities[np.arange(len(bags)), best][bag])
+    if bags.labels is not None:
+        table.insert(3, "label", bags.labels[bag])
+    ranks = table["rank"].to_numpy()
+    chosen = np.flatnonzero(ranks <= count)
+    return table.iloc[chosen[np.lexsort((ranks[chosen], bag[chosen]))]].reset_index(drop=True)
+
+
+def rescaled_in_bags(values: NDArray[Any], offsets: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Bring the values of each bag to 0..1: ``(a - min) / (max - min)``, the paper's a' (section 4.3).
+
+    Parameters
+    ----------
+    values
+        One an instance, packed, shape (N,).
+    offsets
+        Where bags begin and end, shape (B + 1,).
+
+    Returns
+    -------
+    array
+        Shape (N,); 1 in a bag whose values are all the same, since each of them is its highest.
+
+    Examples
+    --------
+    >>> rescaled_in_bags(np.array([1.0, 3.0, 2.0, 0.5]), np.array([0, 3, 4])).tolist()
+    [0.0, 1.0, 0.5, 1.0]
+    """
+    sizes = np.diff(offsets)
+    exact = values.astype(np.float64)
+    low = np.repeat(np.minimum.reduceat(exact, offsets[:-1]), sizes)
+    high = np.repeat(np.maximum.reduceat(exact, offsets[:-1]), sizes)
+    spread = high - low
+    return np.where(spread > 0, (exact - low) / np.where(spread > 0, spread, 1), 1.0)

@@ -1,0 +1,94 @@
+"""Maps: the instances of a bag where they were, coloured by what they count."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PatchCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import KDTree
+
+from bagwise.errors import BagwiseError
+from bagwise.files import replacing
+
+__all__ = ["draw_map"]
+
+_LONG_SIDE, _SHORTEST_SIDE, _BESIDE, _ABOVE = 7.0, 2.5, 1.8, 1.0  # inches
+
+
+def draw_map(
+    path: str | Path,
+    coordinates: ArrayLike,
+    values: ArrayLike,
+    *,
+    title: str = "",
+    patch_size: float | None = None,
+) -> None:
+    """Draw the instances of one bag at their places.
+
+    Parameters
+    ----------
+    path
+        Where to write, as PNG or SVG by its ending; a file that is there is replaced when the new one is complete.
+    coordinates
+        Shape (K, 2) or (K, 3), of which x and y are drawn: upper left corners of patches, y downwards as in images.
+    values
+        Shape (K,), in [0, 1]: rescaled weights.
+    title
+        Stands above.
+    patch_size
+        Side of a patch in the unit of the coordinates. None takes how far apart neighbours usually are.
+
+    Raises
+    ------
+    BagwiseError
+        If shapes do not fit together, or the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "map.svg"
+    >>> draw_map(path, [[0, 0], [256, 0], [256, 256]], [0.0, 0.5, 1.0], title="slide 7")
+    >>> "slide 7" in path.read_text()
+    True
+    """
+    path, places, shares = Path(path), np.asarray(coordinates, np.float64), np.asarray(values, np.float64)
+    if places.ndim != 2 or places.shape[1] not in (2, 3) or shares.shape != places.shape[:1] or not len(places):
+        raise BagwiseError(
+            f"coordinates have shape {places.shape} and values {shares.shape}: a map needs x and y, and a value, for"
+            " each instance"
+        )
+    if path.suffix not in (".png", ".svg"):
+        raise BagwiseError(f"{path} must end in .png or .svg: name it so")
+    side = _step(places) if patch_size is None else float(patch_size)
+    low, extent = places[:, :2].min(axis=0), np.ptp(places[:, :2], axis=0) + side
+    width, height = np.maximum(_LONG_SIDE * extent / extent.max(), _SHORTEST_SIDE)
+    figure = Figure(figsize=(width + _BESIDE, height + _ABOVE), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    order = np.argsort(shares, kind="stable")  # what counts is drawn on top of what does not
+    patches = PatchCollection([Rectangle((x, y), side, side) for x, y in places[order, :2]], cmap="viridis")
+    patches.set(array=shares[order], clim=(0, 1), linewidth=0, antialiased=False)
+    axes.add_collection(patches)
+    margin = 0.02 * extent.max()
+    axes.set_xlim(low[0] - margin, low[0] + extent[0] + margin)
+    axes.set_ylim(low[1] + extent[1] + margin, low[1] - margin)
+    axes.set_aspect("equal")
+    axes.set_facecolor("0.95")
+    axes.tick_params(labelsize=8)
+    # A name is a name, not a formula.
+    axes.set_title(title.replace("$", r"\$"), fontsize=10, loc="left")
+    figure.colorbar(patches, ax=axes, label="rescaled weight", shrink=0.8)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+
+
+def _step(places: NDArray[np.float64]) -> float:
+    """Give how far apart neighbours usually are: the side of patches that lie edge to edge."""
+    different = np.unique(places[:, :2], axis=0)
+    if len(different) == 1:
+        return 1.0
+    distances, _ = KDTree(different).query(different, k=2, p=np.inf)
+    return float(np.median(distances[:, 1]))

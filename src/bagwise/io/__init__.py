@@ -1,0 +1,1 @@
+"""What users have on disk, turned into bags."""

@@ -1,0 +1,199 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import bagwise as bw
+from bagwise import Bags, BagwiseError
+from bagwise.explain import Explanation, contrast, draw_map, explain, key_instances, rescaled_in_bags, write_table
+from bagwise.io.folders import read_folder
+
+bags_of_values = st.lists(
+    st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0]), min_size=1, max_size=6), min_size=1, max_size=6
+)
+
+
+def explained(values):
+    """Give bags, and an explanation in which these values are the weights."""
+    bags = Bags.from_arrays([[[value] for value in bag] for bag in values])
+    weights = np.concatenate(values)
+    return bags, Explanation(np.array([0, 1]), np.full((len(bags), 2), 0.5), weights, weights)
+
+
+@given(bags_of_values)
+def test_ranks_and_rescaled_weights_are_what_plain_loops_give(values):
+    bags, found = explained(values)
+    ranks, shares = [], []
+    for bag in values:
+        ordered = sorted(range(len(bag)), key=lambda k: (-bag[k], k))
+        ranks += [ordered.index(k) + 1 for k in range(len(bag))]
+        low, high = min(bag), max(bag)
+        shares += [1.0 if low == high else (value - low) / (high - low) for value in bag]
+    assert found.ranks(bags).tolist() == ranks
+    np.testing.assert_allclose(found.rescaled(bags), shares)
+
+
+@given(bags_of_values, st.integers(1, 4))
+def test_key_instances_are_the_first_of_each_bag(values, count):
+    bags, found = explained(values)
+    keys = key_instances(found, bags, count)
+    expected = [(str(number), rank) for number, bag in enumerate(values) for rank in range(1, min(count, len(bag)) + 1)]
+    assert list(zip(keys["bag"], keys["rank"], strict=True)) == expected
+
+
+def test_the_smallest_weights_are_told_apart():
+    assert rescaled_in_bags(np.array([1e-30, 2e-30], np.float32), np.array([0, 2])).tolist() == [0, 1]
+
+
+@pytest.fixture(scope="module", params=[("attention", 2), ("attention", 3), ("mi-Net", 2), ("MI-Net", 3)], ids=str)
+def fitted(request, make_bags):
+    name, classes = request.param
+    bags = make_bags(count=12, classes=classes)
+    return bags, bw.fit_ensemble(bw.make(name, epochs=2, random_state=0), bags, 2)
+
+
+def test_members_are_averaged(fitted):
+    bags, models = fitted
+    found = explain(models, bags)
+    np.testing.assert_allclose(found.probabilities, np.mean([m.predict_proba(bags) for m in models], axis=0))
+    np.testing.assert_allclose(found.scores, np.mean([m.instance_scores(bags) for m in models], axis=0))
+    if hasattr(models[0], "attention"):
+        np.testing.assert_allclose(found.weights, np.mean([m.attention(bags) for m in models], axis=0))
+        np.testing.assert_allclose(np.add.reduceat(found.weights, bags.offsets[:-1]), 1, rtol=1e-5)
+    else:
+        assert found.weights is None
+
+
+def test_the_table_has_a_row_an_instance(fitted):
+    bags, models = fitted
+    table = explain(models, bags).table(bags)
+    assert len(table) == len(bags.instances)
+    assert table["bag"].tolist() == np.repeat(bags.names, bags.sizes).tolist()
+    assert ("weight" in table) == hasattr(models[0], "attention")
+    scores = [name for name in table if name.startswith("score")]
+    assert scores == (["score"] if len(models[0].classes_) == 2 else ["score_0", "score_1", "score_2"])
+    assert not table.isna().any(axis=None)
+
+
+def test_names_and_coordinates_are_shown():
+    bags = Bags.from_arrays(
+        [[[0.0], [1.0]], [[1.0]]],
+        labels=[0, 1],
+        instance_names=[["a", "b"], ["a"]],
+        coordinates=[[[1, 2], [3, 4]], [[5, 6]]],
+    )
+    found = explain([bw.AttentionMIL(epochs=1, random_state=0).fit(bags)], bags)
+    table = found.table(bags)
+    assert table["instance"].tolist() == ["a", "b", "a"]
+    assert table[["x", "y"]].to_numpy().tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert key_instances(found, bags, 1)["label"].tolist() == [0, 1]
+
+
+def test_bags_in_files_are_explained_as_those_in_memory(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=(size, 3)).astype(np.float32) for size in (4, 1, 7, 3)]
+    for number, array in enumerate(arrays):
+        np.save(tmp_path / f"{number}.npy", array)
+    memory, files = Bags.from_arrays(arrays, [0, 1, 0, 1]), read_folder(tmp_path)
+    for name in ("attention", "MI-Net", "mi-Net"):
+        models = [bw.make(name, epochs=2, random_state=0).fit(memory)]
+        expected, found = explain(models, memory), explain(models, files)
+        np.testing.assert_array_equal(found.probabilities, expected.probabilities)
+        np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-5)
+        pd.testing.assert_frame_equal(contrast(found, files), contrast(expected, memory), rtol=1e-4)
+
+
+# ---- features --------------------------------------------------------------------------------------------------------
+
+
+def planted(count=30):
+    rng = np.random.default_rng(0)
+    arrays, labels = [], np.arange(count) % 2
+    for label in labels:
+        bag = rng.normal(size=(10, 4))
+        if label:
+            bag[0, 2] += 6
+        arrays.append(bag)
+    return Bags.from_arrays(arrays, labels, feature_names=["p", "q", "r", "s"])
+
+
+def test_contrast_finds_what_was_planted():
+    bags = planted()
+    model = bw.AttentionMIL(epochs=60, random_state=0).fit(bags)
+    table = contrast(explain([model], bags), bags)
+    assert table["feature"][0] == "r"
+    assert table["difference"][0] > 1.5
+    assert (table["difference"][1:].abs() < table["difference"][0] / 2).all()
+
+
+def test_contrast_is_what_a_plain_loop_gives():
+    rng = np.random.default_rng(1)
+    bags = Bags.from_arrays([rng.normal(size=(size, 2)) for size in (1, 2, 5, 20)])
+    weights = rng.random(28)
+    probabilities = np.array([[0.4, 0.6], [0.1, 0.9], [0.9, 0.1], [0.3, 0.7]])
+    found = Explanation(np.array([0, 1]), probabilities, weights, weights)
+    highs, lows, within = [], [], []
+    for number in (1, 3):
+        rows = slice(*bags.offsets[number : number + 2])
+        order = np.argsort(-weights[rows])
+        count = {1: 1, 3: 2}[number]
+        instances = bags.instances[rows]
+        highs.append(instances[order[:count]].mean(0))
+        lows.append(instances[order[count:]].mean(0))
+        within.append(instances - instances.mean(0))
+    deviation = np.sqrt((np.concatenate(within) ** 2).sum(0) / (1 + 19))
+    expected = (np.mean(highs, 0) - np.mean(lows, 0)) / deviation
+    table = contrast(found, bags).set_index("feature")
+    np.testing.assert_allclose(table.loc[["0", "1"], "difference"], expected)
+
+
+def test_a_constant_feature_makes_no_difference():
+    bags = Bags.from_arrays([[[1.0, 5.0], [2.0, 5.0]]])
+    found = Explanation(np.array([0, 1]), np.array([[0.0, 1.0]]), np.array([0.1, 0.9]), np.array([0.1, 0.9]))
+    assert contrast(found, bags)["difference"].tolist()[-1] == 0
+
+
+@pytest.mark.parametrize("top", [0, 1, -1, "half", None])
+def test_a_share_that_will_not_do(top):
+    bags, found = explained([[0.1, 0.9]])
+    with pytest.raises(BagwiseError, match="top is"):
+        contrast(found, bags, top)
+
+
+def test_bags_of_one_instance_have_nothing_to_compare():
+    bags, found = explained([[0.1], [0.9]])
+    with pytest.raises(BagwiseError, match="one instance"):
+        contrast(found, bags)
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_tables_come_back(tmp_path, suffix):
+    path = tmp_path / f"table.{suffix}"
+    frame = pd.DataFrame({"bag": ["a", "b,c"], "weight": np.array([1 / 3, 1e-9], np.float32)})
+    write_table(frame, path)
+    again = pd.read_csv(path, dtype={"weight": np.float32}) if suffix == "csv" else pd.read_parquet(path)
+    np.testing.assert_array_equal(again["weight"], frame["weight"])
+    assert again["bag"].tolist() == ["a", "b,c"]
+    with pytest.raises(BagwiseError, match=r"must end in \.csv or \.parquet"):
+        write_table(frame, tmp_path / "table.xlsx")
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+@pytest.mark.parametrize("count", [1, 5, 400])
+def test_maps_are_drawn(tmp_path, suffix, count):
+    places = np.stack([np.arange(count) % 20 * 256, np.arange(count) // 20 * 256], axis=1)
+    draw_map(tmp_path / f"map.{suffix}", places, np.linspace(0, 1, count), title="a $lide_7$")
+    assert (tmp_path / f"map.{suffix}").stat().st_size > 1000
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(("places", "values"), [([[1, 2]], [1, 2]), ([[1]], [1]), ([1, 2], [1, 2]), ([], [])])
+def test_maps_of_what_does_not_fit_are_refused(tmp_path, places, values):
+    with pytest.raises(BagwiseError, match="a map needs x and y"):
+        draw_map(tmp_path / "map.png", places, values)
+    with pytest.raises(BagwiseError, match=r"must end in \.png or \.svg"):
+        draw_map(tmp_path / "map.jpg", [[1, 2]], [1])
