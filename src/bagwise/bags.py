@@ -285,7 +285,9 @@ class Bags:
         offsets = np.concatenate([[0], np.cumsum(np.bincount(codes))])
         names = np.array([str(value) for value in values], dtype=object)
         columns = [checks.numeric_column(frame, column, names[codes]) for column in given]
-        instances = np.column_stack(columns)[order]
+        instances = np.column_stack(columns)
+        if (np.diff(order) != 1).any():  # else the copy would cost as much as all the rest
+            instances = instances[order]
         first = order[offsets[:-1]]
 
         def of_bag(column: str | None) -> NDArray[Any] | None:

@@ -17,8 +17,6 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from bagwise import cli
-
 COLUMNS = ["--bag", "bag", "--label", "label"]
 
 
@@ -348,11 +346,11 @@ def out_cannot_be_written(folder):
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory, run):
     """Give a folder with a run and the table it learnt from; cases work on copies."""
     folder = tmp_path_factory.mktemp("trained")
     good_frame().to_csv(folder / "table.csv", index=False)
-    assert run("fit", folder / "table.csv", *COLUMNS, "--out", folder / "run", "--epochs", "1", "--json")[0] == 0
+    assert run("fit", folder / "table.csv", *COLUMNS, "--out", folder / "run", "--epochs", "1", "--json").status == 0
     return folder
 
 
@@ -412,25 +410,6 @@ run_case("explain_into_a_folder_in_use", r"out", lambda f: write(f, "out", ""), 
 # ---- the tests -------------------------------------------------------------------------------------------------------
 
 
-def run(*argv):
-    """Run the command in this process; give its status and what it wrote to standard error."""
-    import contextlib
-    import io
-
-    told = io.StringIO()
-    before = sys.argv
-    sys.argv = ["bagwise", *map(str, argv)]
-    try:
-        with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
-            cli.main()
-        status = 0
-    except SystemExit as stop:
-        status = stop.code or 0
-    finally:
-        sys.argv = before
-    return status, told.getvalue()
-
-
 def everything_in(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_symlink() or path.exists()}
 
@@ -450,24 +429,24 @@ def test_there_are_enough_of_them():
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_bad_input_is_refused_in_one_sentence(name, tmp_path):
+def test_bad_input_is_refused_in_one_sentence(name, tmp_path, run):
     plan = CASES[name](tmp_path)
     (tmp_path / "executed").unlink(missing_ok=True)
     before = set(tmp_path.rglob("*"))
-    status, told = run(*plan.argv)
-    assert_refused(status, told, plan.says)
+    done = run(*plan.argv)
+    assert_refused(done.status, done.told, plan.says)
     assert set(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("name", RUN_CASES)
-def test_bad_runs_and_bad_data_for_them_are_refused(name, trained, tmp_path):
+def test_bad_runs_and_bad_data_for_them_are_refused(name, trained, tmp_path, run):
     says, spoil, command = RUN_CASES[name]
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     spoil(tmp_path)
     before = everything_in(tmp_path)
     out = ["--out", tmp_path / "out" / "nested"] if command == "explain" else ["--out", tmp_path / "said.csv"]
-    status, told = run(command, tmp_path / "run", tmp_path / "table.csv", *out)
-    assert_refused(status, told, says)
+    done = run(command, tmp_path / "run", tmp_path / "table.csv", *out)
+    assert_refused(done.status, done.told, says)
     assert everything_in(tmp_path) == before
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bagwise.bags import Bags
 from bagwise.commands.data import DataSource
 from bagwise.errors import BagwiseError
-from bagwise.io.features import open_features
+from bagwise.io.features import open_features, peek_features
 from bagwise.io.folders import match_files
 from bagwise.io.tables import read_tolerantly
 from bagwise.methods.registry import make
@@ -96,8 +96,8 @@ class Examination:
         if n.get("memory_bytes"):
             facts.append(("memory to train", f"{n['memory_bytes'] / 2**20:,.0f} MiB{n['memory_note']}"))
         if n.get("epoch_seconds") is not None:
-            facts.append(("time of an epoch", f"about {n['epoch_seconds']:.2g} s"))
-            facts.append((f"time of {_EPOCHS} epochs", f"about {n['epoch_seconds'] * _EPOCHS:.2g} s"))
+            facts.append(("time of an epoch", _duration(n["epoch_seconds"])))
+            facts.append((f"time of {_EPOCHS} epochs", _duration(n["epoch_seconds"] * _EPOCHS)))
         return facts
 
     def as_dict(self) -> dict[str, Any]:
@@ -405,15 +405,23 @@ def _examine_folder(source: DataSource, folder: Path, found: _Found) -> None:
     widths: dict[int, list[str]] = {}
     for bag in matched.bags:
         try:
-            blocks = [block for file in bag.files for block in _blocks(file)]
+            for width in {peek_features(file).width for file in bag.files}:
+                widths.setdefault(width, []).append(bag.name)
+        except BagwiseError as error:
+            unreadable.append(str(error))
+    usual = max(widths, key=lambda width: len(widths[width]), default=0)
+    odd = {name for width, names in widths.items() if width != usual for name in names}
+    whole = set(widths.get(usual, ())) - odd
+    for bag in matched.bags:
+        if bag.name not in whole:
+            continue
+        try:
+            blocks = [_values(file) for file in bag.files]
         except BagwiseError as error:
             unreadable.append(str(error))
             continue
-        width = blocks[0].shape[1]
-        widths.setdefault(width, []).append(bag.name)
-        if width == next(iter(widths)):
-            found.item_bytes = blocks[0].dtype.itemsize
-            found.take(bag.name, bag.label, bag.group, blocks)
+        found.item_bytes = blocks[0].dtype.itemsize
+        found.take(bag.name, bag.label, bag.group, blocks)
     for sentence in unreadable[:MOST_NAMED]:
         found.say("error", "unreadable", sentence)
     if len(unreadable) > MOST_NAMED:
@@ -423,11 +431,9 @@ def _examine_folder(source: DataSource, folder: Path, found: _Found) -> None:
         found.say("error", "mixed-widths", f"bags differ in their number of features, {told}: extract them all alike")
 
 
-def _blocks(file: Path) -> Iterator[NDArray[Any]]:
+def _values(file: Path) -> NDArray[Any]:
     with open_features(file, check_values=False) as opened:
-        if not len(opened):
-            raise BagwiseError(f"{file} is empty: leave the file out, or extract the features anew")
-        yield opened[:]
+        return opened[:]
 
 
 def _examine_table(source: DataSource, path: Path, found: _Found) -> None:
@@ -447,6 +453,13 @@ def _examine_table(source: DataSource, path: Path, found: _Found) -> None:
         found.say("error", code, sentence, where)
     for name, label, group, instances in table.bags():
         found.take(name, label, group, [instances])
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"about {seconds / length:.0f} {unit}"
+    return f"about {seconds:.2g} s"
 
 
 def _listed(names: Sequence[Any], most: int = 3) -> str:

@@ -28,6 +28,9 @@ __all__ = ["configured", "run_fit"]
 ENOUGH_TO_VALIDATE = 300
 ENOUGH_OF_A_CLASS = 20
 PATIENCE, MOST_EPOCHS = 10, 200
+# The paper's settings for vectors are those of small bags; in large ones (slides) they move too slowly.
+LARGE_BAG = 100
+LARGE_BAG_SETTINGS = {"optimizer": "adam", "learning_rate": 2e-4, "l2": 5e-5}
 
 
 def configured(
@@ -76,7 +79,9 @@ def configured(
     if patience is not None:
         whole = "groups" if bags.groups is not None else "bags"
         why = f"chosen on a fifth of the {whole}, which were not learnt from: stopped after {patience} without progress"
-    model = make(method, epochs=epochs, patience=patience, class_weight=class_weight, random_state=seed, verbose=False)
+    large = len(bags.instance_shape) == 1 and np.median(bags.sizes) > LARGE_BAG
+    settings = {"epochs": epochs, "patience": patience, "class_weight": class_weight, "random_state": seed}
+    model = make(method, **settings, **(LARGE_BAG_SETTINGS if large else {}))
     return model, why
 
 

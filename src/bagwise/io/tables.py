@@ -244,7 +244,13 @@ def read_tolerantly(
     ids = table.ids(bag)
     if ids.isna().any():
         row = table.row(int(np.argmax(ids.isna())))
-        faults.append(("gap-in-bag", f"{path}: column {bag!r} is empty in {ids.isna().sum()} rows, first {row}", []))
+        faults.append(
+            (
+                "gap-in-bag",
+                f"{path}: column {bag!r} is empty in {ids.isna().sum()} rows, first in row {row}: fill it in",
+                [],
+            )
+        )
     found: dict[str, dict[str, Any]] = {"label": {}, "group": {}}
     for use, name in (("label", label), ("group", group)):
         holder = about if name in about.arrow.column_names else table

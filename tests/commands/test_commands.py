@@ -1,0 +1,213 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bagwise as bw
+from bagwise.commands.runs import Run
+from bagwise.io.tables import read_table
+
+CELLS = ["--bag", "patient", "--label", "diagnosis", "--instance", "cell", "--coordinate", "x", "--coordinate", "y"]
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory, cells, run):
+    """Give a folder with a table and a run of an ensemble on it."""
+    folder = tmp_path_factory.mktemp("cells")
+    cells().drop(columns="clinic").to_csv(folder / "cells.csv", index=False)
+    done = run("fit", folder / "cells.csv", *CELLS, "--ensemble", 3, "--epochs", 30, "--out", folder / "run", "--json")
+    assert done.status == 0, done.told
+    return folder
+
+
+# ---- fit -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_holds_all_that_is_needed(fitted):
+    folder = fitted / "run"
+    names = {"model.safetensors", "config.json", "metrics.json", "history.csv", "report.html"}
+    assert {path.name for path in folder.iterdir()} == names
+    config = json.loads((folder / "config.json").read_text())
+    assert config["classes"] == ["healthy", "ill"]
+    assert config["feature_names"] == ["size", "marker", "shape"]
+    assert len(config["settings"]) == 3
+    history = pd.read_csv(folder / "history.csv")
+    assert history.groupby("member").size().tolist() == [30, 30, 30]
+    assert "ill" in (folder / "report.html").read_text()
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["training_auc"] > 0.9
+    assert metrics["epochs_were"] == "fixed in advance"
+
+
+def test_a_run_is_what_python_gives(fitted):
+    bags = read_table(fitted / "cells.csv", bag="patient", label="diagnosis", instance="cell", coordinates=["x", "y"])
+    model = bw.AttentionMIL(epochs=30, class_weight="balanced", random_state=0)
+    expected = bw.predict_ensemble(bw.fit_ensemble(model, bags, 3), bags)
+    found = bw.predict_ensemble(Run.load(fitted / "run").models, bags)
+    np.testing.assert_array_equal(found.members, expected.members)
+
+
+def test_small_sets_train_a_fixed_number_and_large_ones_watch(tmp_path, cells, run):
+    for patients, said in ((24, "fixed in advance, because 24 bags"), (320, "chosen on a fifth of the bags")):
+        cells(patients).to_csv(tmp_path / "cells.csv", index=False)
+        argv = ["fit", tmp_path / "cells.csv", *CELLS, "--group", "clinic", "--out", tmp_path / f"run-{patients}"]
+        done = run(*argv, "--json")
+        assert done.status == 0, done.told
+        metrics = json.loads(done.out)
+        assert said.replace("bags", "groups" if patients == 320 else "bags") in metrics["epochs_were"]
+        assert ("validation_error" in metrics) == (patients == 320)
+    assert metrics["epochs"][0] < 200
+
+
+@pytest.mark.parametrize("method", ["mi-Net", "MI-Net-DS", "gated-attention"])
+def test_any_method_and_several_classes(tmp_path, cells, run, method):
+    cells(24, classes=("a", "b", "c")).drop(columns="clinic").to_parquet(tmp_path / "cells.parquet")
+    argv = [*CELLS, "--method", method, "--epochs", 2, "--out", tmp_path / "run"]
+    done = run("fit", tmp_path / "cells.parquet", *argv)
+    assert done.status == 0, done.told
+    assert "bagwise evaluate" in done.out
+    done = run("predict", tmp_path / "run", tmp_path / "cells.parquet", "--json")
+    rows = json.loads(done.out)
+    assert len(rows) == 24
+    for row in rows:
+        assert sum(row[f"probability_{label}"] for label in "abc") == pytest.approx(1, abs=1e-6)
+    argv = ["--out", tmp_path / "told", "--format", "parquet"]
+    done = run("explain", tmp_path / "run", tmp_path / "cells.parquet", *argv)
+    assert done.status == 0, done.told
+    table = pd.read_parquet(tmp_path / "told" / "instances.parquet")
+    assert ("weight" in table) == ("attention" in method)
+    assert {"score_a", "score_b", "score_c"} <= set(table)
+
+
+def test_a_finished_run_is_left_as_it_is(fitted, run):
+    before = {path: path.stat().st_mtime_ns for path in (fitted / "run").iterdir()}
+    argv = ["fit", fitted / "cells.csv", *CELLS, "--ensemble", 3, "--out", fitted / "run", "--resume", "--json"]
+    done = run(*argv, "--epochs", 30)
+    assert done.status == 0, done.told
+    other = run(*argv, "--epochs", 31)
+    assert other.status == 1
+    assert "another epochs (30, now 31" in other.told
+    assert {path: path.stat().st_mtime_ns for path in (fitted / "run").iterdir()} == before
+
+
+# ---- predict ---------------------------------------------------------------------------------------------------------
+
+
+def test_predictions_are_written_and_printed(fitted, run, tmp_path):
+    done = run("predict", fitted / "run", fitted / "cells.csv", "--out", tmp_path / "said.csv", "--json")
+    frame = pd.read_csv(tmp_path / "said.csv")
+    assert json.loads(done.out)[0]["bag"] == frame["bag"][0] == "P000"
+    assert list(frame) == [
+        "bag",
+        "predicted",
+        "probability_healthy",
+        "probability_ill",
+        "spread_healthy",
+        "spread_ill",
+    ]
+    assert (frame["predicted"] == "ill").tolist() == (frame["probability_ill"] > 0.5).tolist()
+    assert (frame["spread_ill"] > 0).all()
+    assert "24 bags" in run("predict", fitted / "run", fitted / "cells.csv").out
+
+
+def test_labels_may_be_missing_and_columns_stand_elsewhere(fitted, cells, run, tmp_path):
+    frame = cells().drop(columns=["clinic"])
+    expected = run("predict", fitted / "run", fitted / "cells.csv", "--json").out
+    for changed in (
+        frame.drop(columns="diagnosis"),
+        frame.assign(diagnosis=None),
+        frame[sorted(frame.columns)],
+        frame.drop(columns=["diagnosis", "cell", "x", "y"]),
+    ):
+        changed.to_csv(tmp_path / "new.csv", index=False)
+        done = run("predict", fitted / "run", tmp_path / "new.csv", "--json")
+        assert done.out == expected, done.told
+
+
+# ---- explain ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_explanation_is_written(fitted, run, tmp_path):
+    done = run("explain", fitted / "run", fitted / "cells.csv", "--out", tmp_path / "told", "--key", 2)
+    assert done.status == 0, done.told
+    table = pd.read_csv(tmp_path / "told" / "instances.csv")
+    assert list(table) == ["bag", "instance", "x", "y", "weight", "rescaled_weight", "rank", "score"]
+    assert table["instance"][0] == "cell 0"
+    np.testing.assert_allclose(table.groupby("bag")["weight"].sum(), 1, rtol=1e-5)
+    keys = pd.read_csv(tmp_path / "told" / "key_instances.csv")
+    assert keys.groupby("bag").size().tolist() == [2] * 24
+    # The ill have their high markers in the first two cells.
+    assert set(keys[keys["predicted"] == "ill"]["instance"]) == {"cell 0", "cell 1"}
+    assert pd.read_csv(tmp_path / "told" / "features.csv")["feature"][0] == "marker"
+    maps = pd.read_csv(tmp_path / "told" / "maps" / "maps.csv", dtype=str)
+    assert maps["bag"].tolist() == sorted(set(table["bag"]))
+    assert all((tmp_path / "told" / "maps" / name).stat().st_size > 5000 for name in maps["map"])
+
+
+# ---- folders ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_of_slides_from_start_to_end(tmp_path, slides, run):
+    folder, labels = slides(tmp_path)
+    done = run("check", folder, "--labels", labels, "--group", "group", "--json")
+    assert done.status == 0, done.told
+    assert json.loads(done.out)["groups"] == 6
+    argv = [folder, "--labels", labels, "--group", "group"]
+    assert run("fit", *argv, "--epochs", 40, "--out", tmp_path / "run").status == 0
+    said = json.loads(run("predict", tmp_path / "run", folder, "--json").out)
+    assert [row["bag"] for row in said] == [f"TCGA-{number:02}.v1" for number in range(12)]
+    assert sum(row["predicted"] == number % 2 for number, row in enumerate(said)) >= 10
+    done = run("explain", tmp_path / "run", folder, "--out", tmp_path / "told")
+    assert done.status == 0, done.told
+    assert len(list((tmp_path / "told" / "maps").glob("*.png"))) == 12
+    done = run("evaluate", *argv, "--folds", 3, "--epochs", 2, "--out", tmp_path / "cv", "--json")
+    assert json.loads(done.out)["rows"][0]["protocol"] == "grouped"
+    predictions = pd.read_csv(tmp_path / "cv" / "predictions.csv")
+    assert predictions.groupby("group")["fold"].nunique().max() == 1
+
+
+# ---- evaluate --------------------------------------------------------------------------------------------------------
+
+
+def test_an_evaluation_is_what_python_gives(tmp_path, cells, run):
+    cells().drop(columns="clinic").to_csv(tmp_path / "cells.csv", index=False)
+    argv = ["--method", "attention", "--method", "MI-Net", "--folds", 4, "--repeats", 2, "--epochs", 3]
+    done = run("evaluate", tmp_path / "cells.csv", *CELLS, *argv, "--out", tmp_path / "cv", "--json")
+    assert done.status == 0, done.told
+    results = json.loads(done.out)
+    assert results == json.loads((tmp_path / "cv" / "results.json").read_text())
+    bags = read_table(tmp_path / "cells.csv", bag="patient", label="diagnosis", instance="cell", coordinates=["x", "y"])
+    predictions = pd.read_csv(tmp_path / "cv" / "predictions.csv")
+    for method in ("attention", "MI-Net"):
+        model = bw.make(method, epochs=3, class_weight="balanced", random_state=0)
+        expected = bw.cross_validate(model, bags, folds=4, repeats=2)
+        rows = {row["metric"]: row for row in results["rows"] if row["method"] == method}
+        assert rows["auc"]["mean"] == expected.mean("auc")
+        said = predictions[predictions["method"] == method]
+        np.testing.assert_allclose(said["probability_ill"], expected.probabilities[:, :, 1].ravel(), rtol=1e-6)
+        assert said["fold"].tolist() == expected.assignment.ravel().tolist()
+    assert {row["metric"] for row in results["differences"]} >= {"accuracy", "auc"}
+    figures = {path.name for path in (tmp_path / "cv").glob("*.png")}
+    assert figures == {"roc.png", "precision_recall.png", "calibration.png", "confusion_0.png", "confusion_1.png"}
+
+
+def test_datasets_are_listed(run, data_directory):
+    done = run("datasets", "--data-dir", data_directory, "--json")
+    assert [one["name"] for one in json.loads(done.out) if one["here"]] == [
+        "musk1",
+        "musk2",
+        "fox",
+        "tiger",
+        "elephant",
+    ]
+    assert "elephant" in run("datasets").out
+
+
+def test_a_data_set_by_name(run, data_directory, tmp_path):
+    argv = ["--data-dir", data_directory, "--epochs", 2, "--out", tmp_path / "run"]
+    assert run("fit", "musk1", *argv, "--json").status == 0
+    done = run("predict", tmp_path / "run", "musk1", "--data-dir", data_directory, "--json")
+    assert json.loads(done.out)[0]["bag"] == "MUSK-188"
+    refused = run("fit", "musk1", "--bag", "x", "--data-dir", data_directory, "--out", tmp_path / "other")
+    assert "--bag is of no use" in refused.told
