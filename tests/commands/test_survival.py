@@ -1,0 +1,127 @@
+"""Processes that die: a run that was killed goes on to the same bits, and a cluster does without a lost worker."""
+
+import json
+import random
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+from bagwise import BagwiseError
+from bagwise.commands.runs import Run
+
+BAGWISE = Path(sys.executable).parent / "bagwise"
+COLUMNS = ["--bag", "patient", "--label", "diagnosis", "--instance", "cell", "--coordinate", "x", "--coordinate", "y"]
+KILLS = 20
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def table(cells, tmp_path):
+    path = tmp_path / "cells.csv"
+    cells(40).drop(columns="clinic").to_csv(path, index=False)
+    return path
+
+
+def weights(folder):
+    return [
+        {name: value.numpy() for name, value in model.model_.state_dict().items()} for model in Run.load(folder).models
+    ]
+
+
+def assert_readable(folder):
+    """A run is whole, or says itself that it is not."""
+    for path in folder.rglob("*.json"):
+        json.loads(path.read_text())
+    try:
+        Run.load(folder)
+    except BagwiseError as error:
+        assert "holds no model.safetensors" in str(error) or "there is no folder" in str(error)  # noqa: PT017
+
+
+def test_a_run_killed_twenty_times_ends_with_the_same_weights(table, tmp_path):
+    # A patience that never ends, so that the best weights so far are among what is kept.
+    command = [BAGWISE, "fit", table, *COLUMNS, "--ensemble", "9", "--epochs", "500", "--patience", "500", "--json"]
+    whole = subprocess.run([*command, "--out", tmp_path / "whole"], capture_output=True, text=True)
+    assert whole.returncode == 0, whole.stderr
+    chance, killed = random.Random(0), 0
+    for _ in range(KILLS):
+        process = subprocess.Popen(
+            [*command, "--out", tmp_path / "run", "--resume"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        try:
+            process.communicate(timeout=chance.uniform(2.5, 4.5))
+            assert process.returncode == 0
+        except subprocess.TimeoutExpired:
+            family = psutil.Process(process.pid).children(recursive=True)
+            process.send_signal(signal.SIGKILL)
+            for child in family:
+                child.kill()
+            process.communicate()
+            killed += 1
+        assert_readable(tmp_path / "run")
+    done = subprocess.run([*command, "--out", tmp_path / "run", "--resume"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert killed >= KILLS // 2
+    for one, other in zip(weights(tmp_path / "run"), weights(tmp_path / "whole"), strict=True):
+        assert one.keys() == other.keys()
+        for name, value in one.items():
+            np.testing.assert_array_equal(value, other[name])
+    for name in ("config.json", "history.csv"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    leftovers = {path.name for path in (tmp_path / "run").iterdir() if not path.name.startswith(".writing-")}
+    assert leftovers == {path.name for path in (tmp_path / "whole").iterdir()}
+
+
+def workers_at_work():
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        line = process.info["cmdline"]
+        if line and line[0].startswith("ray::PoolActor.run_batch"):
+            found.append(process)
+    return found
+
+
+def test_a_cluster_that_loses_a_worker_finds_the_same(table, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    command = [BAGWISE, "evaluate", table, *COLUMNS, "--folds", "8", "--repeats", "3", "--epochs", "300", "--json"]
+    local = subprocess.run([*command, "--out", tmp_path / "local"], capture_output=True, text=True)
+    assert local.returncode == 0, local.stderr
+    # Two workers, whatever the machine has.
+    ray = Path(sys.executable).parent / "ray"
+    head = ["start", "--head", "--port", "0", "--num-cpus", "2", "--include-dashboard", "false"]
+    started = subprocess.run([ray, *head, "--temp-dir", "/tmp/bagwise-ray"], capture_output=True, text=True)
+    assert started.returncode == 0, started.stderr
+    try:
+        address = (Path("/tmp/bagwise-ray") / "ray_current_cluster").read_text().strip()
+        argv = [*command, "--backend", "ray", "--address", address, "--jobs", "2", "--out", tmp_path / "cluster"]
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 120
+        while len(workers_at_work()) < 2 and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(1)
+        victims = workers_at_work()
+        assert len(victims) == 2, process.communicate()[1][-2000:]
+        victims[0].kill()
+        _, told = process.communicate(timeout=300)
+        assert process.returncode == 0, told
+    finally:
+        subprocess.run([ray, "stop", "--force"], capture_output=True)
+        shutil.rmtree("/tmp/bagwise-ray", ignore_errors=True)
+    one, other = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("local", "cluster"))
+    for results in (one, other):
+        for row in results["rows"]:
+            del row["seconds"]
+    assert one == other
+    expected, found = (pd.read_csv(tmp_path / name / "predictions.csv") for name in ("local", "cluster"))
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
