@@ -53,6 +53,7 @@ def main() -> None:
         seconds = time.perf_counter() - begin
     row = {
         "value": round(most - before, 1),
+        "unit": "MiB",
         "ours": seconds,
         "theirs": None,
         "raw": [seconds],

@@ -7,7 +7,8 @@ import torch
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 import bagwise as bw
-from bagwise import BagwiseError, demo
+from bagwise import BagwiseError
+from bagwise.commands import demo
 from bagwise.datasets import load_digits
 
 KEYS = {"bag_auc", "bag_accuracy", "instance_auc", "seconds"}

@@ -6,6 +6,8 @@ from .datasets.classical import load_dataset as load_dataset
 from .errors import BagwiseError as BagwiseError
 from .evaluation.cross_validation import CrossValidation as CrossValidation
 from .evaluation.cross_validation import cross_validate as cross_validate
+from .io.folders import read_folder as read_folder
+from .io.tables import read_table as read_table
 from .methods.ensemble import fit_ensemble as fit_ensemble
 from .methods.ensemble import predict_ensemble as predict_ensemble
 from .methods.neural import AttentionMIL as AttentionMIL
