@@ -260,7 +260,8 @@ def predict(
         _print_json(rows)
         return
     shown = [[_told(value) for value in row.values()] for row in rows[:_MOST_ROWS]]
-    _print_table(f"{len(rows):,} bags", list(frame.columns), shown)
+    short = [name.replace("probability_", "p ").replace("spread_", "± ") for name in frame.columns]
+    _print_table(f"{len(rows):,} bags", short, shown)
     if len(rows) > _MOST_ROWS:
         typer.echo(f"... and {len(rows) - _MOST_ROWS:,} more" + (": write them to a file with --out" * (out is None)))
     if out is not None:
@@ -308,8 +309,9 @@ def datasets(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     if as_json:
         _print_json(known)
         return
-    columns = ["name", "bags", "instances", "features", "title", "place"]
-    _print_table("Data sets", columns, [[_told(one[name]) for name in columns] for one in known])
+    columns = ["name", "bags", "instances", "features", "title", "here"]
+    rows = [[_told("yes" if one[name] is True else one[name] or "no") for name in columns] for one in known]
+    _print_table("Data sets", columns, rows)
 
 
 _MOST_ROWS = 50

@@ -44,23 +44,25 @@ def training_report(
     found = explain(models, shown)
     classes = [str(name) for name in model.classes_]
     shares = _shares(found, shown)
-    views = []
-    for position, bag in enumerate(shown):
+    views, labels = [], shown.labels
+    assert labels is not None
+    pictures = len(bags.instance_shape) > 1 and bags.instances.dtype == np.uint8
+    for position, name in enumerate(shown.names):
         rows = slice(*shown.offsets[position : position + 2])
         best = int(found.probabilities[position].argmax())
         views.append(
             BagView(
-                name=bag.name,
-                label=str(bag.label),
+                name=name,
+                label=str(labels[position]),
                 predicted=classes[best],
                 probability=float(found.probabilities[position, 1 if len(classes) == 2 else best]),
                 weights=shares[rows],
-                images=bag.instances if np.ndim(bag.instances) > 2 and bag.instances.dtype == np.uint8 else None,
-                instance_names=None if bag.instance_names is None else [str(name) for name in bag.instance_names],
+                images=shown.instances[rows] if pictures else None,
+                instance_names=None if shown.instance_names is None else list(shown.instance_names[rows]),
             )
         )
-    labels, counts = np.unique(bags.labels, return_counts=True)
-    told = ", ".join(f"{count:,} of class {label}" for label, count in zip(labels, counts, strict=True))
+    counts = zip(*np.unique(bags.labels, return_counts=True), strict=True)
+    told = ", ".join(f"{count:,} of class {label}" for label, count in counts)
     notes = [
         "The bags on this page were learnt from, so its predictions are better than those for new bags will be;"
         " bagwise evaluate measures how good these are."
