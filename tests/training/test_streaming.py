@@ -88,6 +88,21 @@ def test_files_give_the_bits_that_memory_gives(two, kind, changes):
 
 
 @every_executor
+def test_validation_reads_a_bag_once_more_for_all_members(two, kind):
+    _, files, log = two
+    everything, epochs = np.arange(COUNT), 3
+    settings = Settings("adam", 0.01, epochs, patience=epochs)
+    halves = [np.random.default_rng(seed).permutation(everything) for seed in range(6)]
+    members = [Member(seed, half[:6], settings, half[6:]) for seed, half in enumerate(halves)]
+    train(plan_of(kind, scaling="none"), files, np.array(SIZES) % 2, members)
+    learnt, validated = set(), set()
+    for half in halves:
+        learnt.update(half[:6])
+        validated.update(half[6:])
+    assert Counter(log) == {str(bag): epochs * ((bag in learnt) + (bag in validated)) for bag in range(COUNT)}
+
+
+@every_executor
 def test_a_bag_is_read_once_an_epoch_for_all_members(two, kind):
     _, files, log = two
     targets = np.array(SIZES) % 2

@@ -78,8 +78,6 @@ def run_evaluate(
         make(name)
         if name in methods[:number]:
             raise BagwiseError(f"the method {name!r} is given twice: give each once")
-    if class_weight not in ("balanced", None):
-        raise BagwiseError(f"--class-weight is {class_weight!r}: it must be 'balanced' or 'none'")
     check_folder(out, resume=resume)
     bags = in_memory_if_small(source.read())
     division = Folds(bags, folds, repeats, seed)

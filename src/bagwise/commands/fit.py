@@ -59,7 +59,7 @@ def configured(
     Raises
     ------
     BagwiseError
-        If there is no such method.
+        If there is no such method, or a parameter is out of its range.
 
     Examples
     --------
@@ -67,6 +67,8 @@ def configured(
     >>> configured(bags, "attention", epochs=None, patience=None, class_weight=None, seed=0)[1]
     'fixed in advance, because 2 bags are too few to choose by'
     """
+    if class_weight not in ("balanced", None):
+        raise BagwiseError(f"--class-weight is {class_weight!r}: it must be 'balanced' or 'none'")
     labels = bags.labels if bags.labels is not None else np.zeros(0)
     fewest = np.unique(labels, return_counts=True)[1].min(initial=len(bags))
     why = "fixed in advance"
@@ -132,8 +134,6 @@ def run_fit(
     """
     check_seed(seed)
     check_count("--ensemble", ensemble)
-    if class_weight not in ("balanced", None):
-        raise BagwiseError(f"--class-weight is {class_weight!r}: it must be 'balanced' or 'none'")
     begin = time.perf_counter()
     make(method)
     check_folder(out, resume=resume)

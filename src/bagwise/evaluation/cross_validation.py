@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
-from sklearn.utils import check_random_state
 
 from bagwise.bags import Bags, as_bags
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.metrics import METRICS, bag_metrics
 from bagwise.evaluation.protocol import Folds
-from bagwise.methods.neural import NeuralMIL, fit_members, predict_members
+from bagwise.methods.neural import NeuralMIL, clone_with_seed, fit_members, predict_members
 from bagwise.models.likelihood import class_probabilities
 
 __all__ = ["CrossValidation", "cross_validate"]
@@ -183,10 +182,7 @@ def cross_validate(
     bags = as_bags(X, y)
     division = Folds(bags, folds, repeats, seed)
     assert bags.labels is not None
-    model = clone(model)
-    if not isinstance(model.random_state, int | np.integer):
-        # One draw for all members: what trains together shares its order of bags.
-        model.random_state = int(check_random_state(model.random_state).randint(2**31 - 1))
+    model = clone_with_seed(model)
     places = [(repeat, fold) for repeat in range(repeats) for fold in range(folds)]
     models = fit_members(
         [clone(model) for _ in places],

@@ -8,11 +8,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
-from sklearn.utils import check_random_state
 
 from bagwise.bags import Bags
 from bagwise.checks import check_count
-from bagwise.methods.neural import NeuralMIL, fit_members, predict_members
+from bagwise.methods.neural import NeuralMIL, clone_with_seed, fit_members, predict_members
 from bagwise.models.likelihood import class_probabilities
 
 __all__ = ["EnsemblePrediction", "fit_ensemble", "predict_ensemble"]
@@ -96,10 +95,7 @@ def fit_ensemble(
     (3, 4, 2)
     """
     check_count("the size of the ensemble", size)
-    alike = clone(model)
-    if not isinstance(alike.random_state, int | np.integer):
-        # One draw for all members: what trains together shares its order of bags.
-        alike.random_state = int(check_random_state(alike.random_state).randint(2**31 - 1))
+    alike = clone_with_seed(model)
     return fit_members(
         [clone(alike) for _ in range(size)],
         bags,

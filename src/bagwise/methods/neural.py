@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.utils import check_random_state
@@ -39,6 +39,7 @@ __all__ = [
     "InstanceMIL",
     "NeuralMIL",
     "ResidualMIL",
+    "clone_with_seed",
     "fit_members",
     "predict_members",
 ]
@@ -512,6 +513,30 @@ class ResidualMIL(EmbeddingMIL):
 
     level: ClassVar[str] = "residual"
     auto_encoder: ClassVar[str | None] = "mi-net-equal-levels"
+
+
+def clone_with_seed(model: Estimator) -> Estimator:
+    """Clone an estimator, and draw its random state if it is no number: once for all that train together.
+
+    Parameters
+    ----------
+    model
+        A neural estimator; it is not changed.
+
+    Returns
+    -------
+    estimator
+        Not fitted; all clones of it share their order of bags.
+
+    Examples
+    --------
+    >>> isinstance(clone_with_seed(AttentionMIL()).random_state, int)
+    True
+    """
+    copy: Estimator = clone(model)
+    if not isinstance(copy.random_state, int | np.integer):
+        copy.random_state = int(check_random_state(copy.random_state).randint(2**31 - 1))
+    return copy
 
 
 def fit_members(

@@ -1,7 +1,6 @@
 """Bags as tensors."""
 
 import warnings
-from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -81,7 +80,8 @@ class PackedTensors:
     def turn(self, visits: Sequence[tuple[NDArray[np.int64], Visitor]]) -> Iterator[tuple[NDArray[np.int64], Visitor]]:
         """Go from visit to visit; bags in files are held while a visit lasts, and the next ones read meanwhile.
 
-        A bag that several visits in a row want is read once.
+        A bag is read once, and kept until the last visit that wants it, so visits that share bags should stand close
+        together.
 
         Parameters
         ----------
@@ -96,23 +96,27 @@ class PackedTensors:
         if self._whole is not None:
             yield from visits
             return
-        plans: deque[dict[int, Future[Tensor]]] = deque()
-        latest: dict[int, Future[Tensor]] = {}
-        following, ahead = iter(visits), 0
+        last = {bag: number for number, (bags, _) in enumerate(visits) for bag in bags.tolist()}
+        reads: dict[int, Future[Tensor]] = {}
+        waiting: set[int] = set()
+        planned = ahead = 0
         with ThreadPoolExecutor(1) as reader:
-            for visit in visits:
-                while not plans or ahead < _AHEAD:
-                    coming = next(following, None)
-                    if coming is None:
-                        break
-                    wanted = coming[0].tolist()
-                    ahead += sum(int(self.sizes[bag]) for bag in wanted if bag not in latest)
-                    latest = {bag: latest.get(bag) or reader.submit(self._read, bag) for bag in wanted}
-                    plans.append(latest)
-                before, now = self._held, plans.popleft()
-                self._held = {bag: future.result() for bag, future in now.items()}
-                ahead -= sum(int(self.sizes[bag]) for bag in now if bag not in before)
+            for number, visit in enumerate(visits):
+                while planned < len(visits) and (planned <= number or ahead < _AHEAD):
+                    for bag in visits[planned][0].tolist():
+                        if bag not in reads:
+                            reads[bag] = reader.submit(self._read, bag)
+                            waiting.add(bag)
+                            ahead += int(self.sizes[bag])
+                    planned += 1
+                wanted = visit[0].tolist()
+                ahead -= sum(int(self.sizes[bag]) for bag in wanted if bag in waiting)
+                waiting.difference_update(wanted)
+                self._held = {bag: reads[bag].result() for bag in wanted}
                 yield visit
+                for bag in wanted:
+                    if last[bag] == number:
+                        del reads[bag]
             self._held = {}
 
     def batch(self, positions: NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
