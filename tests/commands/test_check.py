@@ -76,7 +76,7 @@ def with_copy_of_bag(name, label):
         (emptied("diagnosis", slice(0, 20)), "missing-label", True, "P000"),
         (lambda f: f.assign(diagnosis=np.where(f.index == 0, "ill", f.diagnosis)), "label-not-constant", True, "P000"),
         (lambda f: f.assign(diagnosis="ill"), "one-class", True, "ill"),
-        (lambda f: f[f["patient"] == "P001"], "too-few-bags", True, "1 bags"),
+        (lambda f: f[f["patient"] == "P001"], "too-few-bags", True, "only 1 bag:"),
         (lambda f: f[f["patient"].isin(["P000", "P001", "P002"])], "rare-class", False, "class healthy"),
         (with_copy_of_bag("copy", "ill"), "duplicate-bags", False, "P001 and copy"),
         (with_copy_of_bag("copy", "healthy"), "duplicate-bags-across-labels", False, "P001 and copy"),

@@ -88,7 +88,7 @@ class Examination:
         n = self.numbers
         facts = [(name, f"{n[name]:,}") for name in ("bags", "instances", "features", "groups") if n.get(name)]
         if n.get("bag_sizes"):
-            facts.append(("bag sizes", "{smallest:,} to {largest:,}, median {median:,.0f}".format(**n["bag_sizes"])))
+            facts.append(("bag sizes", "{smallest:,} to {largest:,}, median {median:,g}".format(**n["bag_sizes"])))
         total = max(1, sum(n["labels"].values()))
         facts += [(f"label {label}", f"{count:,} ({count / total:.0%})") for label, count in n["labels"].items()]
         if n.get("range"):
@@ -236,9 +236,9 @@ class _Found:
             self.say(
                 "error",
                 "nan",
-                f"{sum(self.not_finite.values()):,} values are NaN, infinite or missing, in {len(bad)} features"
-                f" ({_listed(columns)}) of {len(self.bags_not_finite)} bags ({_listed(self.bags_not_finite)}): fill"
-                " them in, or leave these instances out",
+                f"{_counted(sum(self.not_finite.values()), 'value')} missing, NaN or infinite, in"
+                f" {_counted(len(bad), 'feature')} ({_listed(columns)}) of {_counted(len(self.bags_not_finite), 'bag')}"
+                f" ({_listed(self.bags_not_finite)}): fill in what is missing, or leave these instances out",
                 columns,
             )
         if self.low is None or self.high is None or sum(self.sizes) < 2:
@@ -263,26 +263,23 @@ class _Found:
             self.say(
                 "warning",
                 "duplicate-column",
-                f"{len(copies)} features are copies of others ({told}): leave them out, they count twice",
+                f"{_counted(len(copies), 'feature')} stand twice ({told}): leave the copies out",
                 [copy for copy, _ in copies],
             )
 
     def _judge_labels(self) -> None:
         counts = Counter(label for label in self.labels if label is not None)
         if len(self.names) < 2:
-            self.say("error", "too-few-bags", f"there are {len(self.names)} bags: two classes need a bag each, or more")
+            few = _counted(len(self.names), "bag")
+            self.say("error", "too-few-bags", f"there is only {few}: two classes need a bag each, or more")
         elif len(counts) == 1:
             (label,) = counts
             self.say("error", "one-class", f"all bags have the label {label}: there must be two classes or more")
         for label, count in counts.items():
             if count < FOLDS and len(counts) > 1:
-                self.say(
-                    "warning",
-                    "rare-class",
-                    f"there are {count} bags of class {label}: {FOLDS} folds cannot hold one each, so evaluate with"
-                    f" --folds {max(2, count)} or get more",
-                    [label],
-                )
+                cure = f"evaluate with --folds {count}" if count > 1 else "evaluate needs two of each class"
+                told = f"class {label} has {_counted(count, 'bag')}, too few for {FOLDS} folds: {cure}, or get more"
+                self.say("warning", "rare-class", told, [label])
         groups = {group for group in self.groups if group is not None}
         if groups and len(groups) < FOLDS:
             self.say(
@@ -453,6 +450,10 @@ def _examine_table(source: DataSource, path: Path, found: _Found) -> None:
         found.say("error", code, sentence, where)
     for name, label, group, instances in table.bags():
         found.take(name, label, group, [instances])
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
 def _duration(seconds: float) -> str:

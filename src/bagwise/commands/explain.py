@@ -47,7 +47,7 @@ def run_explain(run: Run, source: DataSource, out: Path, *, file_format: str = "
     """
     if file_format not in FORMATS:
         raise BagwiseError(f"--format is {file_format!r}: it must be one of {', '.join(FORMATS)}")
-    check_folder(out, resume=False)
+    check_folder(out)
     bags = source.read_like(run.feature_names, coordinates=True)
     found = explain(run.models, bags)
     tables = {

@@ -124,7 +124,7 @@ class Run:
         return None if names is None else [str(name) for name in names]
 
 
-def check_folder(out: Path, *, resume: bool) -> None:
+def check_folder(out: Path, *, resume: bool | None = None) -> None:
     """See that results may be written to a folder, before much work is done for them.
 
     Parameters
@@ -132,7 +132,7 @@ def check_folder(out: Path, *, resume: bool) -> None:
     out
         The folder; it is made when the first file is.
     resume
-        Whether it may hold something.
+        Whether it may hold something; None where there is nothing that could be resumed.
 
     Raises
     ------
@@ -144,7 +144,8 @@ def check_folder(out: Path, *, resume: bool) -> None:
         if not nearest.is_dir():
             raise BagwiseError(f"{nearest} is a file: choose a folder")
         if nearest is out and not resume and any(out.iterdir()):
-            raise BagwiseError(f"{out} is not empty: choose another folder, or resume the run in it with --resume")
+            or_resume = "" if resume is None else ", or resume the run in it with --resume"
+            raise BagwiseError(f"{out} is not empty: choose another folder{or_resume}")
     except OSError as error:
         raise BagwiseError(f"cannot use the folder {out}: {error.strerror}; choose another") from error
     if not os.access(nearest, os.W_OK):
