@@ -178,6 +178,10 @@ def test_an_evaluation_is_what_python_gives(tmp_path, cells, run):
     results = json.loads(done.out)
     assert results == json.loads((tmp_path / "cv" / "results.json").read_text())
     bags = read_table(tmp_path / "cells.csv", bag="patient", label="diagnosis", instance="cell", coordinates=["x", "y"])
+    again = run("evaluate", tmp_path / "cells.csv", *CELLS, *argv, "--out", tmp_path / "cv", "--json", "--resume")
+    assert again.out == done.out
+    other = run("evaluate", tmp_path / "cells.csv", *CELLS, *argv, "--out", tmp_path / "cv", "--seed", 1, "--resume")
+    assert "another seed (0, now 1" in other.told
     predictions = pd.read_csv(tmp_path / "cv" / "predictions.csv")
     for method in ("attention", "MI-Net"):
         model = bw.make(method, epochs=3, class_weight="balanced", random_state=0)

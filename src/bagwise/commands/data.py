@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from bagwise.errors import BagwiseError
 from bagwise.io.folders import read_folder
 from bagwise.io.tables import read_table, table_columns
 from bagwise.stored import StoredInstances
+from bagwise.training.engine import digest_of
 
-__all__ = ["DataSource", "in_memory_if_small"]
+__all__ = ["DataSource", "digest_of_labelled", "in_memory_if_small"]
 
 # Of the machine's memory: training holds a copy in float32 and what goes through the network besides.
 _SHARE_OF_MEMORY = 0.25
@@ -164,6 +166,29 @@ class DataSource:
         if self.bag is None:
             raise BagwiseError(f"{path} needs --bag, the column that says which bag a row belongs to: {_columns(path)}")
         return self.bag
+
+
+def digest_of_labelled(bags: Bags) -> str:
+    """Sum up names, instances and labels, so that a run is only ever resumed on the same data.
+
+    Parameters
+    ----------
+    bags
+        Bags with labels.
+
+    Returns
+    -------
+    str
+        A hash in hexadecimal.
+
+    Examples
+    --------
+    >>> one, other = (Bags.from_arrays([[[1.0]]], labels=[label]) for label in (0, 1))
+    >>> digest_of_labelled(one) == digest_of_labelled(other)
+    False
+    """
+    assert bags.labels is not None
+    return blake2b(digest_of(bags) + repr(bags.labels.tolist()).encode(), digest_size=16).hexdigest()
 
 
 def in_memory_if_small(bags: Bags) -> Bags:

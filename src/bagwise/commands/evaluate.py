@@ -14,9 +14,9 @@ import pandas as pd
 from bagwise._version import __version__
 from bagwise.bags import Bags
 from bagwise.checks import check_seed
-from bagwise.commands.data import DataSource, in_memory_if_small
+from bagwise.commands.data import DataSource, digest_of_labelled, in_memory_if_small
 from bagwise.commands.fit import configured
-from bagwise.commands.runs import check_folder, write_json
+from bagwise.commands.runs import check_asked_the_same, check_folder, read_json, write_json
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.cross_validation import CrossValidation, cross_validate
 from bagwise.evaluation.metrics import METRICS
@@ -27,6 +27,8 @@ from bagwise.methods.registry import make
 from bagwise.reports.figures import draw_calibration, draw_confusion, draw_precision_recall, draw_roc
 
 __all__ = ["run_evaluate"]
+
+RESULTS = "results.json"
 
 
 def run_evaluate(
@@ -60,7 +62,7 @@ def run_evaluate(
     epochs, patience, class_weight
         As in `bagwise.commands.fit.configured`; the training bags of a fold decide alone.
     jobs, resume, verbose
-        As in `bagwise.commands.fit.run_fit`.
+        As in `bagwise.commands.fit.run_fit`; what is finished is left as it is.
 
     Returns
     -------
@@ -80,6 +82,21 @@ def run_evaluate(
             raise BagwiseError(f"the method {name!r} is given twice: give each once")
     check_folder(out, resume=resume)
     bags = in_memory_if_small(source.read())
+    asked = {
+        "data": source.told(),
+        "digest": digest_of_labelled(bags),
+        "methods": list(methods),
+        "folds": folds,
+        "repeats": repeats,
+        "epochs": epochs,
+        "patience": patience,
+        "class_weight": class_weight,
+        "seed": seed,
+    }
+    if resume and (out / RESULTS).exists():
+        finished = read_json(out / RESULTS)
+        check_asked_the_same(out / RESULTS, finished.get("asked") or {}, asked)
+        return finished
     division = Folds(bags, folds, repeats, seed)
     learnt_from = bags[division.training_bags(0, 0)]
     found: dict[str, CrossValidation] = {}
@@ -104,12 +121,10 @@ def run_evaluate(
         seconds[name] = round(time.perf_counter() - begin, 1)
     results = {
         "bagwise": __version__,
-        "data": source.told(),
+        "asked": asked,
         "bags": len(bags),
         "classes": [str(name) for name in next(iter(found.values())).classes],
         "epochs_were": why,
-        "class_weight": class_weight,
-        "seed": seed,
         "rows": [
             {"dataset": source.data, "method": name, **_finite(row), "seconds": seconds[name]}
             for name, one in found.items()
@@ -119,7 +134,7 @@ def run_evaluate(
     }
     _write_predictions(found, bags, out / "predictions.csv")
     _draw(found, out)
-    write_json(out / "results.json", results)
+    write_json(out / RESULTS, results)
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
     return results
 

@@ -1,9 +1,7 @@
 """`bagwise fit`: from a user's data to a run."""
 
-import json
 import shutil
 import time
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +9,25 @@ import numpy as np
 
 from bagwise.bags import Bags
 from bagwise.checks import check_count, check_seed
-from bagwise.commands.data import DataSource, in_memory_if_small
+from bagwise.commands.data import DataSource, digest_of_labelled, in_memory_if_small
 from bagwise.commands.report import training_report
-from bagwise.commands.runs import CONFIG, METRICS, MODEL, Run, check_folder, write_json, write_run
+from bagwise.commands.runs import (
+    CONFIG,
+    METRICS,
+    MODEL,
+    Run,
+    check_asked_the_same,
+    check_folder,
+    read_json,
+    write_json,
+    write_run,
+)
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.metrics import bag_metrics
 from bagwise.methods.ensemble import fit_ensemble, predict_ensemble
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.registry import make
 from bagwise.reports import write_report
-from bagwise.training.engine import digest_of
 
 __all__ = ["configured", "run_fit"]
 
@@ -140,7 +147,7 @@ def run_fit(
     bags = in_memory_if_small(source.read())
     asked = {
         "data": source.told(),
-        "digest": _digest(bags),
+        "digest": digest_of_labelled(bags),
         "method": method,
         "ensemble": ensemble,
         "epochs": epochs,
@@ -149,13 +156,7 @@ def run_fit(
         "seed": seed,
     }
     if resume and (out / MODEL).exists():
-        finished = Run.load(out)
-        for name, value in json.loads(json.dumps(asked)).items():
-            if finished.asked.get(name) != value:
-                raise BagwiseError(
-                    f"the run in {out} is finished and was asked for another {name} ({finished.asked.get(name)!r}, now"
-                    f" {value!r}, see {CONFIG}): choose another folder"
-                )
+        check_asked_the_same(out / CONFIG, Run.load(out).asked, asked)
     model, why = configured(bags, method, epochs=epochs, patience=patience, class_weight=class_weight, seed=seed)
     if resume and (out / MODEL).exists():
         models = Run.load(out).models
@@ -167,16 +168,7 @@ def run_fit(
         write_report(training_report(models, bags, metrics, source.data, why), out / "report.html")
         write_json(out / METRICS, metrics)
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
-    try:
-        said: dict[str, Any] = json.loads((out / METRICS).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BagwiseError(f"{out / METRICS} cannot be read ({error}): remove it, and resume") from error
-    return said
-
-
-def _digest(bags: Bags) -> str:
-    assert bags.labels is not None
-    return blake2b(digest_of(bags) + repr(bags.labels.tolist()).encode(), digest_size=16).hexdigest()
+    return read_json(out / METRICS)
 
 
 def _metrics(models: list[NeuralMIL], bags: Bags, why: str, seconds: float) -> dict[str, Any]:

@@ -15,7 +15,17 @@ from bagwise.files import replacing
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.persistence import describe, load_models, save_models
 
-__all__ = ["CONFIG", "METRICS", "MODEL", "Run", "check_folder", "write_json", "write_run"]
+__all__ = [
+    "CONFIG",
+    "METRICS",
+    "MODEL",
+    "Run",
+    "check_asked_the_same",
+    "check_folder",
+    "read_json",
+    "write_json",
+    "write_run",
+]
 
 MODEL, CONFIG, METRICS, HISTORY = "model.safetensors", "config.json", "metrics.json", "history.csv"
 
@@ -65,13 +75,8 @@ class Run:
                 f"{folder} holds no {MODEL}: give a folder that bagwise fit wrote, or finish it with bagwise fit"
                 " --resume"
             )
-        try:
-            config = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise BagwiseError(f"cannot read {path}: {error.strerror}; train the model again") from error
-        except (ValueError, RecursionError) as error:
-            raise BagwiseError(f"{path} is no JSON ({error}): it is damaged, so train the model again") from error
-        written = config.get("bagwise") if isinstance(config, dict) else None
+        config = read_json(path)
+        written = config.get("bagwise")
         if written != __version__:
             raise BagwiseError(
                 f"{path} was not written by this version of Bagwise (it says {written}, this is {__version__}): train"
@@ -152,6 +157,29 @@ def check_folder(out: Path, *, resume: bool | None = None) -> None:
         raise BagwiseError(f"cannot write to {out}: you may not write in {nearest}; choose another folder")
 
 
+def check_asked_the_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """See that what is finished is what is asked for.
+
+    Parameters
+    ----------
+    path
+        Where it stands what was asked for.
+    before, now
+        What was, and what is.
+
+    Raises
+    ------
+    BagwiseError
+        If they differ.
+    """
+    for name, value in json.loads(_text(now)).items():
+        if before.get(name) != value:
+            raise BagwiseError(
+                f"{path.parent} is finished and was asked for another {name} ({before.get(name)!r}, now {value!r}, see"
+                f" {path.name}): choose another folder"
+            )
+
+
 def write_run(folder: Path, models: Sequence[NeuralMIL], asked: Mapping[str, Any]) -> None:
     """Write models, their description and their history; the models last, so that a run that has them is whole.
 
@@ -177,6 +205,34 @@ def write_run(folder: Path, models: Sequence[NeuralMIL], asked: Mapping[str, Any
         for number, model in enumerate(models):
             writer.writerows({"member": number, **entry} for entry in model.history_)
     save_models(models, folder)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read what `write_json` wrote.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    BagwiseError
+        If it is missing or damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BagwiseError(f"cannot read {path}: {error.strerror}; make it anew in another folder") from error
+    except (ValueError, RecursionError) as error:
+        raise BagwiseError(f"{path} is no JSON ({error}): it is damaged, so make it anew in another folder") from error
+    if not isinstance(content, dict):
+        raise BagwiseError(f"{path} holds a {type(content).__name__}: it is damaged, so make it anew in another folder")
+    return content
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
