@@ -8,7 +8,9 @@ from pathlib import Path
 
 from bagwise.errors import BagwiseError
 
-__all__ = ["replacing"]
+__all__ = ["remove_unfinished", "replacing"]
+
+_PREFIX = ".writing-"
 
 
 @contextmanager
@@ -43,7 +45,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     ours = {None, str(path), *map(str, path.parents)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".writing-", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=path.suffix, dir=path.parent)
         os.close(handle)
         ours.add(name)
         temporary = Path(name)
@@ -60,6 +62,27 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise BagwiseError(
             f"cannot write {path}: {error.strerror or error}; choose a place with room that you may write to"
         ) from error
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove temporary files that processes which were killed have left in a folder that nobody writes to now.
+
+    Parameters
+    ----------
+    folder
+        Where to look.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> (folder / ".writing-x.json").touch()
+    >>> remove_unfinished(folder)
+    >>> list(folder.iterdir())
+    []
+    """
+    for path in folder.glob(f"{_PREFIX}*"):
+        path.unlink(missing_ok=True)
 
 
 def _umask() -> int:

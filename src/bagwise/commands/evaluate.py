@@ -22,7 +22,7 @@ from bagwise.evaluation.cross_validation import CrossValidation, cross_validate
 from bagwise.evaluation.metrics import METRICS
 from bagwise.evaluation.protocol import Folds
 from bagwise.evaluation.significance import corrected_t_test
-from bagwise.files import replacing
+from bagwise.files import remove_unfinished, replacing
 from bagwise.methods.registry import make
 from bagwise.reports.figures import draw_calibration, draw_confusion, draw_precision_recall, draw_roc
 
@@ -136,6 +136,7 @@ def run_evaluate(
     _draw(found, out)
     write_json(out / RESULTS, results)
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    remove_unfinished(out)
     return results
 
 

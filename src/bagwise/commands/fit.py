@@ -24,6 +24,7 @@ from bagwise.commands.runs import (
 )
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.metrics import bag_metrics
+from bagwise.files import remove_unfinished
 from bagwise.methods.ensemble import fit_ensemble, predict_ensemble
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.registry import make
@@ -168,6 +169,7 @@ def run_fit(
         write_report(training_report(models, bags, metrics, source.data, why), out / "report.html")
         write_json(out / METRICS, metrics)
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    remove_unfinished(out)
     return read_json(out / METRICS)
 
 
