@@ -462,7 +462,6 @@ def test_a_bad_csv_file_is_refused_with_the_place(tmp_path, name, contents, word
         ({"x": [1.0, 2.0], "label": [datetime.date(2020, 1, 1)] * 2}, ["column 'label'", "row 2 holds a date"]),
         ({"x": [1.0, 2.0], "label": [decimal.Decimal(1), decimal.Decimal(2)]}, ["column 'label'", "decimal"]),
     ],
-    ids=repr,
 )
 def test_a_bad_parquet_file_is_refused_with_the_place(tmp_path, columns, words):
     path = put_parquet(tmp_path, **{"bag": ["p", "q"], "label": [1, 0], **columns})
