@@ -81,8 +81,13 @@ def assert_same(one, other):
 
 @every_executor
 @pytest.mark.parametrize("changes", [{}, {"instance_budget": 20}, {"chunk": 16}])
-def test_files_give_the_bits_that_memory_gives(two, kind, changes):
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_files_give_the_bits_that_memory_gives(two, kind, changes, dtype):
     memory, files, _ = two
+    for part in files.instances.parts:
+        part.source.array = part.source.array.astype(dtype)
+    files = Bags(StoredInstances(files.instances.parts), files.offsets, files.labels)
+    memory = Bags(memory.instances.astype(dtype), memory.offsets, memory.labels)
     plan, targets = plan_of(kind, **changes), np.array(SIZES) % 2
     assert_same(train(plan, memory, targets, members_of(10)), train(plan, files, targets, members_of(10)))
 

@@ -6,6 +6,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 
 from bagwise.bags import Bags
@@ -207,10 +208,12 @@ def in_memory_if_small(bags: Bags) -> Bags:
     if not isinstance(bags.instances, StoredInstances):
         return bags
     values = bags.instances
-    size = values.shape[0] * values.shape[1] * max(4, values.dtype.itemsize)
+    # Half precision is a way to store numbers, slow to compute with.
+    dtype = np.dtype(np.float32) if values.dtype == np.float16 else values.dtype
+    size = values.shape[0] * values.shape[1] * max(4, dtype.itemsize)
     if size > _SHARE_OF_MEMORY * psutil.virtual_memory().total:
         return bags
-    return replace(bags, instances=values[:])
+    return replace(bags, instances=values[:].astype(dtype, copy=False))
 
 
 def _columns(path: Path) -> str:

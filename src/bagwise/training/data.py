@@ -146,4 +146,6 @@ class PackedTensors:
         return self._held[position] if position in self._held else self._read(position)
 
     def _read(self, position: int) -> Tensor:
-        return as_tensor(self._instances[self.offsets[position] : self.offsets[position + 1]])
+        instances = as_tensor(self._instances[self.offsets[position] : self.offsets[position + 1]])
+        # Once here, by the reader, and not by each member anew: it takes longer than a small encoder does.
+        return instances.float() if instances.dtype == torch.float16 else instances
