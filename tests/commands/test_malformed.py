@@ -450,6 +450,23 @@ def test_bad_runs_and_bad_data_for_them_are_refused(name, trained, tmp_path, run
     assert everything_in(tmp_path) == before
 
 
+# What concerns training or its output is none of the business of check, and links are followed by nobody.
+OF_TRAINING = re.compile(r"out_|no_epochs|.*(method|seed|ensemble|weight|backend|cluster|folds|validate)")
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if not OF_TRAINING.match(name)])
+def test_check_says_what_is_wrong_and_never_falls_over(name, tmp_path, run):
+    plan = CASES[name](tmp_path)
+    argv = plan.argv[1 : plan.argv.index("--out")]
+    done = run("check", *argv)
+    assert done.status == 1, done.out
+    assert "Traceback" not in done.told + done.out
+    if done.told:
+        assert_refused(done.status, done.told, "")
+    else:
+        assert "error: " in done.out
+
+
 IN_PROCESSES = [
     "empty_table",
     "text_in_a_feature",
