@@ -284,7 +284,7 @@ def read_tolerantly(
                 faults.append((code, f"{len(listed)} bags {told} ({_some(listed)})", listed))
     columns, names = [], []
     for name in table.arrow.column_names:
-        if name in (*others, bag) or (name in roles and name in table.arrow.column_names):
+        if name in (*others, *roles):
             continue
         try:
             columns.append(table.numbers([name])[name])
