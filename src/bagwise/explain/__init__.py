@@ -1,8 +1,6 @@
 """Which instances decided: weights, key instances, the features that set them apart, and maps."""
 
-from bagwise.explain.features import contrast
-from bagwise.explain.instances import Explanation, explain, key_instances, rescaled_in_bags
-from bagwise.explain.maps import draw_map
-from bagwise.explain.tables import write_table
+import lazy_loader
 
-__all__ = ["Explanation", "contrast", "draw_map", "explain", "key_instances", "rescaled_in_bags", "write_table"]
+# Training reports need no maps, and what draws these takes a while to import.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
