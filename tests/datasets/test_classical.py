@@ -64,8 +64,3 @@ def test_a_damaged_file_is_refused(tmp_path, content):
     (tmp_path / "fox" / "fox.npz").write_bytes(content)
     with pytest.raises(BagwiseError, match=r"fox\.npz is not fox"):
         load_dataset("fox", tmp_path)
-
-
-def test_a_missing_file_is_explained(tmp_path):
-    with pytest.raises(BagwiseError, match=r"fox\.npz is missing: put there .*Andrews"):
-        load_dataset("fox", tmp_path)

@@ -14,8 +14,10 @@ from torch import nn
 
 import bagwise as bw
 from bagwise import METHODS, BagwiseError
+from bagwise.methods.neural import NeuralMIL
 
-every_method = pytest.mark.parametrize("name", METHODS)
+NEURAL = [name for name, (kind, _) in METHODS.items() if issubclass(kind, NeuralMIL)]
+every_method = pytest.mark.parametrize("name", NEURAL)
 ASKS = ("predict", "predict_proba", "decision_function", "instance_scores")
 
 
@@ -149,7 +151,7 @@ def test_attention_is_a_distribution_over_each_bag(make_bags, fitted, name, clas
     np.testing.assert_allclose(np.add.reduceat(weights, bags.offsets[:-1]), 1, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if "attention" not in name])
+@pytest.mark.parametrize("name", [name for name in NEURAL if "attention" not in name])
 def test_methods_without_attention_do_not_pretend_to_have_any(fitted, name):
     assert not hasattr(fitted(name), "attention")
 
@@ -412,6 +414,10 @@ def test_other_feature_names_or_another_order_are_refused(make_bags):
         ("device", None),
         ("standardize", "x"),
         ("standardize", None),
+        ("clip", 0),
+        ("clip", -3.0),
+        ("clip", np.inf),
+        ("clip", "far"),
         ("instance_budget", 0),
         ("instance_budget", -1),
         ("instance_budget", "x"),
@@ -525,7 +531,7 @@ def test_parameters_make_the_round_trip(name):
     other = type(model)().set_params(**model.get_params())
     assert other.get_params() == model.get_params()
     assert repr(other) == repr(model)
-    assert eval(repr(model), vars(bw)).get_params() == model.get_params()
+    assert eval(repr(model), {name: getattr(bw, name) for name in dir(bw)}).get_params() == model.get_params()
     with pytest.raises(ValueError, match="nonsense"):
         model.set_params(nonsense=1)
 
@@ -743,6 +749,21 @@ def test_standardize_by_hand_or_by_the_model_is_the_same(make_bags):
     two = fast(precision="float64", standardize=False).fit(ready).predict_proba(ready)
     np.testing.assert_allclose(one, two, rtol=1e-8)
     assert weights_of(fast(standardize=False).fit(bags))["scaler.factor"].tolist() == [1]
+
+
+@pytest.mark.parametrize("name", ["attention", "mi-Net", "MI-Net-DS"])
+def test_what_is_far_from_the_mean_is_clipped_after_scaling(make_bags, tmp_path, name):
+    plain = make_bags()
+    instances = plain.instances.copy()
+    instances[3] = 100.0
+    bags = bw.Bags(instances, plain.offsets, plain.labels)
+    scaled = (bags.instances - bags.instances.mean(axis=0)) / bags.instances.std(axis=0)
+    ready = bw.Bags(scaled.clip(-1.5, 1.5), bags.offsets, bags.labels)
+    one = fast(name, precision="float64", clip=1.5).fit(bags)
+    two = fast(name, precision="float64", standardize=False).fit(ready)
+    np.testing.assert_allclose(one.predict_proba(bags), two.predict_proba(ready), rtol=1e-9)
+    bw.save_model(one, tmp_path)
+    np.testing.assert_array_equal(bw.load_model(tmp_path).predict_proba(bags), one.predict_proba(bags))
 
 
 def test_standardize_insists_on_vectors(make_bags):

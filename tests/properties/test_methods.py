@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 
 import bagwise as bw
 from bagwise import METHODS
+from bagwise.methods.neural import NeuralMIL
 
-every_method = pytest.mark.parametrize("name", METHODS)
+NEURAL = [name for name, (kind, _) in METHODS.items() if issubclass(kind, NeuralMIL)]
+every_method = pytest.mark.parametrize("name", NEURAL)
 some = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 

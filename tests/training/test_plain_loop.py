@@ -193,7 +193,7 @@ def assert_joint_equals_plain(plan, bags, targets, members):
     joint = train(plan, bags, targets, members)
     for member, trained in zip(members, joint, strict=True):
         w, history = plain_training(plan, bags, targets, member)
-        assert set(trained.state) == {*w, "scaler.shift", "scaler.factor"}
+        assert set(trained.state) == {*w, "scaler.shift", "scaler.factor", "scaler.limit"}
         for name, value in w.items():
             torch.testing.assert_close(trained.state[name], value.detach(), **CLOSE, msg=lambda m, n=name: f"{n}: {m}")
         np.testing.assert_allclose([entry["loss"] for entry in trained.history], history, **CLOSE)

@@ -7,6 +7,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from bagwise.bags import Bags
+from bagwise.datasets.download import download
 from bagwise.datasets.store import data_directory
 from bagwise.errors import BagwiseError
 
@@ -81,7 +82,7 @@ def list_datasets(directory: str | Path | None = None) -> list[Dataset]:
 
 
 def load_dataset(name: str, directory: str | Path | None = None) -> Bags:
-    """Load a data set by its name.
+    """Load a data set by its name; what is not in the data directory is downloaded into it.
 
     Parameters
     ----------
@@ -98,7 +99,8 @@ def load_dataset(name: str, directory: str | Path | None = None) -> Bags:
     Raises
     ------
     BagwiseError
-        If there is no such data set, or its file is missing, damaged or holds other counts than published.
+        If there is no such data set, it cannot be downloaded, or its file is damaged or holds other counts than
+        published.
 
     Examples
     --------
@@ -112,16 +114,13 @@ def load_dataset(name: str, directory: str | Path | None = None) -> Bags:
         names = [known.name for known in _KNOWN]
         raise BagwiseError(f"there is no data set {name!r}: choose {', '.join(names[:-1])} or {names[-1]}")
     path = Path(dataset.place)
+    if not path.exists():
+        download(name, path)
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             X, bag, y = file["X"], file["bag"], file["y"]
             names_of_bags = file.get("bag_names")
             names_of_instances = file.get("instance_names")
-    except FileNotFoundError as error:
-        raise BagwiseError(
-            f"{path} is missing: put there the set of {dataset.source}, with the arrays X (one row an instance), bag"
-            " (number of each row's bag, rising from 0) and y (one label a bag, 0 or 1)"
-        ) from error
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise BagwiseError(f"{path} is not {name} as Bagwise keeps it ({error}): replace it") from error
     counts = (len(y), int(np.sum(y)), *X.shape)

@@ -3,20 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
+from threadpoolctl import threadpool_limits
 
 from bagwise.bags import Bags, as_bags
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.metrics import METRICS, bag_metrics
 from bagwise.evaluation.protocol import Folds
-from bagwise.methods.neural import NeuralMIL, clone_with_seed, fit_members, predict_members
+from bagwise.methods.base import BagClassifier, clone_with_seed
+from bagwise.methods.neural import NeuralMIL, fit_members, predict_members
 from bagwise.models.likelihood import class_probabilities
 
-__all__ = ["CrossValidation", "cross_validate"]
+__all__ = ["CrossValidation", "cross_validate", "validate_folds"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +29,8 @@ class CrossValidation:
     Attributes
     ----------
     protocol
-        ``"default"`` (stratified folds) or ``"grouped"`` (no group on both sides).
+        ``"default"`` (stratified folds), ``"grouped"`` (no group on both sides), ``"paper"`` (folds not stratified) or
+        ``"leaky"`` (test bags chose the epoch: no honest number).
     classes
         The labels, sorted.
     labels
@@ -122,7 +126,7 @@ class CrossValidation:
 
 
 def cross_validate(
-    model: NeuralMIL,
+    model: BagClassifier,
     X: Bags | Sequence[ArrayLike],
     y: ArrayLike | None = None,
     *,
@@ -133,7 +137,7 @@ def cross_validate(
     checkpoints: str | Path | None = None,
     verbose: bool = False,
 ) -> CrossValidation:
-    """Cross-validate a method; all folds of all repetitions train together.
+    """Cross-validate a method; of a neural one, all folds of all repetitions train together.
 
     Each fold's model is, to the last bit, what ``clone(model).fit(bags[train])`` gives, so it learnt nothing from its
     test bags: neither weights nor scaler nor when to stop. Where bags have groups, no group is on both sides of a fold.
@@ -151,7 +155,7 @@ def cross_validate(
     n_jobs
         Number of worker processes, each with one thread; -1 is one a core. Results do not depend on it.
     checkpoints
-        A folder to keep progress in; a cross-validation that was stopped goes on from it.
+        A folder for a neural method to keep progress in; a cross-validation that was stopped goes on from it.
     verbose
         Show a progress bar.
 
@@ -175,34 +179,158 @@ def cross_validate(
       accuracy  1.000 (SD over folds 0.000)
       ...
     """
-    if not isinstance(model, NeuralMIL):
+    if not isinstance(model, BagClassifier):
         raise BagwiseError(
             f"{model!r} is not a method of Bagwise: give an estimator, such as bagwise.make('attention')"
         )
     bags = as_bags(X, y)
-    division = Folds(bags, folds, repeats, seed)
-    assert bags.labels is not None
-    model = clone_with_seed(model)
-    places = [(repeat, fold) for repeat in range(repeats) for fold in range(folds)]
-    models = fit_members(
-        [clone(model) for _ in places],
+    return validate_folds(
+        model,
         bags,
-        [division.training_bags(*place) for place in places],
+        Folds(bags, folds, repeats, seed),
         n_jobs=n_jobs,
         checkpoints=None if checkpoints is None else Path(checkpoints),
         verbose=verbose,
     )
-    classes = np.unique(bags.labels)
-    probabilities = np.zeros((repeats, len(bags), len(classes)))
-    scores = {metric: np.full((repeats, folds), np.nan) for metric in METRICS}
+
+
+def validate_folds(
+    model: BagClassifier,
+    bags: Bags,
+    division: Folds,
+    *,
+    rivals: Sequence[BagClassifier] = (),
+    epoch_by_test: bool = False,
+    n_jobs: int | None = -1,
+    checkpoints: Path | None = None,
+    verbose: bool = False,
+) -> CrossValidation:
+    """Cross-validate a method on folds that are there already; `cross_validate` is for users, this for experiments.
+
+    Parameters
+    ----------
+    model
+        An estimator; it is not changed.
+    bags
+        Bags with labels.
+    division
+        The folds.
+    rivals
+        Neural estimators that stand in the place of `model` in the folds where they do better on validation bags split
+        off from the training bags, by errors, then by loss.
+    epoch_by_test
+        Wrong, and here to show how wrong: a neural method with a patience keeps the epoch that is best on the test
+        bags.
+    n_jobs, checkpoints, verbose
+        As in `cross_validate`.
+
+    Returns
+    -------
+    CrossValidation
+
+    Raises
+    ------
+    BagwiseError
+        If the data or a parameter will not do.
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> bags = bw.Bags.from_arrays([[[float(bag % 2)]] for bag in range(12)], labels=[0, 1] * 6)
+    >>> validate_folds(bw.make("miVLAD", random_state=0), bags, Folds(bags, folds=3), n_jobs=1).mean()
+    1.0
+    """
+    assert bags.labels is not None
+    model = clone_with_seed(model)
+    places = [(repeat, fold) for repeat in range(division.repeats) for fold in range(division.folds)]
+    trains = [division.training_bags(*place) for place in places]
     tests = [division.test_bags(*place) for place in places]
-    predictions = predict_members(models, bags, tests)
-    attention = None if predictions[0].weights is None else np.zeros((repeats, len(bags.instances)))
-    for (repeat, fold), test, fitted, prediction in zip(places, tests, models, predictions, strict=True):
-        columns = np.searchsorted(classes, fitted.classes_)
-        probabilities[repeat, test[:, None], columns] = class_probabilities(prediction.logits).numpy()
-        if attention is not None and prediction.weights is not None:
-            attention[repeat, bags.rows(test)] = prediction.weights.numpy()
+    if isinstance(model, NeuralMIL):
+        models: list[NeuralMIL] = [clone(model) for _ in places]
+        if rivals:
+            models = _best_by_validation([model, *rivals], bags, trains, n_jobs, checkpoints, verbose)
+        fitted = fit_members(
+            models,
+            bags,
+            trains,
+            validations=tests if epoch_by_test else None,
+            n_jobs=n_jobs,
+            checkpoints=checkpoints,
+            verbose=verbose,
+        )
+        answers = _ask(fitted, bags, tests)
+    else:
+        answers = Parallel(n_jobs=n_jobs)(
+            delayed(_fit_and_ask)(clone(model), bags[train], bags[test])
+            for train, test in zip(trains, tests, strict=True)
+        )
+    classes = np.unique(bags.labels)
+    shape = (division.repeats, division.folds)
+    probabilities = np.zeros((division.repeats, len(bags), len(classes)))
+    scores = {metric: np.full(shape, np.nan) for metric in METRICS}
+    attention = None if answers[0].weights is None else np.zeros((division.repeats, len(bags.instances)))
+    for (repeat, fold), test, answer in zip(places, tests, answers, strict=True):
+        columns = np.searchsorted(classes, answer.classes)
+        probabilities[repeat, test[:, None], columns] = answer.probabilities
+        if attention is not None:
+            attention[repeat, bags.rows(test)] = answer.weights
         for metric, value in bag_metrics(bags.labels[test], probabilities[repeat, test], classes).items():
             scores[metric][repeat, fold] = value
-    return CrossValidation(division.name, classes, bags.labels, division.assignment, probabilities, attention, scores)
+    protocol = "leaky" if epoch_by_test else division.name
+    return CrossValidation(protocol, classes, bags.labels, division.assignment, probabilities, attention, scores)
+
+
+class _Answer(NamedTuple):
+    """What the model of one fold says of its test bags."""
+
+    classes: NDArray[Any]
+    probabilities: NDArray[np.floating]
+    weights: NDArray[np.floating] | None
+
+
+def _ask(models: Sequence[NeuralMIL], bags: Bags, tests: Sequence[NDArray[np.int64]]) -> list[_Answer]:
+    """Ask those that are of one architecture in one pass over the bags."""
+    answers: dict[int, _Answer] = {}
+    architectures = [model.plan_.architecture for model in models]
+    for one in [a for number, a in enumerate(architectures) if a not in architectures[:number]]:
+        numbers = [number for number, a in enumerate(architectures) if a == one]
+        predictions = predict_members([models[n] for n in numbers], bags, [tests[n] for n in numbers])
+        for number, prediction in zip(numbers, predictions, strict=True):
+            probabilities = class_probabilities(prediction.logits).numpy()
+            weights = None if prediction.weights is None else prediction.weights.numpy()
+            answers[number] = _Answer(models[number].classes_, probabilities, weights)
+    return [answers[number] for number in range(len(models))]
+
+
+def _fit_and_ask(model: BagClassifier, train: Bags, test: Bags) -> _Answer:
+    with threadpool_limits(1):  # as many workers as cores; and the last bits do not depend on how many there are
+        model.fit(train)
+        return _Answer(model.classes_, model.predict_proba(test), None)
+
+
+def _best_by_validation(
+    candidates: Sequence[BagClassifier],
+    bags: Bags,
+    trains: Sequence[NDArray[np.int64]],
+    n_jobs: int | None,
+    checkpoints: Path | None,
+    verbose: bool,
+) -> list[NeuralMIL]:
+    """Give, for each fold, the candidate that does best on validation bags after its last epoch; not fitted."""
+    judged: list[list[tuple[float, float]]] = []
+    for number, candidate in enumerate(candidates):
+        assert isinstance(candidate, NeuralMIL)
+        model = clone_with_seed(candidate)
+        epochs = model._settings(bags).epochs
+        models = fit_members(
+            [clone(model).set_params(patience=epochs) for _ in trains],
+            bags,
+            trains,
+            n_jobs=n_jobs,
+            checkpoints=None if checkpoints is None else checkpoints / f"candidate-{number}",
+            verbose=verbose,
+        )
+        last = [fitted.history_[-1] for fitted in models]
+        judged.append([(entry["validation_error"], entry["validation_loss"]) for entry in last])
+    best = [min(range(len(candidates)), key=lambda n: judged[n][fold]) for fold in range(len(trains))]
+    return [clone(candidates[number]) for number in best]

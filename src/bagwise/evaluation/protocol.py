@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
 
 from bagwise.bags import Bags
 from bagwise.checks import check_seed
@@ -27,13 +27,15 @@ class Folds:
         How often to divide the bags anew.
     seed
         Decides the divisions.
+    stratified
+        False divides at random, whatever the labels, as the paper did; bags with groups are always stratified.
 
     Attributes
     ----------
     assignment : array
         The fold in which each bag is tested, shape (repeats, B).
     name : str
-        ``"default"``, or ``"grouped"`` where bags have groups.
+        ``"default"``, ``"grouped"`` where bags have groups, or ``"paper"`` where folds are not stratified.
 
     Raises
     ------
@@ -48,7 +50,9 @@ class Folds:
     (2, 6)
     """
 
-    def __init__(self, bags: Bags, folds: int = 10, repeats: int = 1, seed: int = 0) -> None:
+    def __init__(
+        self, bags: Bags, folds: int = 10, repeats: int = 1, seed: int = 0, *, stratified: bool = True
+    ) -> None:
         if bags.labels is None:
             raise BagwiseError("the bags have no labels to learn from: give y, or bags with labels")
         check_seed(seed)
@@ -73,11 +77,11 @@ class Folds:
         self.folds = folds
         self.repeats = repeats
         self.seed = seed
-        self.name = "default" if bags.groups is None else "grouped"
+        self.name = "grouped" if bags.groups is not None else "default" if stratified else "paper"
         self.assignment = np.empty((repeats, len(bags)), dtype=np.int64)
-        splitter: Any = StratifiedKFold if bags.groups is None else StratifiedGroupKFold
+        splitters: dict[str, Any] = {"default": StratifiedKFold, "grouped": StratifiedGroupKFold, "paper": KFold}
         for repeat in range(repeats):
-            parts = splitter(folds, shuffle=True, random_state=seed + repeat)
+            parts = splitters[self.name](folds, shuffle=True, random_state=seed + repeat)
             for fold, (_, test) in enumerate(parts.split(bags.labels, bags.labels, bags.groups)):
                 self.assignment[repeat, test] = fold
 

@@ -11,7 +11,8 @@ from sklearn.base import clone
 
 from bagwise.bags import Bags
 from bagwise.checks import check_count
-from bagwise.methods.neural import NeuralMIL, clone_with_seed, fit_members, predict_members
+from bagwise.methods.base import clone_with_seed
+from bagwise.methods.neural import NeuralMIL, fit_members, predict_members
 from bagwise.models.likelihood import class_probabilities
 
 __all__ = ["EnsemblePrediction", "fit_ensemble", "predict_ensemble"]

@@ -10,16 +10,14 @@ from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.metrics import accuracy_score
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.validation import check_is_fitted
 
 from bagwise.bags import Bags, as_bags
 from bagwise.checks import check_seed
 from bagwise.errors import BagwiseError
+from bagwise.methods.base import BagClassifier, BagsLike
 from bagwise.methods.recipes import Recipe, recipe_for
 from bagwise.models.architecture import Architecture
 from bagwise.models.encoders import EncoderSpec
@@ -39,24 +37,20 @@ __all__ = [
     "InstanceMIL",
     "NeuralMIL",
     "ResidualMIL",
-    "clone_with_seed",
     "fit_members",
     "predict_members",
 ]
 
-BagsLike = Bags | Sequence[ArrayLike]
 Estimator = TypeVar("Estimator", bound="NeuralMIL")
 
 
 # A dataclass's constructor only stores, and subclasses inherit its parameters, as scikit-learn wants; identity stays
 # scikit-learn's.
 @dataclass(kw_only=True, eq=False, repr=False)
-class NeuralMIL(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class NeuralMIL(BagClassifier):
     """What all neural methods have in common; use one of the classes below.
 
-    They follow scikit-learn: the constructor only stores, `fit` learns, learnt attributes end in an underscore, and
-    `clone`, `cross_val_score`, `GridSearchCV` and `Pipeline` work on them. `X` is `Bags`, or a list with one array of
-    shape (instances, features) a bag; `y` is one label a bag, and may be left out where the `Bags` have labels.
+    They follow scikit-learn, as `BagClassifier` says.
 
     Parameters
     ----------
@@ -79,6 +73,9 @@ class NeuralMIL(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
     standardize
         ``"auto"`` brings each feature to mean 0 and spread 1, learnt on training instances, where instances are
         vectors; True and False insist.
+    clip
+        What is further from 0 than this, after scaling, is brought there. A feature that is nearly always 0 has
+        standardised values of 30 and more where it is not. None leaves them.
     precision
         ``"float32"``, ``"float64"``, or ``"mixed"`` (CUDA only).
     device
@@ -121,6 +118,7 @@ class NeuralMIL(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
     class_weight: str | Mapping[Any, float] | None = None
     instance_budget: int | None = None
     standardize: bool | str = "auto"
+    clip: float | None = None
     precision: str = "float32"
     device: str = "auto"
     random_state: Any = None
@@ -171,6 +169,7 @@ class NeuralMIL(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
             outputs=outputs,
             order_seed=order_seed,
             scaling=_scaling(bags, self.standardize),
+            clip=self.clip,
             instance_budget=self.instance_budget,
             chunk=recipe.chunk,
             precision=self.precision,
@@ -195,12 +194,13 @@ class NeuralMIL(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         classes: NDArray[Any],
         seed: int,
         place: int = 0,
+        apart: NDArray[np.int64] | None = None,
     ) -> Member:
         settings = self._settings(bags)
         # Which bags there are takes part in the seed: the folds of a cross-validation begin with weights of their own.
         member_seed = seed_from(seed, bags.keys[subset], *([place] if place else []))
-        train, validation = subset, subset[:0]
-        if settings.patience is not None:
+        train, validation = subset, subset[:0] if apart is None else apart
+        if settings.patience is not None and apart is None:
             groups = None if bags.groups is None else bags.groups[subset]
             parts = _validation_split(self.validation_fraction, targets[subset], groups, seed)
             train, validation = (subset[part] for part in parts)
@@ -208,18 +208,11 @@ class NeuralMIL(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         return Member(member_seed, train, replace(settings, class_weights=weights), validation)
 
     def _learnt(self, plan: Plan, member: Member, trained: Trained, bags: Bags, classes: NDArray[Any]) -> None:
-        self.classes_ = classes
+        self._remember(bags, classes)
         self.plan_ = plan
         self.settings_ = member.settings
         self.history_ = trained.history
         self.best_epoch_ = trained.best_epoch
-        self.instance_shape_ = bags.instance_shape
-        for learnt_before in ("n_features_in_", "feature_names_in_"):
-            self.__dict__.pop(learnt_before, None)
-        if len(bags.instance_shape) == 1:
-            self.n_features_in_ = bags.instance_shape[0]
-        if bags.feature_names is not None:
-            self.feature_names_in_ = np.array(bags.feature_names, dtype=object)
         self.model_ = plan.architecture.rebuild(
             bags.instance_shape, plan.outputs, trained.state, dropout=member.settings.dropout, dtype=plan.dtype
         )
@@ -246,23 +239,6 @@ class NeuralMIL(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         """
         return class_probabilities(self._predict(X).logits).numpy()
 
-    def predict(self, X: BagsLike) -> NDArray[Any]:
-        """Give the most probable class of each bag.
-
-        Parameters
-        ----------
-        X
-            `Bags`, or a list with one array a bag.
-
-        Returns
-        -------
-        array
-            Shape (B,), values of `classes_`.
-        """
-        probabilities = self.predict_proba(X)
-        best: NDArray[Any] = self.classes_[probabilities.argmax(axis=1)]
-        return best
-
     def decision_function(self, X: BagsLike) -> NDArray[Any]:
         """Give log-odds of the second class, or log-probabilities where there are more than two.
 
@@ -281,33 +257,6 @@ class NeuralMIL(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
             return logits[0, :, 0].numpy()
         logarithms = log_class_probabilities(logits)
         return (logarithms[:, 1] - logarithms[:, 0] if len(self.classes_) == 2 else logarithms).numpy()
-
-    def score(self, X: BagsLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> float:
-        """Give the accuracy.
-
-        Parameters
-        ----------
-        X
-            `Bags`, or a list with one array a bag.
-        y
-            One label a bag. None takes those of the `Bags`.
-        sample_weight
-            Weights of the bags.
-
-        Returns
-        -------
-        float
-            The share of bags predicted rightly.
-
-        Raises
-        ------
-        BagwiseError
-            If there are no labels.
-        """
-        bags = as_bags(X, y)
-        if bags.labels is None:
-            raise BagwiseError("the bags have no labels to compare with: give y")
-        return float(accuracy_score(bags.labels, self.predict(bags), sample_weight=sample_weight))
 
     def instance_scores(self, X: BagsLike) -> NDArray[Any]:
         """Give the probability that each instance, were it alone, would give its bag.
@@ -340,21 +289,6 @@ class NeuralMIL(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
     def _predict(self, X: BagsLike) -> Prediction:
         bags = as_bags(X)
         return predict_members([self], bags, [np.arange(len(bags))])[0]
-
-    def _check_fits(self, bags: Bags) -> None:
-        check_is_fitted(self)
-        if bags.instance_shape != self.instance_shape_:
-            raise BagwiseError(
-                f"the instances have shape {bags.instance_shape}, but the model learnt from instances of shape"
-                f" {self.instance_shape_}: give it the same features in the same order"
-            )
-        if bags.feature_names is not None and hasattr(self, "feature_names_in_"):
-            for position, (learnt, given) in enumerate(zip(self.feature_names_in_, bags.feature_names, strict=True)):
-                if learnt != given:
-                    raise BagwiseError(
-                        f"feature {position} is {given!r}, but the model learnt from {learnt!r} in its place: give it"
-                        " the same features in the same order"
-                    )
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -515,36 +449,13 @@ class ResidualMIL(EmbeddingMIL):
     auto_encoder: ClassVar[str | None] = "mi-net-equal-levels"
 
 
-def clone_with_seed(model: Estimator) -> Estimator:
-    """Clone an estimator, and draw its random state if it is no number: once for all that train together.
-
-    Parameters
-    ----------
-    model
-        A neural estimator; it is not changed.
-
-    Returns
-    -------
-    estimator
-        Not fitted; all clones of it share their order of bags.
-
-    Examples
-    --------
-    >>> isinstance(clone_with_seed(AttentionMIL()).random_state, int)
-    True
-    """
-    copy: Estimator = clone(model)
-    if not isinstance(copy.random_state, int | np.integer):
-        copy.random_state = int(check_random_state(copy.random_state).randint(2**31 - 1))
-    return copy
-
-
 def fit_members(
     estimators: Sequence[Estimator],
     bags: Bags,
     subsets: Sequence[NDArray[np.int64]],
     *,
     places: Sequence[int] | None = None,
+    validations: Sequence[NDArray[np.int64]] | None = None,
     n_jobs: int | None = 1,
     checkpoints: Path | None = None,
     verbose: bool = False,
@@ -564,6 +475,9 @@ def fit_members(
     places
         For each estimator its place in an ensemble: what differs in nothing else gets a seed of its own by it. None
         puts all in place 0, where `fit` is.
+    validations
+        For each estimator the positions of the bags that decide when it stops, where it has a patience; all of
+        ``subsets`` are then learnt from. None splits them off by `validation_fraction`.
     n_jobs, checkpoints, verbose
         As in `bagwise.training.engine.train`.
 
@@ -587,7 +501,9 @@ def fit_members(
     if bags.labels is None:
         raise BagwiseError("the bags have no labels to learn from: give y, or bags with labels")
     companies: list[_Company[Estimator]] = []
-    for estimator, subset, place in zip(estimators, subsets, places or [0] * len(estimators), strict=True):
+    places = places or [0] * len(estimators)
+    apart: Sequence[NDArray[np.int64] | None] = validations or [None] * len(estimators)
+    for estimator, subset, place, validation in zip(estimators, subsets, places, apart, strict=True):
         classes = np.unique(bags.labels[subset])
         if len(classes) < 2:
             raise BagwiseError(f"all training bags have the label {classes[0]!s}: there must be two classes or more")
@@ -602,7 +518,7 @@ def fit_members(
             company = _Company(plan, classes, np.searchsorted(classes, bags.labels).clip(max=len(classes) - 1))
             companies.append(company)
         company.estimators.append(estimator)
-        company.members.append(estimator._member(bags, subset, company.targets, classes, seed, place))
+        company.members.append(estimator._member(bags, subset, company.targets, classes, seed, place, validation))
     for number, company in enumerate(companies):
         folder = checkpoints if checkpoints is None or len(companies) == 1 else checkpoints / f"company-{number:03}"
         results = train(

@@ -3,19 +3,24 @@
 from typing import Any
 
 from bagwise.errors import BagwiseError
-from bagwise.methods.neural import (
-    AttentionMIL,
-    DeepSupervisionMIL,
-    EmbeddingMIL,
-    InstanceMIL,
-    NeuralMIL,
-    ResidualMIL,
-)
+from bagwise.methods.base import BagClassifier
+from bagwise.methods.classical.bag_vectors import VLADSVM, FisherVectorSVM
+from bagwise.methods.classical.diverse_density import DiverseDensity
+from bagwise.methods.classical.instance_svm import BagMarginSVM, InstanceLabelSVM
+from bagwise.methods.classical.set_kernels import GraphKernelSVM, SetKernelSVM
+from bagwise.methods.neural import AttentionMIL, DeepSupervisionMIL, EmbeddingMIL, InstanceMIL, ResidualMIL
 
 __all__ = ["METHODS", "make"]
 
 # Some names differ by case alone: they are never folded, and never name a file.
-METHODS: dict[str, tuple[type[NeuralMIL], dict[str, Any]]] = {
+METHODS: dict[str, tuple[type[BagClassifier], dict[str, Any]]] = {
+    "mi-SVM": (InstanceLabelSVM, {}),
+    "MI-SVM": (BagMarginSVM, {}),
+    "MI-Kernel": (SetKernelSVM, {}),
+    "EM-DD": (DiverseDensity, {}),
+    "mi-Graph": (GraphKernelSVM, {}),
+    "miVLAD": (VLADSVM, {}),
+    "miFV": (FisherVectorSVM, {}),
     "mi-Net": (InstanceMIL, {"encoder": "mi-net", "pooling": "max"}),
     "MI-Net": (EmbeddingMIL, {"encoder": "mi-net", "pooling": "max"}),
     "MI-Net-DS": (DeepSupervisionMIL, {}),
@@ -29,7 +34,7 @@ METHODS: dict[str, tuple[type[NeuralMIL], dict[str, Any]]] = {
 }
 
 
-def make(name: str, **parameters: Any) -> NeuralMIL:
+def make(name: str, **parameters: Any) -> BagClassifier:
     """Make a method by its name.
 
     Parameters

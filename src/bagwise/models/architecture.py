@@ -71,6 +71,7 @@ class Architecture:
         *,
         dropout: float = 0.0,
         scaling: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None = None,
+        clip: float = np.inf,
         dtype: torch.dtype = torch.float32,
     ) -> MILModel:
         """Build a model with its initial weights: Glorot's for Bagwise's own layers (paper, section 4).
@@ -87,6 +88,8 @@ class Architecture:
             Share of units dropped in training.
         scaling
             Shift and factor of the model's `Scaler`; by default instances stay as they are.
+        clip
+            Its limit.
         dtype
             What the model computes in.
 
@@ -105,7 +108,7 @@ class Architecture:
             encoder = build_encoder(self.encoder, instance_shape, dropout)
             width = _embedding_width(encoder, instance_shape)
             shift, factor = scaling or (np.zeros(1), np.ones(1))
-            model = self._compose(Scaler(shift, factor, dtype), encoder, width, outputs, dropout)
+            model = self._compose(Scaler(shift, factor, dtype, clip), encoder, width, outputs, dropout)
         # The scaler minds its own types.
         for name, part in model.named_children():
             if name != "scaler":
@@ -142,7 +145,10 @@ class Architecture:
         """
         try:
             scaling = state["scaler.shift"].numpy(), state["scaler.factor"].numpy()
-            model = self.build(instance_shape, outputs, seed=0, dropout=dropout, scaling=scaling, dtype=dtype)
+            clip = float(state["scaler.limit"])
+            model = self.build(
+                instance_shape, outputs, seed=0, dropout=dropout, scaling=scaling, clip=clip, dtype=dtype
+            )
             model.load_state_dict(dict(state))
         except (KeyError, RuntimeError) as error:
             raise BagwiseError("the weights are not those of a model of this architecture: train it again") from error

@@ -14,7 +14,7 @@ __all__ = ["Moments", "Scaler", "as_floating"]
 
 
 class Scaler(nn.Module):
-    """Cast instances to the model's floating point and compute (x - shift) * factor.
+    """Cast instances to the model's floating point and compute (x - shift) * factor, at most `limit` either way.
 
     Parameters
     ----------
@@ -23,6 +23,8 @@ class Scaler(nn.Module):
         have 0 and 1/255; what needs no scaling has 0 and 1.
     dtype
         What the model computes in.
+    limit
+        The largest absolute value; infinity leaves all as they are.
 
     Examples
     --------
@@ -32,18 +34,23 @@ class Scaler(nn.Module):
 
     shift: Tensor
     factor: Tensor
+    limit: Tensor
 
-    def __init__(self, shift: NDArray[np.float64], factor: NDArray[np.float64], dtype: torch.dtype) -> None:
+    def __init__(
+        self, shift: NDArray[np.float64], factor: NDArray[np.float64], dtype: torch.dtype, limit: float = np.inf
+    ) -> None:
         super().__init__()
         # The shift keeps double precision: large values that differ little (years, time stamps) must not be rounded
         # before it.
         self.register_buffer("shift", torch.as_tensor(shift, dtype=torch.float64))
         self.register_buffer("factor", torch.as_tensor(factor, dtype=dtype))
+        self.register_buffer("limit", torch.as_tensor(limit, dtype=dtype))
         self._note()
 
     def _note(self) -> None:
         """Note whether there is anything to do: for the large bags of a slide that is worth knowing."""
         self._changes = bool(self.shift.any()) or bool((self.factor != 1).any())
+        self._clips = bool(torch.isfinite(self.limit))
 
     def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
         super()._load_from_state_dict(*arguments, **options)
@@ -63,9 +70,10 @@ class Scaler(nn.Module):
             Shape (N, ...), in the model's floating point.
         """
         exact = as_floating(instances, self.factor.dtype)
-        if not self._changes:
-            return exact.to(self.factor.dtype)
-        return (exact - self.shift.to(exact.dtype)).to(self.factor.dtype).mul_(self.factor)
+        if self._changes:
+            exact = (exact - self.shift.to(exact.dtype)).to(self.factor.dtype).mul_(self.factor)
+        scaled = exact.to(self.factor.dtype)
+        return scaled.clamp(-self.limit, self.limit) if self._clips else scaled
 
 
 def as_floating(instances: Tensor, dtype: torch.dtype) -> Tensor:

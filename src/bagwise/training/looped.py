@@ -77,6 +77,7 @@ class Looped:
             member.seed,
             dropout=member.settings.dropout,
             scaling=scaling,
+            clip=np.inf if self.plan.clip is None else self.plan.clip,
             dtype=self.plan.dtype,
         )
         return model.to(self.device)

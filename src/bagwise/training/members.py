@@ -145,6 +145,8 @@ class Plan:
     scaling
         ``"standardize"`` learns mean and spread from each member's training instances, ``"pixels"`` maps 0..255 to
         0..1, ``"none"`` leaves instances as they are.
+    clip
+        After scaling, the largest absolute value that a model is shown; None: as they are.
     instance_budget
         Several bags make one step as long as they hold no more instances than this together; None: one bag a step.
     chunk
@@ -170,6 +172,7 @@ class Plan:
     outputs: int
     order_seed: int
     scaling: Literal["standardize", "pixels", "none"]
+    clip: float | None = None
     instance_budget: int | None = None
     chunk: int = 8192
     precision: str = "float32"
@@ -179,6 +182,8 @@ class Plan:
         for name, choices in (("precision", tuple(PRECISIONS)), ("scaling", ("standardize", "pixels", "none"))):
             if getattr(self, name) not in choices:
                 raise BagwiseError(f"{name} is {getattr(self, name)!r}: it must be one of {', '.join(choices)}")
+        if self.clip is not None and (not isinstance(self.clip, Real) or not 0 < self.clip < np.inf):
+            raise BagwiseError(f"clip is {self.clip!r}: it must be a number above 0, or None")
         if self.instance_budget is not None and not is_count(self.instance_budget):
             raise BagwiseError(
                 f"instance_budget is {self.instance_budget!r}: it must be a whole number from 1 on, or None"

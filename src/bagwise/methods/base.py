@@ -1,0 +1,171 @@
+"""What every method has in common, neural or classical: scikit-learn's manners on bags."""
+
+from collections.abc import Sequence
+from typing import Any, Self, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.metrics import accuracy_score
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from bagwise.bags import Bags, as_bags
+from bagwise.errors import BagwiseError
+
+__all__ = ["BagClassifier", "BagsLike", "clone_with_seed"]
+
+BagsLike = Bags | Sequence[ArrayLike]
+Estimator = TypeVar("Estimator", bound="BagClassifier")
+
+
+class BagClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """A method that learns from bags and answers for bags; use one of the classes that build on it.
+
+    The constructor only stores, `fit` learns, learnt attributes end in an underscore, and `clone`, `cross_val_score`,
+    `GridSearchCV` and `Pipeline` work on them. `X` is `Bags`, or a list with one array of shape (instances, features) a
+    bag; `y` is one label a bag, and may be left out where the `Bags` have labels.
+
+    Attributes
+    ----------
+    classes_ : array
+        The labels, sorted; the last axis of `predict_proba` follows it.
+    """
+
+    classes_: NDArray[Any]
+
+    def fit(self, X: BagsLike, y: ArrayLike | None = None) -> Self:
+        """Learn from bags.
+
+        Parameters
+        ----------
+        X
+            `Bags`, or a list with one array a bag.
+        y
+            One label a bag. None takes those of the `Bags`.
+
+        Returns
+        -------
+        Self
+
+        Raises
+        ------
+        BagwiseError
+            If the data or a parameter will not do.
+        """
+        raise NotImplementedError
+
+    def predict_proba(self, X: BagsLike) -> NDArray[Any]:
+        """Give the probability of each class for each bag.
+
+        Parameters
+        ----------
+        X
+            `Bags`, or a list with one array a bag.
+
+        Returns
+        -------
+        array
+            Shape (B, number of classes), columns as in `classes_`; rows sum to 1.
+
+        Raises
+        ------
+        BagwiseError
+            If the instances have another shape than those learnt from.
+        """
+        raise NotImplementedError
+
+    def predict(self, X: BagsLike) -> NDArray[Any]:
+        """Give the most probable class of each bag.
+
+        Parameters
+        ----------
+        X
+            `Bags`, or a list with one array a bag.
+
+        Returns
+        -------
+        array
+            Shape (B,), values of `classes_`.
+        """
+        probabilities = self.predict_proba(X)
+        best: NDArray[Any] = self.classes_[probabilities.argmax(axis=1)]
+        return best
+
+    def score(self, X: BagsLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> float:
+        """Give the accuracy.
+
+        Parameters
+        ----------
+        X
+            `Bags`, or a list with one array a bag.
+        y
+            One label a bag. None takes those of the `Bags`.
+        sample_weight
+            Weights of the bags.
+
+        Returns
+        -------
+        float
+            The share of bags predicted rightly.
+
+        Raises
+        ------
+        BagwiseError
+            If there are no labels.
+        """
+        bags = as_bags(X, y)
+        if bags.labels is None:
+            raise BagwiseError("the bags have no labels to compare with: give y")
+        return float(accuracy_score(bags.labels, self.predict(bags), sample_weight=sample_weight))
+
+    def _remember(self, bags: Bags, classes: NDArray[Any]) -> None:
+        """Keep what later bags are compared with."""
+        self.classes_ = classes
+        self.instance_shape_ = bags.instance_shape
+        for learnt_before in ("n_features_in_", "feature_names_in_"):
+            self.__dict__.pop(learnt_before, None)
+        if len(bags.instance_shape) == 1:
+            self.n_features_in_ = bags.instance_shape[0]
+        if bags.feature_names is not None:
+            self.feature_names_in_ = np.array(bags.feature_names, dtype=object)
+
+    def _check_fits(self, bags: Bags) -> None:
+        check_is_fitted(self)
+        if bags.instance_shape != self.instance_shape_:
+            raise BagwiseError(
+                f"the instances have shape {bags.instance_shape}, but the model learnt from instances of shape"
+                f" {self.instance_shape_}: give it the same features in the same order"
+            )
+        if bags.feature_names is not None and hasattr(self, "feature_names_in_"):
+            for position, (learnt, given) in enumerate(zip(self.feature_names_in_, bags.feature_names, strict=True)):
+                if learnt != given:
+                    raise BagwiseError(
+                        f"feature {position} is {given!r}, but the model learnt from {learnt!r} in its place: give it"
+                        " the same features in the same order"
+                    )
+
+
+def clone_with_seed(model: Estimator) -> Estimator:
+    """Clone an estimator, and draw its random state if it is no number: once for all that train together.
+
+    Parameters
+    ----------
+    model
+        An estimator; it is not changed.
+
+    Returns
+    -------
+    estimator
+        Not fitted; all clones of it share their order of bags.
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> isinstance(clone_with_seed(bw.AttentionMIL()).random_state, int)
+    True
+    """
+    copy: Estimator = clone(model)
+    if not isinstance(copy.random_state, int | np.integer):
+        copy.random_state = int(check_random_state(copy.random_state).randint(2**31 - 1))
+    return copy

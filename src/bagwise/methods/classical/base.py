@@ -1,0 +1,385 @@
+"""What the classical methods have in common: a scaler, an inner cross-validation and probabilities."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize
+from scipy.special import log_softmax
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_random_state
+
+from bagwise.bags import Bags, as_bags
+from bagwise.checks import check_seed
+from bagwise.errors import BagwiseError
+from bagwise.methods.base import BagClassifier, BagsLike
+from bagwise.stored import StoredInstances
+
+__all__ = [
+    "CLIP",
+    "INNER_FOLDS",
+    "Calibration",
+    "ClassicalMIL",
+    "Learner",
+    "Packed",
+    "ScoresInstances",
+    "check_positive",
+]
+
+INNER_FOLDS = 3
+CLIP = 3.0
+_FLATTEST = 10.0  # of the logarithm of the sharpness
+
+
+class Packed(NamedTuple):
+    """Bags with all that a learner needs of them.
+
+    Attributes
+    ----------
+    instances
+        Scaled, shape (N, D), double precision.
+    offsets
+        Where bags begin and the last one ends, shape (B + 1,).
+
+    Examples
+    --------
+    >>> Packed(np.zeros((3, 2)), np.array([0, 1, 3])).sizes.tolist()
+    [1, 2]
+    """
+
+    instances: NDArray[np.float64]
+    offsets: NDArray[np.int64]
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Number of instances of each bag, shape (B,)."""
+        return np.diff(self.offsets)
+
+    def highest(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Take the maximum of values of instances, shape (N, ...), in each bag."""
+        highest: NDArray[np.float64] = np.maximum.reduceat(values, self.offsets[:-1])
+        return highest
+
+    def sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sum values of instances, shape (N, ...), in each bag."""
+        return np.add.reduceat(values, self.offsets[:-1])
+
+    def where_highest(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Give the row of the first highest value, shape (N,), in each bag."""
+        bag = np.repeat(np.arange(len(self.sizes)), self.sizes)
+        at_top = np.flatnonzero(values == self.highest(values)[bag])
+        return at_top[np.unique(bag[at_top], return_index=True)[1]]
+
+
+class Learner(ABC):
+    """What was learnt of one class against the others."""
+
+    @abstractmethod
+    def decide(self, bags: Packed) -> NDArray[np.float64]:
+        """Give a number a bag, shape (B,), that is positive where the class is the likelier one."""
+
+
+class _Learnt(NamedTuple):
+    """A scaler, and a learner for each class, or one for the second of two."""
+
+    scaler: StandardScaler
+    learners: list[Learner]
+
+    def decide(self, bags: Bags) -> NDArray[np.float64]:
+        """Give decisions, shape (B,) or (B, number of classes)."""
+        packed = _packed(bags, self.scaler)
+        decisions = np.stack([learner.decide(packed) for learner in self.learners], axis=1)
+        return decisions[:, 0] if len(self.learners) == 1 else decisions
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class ClassicalMIL(BagClassifier, ABC):
+    """What the classical methods have in common; use one of the classes that build on it.
+
+    Features are brought to mean 0 and spread 1, learnt on the training instances, and then to at most `CLIP` either
+    way: a feature that is nearly always 0 has values of 30 and more, and one such value would decide alone.
+
+    Hyper-parameters that are None are chosen from `GRID`, its points one after the other, by one stratified
+    cross-validation of `INNER_FOLDS` folds on the training bags (whole groups, where bags have groups): the fewest
+    errors win, ties go to the smaller loss. The decisions about the bags held out there also tell how decisions become
+    probabilities, by Platt's logistic fit: a margin between instances, or between the bags learnt from, says little
+    about where the threshold between new bags lies.
+
+    With more than two classes each is told from the others, and the most certain one wins.
+
+    Parameters
+    ----------
+    random_state
+        A whole number makes results the same every time. It decides the inner folds and whatever else a method leaves
+        to chance.
+
+    Attributes
+    ----------
+    classes_ : array
+        The labels, sorted; the last axis of `predict_proba` follows it.
+    parameters_ : dict
+        The hyper-parameters, with what was chosen.
+    validation_errors_ : list of float
+        The share of errors of each point of the grid in the inner cross-validation; empty where there were too few
+        bags for one, and the first point was taken.
+    calibration_ : Calibration
+        How decisions become probabilities.
+
+    References
+    ----------
+    J. Platt: Probabilistic Outputs for Support Vector Machines. Advances in Large Margin Classifiers, 1999.
+    """
+
+    GRID: ClassVar[Sequence[Mapping[str, Any]]]
+
+    random_state: Any = None
+
+    def fit(self, X: BagsLike, y: ArrayLike | None = None) -> Self:
+        """Learn from bags.
+
+        Parameters
+        ----------
+        X
+            `Bags`, or a list with one array a bag.
+        y
+            One label a bag. None takes those of the `Bags`.
+
+        Returns
+        -------
+        Self
+
+        Raises
+        ------
+        BagwiseError
+            If the data or a parameter will not do.
+        """
+        bags = as_bags(X, y)
+        if bags.labels is None:
+            raise BagwiseError("the bags have no labels to learn from: give y, or bags with labels")
+        if len(bags.instance_shape) != 1:
+            raise BagwiseError(
+                f"{type(self).__name__} learns from vectors, not from instances of shape {bags.instance_shape}: give"
+                " features of them, or use a neural method"
+            )
+        classes, targets = np.unique(bags.labels, return_inverse=True)
+        if len(classes) < 2:
+            raise BagwiseError(f"all training bags have the label {classes[0]!s}: there must be two classes or more")
+        self._check_parameters()
+        if isinstance(self.random_state, int | np.integer):
+            check_seed(self.random_state)
+            seed = int(self.random_state)
+        else:
+            seed = check_random_state(self.random_state).randint(2**31 - 1)
+        points = self._points()
+        decided = [self._inner_decisions(bags, targets, point, seed) for point in points]
+        judged = [_judge(decisions, targets) for decisions in decided if decisions is not None]
+        best = min(range(len(judged)), key=lambda n: judged[n][:2], default=0)
+        self.parameters_ = points[best]
+        self.validation_errors_ = [errors for errors, _, _ in judged]
+        self.calibration_ = judged[best][2] if judged else Calibration(1.0, np.zeros(()))
+        self.learnt_ = self._learn_classes(bags, targets, points[best], seed)
+        self._remember(bags, classes)
+        return self
+
+    def predict_proba(self, X: BagsLike) -> NDArray[Any]:
+        """Give the probability of each class for each bag.
+
+        Parameters
+        ----------
+        X
+            `Bags`, or a list with one array a bag.
+
+        Returns
+        -------
+        array
+            Shape (B, number of classes), columns as in `classes_`; rows sum to 1.
+
+        Raises
+        ------
+        BagwiseError
+            If the instances have another shape than those learnt from.
+        """
+        probabilities: NDArray[Any] = np.exp(self._log_probabilities(X))
+        return probabilities
+
+    def decision_function(self, X: BagsLike) -> NDArray[Any]:
+        """Give log-odds of the second class, or log-probabilities where there are more than two.
+
+        Parameters
+        ----------
+        X
+            `Bags`, or a list with one array a bag.
+
+        Returns
+        -------
+        array
+            Shape (B,) for two classes, else (B, number of classes).
+        """
+        logarithms = self._log_probabilities(X)
+        return logarithms[:, 1] - logarithms[:, 0] if len(self.classes_) == 2 else logarithms
+
+    def _log_probabilities(self, X: BagsLike) -> NDArray[Any]:
+        bags = as_bags(X)
+        self._check_fits(bags)
+        return self.calibration_.log_probabilities(self.learnt_.decide(bags))
+
+    # ---- what a method fills in ---------------------------------------------------------------------
+
+    @abstractmethod
+    def _learn(self, bags: Packed, positive: NDArray[np.bool_], parameters: Mapping[str, Any], seed: int) -> Learner:
+        """Learn to tell the positive bags from the others."""
+
+    def _check_parameters(self) -> None:
+        """Refuse values that will not do."""
+
+    # ---- learning -----------------------------------------------------------------------------------
+
+    def _points(self) -> list[dict[str, Any]]:
+        """Give the points of the grid that agree with the hyper-parameters that were given, each only once."""
+        points: list[dict[str, Any]] = []
+        for point in self.GRID:
+            given = {name: getattr(self, name) for name in point}
+            filled = {name: point[name] if value is None else value for name, value in given.items()}
+            if filled not in points:
+                points.append(filled)
+        return points
+
+    def _learn_classes(self, bags: Bags, targets: NDArray[Any], parameters: Mapping[str, Any], seed: int) -> _Learnt:
+        scaler = StandardScaler().fit(_values(bags))
+        packed = _packed(bags, scaler)
+        classes = range(int(targets.max()) + 1)
+        told_apart = classes[1:] if len(classes) == 2 else classes
+        learners = [self._learn(packed, targets == one, parameters, seed) for one in told_apart]
+        return _Learnt(scaler, learners)
+
+    def _inner_decisions(
+        self, bags: Bags, targets: NDArray[Any], parameters: Mapping[str, Any], seed: int
+    ) -> NDArray[np.float64] | None:
+        fewest = int(np.bincount(targets).min())
+        if bags.groups is not None:
+            fewest = min(fewest, len(np.unique(bags.groups)))
+        if fewest < 2:
+            return None
+        splitter: Any = StratifiedKFold if bags.groups is None else StratifiedGroupKFold
+        folds = splitter(min(INNER_FOLDS, fewest), shuffle=True, random_state=seed)
+        count = int(targets.max()) + 1
+        decisions = np.zeros(len(bags)) if count == 2 else np.zeros((len(bags), count))
+        for train, test in folds.split(targets, targets, bags.groups):
+            if len(np.unique(targets[train])) < count:  # groups can make it so
+                return None
+            learnt = self._learn_classes(bags[train], targets[train], parameters, seed)
+            decisions[test] = learnt.decide(bags[test])
+        return decisions
+
+
+class ScoresInstances(ClassicalMIL):
+    """A classical method that decides by the instances one by one, so that each has a score of its own."""
+
+    def instance_scores(self, X: BagsLike) -> NDArray[Any]:
+        """Give the probability that each instance, were it alone, would give its bag.
+
+        Parameters
+        ----------
+        X
+            `Bags`, or a list with one array a bag.
+
+        Returns
+        -------
+        array
+            Packed like `Bags.instances`: shape (N,), the probability of the second class; with more than two classes
+            shape (N, number of classes).
+        """
+        bags = as_bags(X)
+        self._check_fits(bags)
+        probabilities = self.predict_proba(Bags(_values(bags), np.arange(len(bags.instances) + 1)))
+        return probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Refuse what is neither None nor a positive number.
+
+    Parameters
+    ----------
+    name
+        Of the parameter.
+    value
+        Its value.
+
+    Raises
+    ------
+    BagwiseError
+        If it is neither.
+
+    Examples
+    --------
+    >>> check_positive("C", 1.0)
+    """
+    if value is None or (isinstance(value, int | float | np.number) and 0 < value < np.inf):
+        return
+    raise BagwiseError(f"{name} is {value!r}: it must be a number above 0, or None to choose one")
+
+
+def _packed(bags: Bags, scaler: StandardScaler) -> Packed:
+    return Packed(scaler.transform(_values(bags)).clip(-CLIP, CLIP), bags.offsets)
+
+
+def _values(bags: Bags) -> NDArray[np.float64]:
+    if isinstance(bags.instances, StoredInstances):
+        return np.concatenate([bag.instances for bag in bags]).astype(np.float64)
+    return bags.instances.astype(np.float64)
+
+
+class Calibration(NamedTuple):
+    """How decisions become probabilities: the softmax of a positive multiple of them plus an offset a class.
+
+    Attributes
+    ----------
+    sharpness
+        The multiple.
+    offsets
+        Shape (), the second class's, for decisions of shape (B,); else shape (number of classes,).
+    """
+
+    sharpness: float
+    offsets: NDArray[np.float64]
+
+    def log_probabilities(self, decisions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give logarithms of probabilities, shape (B, number of classes)."""
+        logits = self.sharpness * decisions + self.offsets
+        if logits.ndim == 1:
+            logits = np.stack([np.zeros_like(logits), logits], axis=1)
+        logarithms: NDArray[np.float64] = log_softmax(logits, axis=1)
+        return logarithms
+
+    @classmethod
+    def fit(cls, decisions: NDArray[np.float64], targets: NDArray[np.int64]) -> "Calibration":
+        """Fit it to decisions about bags that were not learnt from, with Platt's softened targets."""
+        counts = np.bincount(targets)
+        doubt = 1 / (counts + 2)
+        others = np.ones((len(counts), len(counts))) - np.eye(len(counts))
+        aims = (np.diag(1 - doubt) + doubt[:, None] / (len(counts) - 1) * others)[targets]
+        # In units of their own spread, decisions of all methods are alike.
+        unit = float(np.abs(decisions - np.median(decisions)).mean()) or 1.0
+        shape = decisions.shape[1:]
+
+        def read(x: NDArray[np.float64]) -> Calibration:
+            return cls(float(np.exp(x[0])) / unit, x[1:].reshape(shape))
+
+        def loss(x: NDArray[np.float64]) -> float:
+            return -float((aims * read(x).log_probabilities(decisions)).sum(axis=1).mean())
+
+        start = np.zeros(1 + int(np.prod(shape)))
+        bounds = [(-_FLATTEST, _FLATTEST), *[(None, None)] * (len(start) - 1)]
+        return read(minimize(loss, start, method="L-BFGS-B", bounds=bounds).x)
+
+
+def _judge(decisions: NDArray[np.float64], targets: NDArray[np.int64]) -> tuple[float, float, Calibration]:
+    """Give the share of errors, the loss, and the calibration with which they are that small."""
+    calibration = Calibration.fit(decisions, targets)
+    logarithms = calibration.log_probabilities(decisions)
+    wrong = logarithms.argmax(axis=1) != targets
+    return float(wrong.mean()), -float(logarithms[np.arange(len(targets)), targets].mean()), calibration
