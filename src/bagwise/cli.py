@@ -314,6 +314,77 @@ def datasets(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     _print_table("Data sets", columns, rows)
 
 
+reproduce = typer.Typer(help="Reproduce what the paper, and Bagwise, say of themselves.", no_args_is_help=True)
+app.add_typer(reproduce, name="reproduce")
+
+
+@reproduce.command(epilog="Example: bagwise reproduce table1 --method attention --dataset musk1 --out table1")
+def table1(
+    out: Annotated[Path, typer.Option(help="Folder for the table as JSON and Markdown, a figure, and finished cells.")],
+    method: Annotated[list[str] | None, typer.Option(help="One of the table's methods; repeat it. Else all.")] = None,
+    dataset: Annotated[list[str] | None, typer.Option(help="One of the five sets; repeat it. Else all.")] = None,
+    protocol: Annotated[
+        str, typer.Option(help="'default'; 'paper': its habits; 'leaky': WRONG, the epoch is chosen on test bags.")
+    ] = "default",
+    select_epoch: Annotated[
+        bool, typer.Option("--select-epoch", help="Choose the epoch on a fifth of the training bags.")
+    ] = False,
+    select_hidden: Annotated[
+        bool, typer.Option("--select-L", help="Choose attention's L from 64, 128, 256 on a fifth of the training bags.")
+    ] = False,
+    folds: Annotated[int, typer.Option(help="Number of folds.")] = 10,
+    repeats: Annotated[int, typer.Option(help="How often to divide the bags anew.")] = 5,
+    epochs: Annotated[int, typer.Option(help="How often neural methods see each training bag.")] = 100,
+    seed: Seed = 0,
+    jobs: Jobs = -1,
+    backend: Backend = "local",
+    address: Address = None,
+    resume: Resume = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Table 1 of the paper: thirteen methods on the five classical sets, beside the paper's numbers."""
+    from bagwise.commands.cluster import workers
+    from bagwise.experiments.table1 import run_table1
+
+    with workers(backend, address):
+        results = run_table1(
+            out,
+            methods=method or (),
+            datasets=dataset or (),
+            protocol=protocol,
+            select_epoch=select_epoch,
+            select_hidden=select_hidden,
+            folds=folds,
+            repeats=repeats,
+            epochs=epochs,
+            seed=seed,
+            jobs=jobs,
+            resume=resume,
+            data_directory=data_dir,
+            tell=lambda sentence: typer.echo(sentence, err=True),
+        )
+    if as_json:
+        _print_json(results)
+        return
+    rows = [
+        (
+            row["dataset"],
+            row["method"],
+            *(_told(row[name]) for name in ("mean", "se_repeats", "sd_folds", "paper")),
+            f"{row['difference']:+.3f}",
+        )
+        for row in results["rows"]
+        if row["metric"] == "accuracy"
+    ]
+    columns = ["data set", "method", "accuracy", "SE over repeats", "SD over folds", "paper", "difference"]
+    title = f"Table 1: {repeats} x {folds} folds, protocol {protocol}"
+    if protocol == "leaky":
+        title += " - NOT A RESULT: test bags chose the epoch"
+    _print_table(title, columns, rows)
+    typer.echo(f"The table, tests between methods and a figure are in {out}.")
+
+
 _MOST_ROWS = 50
 
 

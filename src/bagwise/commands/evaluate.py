@@ -23,6 +23,7 @@ from bagwise.evaluation.metrics import METRICS
 from bagwise.evaluation.protocol import Folds
 from bagwise.evaluation.significance import corrected_t_test
 from bagwise.files import remove_unfinished, replacing
+from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.registry import make
 from bagwise.reports.figures import draw_calibration, draw_confusion, draw_precision_recall, draw_roc
 
@@ -104,9 +105,11 @@ def run_evaluate(
     why = ""
     for number, name in enumerate(methods):
         begin = time.perf_counter()
-        model, why = configured(
+        model, told = configured(
             learnt_from, name, epochs=epochs, patience=patience, class_weight=class_weight, seed=seed
         )
+        if isinstance(model, NeuralMIL) or not why:
+            why = told
         checkpoints = out / "checkpoints" / f"method-{number}"
         found[name] = cross_validate(
             model,

@@ -25,6 +25,7 @@ from bagwise.commands.runs import (
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.metrics import bag_metrics
 from bagwise.files import remove_unfinished
+from bagwise.methods.base import BagClassifier
 from bagwise.methods.ensemble import fit_ensemble, predict_ensemble
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.registry import make
@@ -43,7 +44,7 @@ LARGE_BAG_SETTINGS = {"optimizer": "adam", "learning_rate": 2e-4, "l2": 5e-5}
 
 def configured(
     bags: Bags, method: str, *, epochs: int | None, patience: int | None, class_weight: str | None, seed: int
-) -> tuple[NeuralMIL, str]:
+) -> tuple[BagClassifier, str]:
     """Make a method with defaults that suit the data, and say how long it will train.
 
     Parameters
@@ -53,9 +54,9 @@ def configured(
     method
         Its name.
     epochs, patience
-        As in `bagwise.training.members.Settings`. With both None the number of bags decides.
+        As in `bagwise.training.members.Settings`, for neural methods. With both None the number of bags decides.
     class_weight
-        ``"balanced"`` or None.
+        ``"balanced"`` or None, for neural methods.
     seed
         Its random state.
 
@@ -75,8 +76,11 @@ def configured(
     >>> configured(bags, "attention", epochs=None, patience=None, class_weight=None, seed=0)[1]
     'fixed in advance, because 2 bags are too few to choose by'
     """
+    kind = type(make(method))
     if class_weight not in ("balanced", None):
         raise BagwiseError(f"--class-weight is {class_weight!r}: it must be 'balanced' or 'none'")
+    if not issubclass(kind, NeuralMIL):
+        return make(method, random_state=seed), "not asked for: the methods have none"
     labels = bags.labels if bags.labels is not None else np.zeros(0)
     fewest = np.unique(labels, return_counts=True)[1].min(initial=len(bags))
     why = "fixed in advance"
@@ -143,7 +147,10 @@ def run_fit(
     check_seed(seed)
     check_count("--ensemble", ensemble)
     begin = time.perf_counter()
-    make(method)
+    if not isinstance(make(method), NeuralMIL):
+        raise BagwiseError(
+            f"{method} cannot be kept in a file: fit a neural method, or measure {method} with bagwise evaluate"
+        )
     check_folder(out, resume=resume)
     bags = in_memory_if_small(source.read())
     asked = {
@@ -159,6 +166,7 @@ def run_fit(
     if resume and (out / MODEL).exists():
         check_asked_the_same(out / CONFIG, Run.load(out).asked, asked)
     model, why = configured(bags, method, epochs=epochs, patience=patience, class_weight=class_weight, seed=seed)
+    assert isinstance(model, NeuralMIL)
     if resume and (out / MODEL).exists():
         models = Run.load(out).models
     else:

@@ -19,7 +19,7 @@ from bagwise.methods.base import BagClassifier, clone_with_seed
 from bagwise.methods.neural import NeuralMIL, fit_members, predict_members
 from bagwise.models.likelihood import class_probabilities
 
-__all__ = ["CrossValidation", "cross_validate", "validate_folds"]
+__all__ = ["CrossValidation", "cross_validate", "summary", "validate_folds"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +82,7 @@ class CrossValidation:
         """
         if metric not in self.scores:
             raise BagwiseError(f"there is no metric {metric!r}: the metrics are {', '.join(self.scores)}")
-        by_repeat = self._by_repeat(metric)
-        return float(np.mean(by_repeat)) if by_repeat else np.nan
-
-    def _by_repeat(self, metric: str) -> list[float]:
-        return [float(row[np.isfinite(row)].mean()) for row in self.scores[metric] if np.isfinite(row).any()]
+        return float(summary(self.scores[metric])["mean"])
 
     def rows(self) -> list[dict[str, Any]]:
         """Sum up each metric, as the result files of the experiments do.
@@ -97,24 +93,9 @@ class CrossValidation:
             One a metric: its mean, the standard deviation over all folds (``sd_folds``), the standard error of the mean
             over the repetitions (``se_repeats``; NaN with one repetition), and the protocol.
         """
-        repeats, folds = self.scores["accuracy"].shape
-        rows = []
-        for metric, values in self.scores.items():
-            known = values[np.isfinite(values)]
-            by_repeat = self._by_repeat(metric)
-            enough = len(by_repeat) > 1
-            rows.append(
-                {
-                    "metric": metric,
-                    "mean": self.mean(metric),
-                    "sd_folds": float(known.std(ddof=1)) if len(known) > 1 else np.nan,
-                    "se_repeats": float(np.std(by_repeat, ddof=1) / np.sqrt(len(by_repeat))) if enough else np.nan,
-                    "folds": folds,
-                    "repeats": repeats,
-                    "protocol": self.protocol,
-                }
-            )
-        return rows
+        return [
+            {"metric": metric, **summary(values), "protocol": self.protocol} for metric, values in self.scores.items()
+        ]
 
     def __repr__(self) -> str:
         repeats, folds = self.scores["accuracy"].shape
@@ -123,6 +104,38 @@ class CrossValidation:
             f"  {row['metric']:<10}{row['mean']:.3f} (SD over folds {row['sd_folds']:.3f})" for row in self.rows()
         ]
         return "\n".join(lines) + ">"
+
+
+def summary(scores: NDArray[np.float64]) -> dict[str, Any]:
+    """Sum up a metric over folds and repetitions.
+
+    Parameters
+    ----------
+    scores
+        Shape (repeats, folds); NaN where a fold leaves the metric undefined.
+
+    Returns
+    -------
+    dict
+        ``mean`` (over folds, then over repetitions; NaN where no fold defines it), ``sd_folds`` (standard deviation
+        over all folds), ``se_repeats`` (standard error of the mean over the repetitions; NaN with one), ``folds`` and
+        ``repeats``.
+
+    Examples
+    --------
+    >>> summary(np.array([[0.5, 1.0], [1.0, 1.0]]))["mean"]
+    0.875
+    """
+    known = scores[np.isfinite(scores)]
+    by_repeat = [float(row[np.isfinite(row)].mean()) for row in scores if np.isfinite(row).any()]
+    several = len(by_repeat) > 1
+    return {
+        "mean": float(np.mean(by_repeat)) if by_repeat else np.nan,
+        "sd_folds": float(known.std(ddof=1)) if len(known) > 1 else np.nan,
+        "se_repeats": float(np.std(by_repeat, ddof=1) / np.sqrt(len(by_repeat))) if several else np.nan,
+        "folds": scores.shape[1],
+        "repeats": scores.shape[0],
+    }
 
 
 def cross_validate(

@@ -34,9 +34,9 @@ from bagwise.files import replacing
 __all__ = ["draw_calibration", "draw_confusion", "draw_precision_recall", "draw_roc"]
 
 # Okabe and Ito's colours, which colour-blind readers tell apart, without those too pale for a line on white.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
-_MOST_LINES = len(_COLOURS) * len(_DASHES)
+_MOST_LINES = len(COLOURS) * len(_DASHES)
 _MOST_CLASS_LINES = 12  # beyond, a line a class is a tangle
 _MOST_LINES_WITH_REPETITIONS = 4
 _MOST_CONFUSION_CLASSES = 100
@@ -44,9 +44,9 @@ _MOST_WRAPPED_NAMES = 10
 _NAME_WIDTH = 16
 _MOST_BINS = 10
 _LEAST_BAGS_A_BIN = 10
-_GREY = "#767676"
+GREY = "#767676"
 _STYLE: Any = {
-    "axes.edgecolor": _GREY,
+    "axes.edgecolor": GREY,
     "axes.labelsize": 8,
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -62,16 +62,16 @@ _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "bagwise",
     "text.parse_math": False,
-    "xtick.color": _GREY,
+    "xtick.color": GREY,
     "xtick.labelcolor": "black",
     "xtick.labelsize": 7,
-    "ytick.color": _GREY,
+    "ytick.color": GREY,
     "ytick.labelcolor": "black",
     "ytick.labelsize": 7,
 }
-_WIDTH, _HEIGHT = 5.0, 4.0  # inches
+WIDTH, HEIGHT = 5.0, 4.0  # inches
 
-_REFERENCE: dict[str, Any] = {"color": _GREY, "linestyle": ":", "linewidth": 0.8}
+_REFERENCE: dict[str, Any] = {"color": GREY, "linestyle": ":", "linewidth": 0.8}
 
 _Shown = Callable[..., str]
 _Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -123,7 +123,7 @@ def draw_roc(
     """
     predictions = _Predictions.of(labels, probabilities, classes)
     predictions.check_two_classes("an ROC curve")
-    with _figure(path) as (figure, shown):
+    with new_figure(path) as (figure, shown):
         axes = _square(
             figure, "False positive rate (fraction of negative bags)", "True positive rate (fraction of positive bags)"
         )
@@ -174,7 +174,7 @@ def draw_precision_recall(
     """
     predictions = _Predictions.of(labels, probabilities, classes)
     predictions.check_two_classes("precision and recall")
-    with _figure(path) as (figure, shown):
+    with new_figure(path) as (figure, shown):
         axes = _square(figure, "Recall (fraction of positive bags)", "Precision (fraction of bags called positive)")
         handles, named = [], predictions.names_in(shown)
         for line, style in predictions.styled():
@@ -231,7 +231,7 @@ def draw_calibration(
     """
     predictions = _Predictions.of(labels, probabilities, classes)
     bins = int(np.clip(len(predictions.codes) // _LEAST_BAGS_A_BIN, 1, _MOST_BINS))
-    with _figure(path) as (figure, shown):
+    with new_figure(path) as (figure, shown):
         events = "right predictions" if predictions.one_line_for_all_classes else "positive bags"
         axes = _square(figure, "Predicted probability", f"Fraction of {events}")
         axes.plot([0, 1], [0, 1], **_REFERENCE)
@@ -312,7 +312,7 @@ def draw_confusion(path: str | Path, labels: ArrayLike, predicted: ArrayLike, cl
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
     grown = max(1.0, len(listed) / _MOST_CLASS_LINES)
-    with _figure(path, grown) as (figure, shown):
+    with new_figure(path, grown) as (figure, shown):
         axes = figure.add_subplot()
         axes.pcolormesh(np.nan_to_num(shares), cmap="Blues", vmin=0, vmax=1, edgecolors="white", linewidth=1)
         axes.invert_yaxis()
@@ -445,8 +445,8 @@ class _Predictions:
 
     def styled(self) -> Iterator[tuple[_Line, dict[str, Any]]]:
         for position, line in enumerate(self.lines()):
-            dash, colour = divmod(position, len(_COLOURS))
-            yield line, {"color": _COLOURS[colour], "linestyle": _DASHES[dash]}
+            dash, colour = divmod(position, len(COLOURS))
+            yield line, {"color": COLOURS[colour], "linestyle": _DASHES[dash]}
 
 
 def _listed(values: ArrayLike, what: str) -> list[Any]:
@@ -533,7 +533,7 @@ def _mean_steps(curves: list[_Curve]) -> _Curve:
 
 
 @contextmanager
-def _figure(path: str | Path, grown: float = 1.0) -> Iterator[tuple[Figure, _Shown]]:
+def new_figure(path: str | Path, grown: float = 1.0) -> Iterator[tuple[Figure, _Shown]]:
     """Give an empty figure, and what makes names fit to be shown in it; save the figure in the end."""
     path = Path(path)
     kind = path.suffix.lower().removeprefix(".")
@@ -544,7 +544,7 @@ def _figure(path: str | Path, grown: float = 1.0) -> Iterator[tuple[Figure, _Sho
         matplotlib.rcParams.update(_STYLE)
         # An SVG holds text as text, which the reader's fonts draw.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = Figure(figsize=(_WIDTH * grown, _HEIGHT * grown))
+        figure = Figure(figsize=(WIDTH * grown, HEIGHT * grown))
         yield figure, (_svg_name if kind == "svg" else _png_name)
         with replacing(path) as temporary:
             figure.savefig(temporary, format=kind, metadata={"Date": None} if kind == "svg" else None)

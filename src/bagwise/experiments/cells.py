@@ -1,0 +1,116 @@
+"""Cells of a long experiment, each written to disk as soon as it is finished."""
+
+import json
+import platform
+import subprocess
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from os import cpu_count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sklearn
+import torch
+
+from bagwise._version import __version__
+from bagwise.commands.runs import read_json, write_json
+
+__all__ = ["cell", "environment", "finite"]
+
+
+def cell(folder: Path, question: Mapping[str, Any], answer: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """Read the answer to a question, or find it and write it down.
+
+    Parameters
+    ----------
+    folder
+        Where answers are kept.
+    question
+        All that the answer depends on, as JSON can hold it.
+    answer
+        Finds the answer.
+
+    Returns
+    -------
+    dict
+        The answer, as JSON holds it.
+
+    Raises
+    ------
+    BagwiseError
+        If the file is damaged or cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> cell(folder, {"how": "much"}, lambda: {"so": 1.0})
+    {'so': 1.0}
+    >>> cell(folder, {"how": "much"}, lambda: {"so": 2.0})
+    {'so': 1.0}
+    """
+    asked = json.loads(json.dumps(question))
+    name = blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=8).hexdigest()
+    path = folder / f"{name}.json"
+    if not path.exists():
+        write_json(path, {"question": asked, "answer": finite(answer())})
+    kept: dict[str, Any] = read_json(path)["answer"]
+    return kept
+
+
+def finite(value: Any) -> Any:
+    """Put None where JSON has no number, at any depth.
+
+    Parameters
+    ----------
+    value
+        Mappings, lists, arrays, numbers and text.
+
+    Returns
+    -------
+    object
+        The same with plain lists and numbers.
+
+    Examples
+    --------
+    >>> finite({"a": [1.0, float("nan")]})
+    {'a': [1.0, None]}
+    """
+    if isinstance(value, Mapping):
+        return {name: finite(part) for name, part in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [finite(part) for part in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def environment() -> dict[str, Any]:
+    """Say what an experiment ran on.
+
+    Returns
+    -------
+    dict
+        Versions, machine, and the commit where Bagwise is run from its repository.
+
+    Examples
+    --------
+    >>> environment()["bagwise"] == __version__
+    True
+    """
+    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = None
+    return {
+        "bagwise": __version__,
+        "commit": commit,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "scikit-learn": sklearn.__version__,
+        "machine": platform.machine(),
+        "cores": cpu_count(),
+    }

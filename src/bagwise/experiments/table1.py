@@ -1,0 +1,305 @@
+"""Table 1 of the paper: thirteen methods on the five classical sets."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import rankdata
+from sklearn.base import clone
+
+from bagwise.bags import Bags
+from bagwise.checks import check_count, check_seed
+from bagwise.commands.data import digest_of_labelled
+from bagwise.commands.runs import check_folder, write_json
+from bagwise.datasets.classical import load_dataset
+from bagwise.errors import BagwiseError
+from bagwise.evaluation.cross_validation import summary, validate_folds
+from bagwise.evaluation.protocol import Folds
+from bagwise.evaluation.significance import corrected_t_test
+from bagwise.experiments.cells import cell, environment, finite
+from bagwise.experiments.paper import TABLE1
+from bagwise.files import remove_unfinished, replacing
+from bagwise.methods.base import BagClassifier
+from bagwise.methods.neural import AttentionMIL, NeuralMIL
+from bagwise.methods.registry import make
+from bagwise.reports.comparison import draw_comparison
+
+__all__ = ["METHODS", "PROTOCOLS", "SETTINGS", "run_table1", "tables"]
+
+METHODS = tuple(next(iter(TABLE1.values())))
+PROTOCOLS = ("default", "paper", "leaky")
+# Learning rate and l2 are MI-Net's, which the paper takes over. Clipping, and 100 epochs in place of 50, were chosen by
+# cross-validation within the training bags of the first fold.
+EPOCHS, CLIP = 100, 3.0
+SETTINGS = {
+    "musk1": {"learning_rate": 5e-4, "l2": 0.005},
+    "musk2": {"learning_rate": 5e-4, "l2": 0.03},
+    "fox": {"learning_rate": 1e-4, "l2": 0.01},
+    "tiger": {"learning_rate": 5e-4, "l2": 0.005},
+    "elephant": {"learning_rate": 1e-4, "l2": 0.005},
+}
+_HIDDEN = (64, 128, 256)
+_MARGIN = 0.04
+# Where we fall further below the paper, and a measurement says why.
+_EXPLAINED: dict[tuple[str, str], str] = {}
+
+
+def run_table1(
+    out: Path,
+    *,
+    methods: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    protocol: str = "default",
+    select_epoch: bool = False,
+    select_hidden: bool = False,
+    folds: int = 10,
+    repeats: int = 5,
+    epochs: int = EPOCHS,
+    seed: int = 0,
+    jobs: int = -1,
+    resume: bool = False,
+    data_directory: Path | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Cross-validate methods on the classical sets and put the paper's numbers beside what comes out.
+
+    Parameters
+    ----------
+    out
+        The folder for ``table1.json``, ``table1.md``, ``table1.png`` and, cell by cell, ``cells/``.
+    methods
+        Of `METHODS`; none means all of them (under ``"leaky"``, attention alone).
+    datasets
+        Of `SETTINGS`; none means all of them.
+    protocol
+        ``"default"``: stratified folds, everything learnt from training bags, a fixed number of epochs. ``"paper"``:
+        folds not stratified, and features standardised over all bags, test bags among them, as the paper and MI-Net
+        did. ``"leaky"``: the epoch that is best on the test fold, which is wrong; neural methods only.
+    select_epoch
+        Neural methods keep the epoch that is best on a fifth of the training bags, which they do not learn from.
+    select_hidden
+        Attention chooses L from 64, 128 and 256 by its errors on a fifth of the training bags.
+    folds, repeats, seed
+        As in `bagwise.evaluation.protocol.Folds`.
+    epochs
+        Of the neural methods.
+    jobs
+        Number of worker processes; -1 is one a core.
+    resume
+        Go on in a folder that holds cells already.
+    data_directory
+        As `bagwise.datasets.data_directory` understands it.
+    tell
+        Is told of each finished cell.
+
+    Returns
+    -------
+    dict
+        What is in ``table1.json``: ``rows`` (a data set, method and metric each), ``differences`` (corrected resampled
+        t-tests between methods), ``ranks`` (mean over the sets).
+
+    Raises
+    ------
+    BagwiseError
+        If a parameter will not do, a data set is missing, or the folder is in use.
+    """
+    check_seed(seed)
+    check_count("--epochs", epochs)
+    if protocol not in PROTOCOLS:
+        raise BagwiseError(f"there is no protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}")
+    methods = _known(methods, METHODS if protocol != "leaky" else ("attention",), METHODS, "method")
+    datasets = _known(datasets, tuple(SETTINGS), tuple(SETTINGS), "data set")
+    if protocol == "leaky":
+        for name in methods:
+            if not isinstance(make(name), NeuralMIL):
+                raise BagwiseError(f"{name} has no epochs to choose: the protocol 'leaky' takes neural methods only")
+        if select_epoch or select_hidden:
+            raise BagwiseError("the protocol 'leaky' chooses by test bags: leave --select-epoch and --select-L out")
+    check_folder(out, resume=resume)
+    sets = {name: load_dataset(name, data_directory) for name in datasets}
+    asked = {
+        "protocol": protocol,
+        "select_epoch": select_epoch,
+        "select_L": select_hidden,
+        "folds": folds,
+        "repeats": repeats,
+        "seed": seed,
+    }
+    answers: dict[tuple[str, str], dict[str, Any]] = {}
+    for method in methods:
+        for dataset, bags in sets.items():
+            model = _configured(method, dataset, protocol, epochs, seed, select_epoch)
+            division = Folds(bags, folds, repeats, seed, stratified=protocol != "paper")
+            shown = _standardised(bags) if protocol == "paper" else bags
+            rivals = _rivals(model) if select_hidden else []
+            question = {**asked, "dataset": dataset, "digest": digest_of_labelled(bags), "model": repr(model)}
+
+            def answer(
+                model: BagClassifier = model,
+                shown: Bags = shown,
+                division: Folds = division,
+                rivals: Sequence[AttentionMIL] = rivals,
+            ) -> dict[str, Any]:
+                begin = time.perf_counter()
+                leaky = protocol == "leaky"
+                found = validate_folds(model, shown, division, rivals=rivals, epoch_by_test=leaky, n_jobs=jobs)
+                return {"scores": found.scores, "seconds": round(time.perf_counter() - begin, 1)}
+
+            answers[dataset, method] = cell(out / "cells", {**question, "method": method}, answer)
+            accuracy = summary(_scores(answers[dataset, method], "accuracy"))["mean"]
+            tell(f"{method} on {dataset}: accuracy {accuracy:.3f}, {answers[dataset, method]['seconds']:.0f} s")
+    results = {
+        "experiment": "table1",
+        "environment": environment(),
+        "asked": {**asked, "epochs": epochs},
+        "rows": [row for (dataset, method), one in answers.items() for row in _rows(dataset, method, one, asked)],
+        "differences": _differences(answers, methods, datasets, folds),
+        "ranks": _ranks(answers, methods, datasets),
+    }
+    write_json(out / "table1.json", results)
+    with replacing(out / "table1.md") as temporary:
+        temporary.write_text(tables(results), encoding="utf-8")
+    _draw(results, out / "table1.png")
+    remove_unfinished(out)
+    return results
+
+
+def tables(results: Mapping[str, Any]) -> str:
+    """Show results as Markdown: accuracy beside the paper's, then ranks and tests against attention.
+
+    Parameters
+    ----------
+    results
+        As `run_table1` gives them.
+
+    Returns
+    -------
+    str
+        Markdown.
+
+    Examples
+    --------
+    >>> row = {"dataset": "fox", "method": "attention", "metric": "accuracy", "mean": 0.58, "sd_folds": 0.1,
+    ...        "se_repeats": 0.01, "paper": 0.615, "difference": -0.035, "protocol": "default", "seconds": 9.0}
+    >>> print(tables({"rows": [row], "differences": [], "ranks": {"attention": 1.0}}))
+    | method | fox | rank |
+    |---|---|---|
+    | attention | **.580** ± .010 (.615, -.035) | 1.0 |
+    <BLANKLINE>
+    """
+    cells = {(row["dataset"], row["method"]): row for row in results["rows"] if row["metric"] == "accuracy"}
+    datasets = list(dict.fromkeys(dataset for dataset, _ in cells))
+    methods = list(dict.fromkeys(method for _, method in cells))
+    lines = [f"| method | {' | '.join(datasets)} | rank |", "|---" * (len(datasets) + 2) + "|"]
+    for method in methods:
+        shown = [_shown(cells[dataset, method]) for dataset in datasets]
+        lines.append(f"| {method} | {' | '.join(shown)} | {results['ranks'][method]:.1f} |")
+    compared = [row for row in results["differences"] if "attention" in (row["first"], row["second"])]
+    if compared:
+        others = list(dict.fromkeys({row["first"], row["second"]}.difference(["attention"]).pop() for row in compared))
+        lines += ["", f"| attention minus | {' | '.join(datasets)} |", "|---" * (len(datasets) + 1) + "|"]
+        for other in others:
+            pairs = {row["dataset"]: row for row in compared if other in (row["first"], row["second"])}
+            shown = []
+            for dataset in datasets:
+                row = pairs[dataset]
+                sign = 1 if row["first"] == "attention" else -1
+                shown.append(f"{_signed(sign * row['difference'])} (p {_short(row['p_value'], 2)})")
+            lines.append(f"| {other} | {' | '.join(shown)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _known(given: Sequence[str], default: Sequence[str], names: Sequence[str], what: str) -> tuple[str, ...]:
+    for number, name in enumerate(given):
+        if name not in names:
+            raise BagwiseError(f"Table 1 has no {what} {name!r}: choose of {', '.join(names)}")
+        if name in given[:number]:
+            raise BagwiseError(f"the {what} {name!r} is given twice: give each once")
+    return tuple(given or default)
+
+
+def _configured(method: str, dataset: str, protocol: str, epochs: int, seed: int, select_epoch: bool) -> BagClassifier:
+    model = make(method, random_state=seed)
+    if not isinstance(model, NeuralMIL):
+        return model
+    scaling = {"standardize": False} if protocol == "paper" else {"clip": CLIP}
+    patience = epochs if select_epoch or protocol == "leaky" else None
+    chosen: BagClassifier = model.set_params(epochs=epochs, patience=patience, **SETTINGS[dataset], **scaling)
+    return chosen
+
+
+def _rivals(model: BagClassifier) -> list[AttentionMIL]:
+    if not isinstance(model, AttentionMIL):
+        return []
+    return [clone(model).set_params(hidden=hidden) for hidden in _HIDDEN[1:]]
+
+
+def _standardised(bags: Bags) -> Bags:
+    instances = bags.instances[:].astype(np.float64)
+    spread = instances.std(axis=0, ddof=1)
+    scaled = (instances - instances.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    return Bags(scaled, bags.offsets, bags.labels, bags.names)
+
+
+def _scores(answer: Mapping[str, Any], metric: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.array(answer["scores"][metric], dtype=np.float64)
+
+
+def _rows(dataset: str, method: str, answer: Mapping[str, Any], asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    rows = []
+    for metric in answer["scores"]:
+        row = {"dataset": dataset, "method": method, "metric": metric, **summary(_scores(answer, metric))}
+        row |= {"sd_folds_over_root5": row["sd_folds"] / np.sqrt(5), "protocol": asked["protocol"]}
+        row |= {"seconds": answer["seconds"]}
+        if metric == "accuracy":
+            paper = TABLE1[dataset][method][0]
+            row |= {"paper": paper, "difference": row["mean"] - paper}
+            if row["difference"] < -_MARGIN and (dataset, method) in _EXPLAINED:
+                row["explained"] = _EXPLAINED[dataset, method]
+        rows.append(finite(row))
+    return rows
+
+
+def _differences(
+    answers: Mapping[tuple[str, str], Mapping[str, Any]], methods: Sequence[str], datasets: Sequence[str], folds: int
+) -> list[dict[str, Any]]:
+    rows = []
+    for dataset in datasets:
+        for first, second in combinations(methods, 2):
+            scores = [_scores(answers[dataset, method], "accuracy") for method in (first, second)]
+            test = corrected_t_test(*scores, test_share=1 / folds)
+            rows.append({"dataset": dataset, "first": first, "second": second, **finite(test._asdict())})
+    return rows
+
+
+def _ranks(
+    answers: Mapping[tuple[str, str], Mapping[str, Any]], methods: Sequence[str], datasets: Sequence[str]
+) -> dict[str, float]:
+    means = [[summary(_scores(answers[dataset, m], "accuracy"))["mean"] for m in methods] for dataset in datasets]
+    ranks = np.mean([rankdata(-np.array(row)) for row in means], axis=0)
+    return dict(zip(methods, ranks.tolist(), strict=True))
+
+
+def _draw(results: Mapping[str, Any], path: Path) -> None:
+    ours: dict[str, dict[str, tuple[float, float]]] = {}
+    for row in results["rows"]:
+        if row["metric"] == "accuracy":
+            ours.setdefault(row["dataset"], {})[row["method"]] = (row["mean"], row["sd_folds_over_root5"])
+    draw_comparison(path, ours, TABLE1)
+
+
+def _shown(row: Mapping[str, Any]) -> str:
+    told = f"**{_short(row['mean'])}** ± {_short(row['se_repeats'])} ({_short(row['paper'])}, "
+    told += f"{_signed(row['difference'])})"
+    return f"{told} [why]({row['explained']})" if "explained" in row else told
+
+
+def _short(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}".replace("0.", ".", 1)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("0.", ".", 1)
