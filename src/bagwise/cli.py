@@ -385,6 +385,37 @@ def table1(
     typer.echo(f"The table, tests between methods and a figure are in {out}.")
 
 
+@reproduce.command("mil-assumption", epilog="Example: bagwise reproduce mil-assumption --out assumption")
+def mil_assumption(
+    out: Annotated[Path, typer.Option(help="Folder for the verdicts as JSON and Markdown, and finished cells.")],
+    method: Annotated[list[str] | None, typer.Option(help="Name of a method; repeat it. Else all.")] = None,
+    seeds: Annotated[int, typer.Option(help="How often each problem is made anew.")] = 5,
+    jobs: Jobs = -1,
+    resume: Resume = False,
+    as_json: AsJson = False,
+) -> None:
+    """Whether methods keep the MIL assumption: made-up problems with a shortcut that it forbids."""
+    from bagwise.experiments.mil_assumption import run_mil_assumption
+
+    results = run_mil_assumption(
+        out,
+        methods=method or (),
+        seeds=seeds,
+        jobs=jobs,
+        resume=resume,
+        tell=lambda sentence: typer.echo(sentence, err=True),
+    )
+    if as_json:
+        _print_json(results)
+        return
+    names = ("method", "problem", "verdict", "mean", "training_mean")
+    rows = [[_told(row[name]) for name in names] for row in results["rows"]]
+    _print_table("The MIL assumption", ["method", "problem", "verdict", "test AUC", "training AUC"], rows)
+    for name, shortcut in results["problems"].items():
+        typer.echo(f"{name}: the shortcut is that {shortcut}")
+    typer.echo(f"The verdicts are in {out}.")
+
+
 _MOST_ROWS = 50
 
 

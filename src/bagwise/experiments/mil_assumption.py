@@ -1,0 +1,138 @@
+"""Which methods keep the MIL assumption, and which take a shortcut that it forbids."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from threadpoolctl import threadpool_limits
+
+from bagwise.checks import check_count
+from bagwise.commands.runs import check_folder, write_json
+from bagwise.errors import BagwiseError
+from bagwise.evaluation.assumption import PROBLEMS, Problem, check_assumption
+from bagwise.experiments.cells import cell, environment
+from bagwise.files import remove_unfinished, replacing
+from bagwise.methods.registry import METHODS, make
+
+__all__ = ["run_mil_assumption", "table"]
+
+
+def run_mil_assumption(
+    out: Path,
+    *,
+    methods: Sequence[str] = (),
+    seeds: int = 5,
+    jobs: int = -1,
+    resume: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Try methods on the problems of `bagwise.evaluation.assumption`.
+
+    Parameters
+    ----------
+    out
+        The folder for ``mil_assumption.json``, ``mil_assumption.md`` and, cell by cell, ``cells/``.
+    methods
+        Their names; none means all of the registry. Each has its default settings.
+    seeds
+        How often each problem is made anew.
+    jobs
+        Number of worker processes; -1 is one a core.
+    resume
+        Go on in a folder that holds cells already.
+    tell
+        Is told of each finished method.
+
+    Returns
+    -------
+    dict
+        What is in ``mil_assumption.json``; a row a method and problem.
+
+    Raises
+    ------
+    BagwiseError
+        If a parameter will not do, or the folder is in use.
+    """
+    check_count("--seeds", seeds)
+    for number, name in enumerate(methods):
+        make(name)
+        if name in methods[:number]:
+            raise BagwiseError(f"the method {name!r} is given twice: give each once")
+    check_folder(out, resume=resume)
+    rows: list[dict[str, Any]] = []
+    for name in methods or METHODS:
+
+        def answer(name: str = name) -> dict[str, Any]:
+            found = Parallel(n_jobs=jobs)(delayed(_row)(name, problem, seeds) for problem in PROBLEMS)
+            return {"rows": found}
+
+        rows += cell(out / "cells", {"method": name, "seeds": seeds}, answer)["rows"]
+        said = [f"{row['problem']} {row['verdict']}" for row in rows[-len(PROBLEMS) :]]
+        tell(f"{name}: {', '.join(said)}")
+    results = {
+        "experiment": "mil_assumption",
+        "environment": environment(),
+        "problems": {problem.name: problem.shortcut for problem in PROBLEMS},
+        "rows": rows,
+    }
+    write_json(out / "mil_assumption.json", results)
+    with replacing(out / "mil_assumption.md") as temporary:
+        temporary.write_text(table(results), encoding="utf-8")
+    remove_unfinished(out)
+    return results
+
+
+def _row(name: str, problem: Problem, seeds: int) -> dict[str, Any]:
+    begin = time.perf_counter()
+    with threadpool_limits(1):
+        found = check_assumption(make(name), problem, seeds)
+    return {
+        "problem": problem.name,
+        "method": name,
+        "metric": "auc",
+        "mean": float(np.mean(found.test_auc)),
+        "sd_seeds": float(np.std(found.test_auc, ddof=1)) if seeds > 1 else None,
+        "training_mean": float(np.mean(found.training_auc)),
+        "seeds": seeds,
+        "verdict": found.verdict,
+        "protocol": "default",
+        "seconds": round(time.perf_counter() - begin, 1),
+    }
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """Show results as Markdown: the verdict and the test AUC of each method on each problem.
+
+    Parameters
+    ----------
+    results
+        As `run_mil_assumption` gives them.
+
+    Returns
+    -------
+    str
+        Markdown.
+
+    Examples
+    --------
+    >>> row = {"problem": "absence", "method": "attention", "mean": 0.02, "verdict": "fails"}
+    >>> print(table({"problems": {"absence": "a bag without ..."}, "rows": [row]}))
+    | method | absence |
+    |---|---|
+    | attention | **fails** (.02) |
+    <BLANKLINE>
+    """
+    problems = list(results["problems"])
+    lines = [f"| method | {' | '.join(problems)} |", "|---" * (len(problems) + 1) + "|"]
+    cells = {(row["method"], row["problem"]): row for row in results["rows"]}
+    for method in dict.fromkeys(row["method"] for row in results["rows"]):
+        shown = []
+        for problem in problems:
+            row = cells[method, problem]
+            verdict = row["verdict"] if row["verdict"] == "passes" else f"**{row['verdict']}**"
+            shown.append(f"{verdict} ({row['mean']:.2f})".replace("(0.", "(."))
+        lines.append(f"| {method} | {' | '.join(shown)} |")
+    return "\n".join(lines) + "\n"
