@@ -1,0 +1,18 @@
+import numpy as np
+import pytest
+
+import bagwise as bw
+from bagwise import METHODS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_shuffled_labels_are_predicted_no_better_than_by_chance(data_directory, name):
+    """A leak of test bags into anything that is learnt would show here."""
+    bags = bw.load_dataset("musk1", data_directory)
+    accuracies = []
+    for seed in range(3):
+        shuffled = bags.with_labels(np.random.default_rng(seed).permutation(bags.labels))
+        accuracies.append(bw.cross_validate(bw.make(name, random_state=0), shuffled, folds=5, seed=seed).mean())
+    # 276 predictions have a standard error of .03, and those of one division are not independent.
+    assert 0.38 < np.mean(accuracies) < 0.62
