@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from bagwise import Bags, BagwiseError
-from bagwise.evaluation.metrics import METRICS, bag_metrics, instance_auc
+from bagwise.evaluation.metrics import METRICS, bag_metrics
 
 BINARY = np.array(["no", "yes"])
 THREE = np.array([0, 1, 2])
@@ -157,43 +156,3 @@ def test_many_classes_with_a_bag_each_are_measured_without_a_warning():
 
 
 # ---- instances --------------------------------------------------------------------------------------------
-
-
-def three_bags():
-    bags = Bags.from_arrays([[[0.0]] * 4, [[0.0]] * 3, [[0.0]] * 2])
-    values = np.array([0.9, 0.2, 0.5, 0.1, 0.3, 0.3, 0.4, 0.1, 0.2])
-    matters = np.array([True, False, False, True, False, True, False, False, False])
-    return bags, values, matters
-
-
-def test_instance_auc_by_hand():
-    bags, values, matters = three_bags()
-    # bag 0: 0.9 wins twice, 0.1 loses twice: 1/2; bag 1: a draw and a loss: 1/4; bag 2 holds one kind alone
-    assert instance_auc(bags, values, matters, np.array([True, True, True])) == pytest.approx(3 / 8)
-    assert instance_auc(bags, values, matters, np.array([True, False, False])) == pytest.approx(1 / 2)
-    assert instance_auc(bags, values, matters, np.array([False, True, True])) == pytest.approx(1 / 4)
-
-
-def test_every_bag_counts_the_same_whatever_its_size():
-    bags = Bags.from_arrays([[[0.0]] * 2, [[0.0]] * 40])
-    matters = np.r_[[True, False], np.arange(40) < 20]
-    values = np.r_[[0.1, 0.9], np.arange(40)[::-1]].astype(float)
-    assert instance_auc(bags, values, matters, np.array([True, True])) == 0.5
-
-
-@settings(max_examples=25)
-@given(st.integers(0, 10**6))
-def test_only_the_ranks_within_a_bag_matter(seed):
-    bags, values, matters = three_bags()
-    rng = np.random.default_rng(seed)
-    bag_of_instance = np.repeat(np.arange(3), bags.sizes)
-    other = values * rng.uniform(0.1, 10, 3)[bag_of_instance] + rng.normal(size=3)[bag_of_instance]
-    every = np.ones(3, dtype=bool)
-    assert instance_auc(bags, np.exp(other), matters, every) == instance_auc(bags, values, matters, every)
-
-
-@pytest.mark.parametrize("which", [[False, False, False], [False, False, True]])
-def test_nothing_to_rank_is_said(which):
-    bags, values, matters = three_bags()
-    with pytest.raises(BagwiseError, match="none of these bags holds instances of both kinds"):
-        instance_auc(bags, values, matters, np.array(which))

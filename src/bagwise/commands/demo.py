@@ -11,7 +11,8 @@ from bagwise.bags import Bags
 from bagwise.checks import check_seed
 from bagwise.commands.runs import check_folder, write_json
 from bagwise.datasets import bags_from_images, load_digits
-from bagwise.evaluation.metrics import bag_metrics, instance_auc
+from bagwise.evaluation.key_instances import key_instance_metrics
+from bagwise.evaluation.metrics import bag_metrics
 from bagwise.methods.neural import AttentionMIL
 from bagwise.methods.persistence import save_model
 from bagwise.reports import BagView, Metric, Report, write_report
@@ -87,7 +88,7 @@ def run_demo(
     metrics = {
         "bag_auc": of_bags["auc"],
         "bag_accuracy": of_bags["accuracy"],
-        "instance_auc": instance_auc(test, weights, nines, test.labels == 1),
+        "instance_auc": key_instance_metrics(test, weights, nines, test.labels == 1)["instance_auc"],
         "seconds": round(time.perf_counter() - begin, 1),
     }
     save_model(model, out)

@@ -1,16 +1,107 @@
 """Bags made from single labelled images, as the paper makes MNIST-bags (section 4.2)."""
 
+from collections.abc import Sequence
 from numbers import Real
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bagwise.bags import Bags
 from bagwise.checks import check_count, check_seed
+from bagwise.datasets.digits import load_digits
 from bagwise.errors import BagwiseError
 
-__all__ = ["bags_from_images"]
+__all__ = ["TrainingAndTest", "bags_from_images", "mnist_bags"]
+
+_MOST_DRAWS = 1_000_000  # of one bag
+
+
+class TrainingAndTest(NamedTuple):
+    """Bags to learn from, and bags that share no image with them.
+
+    Attributes
+    ----------
+    train, test
+        Bags with labels and instance labels.
+
+    Examples
+    --------
+    >>> bags = bags_from_images(np.zeros((20, 28, 28), np.uint8), np.arange(20) % 10, count=4)
+    >>> len(TrainingAndTest(train=bags[:2], test=bags[2:]).test)
+    2
+    """
+
+    train: Bags
+    test: Bags
+
+
+def mnist_bags(
+    target: int | Sequence[int] = 9,
+    *,
+    count: int = 200,
+    test_count: int = 1000,
+    mean_size: float = 10,
+    variance: float = 2,
+    spread: str = "variance",
+    balance: str | None = "alternate",
+    seed: int = 0,
+    source: str = "full",
+    directory: str | Path | None = None,
+) -> TrainingAndTest:
+    """Make the paper's MNIST-bags: a bag of digits is positive if it holds a nine (section 4.2).
+
+    Parameters
+    ----------
+    target, mean_size, variance, spread, balance
+        As in `bags_from_images`. The paper's mean sizes are 10, 50 and 100, with variances of 2, 10 and 20.
+    count
+        Number of training bags, drawn from MNIST's training images.
+    test_count
+        Number of test bags, drawn from its test images.
+    seed
+        Decides all that is drawn; the test bags do not depend on `count`.
+    source, directory
+        As in `load_digits`.
+
+    Returns
+    -------
+    TrainingAndTest
+        The two sets. `instance_labels` are the digits: to evaluate with, never to learn from.
+
+    Raises
+    ------
+    BagwiseError
+        If MNIST is not in the data directory, or a parameter is out of its range.
+
+    Examples
+    --------
+    >>> train, test = mnist_bags(count=50, test_count=20, source="small", seed=1)
+    >>> len(train), test.labels[:2].tolist(), [bool((bag.instance_labels == 9).any()) for bag in test[:2]]
+    (50, [1, 0], [True, False])
+    """
+    check_seed(seed)
+    digits = load_digits(source, directory)
+    drawn = []
+    for part, images, labels, number in (
+        (0, digits.train_images, digits.train_labels, count),
+        (1, digits.test_images, digits.test_labels, test_count),
+    ):
+        drawn.append(
+            bags_from_images(
+                images,
+                labels,
+                target=target,
+                count=number,
+                mean_size=mean_size,
+                variance=variance,
+                spread=spread,
+                balance=balance,
+                seed=int(np.random.SeedSequence([seed, part]).generate_state(1)[0]),
+            )
+        )
+    return TrainingAndTest(*drawn)
 
 
 def bags_from_images(
@@ -21,12 +112,14 @@ def bags_from_images(
     count: int = 200,
     mean_size: float = 10,
     variance: float = 2,
+    spread: str = "variance",
+    balance: str | None = "alternate",
     seed: int = 0,
 ) -> Bags:
-    """Draw bags of images that are positive if they hold the target.
+    """Draw bags of images whose label says which target they hold.
 
-    Positive and negative bags alternate. A bag's size is drawn first (Gaussian, nearest whole number, at least 1), so
-    that size is no cue to the label; then its images, at random among those that give it the label.
+    A bag's size is drawn first (Gaussian, nearest whole number, at least 1), so that size is no cue to the label; then
+    its images, at random among those that give it the label.
 
     Parameters
     ----------
@@ -35,23 +128,33 @@ def bags_from_images(
     labels
         What each image shows, shape (n,).
     target
-        The label that makes a bag positive.
+        The label that makes a bag positive: bags are labelled 1 and 0. Or a list of labels, in rising order of what
+        they count: bags are labelled 0 if they hold none of them, else 1, 2, ... after the last in the list that they
+        hold, as a grade follows the worst finding.
     count
         Number of bags.
-    mean_size, variance
+    mean_size
+        Of the bags.
+    variance
         Of the bags' sizes.
+    spread
+        ``"variance"`` reads `variance` so, as the paper writes. ``"std"`` takes that number for the standard deviation
+        and cuts sizes down to whole numbers, as the code of the paper's authors does.
+    balance
+        ``"alternate"``: bags of all labels come in turn, the highest first. None: images are drawn at random, and bags
+        have the label that this gives them; of ten digits nearly two thirds hold a nine.
     seed
         Decides everything that is drawn.
 
     Returns
     -------
     Bags
-        With labels 1 and 0, and `instance_labels` that say what each image shows.
+        With labels, and `instance_labels` that say what each image shows.
 
     Raises
     ------
     BagwiseError
-        If there are no images of the target, or of anything else, or a parameter is out of its range.
+        If there are no images of a target, or of anything else, or a parameter is out of its range.
 
     Examples
     --------
@@ -59,34 +162,72 @@ def bags_from_images(
     >>> bags = bags_from_images(np.zeros((20, 28, 28), np.uint8), digits, count=4)
     >>> bags.labels.tolist(), [bool((bag.instance_labels == 9).any()) for bag in bags]
     ([1, 0, 1, 0], [True, False, True, False])
+    >>> bags_from_images(np.zeros((20, 28, 28), np.uint8), digits, target=[3, 9], count=4).labels.tolist()
+    [2, 1, 0, 2]
     """
     check_seed(seed)
     check_count("count", count)
     for name, value in (("mean_size", mean_size), ("variance", variance)):
         if not isinstance(value, Real) or not 0 <= float(value) < np.inf:
             raise BagwiseError(f"{name} is {value!r}: it must be a number, 0 or more")
+    for name, word, choices in (("spread", spread, ("variance", "std")), ("balance", balance, ("alternate", None))):
+        if word not in choices:
+            raise BagwiseError(f"{name} is {word!r}: it must be {choices[0]!r} or {choices[1]!r}")
     if np.shape(labels) != (len(images),):
         raise BagwiseError(f"labels have shape {np.shape(labels)}: there must be one for each of {len(images)} images")
-    is_target = np.asarray(labels) == target
-    if is_target.all() or not is_target.any():
-        raise BagwiseError(f"{is_target.sum()} of {len(images)} images show {target!r}: some must, and some must not")
+    grades = _grades(np.asarray(labels), target)
+    highest = int(grades.max())
     rng = np.random.default_rng(seed)
-    others = np.flatnonzero(~is_target)
-    positive = np.arange(count) % 2 == 0
-    chosen = []
+    chosen, given = [], []
     for bag in range(count):
-        size = max(1, round(rng.normal(mean_size, np.sqrt(variance))))
-        if positive[bag]:
+        size = _size(rng, mean_size, variance, spread)
+        if balance is None:
             drawn = rng.integers(len(images), size=size)
-            while not is_target[drawn].any():
-                drawn = rng.integers(len(images), size=size)
         else:
-            drawn = rng.choice(others, size=size)
+            drawn = _drawn_with(rng, grades, highest - bag % (highest + 1), size)
         chosen.append(drawn)
+        given.append(int(grades[drawn].max()))
     rows = np.concatenate(chosen)
     return Bags(
         np.asarray(images)[rows],
         np.cumsum([0, *(len(drawn) for drawn in chosen)]),
-        positive.astype(np.int64),
+        np.array(given, np.int64),
         instance_labels=np.asarray(labels)[rows],
+    )
+
+
+def _grades(labels: NDArray[Any], target: Any) -> NDArray[np.int64]:
+    """Give 0 to images of no target, else its place in the list, from 1."""
+    targets = list(target) if isinstance(target, list | tuple | np.ndarray) else [target]
+    if not targets:
+        raise BagwiseError("target is an empty list: name at least one label")
+    grades = np.zeros(len(labels), np.int64)
+    for place, one in enumerate(targets):
+        shows = labels == one
+        if one in targets[:place]:
+            raise BagwiseError(f"the target {one!r} is given twice: give each once")
+        if shows.all() or not shows.any():
+            raise BagwiseError(f"{shows.sum()} of {len(labels)} images show {one!r}: some must, and some must not")
+        grades[shows] = place + 1
+    if grades.all():
+        raise BagwiseError("all images show one of the targets: some must show something else")
+    return grades
+
+
+def _size(rng: np.random.Generator, mean: float, variance: float, spread: str) -> int:
+    if spread == "std":
+        return max(1, int(rng.normal(mean, variance)))
+    return max(1, round(rng.normal(mean, np.sqrt(variance))))
+
+
+def _drawn_with(rng: np.random.Generator, grades: NDArray[np.int64], wanted: int, size: int) -> NDArray[np.int64]:
+    """Draw images until the highest grade among them is the one wanted."""
+    allowed = np.flatnonzero(grades <= wanted)
+    for _ in range(_MOST_DRAWS):
+        drawn: NDArray[np.int64] = allowed[rng.integers(len(allowed), size=size)]
+        if (grades[drawn] == wanted).any():
+            return drawn
+    raise BagwiseError(
+        f"{_MOST_DRAWS:,} bags of {size} images in a row held no image of target number {wanted}: take larger bags, or"
+        " more images of it"
     )

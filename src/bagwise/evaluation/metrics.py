@@ -1,4 +1,4 @@
-"""How good predictions of bags are, and how well instance weights point at the instances that matter."""
+"""How good predictions of bags are."""
 
 from typing import Any
 
@@ -6,10 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc_auc_score
 
-from bagwise.bags import Bags
-from bagwise.errors import BagwiseError
-
-__all__ = ["METRICS", "bag_metrics", "instance_auc"]
+__all__ = ["METRICS", "bag_metrics"]
 
 METRICS = ("accuracy", "precision", "recall", "fscore", "auc")
 
@@ -52,44 +49,3 @@ def bag_metrics(labels: NDArray[Any], probabilities: NDArray[Any], classes: NDAr
     areas = [roc_auc_score(labels == classes[c], probabilities[:, c]) for c in columns]
     values = (accuracy_score(labels, predicted), precision, recall, fscore, np.mean(areas) if areas else np.nan)
     return {name: float(value) for name, value in zip(METRICS, values, strict=True)}
-
-
-def instance_auc(bags: Bags, values: NDArray[Any], matters: NDArray[np.bool_], positive: NDArray[np.bool_]) -> float:
-    """Measure how well values of instances rank the ones that matter above the others of their bag.
-
-    Parameters
-    ----------
-    bags
-        The bags.
-    values
-        Weights or scores, packed like the instances, shape (N,).
-    matters
-        Which instances matter, shape (N,).
-    positive
-        Which bags to look at, shape (B,): usually the positive ones.
-
-    Returns
-    -------
-    float
-        The mean, over these bags as far as they hold instances of both kinds, of the area under the ROC curve within
-        the bag.
-
-    Raises
-    ------
-    BagwiseError
-        If no bag holds both kinds.
-
-    Examples
-    --------
-    >>> bags = Bags.from_arrays([[[1.0], [2.0], [3.0]]])
-    >>> instance_auc(bags, np.array([0.1, 0.7, 0.2]), np.array([False, True, False]), np.array([True]))
-    1.0
-    """
-    areas = []
-    for position in np.flatnonzero(positive):
-        rows = slice(*bags.offsets[position : position + 2])
-        if 0 < matters[rows].sum() < len(matters[rows]):
-            areas.append(roc_auc_score(matters[rows], values[rows]))
-    if not areas:
-        raise BagwiseError("none of these bags holds instances of both kinds: there is nothing to rank")
-    return float(np.mean(areas))

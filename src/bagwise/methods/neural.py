@@ -76,6 +76,9 @@ class NeuralMIL(BagClassifier):
     clip
         What is further from 0 than this, after scaling, is brought there. A feature that is nearly always 0 has
         standardised values of 30 and more where it is not. None leaves them.
+    augmentation
+        ``"affine"`` turns, scales, shears and shifts image instances a little, anew whenever they are learnt from
+        (`bagwise.training.augmentation.affine`); in prediction they are as they are. None leaves them.
     precision
         ``"float32"``, ``"float64"``, or ``"mixed"`` (CUDA only).
     device
@@ -119,6 +122,7 @@ class NeuralMIL(BagClassifier):
     instance_budget: int | None = None
     standardize: bool | str = "auto"
     clip: float | None = None
+    augmentation: str | None = None
     precision: str = "float32"
     device: str = "auto"
     random_state: Any = None
@@ -163,6 +167,11 @@ class NeuralMIL(BagClassifier):
                     " torch.nn.Module"
                 )
             encoder = default
+        if self.augmentation is not None and len(bags.instance_shape) < 2:
+            raise BagwiseError(
+                f"augmentation is {self.augmentation!r} and the instances have shape {bags.instance_shape}: only images"
+                " can be augmented, so leave it None"
+            )
         pooling, options = self._pooling(recipe)
         return Plan(
             Architecture(self.level, pooling, encoder, options),
@@ -170,6 +179,7 @@ class NeuralMIL(BagClassifier):
             order_seed=order_seed,
             scaling=_scaling(bags, self.standardize),
             clip=self.clip,
+            augmentation=self.augmentation,
             instance_budget=self.instance_budget,
             chunk=recipe.chunk,
             precision=self.precision,

@@ -10,6 +10,7 @@ from torch import Tensor
 from bagwise.models.likelihood import errors, negative_log_likelihood
 from bagwise.models.model import MILModel
 from bagwise.models.scaling import Moments
+from bagwise.training.augmentation import AUGMENTATIONS
 from bagwise.training.data import PackedTensors
 from bagwise.training.device import resolve_device
 from bagwise.training.gradient import accumulate_gradient
@@ -20,6 +21,8 @@ from bagwise.training.randomness import hashed
 from bagwise.training.schedule import batches, epoch_order
 
 __all__ = ["Looped"]
+
+_AUGMENTATION = 1  # so that it draws other numbers than the encoder from the same seed
 
 
 class Looped:
@@ -146,7 +149,7 @@ class Looped:
         batch
             Positions of the bags.
         seed
-            Of whatever the encoder draws.
+            Of whatever augmentation and the encoder draw.
 
         Returns
         -------
@@ -155,9 +158,15 @@ class Looped:
         """
         model, optimizer = self.models[number], self.optimizers[number]
         model.zero_grad(set_to_none=True)
+        instances, offsets, targets = self.packed.batch(batch, self.device)
+        if self.plan.augmentation is not None:
+            generator = torch.Generator().manual_seed(int(hashed(seed, _AUGMENTATION)[0]))
+            instances = AUGMENTATIONS[self.plan.augmentation](instances, generator)
         loss = accumulate_gradient(
             model,
-            *self.packed.batch(batch, self.device),
+            instances,
+            offsets,
+            targets,
             chunk=self.plan.chunk,
             seed=seed,
             precision=self.plan.precision,

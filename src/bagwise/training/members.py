@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from bagwise.checks import is_count
 from bagwise.errors import BagwiseError
 from bagwise.models.architecture import Architecture
+from bagwise.training.augmentation import AUGMENTATIONS
 
 __all__ = ["PRECISIONS", "Member", "Plan", "Settings", "Trained", "fingerprint"]
 
@@ -147,6 +148,9 @@ class Plan:
         0..1, ``"none"`` leaves instances as they are.
     clip
         After scaling, the largest absolute value that a model is shown; None: as they are.
+    augmentation
+        How instances are changed at random whenever they are learnt from, a name in
+        `bagwise.training.augmentation.AUGMENTATIONS`; None: not at all.
     instance_budget
         Several bags make one step as long as they hold no more instances than this together; None: one bag a step.
     chunk
@@ -173,15 +177,21 @@ class Plan:
     order_seed: int
     scaling: Literal["standardize", "pixels", "none"]
     clip: float | None = None
+    augmentation: str | None = None
     instance_budget: int | None = None
     chunk: int = 8192
     precision: str = "float32"
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        for name, choices in (("precision", tuple(PRECISIONS)), ("scaling", ("standardize", "pixels", "none"))):
+        for name, choices in (
+            ("precision", tuple(PRECISIONS)),
+            ("scaling", ("standardize", "pixels", "none")),
+            ("augmentation", (None, *AUGMENTATIONS)),
+        ):
             if getattr(self, name) not in choices:
-                raise BagwiseError(f"{name} is {getattr(self, name)!r}: it must be one of {', '.join(choices)}")
+                listed = ", ".join(map(str, choices))
+                raise BagwiseError(f"{name} is {getattr(self, name)!r}: it must be one of {listed}")
         if self.clip is not None and (not isinstance(self.clip, Real) or not 0 < self.clip < np.inf):
             raise BagwiseError(f"clip is {self.clip!r}: it must be a number above 0, or None")
         if self.instance_budget is not None and not is_count(self.instance_budget):

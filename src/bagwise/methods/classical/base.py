@@ -84,9 +84,9 @@ class Learner(ABC):
 
 
 class _Learnt(NamedTuple):
-    """A scaler, and a learner for each class, or one for the second of two."""
+    """A scaler if there is one, and a learner for each class, or one for the second of two."""
 
-    scaler: StandardScaler
+    scaler: StandardScaler | None
     learners: list[Learner]
 
     def decide(self, bags: Bags) -> NDArray[np.float64]:
@@ -113,6 +113,8 @@ class ClassicalMIL(BagClassifier, ABC):
 
     Parameters
     ----------
+    standardize
+        False leaves features as they are: for those that have one scale already, such as pixels.
     random_state
         A whole number makes results the same every time. It decides the inner folds and whatever else a method leaves
         to chance.
@@ -136,6 +138,7 @@ class ClassicalMIL(BagClassifier, ABC):
 
     GRID: ClassVar[Sequence[Mapping[str, Any]]]
 
+    standardize: bool = True
     random_state: Any = None
 
     def fit(self, X: BagsLike, y: ArrayLike | None = None) -> Self:
@@ -168,6 +171,8 @@ class ClassicalMIL(BagClassifier, ABC):
         classes, targets = np.unique(bags.labels, return_inverse=True)
         if len(classes) < 2:
             raise BagwiseError(f"all training bags have the label {classes[0]!s}: there must be two classes or more")
+        if not isinstance(self.standardize, bool | np.bool_):
+            raise BagwiseError(f"standardize is {self.standardize!r}: it must be True or False")
         self._check_parameters()
         if isinstance(self.random_state, int | np.integer):
             check_seed(self.random_state)
@@ -249,7 +254,7 @@ class ClassicalMIL(BagClassifier, ABC):
         return points
 
     def _learn_classes(self, bags: Bags, targets: NDArray[Any], parameters: Mapping[str, Any], seed: int) -> _Learnt:
-        scaler = StandardScaler().fit(_values(bags))
+        scaler = StandardScaler().fit(_values(bags)) if self.standardize else None
         packed = _packed(bags, scaler)
         classes = range(int(targets.max()) + 1)
         told_apart = classes[1:] if len(classes) == 2 else classes
@@ -323,8 +328,9 @@ def check_positive(name: str, value: Any) -> None:
     raise BagwiseError(f"{name} is {value!r}: it must be a number above 0, or None to choose one")
 
 
-def _packed(bags: Bags, scaler: StandardScaler) -> Packed:
-    return Packed(scaler.transform(_values(bags)).clip(-CLIP, CLIP), bags.offsets)
+def _packed(bags: Bags, scaler: StandardScaler | None) -> Packed:
+    values = _values(bags)
+    return Packed(values if scaler is None else scaler.transform(values).clip(-CLIP, CLIP), bags.offsets)
 
 
 def _values(bags: Bags) -> NDArray[np.float64]:
