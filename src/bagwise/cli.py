@@ -45,6 +45,7 @@ Jobs = Annotated[int, typer.Option(help="Number of worker processes; -1 is one a
 Backend = Annotated[str, typer.Option(help="Where blocks of models train: 'local' or 'ray'.")]
 Address = Annotated[str | None, typer.Option(help="HOST:PORT of the cluster's head, with --backend ray.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where a stopped run in --out was.")]
+Quick = Annotated[bool, typer.Option("--quick", help="A small version of the whole, in minutes.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -414,6 +415,78 @@ def mil_assumption(
     for name, shortcut in results["problems"].items():
         typer.echo(f"{name}: the shortcut is that {shortcut}")
     typer.echo(f"The verdicts are in {out}.")
+
+
+def _add_sweep(name: str, what: str, example: str) -> None:
+    @reproduce.command(name, help=what, epilog=f"Example: bagwise reproduce {name} {example}--out {name}")
+    def sweep(
+        out: Annotated[Path, typer.Option(help="Folder for numbers as JSON and Markdown, figures and finished cells.")],
+        method: Annotated[list[str] | None, typer.Option(help="One of the methods; repeat it. Else all.")] = None,
+        bags: Annotated[list[int] | None, typer.Option(help="A number of training bags; repeat it. Else all.")] = None,
+        repeats: Annotated[int | None, typer.Option(help="How many training sets to draw of each number.")] = None,
+        epochs: Epochs = None,
+        quick: Quick = False,
+        seed: Seed = 0,
+        jobs: Jobs = -1,
+        resume: Resume = False,
+        data_dir: DataDir = None,
+        as_json: AsJson = False,
+    ) -> None:
+        from bagwise.experiments.mnist_figures import run_mnist_bags
+
+        results = run_mnist_bags(
+            out,
+            name,
+            methods=method or (),
+            training_bags=bags or (),
+            repeats=repeats,
+            epochs=epochs,
+            quick=quick,
+            seed=seed,
+            jobs=jobs,
+            resume=resume,
+            data_directory=data_dir,
+            tell=lambda sentence: typer.echo(sentence, err=True),
+        )
+        if as_json:
+            _print_json(results)
+            return
+        names = ("mean_bag_size", "training_bags", "method", "repeats", "mean", "se_repeats")
+        rows = [[_told(row[name]) for name in names] for row in results["rows"] if row["metric"] == "auc"]
+        columns = ["mean size", "training bags", "method", "training sets", "AUC", "standard error"]
+        _print_table("MNIST-bags", columns, rows)
+        for one in results["findings"]:
+            holds = "holds" if one["holds"] else "does not hold"
+            typer.echo(f"{one['says']}: {holds} (p {one['p_value']:.3f})")
+        typer.echo(f"Figures, and tables of key instances, are in {out}.")
+
+
+_add_sweep("figure1", "Figure 1 of the paper: AUC over the number of training bags, mean bag size 10.", "--bags 50 ")
+_add_sweep("figure2", "Figure 2 of the paper: the same, mean bag size 50.", "--bags 50 ")
+_add_sweep("figure3", "Figure 3 of the paper: the same, mean bag size 100.", "--bags 50 ")
+_add_sweep("mnist-bags", "Figures 1 to 3 together, and what they say of the paper's findings.", "--quick ")
+
+
+@reproduce.command(epilog="Example: bagwise reproduce figure4 --out figure4")
+def figure4(
+    out: Annotated[Path, typer.Option(help="Folder for the figure and its numbers.")],
+    epochs: Epochs = None,
+    quick: Quick = False,
+    seed: Seed = 0,
+    resume: Resume = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Figure 4 of the paper: a positive bag of digits with the weights of attention."""
+    from bagwise.experiments.mnist_figures import run_figure4
+
+    results = run_figure4(out, epochs=epochs, quick=quick, seed=seed, resume=resume, data_directory=data_dir)
+    if as_json:
+        _print_json(results)
+        return
+    rows = [(str(digit), f"{weight:.5f}") for digit, weight in zip(results["digits"], results["weights"], strict=True)]
+    _print_table(f"A positive bag, probability {results['probability']:.4f}", ["digit", "weight"], rows)
+    typer.echo(f"The figure is in {out}.")
 
 
 _MOST_ROWS = 50

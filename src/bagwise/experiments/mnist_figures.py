@@ -1,0 +1,393 @@
+"""Figures 1 to 4 of the paper and the tables behind them: what is made of the cells of MNIST-bags."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bagwise.checks import check_count, check_seed
+from bagwise.commands.runs import check_folder, write_json
+from bagwise.errors import BagwiseError
+from bagwise.evaluation.cross_validation import summary
+from bagwise.experiments.cells import cell, environment, finite
+from bagwise.experiments.mnist_bags import (
+    GRID,
+    METHODS,
+    SEEDS,
+    TARGET,
+    VARIANCES,
+    Sweep,
+    answers,
+    choose_svm,
+    digest_of_digits,
+    draw_bags,
+)
+from bagwise.experiments.mnist_findings import findings
+from bagwise.files import remove_unfinished, replacing
+from bagwise.methods.neural import AttentionMIL
+from bagwise.reports.curves import Curve, draw_curves
+from bagwise.reports.strip import draw_strip
+
+__all__ = ["FIGURES", "run_figure4", "run_mnist_bags", "tables"]
+
+FIGURES = {"figure1": (10,), "figure2": (50,), "figure3": (100,), "mnist-bags": (10, 50, 100)}
+EPOCHS = 40
+_SEED_GRID = {50: 3, 200: 3, 500: 1}
+_SVM_REPEATS = {10: 5, 50: 1, 100: 1}
+_TEST_BAGS = 1000
+# A small version of the whole.
+_QUICK_GRID = {10: {50: 2, 100: 2}, 50: {50: 1}, 100: {50: 1}}
+_QUICK_EPOCHS, _QUICK_TEST_BAGS = 8, 200
+# Figure 4 shows the first positive test bag of as many images as the paper's.
+_SHOWN_SIZE, _SHOWN_TRAINING_BAGS = 13, 200
+_DELETION_BAGS = (50, 200)
+
+
+def run_mnist_bags(
+    out: Path,
+    name: str = "mnist-bags",
+    *,
+    methods: Sequence[str] = (),
+    training_bags: Sequence[int] = (),
+    repeats: int | None = None,
+    epochs: int | None = None,
+    quick: bool = False,
+    seed: int = 0,
+    jobs: int = -1,
+    resume: bool = False,
+    source: str = "full",
+    data_directory: Path | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Train methods on ever more bags of digits, and measure what they say of test bags and of instances.
+
+    Parameters
+    ----------
+    out
+        The folder for ``NAME.json``, ``NAME.md``, ``figureN.png`` and, cell by cell, ``cells/``.
+    name
+        Of `FIGURES`: one of the paper's, or all of them.
+    methods
+        Of `bagwise.experiments.mnist_bags.METHODS`; none means all of them.
+    training_bags
+        Numbers of training bags; none means those of `bagwise.experiments.mnist_bags.GRID`.
+    repeats
+        How many training sets are drawn of each number of bags (MI-SVM: at most one of mean size 50 and 100); None
+        takes the grid's.
+    epochs
+        Of the neural methods, fixed in advance; None: 40.
+    quick
+        A small version: fewer and smaller training sets, 200 test bags and, if `epochs` is None, 8 epochs.
+    seed
+        Decides all bags and models.
+    jobs
+        Number of worker processes; -1 is one a core.
+    resume
+        Go on in a folder that holds cells already.
+    source, data_directory
+        As `bagwise.datasets.load_digits` takes them.
+    tell
+        Is told of each finished cell.
+
+    Returns
+    -------
+    dict
+        What is in ``NAME.json``: ``rows`` (a mean bag size, number of training bags, method and metric each) and
+        ``findings`` (the paper's statements, with a test of each).
+
+    Raises
+    ------
+    BagwiseError
+        If a parameter will not do, MNIST is missing, or the folder is in use.
+    """
+    check_seed(seed)
+    epochs = _epochs(epochs, quick)
+    for count in training_bags:
+        check_count("--bags", count)
+    if repeats is not None:
+        check_count("--repeats", repeats)
+    for place, method in enumerate(methods):
+        if method not in METHODS:
+            raise BagwiseError(f"the figures have no method {method!r}: choose of {', '.join(METHODS)}")
+        if method in methods[:place]:
+            raise BagwiseError(f"the method {method!r} is given twice: give each once")
+    check_folder(out, resume=resume)
+    test_bags = _QUICK_TEST_BAGS if quick else _TEST_BAGS
+    sweeps = []
+    for mean_size in FIGURES[name]:
+        grid = (_QUICK_GRID if quick else GRID)[mean_size]
+        most = max(grid.values())
+        chosen = {count: grid.get(count, min(grid.values())) for count in training_bags or grid}
+        if repeats is not None:
+            chosen, most = dict.fromkeys(chosen, repeats), repeats
+        svm_repeats = min(_SVM_REPEATS[mean_size], most)
+        common: dict[str, Any] = {"epochs": epochs, "test_bags": test_bags, "seed": seed, "source": source}
+        sweeps.append(Sweep(mean_size, chosen, svm_repeats, tuple(methods or METHODS), **common))
+        if mean_size == 10 and not methods:
+            seeds = {count: min(_SEED_GRID[count], chosen[count]) for count in _SEED_GRID if count in chosen}
+            if seeds:
+                sweeps.append(Sweep(mean_size, seeds, 0, (SEEDS,), **common))
+    digest = digest_of_digits(source, data_directory)
+    cells = out / "cells"
+    with_svm = "MI-SVM" in (methods or METHODS)
+    svm = choose_svm(cells, seed, source, digest, data_directory, jobs) if with_svm else None
+    questions = [question for sweep in sweeps for question in sweep.questions(svm, digest)]
+    found = answers(questions, cells, jobs=jobs, directory=data_directory, tell=tell)
+    rows = _rows(questions, found)
+    results: dict[str, Any] = finite(
+        {
+            "experiment": "mnist_bags",
+            "environment": environment(),
+            "asked": {"epochs": epochs, "test_bags": test_bags, "seed": seed, "quick": quick, "MI-SVM": svm},
+            "rows": rows,
+            "findings": findings(rows),
+        }
+    )
+    write_json(out / f"{name}.json", results)
+    with replacing(out / f"{name}.md") as temporary:
+        temporary.write_text(tables(results), encoding="utf-8")
+    _draw(rows, out)
+    remove_unfinished(out)
+    return results
+
+
+def run_figure4(
+    out: Path,
+    *,
+    epochs: int | None = None,
+    quick: bool = False,
+    seed: int = 0,
+    resume: bool = False,
+    source: str = "full",
+    data_directory: Path | None = None,
+) -> dict[str, Any]:
+    """Draw a positive test bag with the weights of attention that was trained on 200 bags of mean size 10.
+
+    It is the first positive test bag of 13 images, as many as the paper's figure 4 shows, so that nobody chose it for
+    its weights.
+
+    Parameters
+    ----------
+    out
+        The folder for ``figure4.png`` and ``figure4.json``.
+    epochs, quick, seed, resume, source, data_directory
+        As in `run_mnist_bags`; quick learns from 50 bags.
+
+    Returns
+    -------
+    dict
+        What is in ``figure4.json``: ``digits``, ``weights`` and ``probability``.
+
+    Raises
+    ------
+    BagwiseError
+        If a parameter will not do, MNIST is missing, the folder is in use, or no positive test bag has 13 images.
+    """
+    check_seed(seed)
+    epochs = _epochs(epochs, quick)
+    check_folder(out, resume=resume)
+    question: dict[str, Any] = {
+        "figure": 4,
+        "mean_size": 10,
+        "training_bags": 50 if quick else _SHOWN_TRAINING_BAGS,
+        "repetition": 0,
+        "test_bags": _TEST_BAGS,
+        "epochs": epochs,
+        "seed": seed,
+        "source": source,
+        "digits": digest_of_digits(source, data_directory),
+    }
+    train, test = draw_bags(question, data_directory)
+    assert test.labels is not None
+    fitting = np.flatnonzero((test.labels == 1) & (test.sizes == _SHOWN_SIZE))
+    if not len(fitting):
+        raise BagwiseError(f"no positive test bag has {_SHOWN_SIZE} images: take another --seed")
+    shown = test[fitting[:1]]
+
+    def answer() -> dict[str, Any]:
+        model = AttentionMIL(epochs=question["epochs"], random_state=seed).fit(train)
+        return {"weights": model.attention(shown), "probability": model.predict_proba(shown)[0, 1]}
+
+    said = cell(out / "cells", question, answer)
+    digits = shown.instance_labels
+    assert digits is not None
+    title = f"A positive test bag; attention gives it a probability of {said['probability']:.4f}. * marks a {TARGET}"
+    draw_strip(out / "figure4.png", shown.instances[:], np.array(said["weights"]), digits == TARGET, title)
+    results: dict[str, Any] = finite(
+        {"experiment": "figure4", "environment": environment(), "asked": question, "digits": digits, **said}
+    )
+    write_json(out / "figure4.json", results)
+    remove_unfinished(out)
+    return results
+
+
+def _epochs(given: int | None, quick: bool) -> int:
+    epochs = (_QUICK_EPOCHS if quick else EPOCHS) if given is None else given
+    check_count("--epochs", epochs)
+    return epochs
+
+
+# ---- rows ---------------------------------------------------------------------------------------------------
+
+
+def _rows(questions: Sequence[Mapping[str, Any]], found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    grouped: dict[tuple[int, int, str], list[Mapping[str, Any]]] = {}
+    for question, answer in zip(questions, found, strict=True):
+        key = question["mean_size"], question["training_bags"], question["method"]
+        grouped.setdefault(key, []).append(answer)
+    rows = []
+    for (mean_size, bags, method), several in sorted(grouped.items(), key=lambda one: one[0][:2]):
+        about = {"dataset": "mnist-bags", "mean_bag_size": mean_size, "training_bags": bags, "method": method}
+        seconds = float(np.mean([one["seconds"] for one in several]))
+        for metric, of, values, more in _measured(several):
+            row = {**about, "metric": metric, **({"of": of} if of else {})}
+            row |= summary(np.array(values, np.float64)[:, None])
+            row |= {"protocol": "default", "seconds": round(seconds, 1), "values": values, **more}
+            rows.append(row)
+    return rows
+
+
+def _measured(several: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, list[float], dict[str, Any]]]:
+    """List metrics, what they are of, their value in each repetition, and what else is known of them."""
+    first = several[0]
+    listed: list[tuple[str, str, list[float], dict[str, Any]]] = []
+    for metric in first["scores"]:
+        listed.append((metric, "", [one["scores"][metric] for one in several], {}))
+    for kind, metrics in first["instances"].items():
+        for metric in metrics:
+            listed.append((metric, kind, [one["instances"][kind][metric] for one in several], {}))
+    for kind in first["instances"]:
+        gains = [np.mean(np.subtract(one["deletion"]["random"], one["deletion"][kind])[1:]) for one in several]
+        curves = {name: np.mean([one["deletion"][name] for one in several], axis=0) for name in (kind, "random")}
+        more = {"curve": curves[kind].tolist(), "random_curve": curves["random"].tolist()}
+        listed.append(("faithfulness", kind, [float(gain) for gain in gains], more))
+    if "members" in first:
+        listed.append(("member_auc", "", [float(np.mean(one["members"])) for one in several], {}))
+        for metric in first["agreement"]:
+            listed.append((metric, "", [one["agreement"][metric] for one in several], {}))
+    return listed
+
+
+# ---- tables and figures -------------------------------------------------------------------------------------
+
+
+def tables(results: Mapping[str, Any]) -> str:
+    """Show results as Markdown.
+
+    Parameters
+    ----------
+    results
+        As `run_mnist_bags` gives them.
+
+    Returns
+    -------
+    str
+        Tables of the AUC, of the instances, and of the findings.
+
+    Examples
+    --------
+    >>> row = {"mean_bag_size": 10, "training_bags": 50, "method": "attention", "metric": "auc", "mean": 0.84,
+    ...        "se_repeats": 0.01, "repeats": 20}
+    >>> print(tables({"rows": [row], "findings": []}))
+    AUC, mean bag size 10:
+    <BLANKLINE>
+    | training bags | 50 |
+    |---|---|
+    | training sets | 20 |
+    | attention | .840 ± .010 |
+    <BLANKLINE>
+    """
+    parts = []
+    rows = results["rows"]
+    sizes = list(dict.fromkeys(row["mean_bag_size"] for row in rows))
+    for size in sizes:
+        of_size = [row for row in rows if row["mean_bag_size"] == size]
+        parts.append(f"AUC, mean bag size {size}:\n\n" + _table(of_size, "auc", repeats=True))
+        for metric, said in (
+            ("instance_auc", "Instance AUC within positive test bags"),
+            ("instance_average_precision", "Average precision within positive test bags"),
+            ("top1_hit_rate", "How often the highest of a positive test bag is a nine"),
+            ("faithfulness", "Faithfulness"),
+        ):
+            if any(row["metric"] == metric for row in of_size):
+                parts.append(f"{said}, mean bag size {size}:\n\n" + _table(of_size, metric))
+        for metric, said in (
+            ("same_first", "How often two members point at the same instance first"),
+            ("rank_correlation", "Rank correlation of two members' weights within a bag"),
+            ("member_auc", "AUC of a member alone"),
+        ):
+            if any(row["metric"] == metric for row in of_size):
+                parts.append(f"{said}, mean bag size {size}:\n\n" + _table(of_size, metric))
+    if results["findings"]:
+        lines = ["| finding | holds | difference | p | draws |", "|---|---|---|---|---|"]
+        for one in results["findings"]:
+            holds = "yes" if one["holds"] else "**no**"
+            p_value = "< .001" if one["p_value"] < 0.001 else _short(one["p_value"])
+            told = f"{one['says']} (weakest: {one['weakest']})"
+            lines.append(f"| {told} | {holds} | {_signed(one['difference'])} | {p_value} | {one['draws']} |")
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def _table(rows: Sequence[Mapping[str, Any]], metric: str, *, repeats: bool = False) -> str:
+    of_metric = [row for row in rows if row["metric"] == metric]
+    cells = {(row["method"], row.get("of", ""), row["training_bags"]): row for row in of_metric}
+    bags = sorted({row["training_bags"] for row in of_metric})
+    lines = [f"| training bags | {' | '.join(map(str, bags))} |", "|---" * (len(bags) + 1) + "|"]
+    if repeats:
+        most = [max(row["repeats"] for row in of_metric if row["training_bags"] == count) for count in bags]
+        lines.append(f"| training sets | {' | '.join(map(str, most))} |")
+    for method, of in dict.fromkeys((method, of) for method, of, _ in cells):
+        shown = [_cell(cells.get((method, of, count))) for count in bags]
+        name = {"": method, "attention": f"{method}, by weight", "score": f"{method}, by score"}[of]
+        lines.append(f"| {name} | {' | '.join(shown)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(row: Mapping[str, Any] | None) -> str:
+    if row is None:
+        return "-"
+    error = row["se_repeats"]
+    return _short(row["mean"]) + ("" if error is None or np.isnan(error) else f" ± {_short(error)}")
+
+
+def _short(value: float) -> str:
+    return f"{value:.3f}".replace("0.", ".", 1)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("0.", ".", 1)
+
+
+def _draw(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
+    for number, size in enumerate(VARIANCES, start=1):
+        lines: dict[str, Curve] = {}
+        for method in METHODS:
+            about = size, method, "auc"
+            points = [row for row in rows if (row["mean_bag_size"], row["method"], row["metric"]) == about]
+            if points:
+                bars = [0.0 if np.isnan(row["se_repeats"]) else row["se_repeats"] for row in points]
+                lines[method] = Curve([row["training_bags"] for row in points], [row["mean"] for row in points], bars)
+        if lines:
+            draw_curves(
+                out / f"figure{number}.png",
+                {f"mean bag size {size}": lines},
+                x_label="training bags",
+                y_label="test AUC (bars: standard error over training sets)",
+            )
+    panels: dict[str, dict[str, Curve]] = {}
+    for row in rows:
+        if (row["mean_bag_size"], row["metric"], row["method"]) != (10, "faithfulness", "attention"):
+            continue
+        if row["training_bags"] in _DELETION_BAGS:
+            panel = panels.setdefault(f"{row['training_bags']} training bags", {})
+            panel[f"by {row['of']}"] = Curve(range(len(row["curve"])), row["curve"])
+            panel["at random"] = Curve(range(len(row["curve"])), row["random_curve"])
+    if panels:
+        draw_curves(
+            out / "deletion.png",
+            panels,
+            x_label="instances removed",
+            y_label="mean probability of positive test bags",
+        )
