@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from bagwise import Bags, BagwiseError
-from bagwise.datasets import bags_from_images
+from bagwise.datasets import bags_from_images, load_digits, mnist_bags
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -227,3 +227,112 @@ def test_labels_that_are_not_one_an_image_are_refused(labels):
 def test_a_parameter_that_will_not_do_is_refused_in_a_sentence(wrong):
     with pytest.raises(BagwiseError):
         bags_from_images(numbered(digits(50)), digits(50), **wrong)
+
+
+# ---- several targets, random labels, the authors' spread ------------------------------------------------------
+
+
+def highest_target(bag, targets):
+    return max((place + 1 for place, target in enumerate(targets) if target in bag.instance_labels), default=0)
+
+
+@settings(max_examples=60)
+@given(st.permutations(range(10)), st.integers(1, 4), st.sampled_from(["alternate", None]), SEEDS)
+def test_of_several_targets_the_last_in_the_list_that_a_bag_holds_is_its_label(order, count, balance, seed):
+    targets = order[:count]
+    options = {"balance": balance, "mean_size": 3, "count": 12, "seed": seed}
+    bags = bags_from_images(numbered(digits()), digits(), target=targets, **options)
+    assert bags.labels.tolist() == [highest_target(bag, targets) for bag in bags]
+    if balance == "alternate":
+        assert bags.labels.tolist() == [count - n % (count + 1) for n in range(12)]
+
+
+def test_a_list_of_one_target_is_that_target():
+    one, other = (bags_from_images(numbered(digits()), digits(), target=target, seed=4) for target in (3, [3]))
+    np.testing.assert_array_equal(one.instances, other.instances)
+    np.testing.assert_array_equal(one.labels, other.labels)
+
+
+@pytest.mark.parametrize(("mean_size", "variance", "share"), [(10, 2, 0.65), (50, 10, 0.995), (1, 0, 0.1)])
+def test_random_draws_make_the_share_of_positive_bags_that_chance_makes(mean_size, variance, share):
+    options = {"mean_size": mean_size, "variance": variance, "count": 4000, "balance": None, "seed": 1}
+    bags = bags_from_images(numbered(digits()), digits(), **options)
+    assert bags.labels.mean() == pytest.approx(share, abs=0.03 if share < 0.9 else 0.005)
+    sizes = bags.sizes
+    if variance and share < 0.9:  # a larger bag is likelier to hold a nine, and that is as it should be
+        assert sizes[bags.labels == 1].mean() > sizes[bags.labels == 0].mean()
+
+
+def test_the_authors_spread_is_a_standard_deviation_and_sizes_are_cut_down():
+    options = {"mean_size": 10, "variance": 2, "count": 20_000, "seed": 3}
+    by_variance = bags_from_images(numbered(digits()), digits(), **options).sizes
+    by_deviation = bags_from_images(numbered(digits()), digits(), spread="std", **options).sizes
+    # Rounding adds a twelfth to the variance.
+    assert (by_variance.mean(), by_variance.var()) == pytest.approx((10, 2 + 1 / 12), rel=0.02)
+    assert (by_deviation.mean(), by_deviation.var()) == pytest.approx((9.5, 4 + 1 / 12), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"spread": "sd"}, "spread is 'sd': it must be 'variance' or 'std'"),
+        ({"balance": "even"}, "balance is 'even': it must be 'alternate' or None"),
+        ({"target": []}, "target is an empty list"),
+        ({"target": [3, 3]}, "the target 3 is given twice"),
+        ({"target": [3, 11]}, "0 of 50 images show 11"),
+        ({"target": list(range(10))}, "all images show one of the targets"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said(wrong, message):
+    with pytest.raises(BagwiseError, match=message):
+        bags_from_images(numbered(digits(50)), digits(50), **wrong)
+
+
+# ---- MNIST-bags -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small():
+    return load_digits("small")
+
+
+def pictures(images):
+    return {image.tobytes() for image in images}
+
+
+@pytest.mark.parametrize("balance", ["alternate", None])
+def test_training_and_test_bags_share_no_image(small, balance):
+    train, test = mnist_bags(count=30, test_count=40, balance=balance, source="small", seed=2)
+    assert (len(train), len(test)) == (30, 40)
+    assert pictures(train.instances) <= pictures(small.train_images)
+    assert pictures(test.instances) <= pictures(small.test_images)
+    for bags in (train, test):
+        assert [bag.label for bag in bags] == [int(9 in bag.instance_labels) for bag in bags]
+
+
+def test_test_bags_do_not_depend_on_the_number_of_training_bags():
+    few, many = (mnist_bags(count=count, test_count=10, source="small", seed=5) for count in (3, 9))
+    np.testing.assert_array_equal(few.test.instances, many.test.instances)
+    np.testing.assert_array_equal(few.train.instances, many.train[:3].instances)
+    assert not np.array_equal(few.train.sizes, few.test.sizes[:3]) or not np.array_equal(
+        few.train.instances, few.test[:3].instances
+    )
+
+
+def test_other_seeds_make_other_bags_up_to_the_largest():
+    made = [mnist_bags(count=5, test_count=5, source="small", seed=seed) for seed in (0, 1, 2**32 - 1)]
+    assert len({bags.train.instances.tobytes() for bags in made}) == 3
+    assert len({bags.test.instances.tobytes() for bags in made}) == 3
+
+
+def test_mnist_bags_of_several_digits():
+    train, _ = mnist_bags([4, 9], count=6, test_count=1, source="small")
+    assert train.labels.tolist() == [2, 1, 0, 2, 1, 0]
+
+
+def test_full_mnist_makes_the_bags_of_the_paper(data_directory):
+    train, test = mnist_bags(count=100, mean_size=50, variance=10, directory=data_directory)
+    assert (len(train), len(test)) == (100, 1000)
+    assert test.sizes.mean() == pytest.approx(50, abs=0.5)
+    assert test.sizes.var() == pytest.approx(10, rel=0.2)
+    assert test.labels.mean() == 0.5

@@ -542,3 +542,24 @@ def test_a_bad_value_is_refused_with_the_parameters_name(make_bags, name, parame
 def test_a_random_state_that_is_no_seed_is_refused(make_bags, seed):
     with pytest.raises(BagwiseError, match="the seed is"):
         bw.make("miVLAD", random_state=seed).fit(make_bags())
+
+
+@pytest.mark.parametrize("name", CLASSICAL)
+def test_features_can_be_left_as_they_are(make_bags, name):
+    bags = make_bags(18)
+    huge = bw.Bags(bags.instances * [1, 1e-3, 1e3] + [0, 7, 0], bags.offsets, bags.labels)
+    scaled, raw = (bw.make(name, standardize=given, random_state=0).fit(huge) for given in (True, False))
+    assert not np.allclose(scaled.predict_proba(huge), raw.predict_proba(huge))
+
+
+def test_standardize_is_yes_or_no(make_bags):
+    with pytest.raises(BagwiseError, match="standardize is 'auto': it must be True or False"):
+        bw.make("MI-SVM", standardize="auto").fit(make_bags())
+
+
+def test_raw_values_reach_the_svm_as_they_are(make_bags):
+    bags = make_bags(12)
+    model = bw.make("MI-SVM", kernel="linear", C=1.0, standardize=False, random_state=0).fit(bags)
+    svm = model.learnt_.learners[0].svm
+    rows = {row.tobytes() for row in bags.instances}
+    assert all(row.tobytes() in rows for row in svm.support_vectors_)

@@ -1,3 +1,4 @@
+import copy
 import math
 
 import numpy as np
@@ -416,3 +417,19 @@ def test_trying_an_encoder_out_leaves_its_modes_as_they_were():
     encoder = build_encoder(mine, (3,), dropout=0.0)
     assert [module.training for module in encoder] == [True, False, True]
     assert [module.training for module in mine] == [True, False, True]
+
+
+@pytest.mark.parametrize(("name", "shape"), [("lenet5", (28, 28)), ("lenet5", (28, 28, 1)), ("cell-cnn", (27, 27, 3))])
+def test_the_layout_in_memory_changes_speed_and_not_the_numbers(name, shape):
+    torch.manual_seed(0)
+    encoder = build_encoder(name, shape, dropout=0.0).double()
+    images = torch.rand(4, *shape, dtype=torch.float64)
+    first = next(module for module in encoder if isinstance(module, torch.nn.Conv2d))
+    assert first(encoder[0](images)).is_contiguous(memory_format=torch.channels_last)
+    plain = copy.deepcopy(encoder)
+    for module in plain:
+        if isinstance(module, torch.nn.Conv2d):
+            module.weight.data = module.weight.data.contiguous()
+    planes = encoder[0](images).contiguous()
+    expected = torch.nn.Sequential(*list(plain)[1:])(planes)
+    torch.testing.assert_close(encoder(images), expected, rtol=1e-12, atol=1e-12)
