@@ -140,7 +140,7 @@ def test_the_grid_is_the_one_asked_for():
     assert set(GRID[100]) >= {50, 100, 150}
     assert min(*GRID[50].values(), *GRID[100].values()) >= 3
     assert {size for sizes in FIGURES.values() for size in sizes} == set(GRID)
-    questions = Sweep(100, GRID[100], 1).questions({"C": 1.0, "gamma": 1.0}, "")
+    questions = Sweep(100, GRID[100], {"MI-SVM": 1}).questions({"C": 1.0, "gamma": 1.0}, "")
     assert len(questions) == 3 * (3 * (len(METHODS) - 1) + 1)
     assert len({json.dumps(question) for question in questions}) == len(questions)
 

@@ -77,8 +77,8 @@ class Sweep(NamedTuple):
         Of the bags; one of `VARIANCES`.
     repeats
         How many training sets are drawn, by their number of bags.
-    svm_repeats
-        The most of these that MI-SVM learns from.
+    at_most
+        Of these, how many a costly method learns from, by its name.
     methods
         Of `METHODS`, or `SEEDS`: the ensemble without augmentation, to see what chance alone changes.
     epochs
@@ -92,13 +92,13 @@ class Sweep(NamedTuple):
 
     Examples
     --------
-    >>> Sweep(10, {50: 20, 100: 10}, 5).epochs
+    >>> Sweep(10, {50: 20, 100: 10}, {"MI-SVM": 5}).epochs
     40
     """
 
     mean_size: int
     repeats: Mapping[int, int]
-    svm_repeats: int
+    at_most: Mapping[str, int]
     methods: tuple[str, ...] = METHODS
     epochs: int = 40
     test_bags: int = 1000
@@ -124,7 +124,7 @@ class Sweep(NamedTuple):
         for repetition in range(max(self.repeats.values())):
             for bags, repeats in self.repeats.items():
                 for method in self.methods:
-                    if repetition < (min(repeats, self.svm_repeats) if method == "MI-SVM" else repeats):
+                    if repetition < min(repeats, self.at_most.get(method, repeats)):
                         question = {
                             "mean_size": self.mean_size,
                             "training_bags": bags,
