@@ -1,4 +1,4 @@
-"""A folder with one feature file or more a bag, and the table of their labels."""
+"""A folder with one file or more a bag, and the table of their labels."""
 
 import csv
 import os
@@ -17,9 +17,32 @@ from bagwise.errors import BagwiseError
 from bagwise.io.features import SUFFIXES, FeatureInfo, open_features, peek_features
 from bagwise.stored import Part, StoredInstances
 
-__all__ = ["BagFiles", "Matched", "check_widths", "match_files", "read_folder"]
+__all__ = ["FEATURE_FILES", "BagFiles", "FileKind", "Matched", "check_widths", "match_files", "read_folder"]
 
 FILE = "file"  # the column that says which file a row is about
+
+
+class FileKind(NamedTuple):
+    """What files a folder holds.
+
+    Attributes
+    ----------
+    word
+        What messages call one.
+    suffixes
+        What their names end in, in small letters.
+
+    Examples
+    --------
+    >>> FileKind("image", (".png",)).word
+    'image'
+    """
+
+    word: str
+    suffixes: tuple[str, ...]
+
+
+FEATURE_FILES = FileKind("feature file", SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -81,8 +104,9 @@ def match_files(
     label: str | None = "label",
     group: str | None = None,
     missing: bool = False,
+    kind: FileKind = FEATURE_FILES,
 ) -> Matched:
-    r"""Find the feature files of each bag.
+    r"""Find the files of each bag: feature files, or images.
 
     Without a table every feature file in the folder and the folders below is a bag, named by its path there without
     the ending. Hidden files and folders are left out, and of a file that links make appear twice only one is taken.
@@ -109,6 +133,8 @@ def match_files(
         The column with its group, if any.
     missing
         Leave bags out that have no feature file, and say which; else they are refused.
+    kind
+        Which files are meant.
 
     Returns
     -------
@@ -137,7 +163,7 @@ def match_files(
     ['slide 1.h5']
     """
     folder = Path(folder)
-    files = _feature_files(folder)
+    files = _files_of_kind(folder, kind)
     own = _by_real_path(folder, files)
     if labels is None:
         by_name = _by_name(sorted(own.values(), key=_natural))
@@ -152,7 +178,10 @@ def match_files(
         rows = [row for row in rows if row.bag in by_name]
     if not rows:
         return Matched((), tuple(folder / file for file in sorted(files, key=_natural)), tuple(lacking))
-    found = [_file_of_row(folder, table, row) for row in rows] if rows[0].file else _files(folder, files, table, rows)
+    if rows[0].file:
+        found = [_file_of_row(folder, table, row, kind) for row in rows]
+    else:
+        found = _files(folder, files, table, rows, kind)
     matched, used = _bags(table, rows, found)
     others = sorted((file for real, file in own.items() if real not in used), key=_natural)
     return Matched(tuple(matched), tuple(folder / file for file in others), tuple(lacking))
@@ -294,8 +323,8 @@ def _coordinates(file: Path) -> NDArray[Any]:
 # ---- the folder --------------------------------------------------------------------------------------------------
 
 
-def _feature_files(folder: Path) -> list[Path]:
-    """Give the feature files, relative to the folder."""
+def _files_of_kind(folder: Path, kind: FileKind) -> list[Path]:
+    """Give the files, relative to the folder."""
 
     def fail(error: OSError) -> None:
         raise BagwiseError(
@@ -305,12 +334,12 @@ def _feature_files(folder: Path) -> list[Path]:
     files = []
     for place, folders, names in os.walk(folder, onerror=fail):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        here = [name for name in names if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES]
+        here = [name for name in names if not name.startswith(".") and Path(name).suffix.lower() in kind.suffixes]
         for name in [*folders, *here]:
             _check_link(folder, Path(place, name))
         files += [Path(place, name).relative_to(folder) for name in here]
     if not files:
-        raise BagwiseError(f"{folder} holds no feature files: their names end in one of {', '.join(SUFFIXES)}")
+        raise BagwiseError(f"{folder} holds no {kind.word}s: their names end in one of {', '.join(kind.suffixes)}")
     return files
 
 
@@ -438,7 +467,7 @@ def _read_csv(table: Path) -> tuple[list[tuple[int, dict[str, str]]], list[str]]
     return lines, header
 
 
-def _files(folder: Path, files: Sequence[Path], table: Path, rows: Sequence[_Row]) -> list[Path]:
+def _files(folder: Path, files: Sequence[Path], table: Path, rows: Sequence[_Row], kind: FileKind) -> list[Path]:
     """Find each row's file by the name of its bag."""
     by_name = _by_name(files)
     missing = [row for row in rows if row.bag not in by_name]
@@ -447,23 +476,27 @@ def _files(folder: Path, files: Sequence[Path], table: Path, rows: Sequence[_Row
         hint = f"did you mean {close[0]!r}" if close else "add the file, or drop the row"
         others = f" (nor have {len(missing) - 1} more)" if len(missing) > 1 else ""
         raise BagwiseError(
-            f"bag {missing[0].bag!r} in line {missing[0].line} of {table} has no feature file in {folder}{others}:"
+            f"bag {missing[0].bag!r} in line {missing[0].line} of {table} has no {kind.word} in {folder}{others}:"
             f" {hint}"
         )
     return [_only(folder, row.bag, by_name[row.bag]) for row in rows]
 
 
-def _file_of_row(folder: Path, table: Path, row: _Row) -> Path:
+def _file_of_row(folder: Path, table: Path, row: _Row, kind: FileKind) -> Path:
     """Find the file that a row names, which is what someone else wrote and may not lead anywhere."""
     path = folder / str(row.file)
     place = f"{row.file!r} in line {row.line} of {table}"
-    if path.suffix.lower() not in SUFFIXES:
-        raise BagwiseError(f"{place} is not a feature file: its name must end in one of {', '.join(SUFFIXES)}")
+    if path.suffix.lower() not in kind.suffixes:
+        raise BagwiseError(f"{place} is not {_a(kind.word)}: its name must end in one of {', '.join(kind.suffixes)}")
     if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises on names that are too long
         raise BagwiseError(f"{place} is not a file in {folder}: paths are relative to that folder, so mend it there")
     if not _is_within(os.path.realpath(path), folder):
         raise BagwiseError(f"{place} leads out of {folder}: give the folder that holds all files")
     return path
+
+
+def _a(word: str) -> str:
+    return f"an {word}" if word[0] in "aeiou" else f"a {word}"
 
 
 def _bags(table: Path, rows: Sequence[_Row], found: Sequence[Path]) -> tuple[list[BagFiles], set[str]]:

@@ -1,0 +1,342 @@
+"""Images as bags of patches: on a grid, or around given points."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from bagwise.bags import Bags
+from bagwise.checks import check_count
+from bagwise.errors import BagwiseError
+from bagwise.io.folders import FileKind, match_files
+from bagwise.stored import Part, StoredInstances
+
+__all__ = [
+    "IMAGES",
+    "Grid",
+    "Points",
+    "around_points",
+    "cut_patches",
+    "read_image",
+    "read_images",
+]
+
+IMAGES = FileKind("image", (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"))
+_EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+
+
+class Grid(NamedTuple):
+    """Patches edge to edge from the upper left corner, without those that are mostly white (paper, section 4.3).
+
+    What does not fill a patch at the right and lower edge is left out.
+
+    Attributes
+    ----------
+    side
+        Of a patch, in pixels.
+    most_white
+        A patch is left out when at least this share of its pixels is white; above 1 keeps all.
+    white
+        A pixel is white when the mean of its channels is at least this share of the brightest.
+
+    Examples
+    --------
+    >>> image = np.zeros((70, 64, 3), np.uint8)
+    >>> image[:32, :32] = 255
+    >>> Grid(32).corners(image).tolist()
+    [[32, 0], [0, 32], [32, 32]]
+    """
+
+    side: int = 32
+    most_white: float = 0.75
+    white: float = 0.9
+
+    def corners(self, image: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Say where the patches of an image begin.
+
+        Parameters
+        ----------
+        image
+            Shape (H, W, 3).
+
+        Returns
+        -------
+        array
+            Upper left corners x, y, row by row, shape (K, 2).
+        """
+        rows, columns = image.shape[0] // self.side, image.shape[1] // self.side
+        whole = image[: rows * self.side, : columns * self.side]
+        # Whole numbers: a threshold of exactly 0.9 is no matter of rounding.
+        bright = whole.sum(axis=2, dtype=np.int64) >= np.ceil(self.white * 255 * 3 - 1e-9)
+        shares = bright.reshape(rows, self.side, columns, self.side).mean(axis=(1, 3))
+        y, x = np.nonzero(shares < self.most_white)
+        return np.stack([x, y], axis=1).astype(np.int64) * self.side
+
+
+class Points(NamedTuple):
+    """Patches around points, such as the nuclei of cells.
+
+    A patch whose point is near the edge goes on beyond it as in a mirror, so no point is lost.
+
+    Attributes
+    ----------
+    table
+        A row a point, with the columns ``x`` (to the right) and ``y`` (downwards), in pixels, and the column that names
+        the bag.
+    side
+        Of a patch, in pixels; odd, so that the point is the middle.
+    origin
+        What the middle of the first pixel is called: 0, or 1 as in MATLAB.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"bag": ["a", "a"], "x": [1.0, 9.6], "y": [1.0, 4.0]})
+    >>> Points(table, side=3, origin=1).side
+    3
+    """
+
+    table: pd.DataFrame
+    side: int = 27
+    origin: int = 0
+
+
+def read_image(path: str | Path) -> NDArray[np.uint8]:
+    """Read an image of 8 bits a channel as red, green and blue.
+
+    Parameters
+    ----------
+    path
+        The file. What a camera says about which side is up is obeyed; transparency is dropped.
+
+    Returns
+    -------
+    array
+        Shape (H, W, 3).
+
+    Raises
+    ------
+    BagwiseError
+        If it is not there, damaged, of more than 8 bits, or too large to be read at once.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "grey.png"
+    >>> Image.new("L", (4, 3), 7).save(path)
+    >>> read_image(path).shape, int(read_image(path).max())
+    ((3, 4, 3), 7)
+    """
+    try:
+        with Image.open(path) as opened:
+            if opened.mode not in _EIGHT_BITS:
+                raise BagwiseError(
+                    f"{path} is an image of kind {opened.mode}, not of 8 bits a channel: save it as one, as PNG"
+                )
+            return np.array(ImageOps.exif_transpose(opened).convert("RGB"))
+    except Image.DecompressionBombError as error:
+        raise BagwiseError(f"{path} is too large to be read at once ({error}): treat it as a slide") from error
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise BagwiseError(f"{path} cannot be read as an image ({reason}): make it anew, or leave it out") from error
+
+
+def cut_patches(image: NDArray[np.uint8], corners: ArrayLike, side: int) -> NDArray[np.uint8]:
+    """Cut square patches out of an image; beyond its edge it goes on as in a mirror.
+
+    Parameters
+    ----------
+    image
+        Shape (H, W, 3).
+    corners
+        Upper left corners x, y, whole numbers, shape (K, 2); they may lie outside of the image.
+    side
+        Of a patch.
+
+    Returns
+    -------
+    array
+        Shape (K, side, side, 3).
+
+    Examples
+    --------
+    >>> image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    >>> cut_patches(image, [[0, 0], [-1, 0]], 2)[:, 0, :, 0].tolist()
+    [[0, 3], [3, 0]]
+    """
+    places = np.asarray(corners, np.int64).reshape(-1, 2)
+    if not len(places):
+        return np.empty((0, side, side, image.shape[2]), np.uint8)
+    before = np.maximum(-places.min(axis=0), 0)
+    after = np.maximum(places.max(axis=0) + side - image.shape[1::-1], 0)
+    beyond = [(before[1], after[1]), (before[0], after[0]), (0, 0)]
+    windows = sliding_window_view(np.pad(image, beyond, mode="reflect"), (side, side), axis=(0, 1))
+    x, y = (places + before).T
+    return np.ascontiguousarray(windows[y, x].transpose(0, 2, 3, 1))
+
+
+def around_points(points: NDArray[Any], side: int, origin: int, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Say where patches around points begin.
+
+    Parameters
+    ----------
+    points
+        x, y, shape (K, 2), fractions of pixels included.
+    side
+        Of a patch, odd.
+    origin
+        As in `Points`.
+    shape
+        Of the image, (H, W, ...). A point at most a pixel outside of it counts as at its edge.
+
+    Returns
+    -------
+    array
+        Upper left corners x, y, shape (K, 2).
+
+    Raises
+    ------
+    BagwiseError
+        If a point is outside of the image.
+
+    Examples
+    --------
+    >>> around_points(np.array([[1.0, 1.0], [9.6, 4.0]]), 3, 1, (10, 10)).tolist()
+    [[-1, -1], [8, 2]]
+    """
+    middle = np.round(np.asarray(points, np.float64) - origin)
+    size = np.array([shape[1], shape[0]])
+    outside = ~((middle >= -1) & (middle <= size)).all(axis=1)
+    if outside.any():
+        number = int(np.argmax(outside))
+        x, y = points[number]
+        raise BagwiseError(
+            f"point {number + 1} is at x {x:g}, y {y:g}, outside of the image of {size[0]} x {size[1]} pixels: mend it"
+        )
+    inside = np.clip(middle, 0, size - 1).astype(np.int64)
+    corners: NDArray[np.int64] = inside - side // 2
+    return corners
+
+
+def read_images(
+    folder: str | Path,
+    labels: str | Path | None = None,
+    patches: Grid | Points | None = None,
+    *,
+    bag: str = "bag",
+    label: str | None = "label",
+    group: str | None = None,
+) -> Bags:
+    """Read images as bags of patches, which are cut when somebody looks at them.
+
+    Parameters
+    ----------
+    folder, labels, bag, label, group
+        As in `bagwise.io.folders.match_files`. Several images of one bag are put one after the other.
+    patches
+        Where to cut; None is ``Grid()``. The table of `Points` names bags in the column `bag`; a bag of several images
+        cannot have points, and its column ``class``, if there is one, becomes the `instance_labels`.
+
+    Returns
+    -------
+    Bags
+        Instances of shape (side, side, 3), 8 bits, in their files; `coordinates` are the patches' upper left corners.
+
+    Raises
+    ------
+    BagwiseError
+        As `match_files` and `read_image` do; or if an image has no patch, or a point is where no image is.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("a", "b"):
+    ...     Image.new("RGB", (64, 64), "purple").save(folder / f"{name}.png")
+    >>> read_images(folder)
+    <Bags: 2 bags of 4 instances (8 in all), each of shape (32, 32, 3) uint8; no labels>
+    """
+    patches = Grid() if patches is None else patches
+    check_count("the side of a patch", patches.side)
+    matched = match_files(folder, labels, bag=bag, label=label, group=group, kind=IMAGES)
+    rows = _rows_of_bags(patches, bag) if isinstance(patches, Points) else {}
+    sources, sizes, kinds = [], [], []
+    for one in matched.bags:
+        if isinstance(patches, Points) and len(one.files) > 1:
+            raise BagwiseError(f"bag {one.name!r} has {len(one.files)} images: give points for bags of one image only")
+        found = []
+        for file in one.files:
+            image = read_image(file)
+            if isinstance(patches, Points):
+                table = rows.get(one.name)
+                if table is None:
+                    raise BagwiseError(f"no point lies in bag {one.name!r}: add points, or leave the image out")
+                try:
+                    corners = around_points(table[["x", "y"]].to_numpy(), patches.side, patches.origin, image.shape)
+                except BagwiseError as error:
+                    raise BagwiseError(f"of bag {one.name!r}, {error}") from error
+                if "class" in table:
+                    kinds.append(table["class"].to_numpy(dtype=str))
+            else:
+                corners = patches.corners(image)
+            if len(corners):
+                found.append(_ImageSource.of(file, corners, patches.side))
+        if not found:
+            raise BagwiseError(
+                f"{one.files[0]} has no patch of {patches.side} x {patches.side} pixels that is not mostly white: take"
+                " smaller patches, keep white ones, or leave the image out"
+            )
+        sources += found
+        sizes.append(sum(len(source.corners) for source in found))
+    return Bags(
+        StoredInstances([Part(source, 0, len(source.corners)) for source in sources]),
+        np.cumsum([0, *sizes]),
+        labels=None if matched.bags[0].label is None else np.array([one.label for one in matched.bags]),
+        names=np.array([one.name for one in matched.bags], dtype=object),
+        groups=None if matched.bags[0].group is None else np.array([one.group for one in matched.bags]),
+        coordinates=np.concatenate([source.corners for source in sources]),
+        instance_labels=np.concatenate(kinds) if kinds else None,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _ImageSource:
+    """Patches of an image as a source of instances."""
+
+    name: str
+    corners: NDArray[np.int64]
+    shape: tuple[int, ...]
+    identity: str
+    dtype: np.dtype[Any] = field(default=np.dtype(np.uint8))
+
+    @classmethod
+    def of(cls, file: Path, corners: NDArray[np.int64], side: int) -> "_ImageSource":
+        held = file.stat()
+        places = blake2b(corners.tobytes(), digest_size=8).hexdigest()
+        identity = f"{file.resolve()} {held.st_size} {held.st_mtime_ns} {side} {places}"
+        return cls(str(file), corners, (len(corners), side, side, 3), identity)
+
+    def read(self, begin: int, end: int) -> NDArray[np.uint8]:
+        return cut_patches(read_image(self.name), self.corners[begin:end], self.shape[1])
+
+
+def _rows_of_bags(points: Points, bag: str) -> Mapping[str, pd.DataFrame]:
+    if points.side % 2 == 0:
+        raise BagwiseError(f"the side of a patch is {points.side}: around points it must be odd, such as 27")
+    for column in (bag, "x", "y"):
+        if column not in points.table:
+            columns = ", ".join(map(str, points.table.columns))
+            raise BagwiseError(f"the table of points has no column {column!r}, only {columns}: name its columns so")
+    places = points.table[["x", "y"]].apply(pd.to_numeric, errors="coerce")
+    wrong = ~np.isfinite(places.to_numpy()).all(axis=1)
+    if wrong.any():
+        row = int(np.argmax(wrong)) + 1
+        raise BagwiseError(f"row {row} of the table of points has no number in x or y: fill it in, or drop the row")
+    table = points.table.assign(x=places["x"], y=places["y"])
+    return {str(name): rows for name, rows in table.groupby(table[bag].astype(str), sort=False)}
