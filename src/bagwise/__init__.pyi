@@ -2,11 +2,14 @@ from . import datasets as datasets
 from ._version import __version__ as __version__
 from .bags import Bag as Bag
 from .bags import Bags as Bags
-from .datasets.classical import load_dataset as load_dataset
+from .datasets.named import load_dataset as load_dataset
 from .errors import BagwiseError as BagwiseError
 from .evaluation.cross_validation import CrossValidation as CrossValidation
 from .evaluation.cross_validation import cross_validate as cross_validate
 from .io.folders import read_folder as read_folder
+from .io.images import Grid as Grid
+from .io.images import Points as Points
+from .io.images import read_images as read_images
 from .io.tables import read_table as read_table
 from .methods.ensemble import fit_ensemble as fit_ensemble
 from .methods.ensemble import predict_ensemble as predict_ensemble

@@ -310,8 +310,10 @@ def datasets(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     if as_json:
         _print_json(known)
         return
-    columns = ["name", "bags", "instances", "features", "title", "here"]
-    rows = [[_told("yes" if one[name] is True else one[name] or "no") for name in columns] for one in known]
+    columns = ["name", "bags", "instances", "shape", "title", "here"]
+    for one in known:
+        one |= {"shape": " x ".join(map(str, one["shape"])), "here": "yes" if one["here"] else "no"}
+    rows = [[_told(one[name]) for name in columns] for one in known]
     _print_table("Data sets", columns, rows)
 
 

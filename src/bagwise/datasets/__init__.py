@@ -1,8 +1,9 @@
 """Data sets by name, and generators that make bags from single images."""
 
-from bagwise.datasets.classical import Dataset, list_datasets, load_dataset
 from bagwise.datasets.digits import Digits, load_digits
 from bagwise.datasets.generator import TrainingAndTest, bags_from_images, mnist_bags
+from bagwise.datasets.histology import breast_cancer, colon_cancer
+from bagwise.datasets.named import Dataset, list_datasets, load_dataset
 from bagwise.datasets.store import data_directory
 
 __all__ = [
@@ -10,6 +11,8 @@ __all__ = [
     "Digits",
     "TrainingAndTest",
     "bags_from_images",
+    "breast_cancer",
+    "colon_cancer",
     "data_directory",
     "list_datasets",
     "load_dataset",

@@ -14,7 +14,7 @@ from bagwise.bags import Bags
 from bagwise.checks import check_count, check_seed
 from bagwise.commands.data import digest_of_labelled
 from bagwise.commands.runs import check_folder, write_json
-from bagwise.datasets.classical import load_dataset
+from bagwise.datasets.named import load_dataset
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.cross_validation import summary, validate_folds
 from bagwise.evaluation.protocol import Folds

@@ -13,12 +13,8 @@ def test_a_set_has_the_counts_that_were_published(data_directory, name):
     known = next(one for one in list_datasets(data_directory) if one.name == name)
     bags = bw.load_dataset(name, data_directory)
     assert known.here
-    assert (len(bags), int(bags.labels.sum()), *bags.instances.shape) == (
-        known.bags,
-        known.positive,
-        known.instances,
-        known.features,
-    )
+    assert (len(bags), int(bags.labels.sum())) == (known.bags, known.positive)
+    assert bags.instances.shape == (known.instances, *known.shape)
 
 
 def test_molecules_keep_their_names(data_directory):
@@ -54,7 +50,7 @@ def test_a_set_without_names_gets_stable_ones(tmp_path):
 )
 def test_another_set_in_its_place_is_refused(tmp_path, changes):
     stored(tmp_path, **changes)
-    with pytest.raises(BagwiseError, match=r"musk1\.npz (holds|has bags out of order)"):
+    with pytest.raises(BagwiseError, match=r"musk1\.npz (holds|has bags out of order|has instances without)"):
         load_dataset("musk1", tmp_path)
 
 
