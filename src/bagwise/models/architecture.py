@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bagwise.checks import is_count
 from bagwise.errors import BagwiseError
-from bagwise.models.encoders import EncoderSpec, MultiLevel, build_encoder, glorot
+from bagwise.models.encoders import CentreCrop, EncoderSpec, MultiLevel, build_encoder, glorot
 from bagwise.models.model import DeepSupervision, EmbeddingLevel, InstanceLevel, MILModel, ResidualConnections
 from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS, Pooling
 from bagwise.models.scaling import Scaler
@@ -33,6 +34,8 @@ class Architecture:
         A name in `ENCODERS`, a function that makes a module, or a module to start from.
     pooling_options
         What the pooling takes beside its width, for example ``{"hidden": 64}``.
+    crop
+        Side of the square in the middle of an image that the encoder is shown; None: all of it.
 
     Raises
     ------
@@ -49,6 +52,7 @@ class Architecture:
     pooling: str
     encoder: EncoderSpec
     pooling_options: Mapping[str, Any] = field(default_factory=dict)
+    crop: int | None = None
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
@@ -105,8 +109,11 @@ class Architecture:
         """
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            encoder = build_encoder(self.encoder, instance_shape, dropout)
-            width = _embedding_width(encoder, instance_shape)
+            shown = self._shown(instance_shape)
+            encoder = build_encoder(self.encoder, shown, dropout)
+            width = _embedding_width(encoder, shown)
+            if self.crop is not None:
+                encoder = nn.Sequential(CentreCrop(self.crop), encoder)
             shift, factor = scaling or (np.zeros(1), np.ones(1))
             model = self._compose(Scaler(shift, factor, dtype, clip), encoder, width, outputs, dropout)
         # The scaler minds its own types.
@@ -114,6 +121,17 @@ class Architecture:
             if name != "scaler":
                 part.to(dtype)
         return model.train()
+
+    def _shown(self, instance_shape: Sequence[int]) -> tuple[int, ...]:
+        shape = tuple(instance_shape)
+        if self.crop is None:
+            return shape
+        if not is_count(self.crop) or len(shape) < 2 or self.crop > min(shape[:2]):
+            raise BagwiseError(
+                f"crop is {self.crop!r} and the instances have shape {shape}: it must be a whole number of pixels, at"
+                " most the sides of the images, or None"
+            )
+        return self.crop, self.crop, *shape[2:]
 
     def rebuild(
         self,

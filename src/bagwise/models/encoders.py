@@ -16,6 +16,7 @@ from bagwise.errors import BagwiseError
 __all__ = [
     "ENCODERS",
     "CellCNN",
+    "CentreCrop",
     "EncoderSpec",
     "FullyConnected",
     "LeNet5",
@@ -223,6 +224,41 @@ class ChannelsFirst(nn.Module):
             Shape (N, C, H, W).
         """
         return images.reshape(*images.shape[:3], self.channels).permute(0, 3, 1, 2)
+
+
+class CentreCrop(nn.Module):
+    """Cut a square out of the middle of each image.
+
+    Parameters
+    ----------
+    side
+        Of the square, at most the sides of the images.
+
+    Examples
+    --------
+    >>> CentreCrop(27)(torch.zeros(2, 45, 45, 3)).shape
+    torch.Size([2, 27, 27, 3])
+    """
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Cut.
+
+        Parameters
+        ----------
+        images
+            Shape (N, H, W) or (N, H, W, C).
+
+        Returns
+        -------
+        Tensor
+            Shape (N, side, side) or (N, side, side, C).
+        """
+        top, left = ((extent - self.side) // 2 for extent in images.shape[1:3])
+        return images[:, top : top + self.side, left : left + self.side]
 
 
 def glorot(module: nn.Module) -> None:

@@ -161,7 +161,7 @@ class Looped:
         instances, offsets, targets = self.packed.batch(batch, self.device)
         if self.plan.augmentation is not None:
             generator = torch.Generator().manual_seed(int(hashed(seed, _AUGMENTATION)[0]))
-            instances = AUGMENTATIONS[self.plan.augmentation](instances, generator)
+            instances = AUGMENTATIONS[self.plan.augmentation](instances, generator, self.plan.architecture.crop)
         loss = accumulate_gradient(
             model,
             instances,
