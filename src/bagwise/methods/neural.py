@@ -67,6 +67,9 @@ class NeuralMIL(BagClassifier):
     class_weight
         ``"balanced"`` gives all classes the same share in the loss, however many bags they have; a mapping from label
         to weight; None lets each bag count the same.
+    sample
+        In training, at most this many instances of a bag a step, drawn anew every time: for bags of thousands, of which
+        a part will do. Prediction always looks at all. None learns from all.
     instance_budget
         None: one bag a step, as in the paper. Else several bags make one step while they hold at most this many
         instances.
@@ -123,6 +126,7 @@ class NeuralMIL(BagClassifier):
     patience: int | None = None
     validation_fraction: float = 0.2
     class_weight: str | Mapping[Any, float] | None = None
+    sample: int | None = None
     instance_budget: int | None = None
     standardize: bool | str = "auto"
     clip: float | None = None
@@ -181,6 +185,7 @@ class NeuralMIL(BagClassifier):
             scaling=_scaling(bags, self.standardize),
             clip=self.clip,
             augmentation=self.augmentation,
+            sample=self.sample,
             instance_budget=self.instance_budget,
             chunk=recipe.chunk,
             precision=self.precision,

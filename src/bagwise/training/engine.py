@@ -104,10 +104,10 @@ def train(
 
 
 def _executor(plan: Plan, bags: Bags) -> type[Looped]:
-    one_bag_a_step = plan.instance_budget is None
+    whole_bags_one_a_step = plan.instance_budget is None and plan.sample is None
     model = plan.architecture.build(bags.instance_shape, plan.outputs, seed=0)
     on_cpu = resolve_device(plan.device, plan.precision).type == "cpu"
-    return Stacked if one_bag_a_step and on_cpu and can_stack(model) else Looped
+    return Stacked if whole_bags_one_a_step and on_cpu and can_stack(model) else Looped
 
 
 def digest_of(bags: Bags) -> bytes:

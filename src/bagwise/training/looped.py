@@ -22,7 +22,8 @@ from bagwise.training.schedule import batches, epoch_order
 
 __all__ = ["Looped"]
 
-_AUGMENTATION = 1  # so that it draws other numbers than the encoder from the same seed
+# So that these draw other numbers than the encoder from the same seed.
+_AUGMENTATION, _SAMPLE = 1, 2
 
 
 class Looped:
@@ -159,6 +160,10 @@ class Looped:
         model, optimizer = self.models[number], self.optimizers[number]
         model.zero_grad(set_to_none=True)
         instances, offsets, targets = self.packed.batch(batch, self.device)
+        if self.plan.sample is not None:
+            instances, offsets = _sampled(
+                instances, offsets, self.plan.sample, hashed(seed, _SAMPLE, self.packed.keys[batch])
+            )
         if self.plan.augmentation is not None:
             generator = torch.Generator().manual_seed(int(hashed(seed, _AUGMENTATION)[0]))
             instances = AUGMENTATIONS[self.plan.augmentation](instances, generator, self.plan.architecture.crop)
@@ -256,6 +261,20 @@ class Looped:
         for number, (model, optimizer) in enumerate(zip(self.models, self.optimizers, strict=True)):
             model.load_state_dict(_below(tensors, f"{number}.model."))
             optimizer.load(_below(tensors, f"{number}.optimizer."))
+
+
+def _sampled(instances: Tensor, offsets: Tensor, most: int, seeds: NDArray[np.uint64]) -> tuple[Tensor, Tensor]:
+    """Draw at most so many instances of each bag; they keep their order."""
+    begins, sizes = offsets[:-1].tolist(), torch.diff(offsets).tolist()
+    rows = []
+    for begin, size, seed in zip(begins, sizes, seeds, strict=True):
+        if size <= most:
+            rows.append(torch.arange(size) + begin)
+            continue
+        generator = torch.Generator().manual_seed(int(seed))
+        rows.append(torch.randperm(size, generator=generator)[:most].sort().values + begin)
+    ends = torch.tensor([0, *(len(part) for part in rows)]).cumsum(0)
+    return instances[torch.cat(rows).to(instances.device)], ends.to(offsets.device)
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -151,6 +151,8 @@ class Plan:
     augmentation
         How instances are changed at random whenever they are learnt from, a name in
         `bagwise.training.augmentation.AUGMENTATIONS`; None: not at all.
+    sample
+        A step learns from at most this many instances of a bag, drawn anew every time; None: from all.
     instance_budget
         Several bags make one step as long as they hold no more instances than this together; None: one bag a step.
     chunk
@@ -178,6 +180,7 @@ class Plan:
     scaling: Literal["standardize", "pixels", "none"]
     clip: float | None = None
     augmentation: str | None = None
+    sample: int | None = None
     instance_budget: int | None = None
     chunk: int = 8192
     precision: str = "float32"
@@ -194,10 +197,10 @@ class Plan:
                 raise BagwiseError(f"{name} is {getattr(self, name)!r}: it must be one of {listed}")
         if self.clip is not None and (not isinstance(self.clip, Real) or not 0 < self.clip < np.inf):
             raise BagwiseError(f"clip is {self.clip!r}: it must be a number above 0, or None")
-        if self.instance_budget is not None and not is_count(self.instance_budget):
-            raise BagwiseError(
-                f"instance_budget is {self.instance_budget!r}: it must be a whole number from 1 on, or None"
-            )
+        for name in ("sample", "instance_budget"):
+            value = getattr(self, name)
+            if value is not None and not is_count(value):
+                raise BagwiseError(f"{name} is {value!r}: it must be a whole number from 1 on, or None")
         for name in ("chunk", "outputs"):
             if not is_count(getattr(self, name)):
                 raise BagwiseError(f"{name} is {getattr(self, name)!r}: it must be a whole number from 1 on")
