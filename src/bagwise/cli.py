@@ -491,6 +491,56 @@ def figure4(
     typer.echo(f"The figure is in {out}.")
 
 
+def _add_histology(name: str, what: str) -> None:
+    @reproduce.command(name, help=what, epilog=f"Example: bagwise reproduce {name} --method attention --out {name}")
+    def histology(
+        out: Annotated[Path, typer.Option(help="Folder for the table as JSON and Markdown, and finished folds.")],
+        method: Annotated[list[str] | None, typer.Option(help="One of the six methods; repeat it. Else all.")] = None,
+        protocol: Annotated[
+            str, typer.Option(help="'default': folds of images; 'grouped': blocks of tissue stay together (breast).")
+        ] = "default",
+        folds: Annotated[int, typer.Option(help="Number of folds.")] = 10,
+        repeats: Annotated[int, typer.Option(help="How often to divide the images anew.")] = 1,
+        epochs: Annotated[int, typer.Option(help="How often each training image is seen.")] = 40,
+        sample: Annotated[
+            int | None, typer.Option(help="Learn from at most so many patches of an image a step.")
+        ] = None,
+        seed: Seed = 0,
+        jobs: Jobs = -1,
+        resume: Resume = False,
+        data_dir: DataDir = None,
+        as_json: AsJson = False,
+    ) -> None:
+        from bagwise.experiments.histology import run_histology
+
+        results = run_histology(
+            out,
+            name,
+            methods=method or (),
+            protocol=protocol,
+            folds=folds,
+            repeats=repeats,
+            epochs=epochs,
+            sample=sample,
+            seed=seed,
+            jobs=jobs,
+            resume=resume,
+            data_folder=data_dir,
+            tell=lambda sentence: typer.echo(sentence, err=True),
+        )
+        if as_json:
+            _print_json(results)
+            return
+        columns = ("method", "metric", "mean", "se_repeats", "sd_folds", "paper")
+        rows = [[_told(row[name]) for name in columns] for row in results["rows"] if "paper" in row]
+        _print_table(f"{repeats} x {folds} folds, protocol {protocol}", columns, rows)
+        typer.echo(f"The table is in {out}.")
+
+
+_add_histology("table2", "Table 2 of the paper: six methods on the breast images, beside the paper's numbers.")
+_add_histology("table3", "Table 3 of the paper: six methods on the colon images, beside the paper's numbers.")
+
+
 _MOST_ROWS = 50
 
 

@@ -3,7 +3,7 @@
 import json
 import platform
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from os import cpu_count
 from pathlib import Path
@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import sklearn
 import torch
+from joblib import Parallel, delayed
+from threadpoolctl import threadpool_limits
 
 from bagwise._version import __version__
 from bagwise.commands.runs import read_json, write_json
 
-__all__ = ["cell", "environment", "finite"]
+__all__ = ["cell", "cells_on_workers", "environment", "finite"]
 
 
 def cell(folder: Path, question: Mapping[str, Any], answer: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
@@ -57,6 +59,62 @@ def cell(folder: Path, question: Mapping[str, Any], answer: Callable[[], Mapping
         write_json(path, {"question": asked, "answer": finite(answer())})
     kept: dict[str, Any] = read_json(path)["answer"]
     return kept
+
+
+def cells_on_workers(
+    folder: Path,
+    questions: Sequence[Mapping[str, Any]],
+    answer: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    *,
+    jobs: int,
+    tell: Callable[[Mapping[str, Any], Mapping[str, Any], int], None],
+) -> list[dict[str, Any]]:
+    """Answer questions on several workers, each of which uses one thread and writes its answers down.
+
+    Parameters
+    ----------
+    folder
+        Where answers are kept.
+    questions
+        As `cell` takes them; they are begun in this order.
+    answer
+        Finds the answer to one, as a function that can be sent to another process.
+    jobs
+        Number of worker processes; -1 is one a core.
+    tell
+        Is told of each answered question, its answer and how many are answered.
+
+    Returns
+    -------
+    list of dict
+        The answers, in the order of the questions.
+
+    Raises
+    ------
+    BagwiseError
+        If a file is damaged or cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> questions = [{"number": 1}, {"number": 2}]
+    >>> cells_on_workers(Path(tempfile.mkdtemp()), questions, dict, jobs=1, tell=lambda *_: None)
+    [{'number': 1}, {'number': 2}]
+    """
+    asked = dict(enumerate(questions))
+    jobs_to_do = (delayed(_numbered_cell)(number, folder, question, answer) for number, question in asked.items())
+    found: dict[int, dict[str, Any]] = {}
+    for number, one in Parallel(n_jobs=jobs, return_as="generator_unordered")(jobs_to_do):
+        found[number] = one
+        tell(asked[number], one, len(found))
+    return [found[number] for number in asked]
+
+
+def _numbered_cell(
+    number: int, folder: Path, question: Mapping[str, Any], answer: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+) -> tuple[int, dict[str, Any]]:
+    with threadpool_limits(1):
+        return number, cell(folder, question, lambda: answer(question))
 
 
 def finite(value: Any) -> Any:

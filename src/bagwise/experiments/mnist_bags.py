@@ -8,18 +8,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV
-from threadpoolctl import threadpool_limits
 
 from bagwise.bags import Bags
 from bagwise.datasets.digits import load_digits
 from bagwise.datasets.generator import TrainingAndTest, mnist_bags
 from bagwise.evaluation.key_instances import agreement, key_instance_metrics
 from bagwise.evaluation.metrics import bag_metrics
-from bagwise.experiments.cells import cell
+from bagwise.experiments.cells import cell, cells_on_workers
 from bagwise.explain.faithfulness import deletion_curves
 from bagwise.explain.instances import Explanation, explain
 from bagwise.methods.classical.instance_svm import BagMarginSVM
@@ -175,17 +173,16 @@ def answers(
     BagwiseError
         If MNIST is missing or a cell is damaged.
     """
-    asked = dict(enumerate(questions))
-    jobs_to_do = (delayed(_numbered)(number, folder, one, directory) for number, one in asked.items())
-    found: dict[int, dict[str, Any]] = {}
-    for number, answer in Parallel(n_jobs=jobs, return_as="generator_unordered")(jobs_to_do):
-        found[number] = answer
-        one = asked[number]
+
+    def told(question: Mapping[str, Any], answer: Mapping[str, Any], done: int) -> None:
         tell(
-            f"{one['method']}, {one['training_bags']} bags of {one['mean_size']}, repetition {one['repetition'] + 1}:"
-            f" AUC {answer['scores']['auc']:.3f}, {answer['seconds']:.0f} s ({len(found)} of {len(asked)})"
+            f"{question['method']}, {question['training_bags']} bags of {question['mean_size']}, repetition"
+            f" {question['repetition'] + 1}: AUC {answer['scores']['auc']:.3f}, {answer['seconds']:.0f} s"
+            f" ({done} of {len(questions)})"
         )
-    return [found[number] for number in asked]
+
+    measure = partial(_measure, directory=directory)
+    return cells_on_workers(folder, questions, measure, jobs=jobs, tell=told)
 
 
 def draw_bags(question: Mapping[str, Any], directory: Path | None) -> TrainingAndTest:
@@ -280,13 +277,6 @@ def digest_of_digits(source: str, directory: Path | None) -> str:
     for part in (digits.train_images, digits.train_labels, digits.test_images, digits.test_labels):
         digest.update(np.ascontiguousarray(part).data)
     return digest.hexdigest()
-
-
-def _numbered(
-    number: int, folder: Path, question: Mapping[str, Any], directory: Path | None
-) -> tuple[int, dict[str, Any]]:
-    with threadpool_limits(1):
-        return number, cell(folder, question, partial(_measure, question, directory))
 
 
 def _measure(question: Mapping[str, Any], directory: Path | None) -> dict[str, Any]:

@@ -1,0 +1,315 @@
+"""Tables 2 and 3 of the paper: six methods on the breast and the colon images (section 4.3)."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bagwise.bags import Bags
+from bagwise.checks import check_count, check_seed
+from bagwise.commands.data import digest_of_labelled
+from bagwise.commands.runs import check_folder, write_json
+from bagwise.datasets.histology import EPITHELIAL, breast_cancer, colon_cancer
+from bagwise.datasets.store import data_directory
+from bagwise.errors import BagwiseError
+from bagwise.evaluation.key_instances import key_instance_metrics
+from bagwise.evaluation.metrics import METRICS, bag_metrics
+from bagwise.evaluation.protocol import Folds
+from bagwise.experiments.cells import cells_on_workers, environment, finite
+from bagwise.experiments.paper import TABLE2, TABLE3
+from bagwise.explain.instances import explain
+from bagwise.files import remove_unfinished, replacing
+from bagwise.methods.neural import NeuralMIL
+from bagwise.methods.registry import make
+
+__all__ = ["EPOCHS", "METHODS", "TABLES", "HistologyTable", "run_histology", "tables"]
+
+METHODS = ("attention", "gated-attention", "embedding-mean", "embedding-max", "instance-max", "instance-mean")
+EPOCHS = 40
+# Around the patches of the colon set, so that they can be cut at another place: three standard deviations.
+_MARGIN = 9
+
+
+class HistologyTable(NamedTuple):
+    """What one of the two tables is about.
+
+    Attributes
+    ----------
+    dataset
+        Its set, by name.
+    paper
+        What the paper prints.
+    settings
+        Of the estimators.
+
+    Examples
+    --------
+    >>> TABLES["table3"].dataset
+    'colon_cancer'
+    """
+
+    dataset: str
+    paper: Mapping[str, Mapping[str, tuple[float, float]]]
+    settings: Mapping[str, Any]
+
+
+TABLES = {
+    "table2": HistologyTable("breast_cancer", TABLE2, {"augmentation": "tissue"}),
+    "table3": HistologyTable("colon_cancer", TABLE3, {"augmentation": "tissue", "crop": 27}),
+}
+
+
+def run_histology(
+    out: Path,
+    name: str,
+    *,
+    methods: Sequence[str] = (),
+    protocol: str = "default",
+    folds: int = 10,
+    repeats: int = 1,
+    epochs: int = EPOCHS,
+    sample: int | None = None,
+    seed: int = 0,
+    jobs: int = -1,
+    resume: bool = False,
+    data_folder: Path | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Cross-validate methods on images of tissue and put the paper's numbers beside what comes out.
+
+    The predictions of all folds of a repetition are put together and measured once: a test fold of six or ten images
+    says little by itself.
+
+    Parameters
+    ----------
+    out
+        The folder for ``NAME.json``, ``NAME.md`` and, fold by fold, ``cells/``.
+    name
+        Of `TABLES`.
+    methods
+        Of `METHODS`; none means all of them.
+    protocol
+        ``"default"``: stratified folds of images, as in the paper. ``"grouped"``: a block of tissue, whose images look
+        alike, is never on both sides; the breast set alone says which block an image is from.
+    folds, repeats, seed
+        As in `bagwise.evaluation.protocol.Folds`.
+    epochs
+        Fixed in advance.
+    sample
+        As in `NeuralMIL`.
+    jobs
+        Number of worker processes; -1 is one a core.
+    resume
+        Go on in a folder that holds cells already.
+    data_folder
+        As `bagwise.datasets.data_directory` understands it.
+    tell
+        Is told of each finished fold.
+
+    Returns
+    -------
+    dict
+        What is in ``NAME.json``: ``rows``, a method and metric each.
+
+    Raises
+    ------
+    BagwiseError
+        If a parameter will not do, the images are missing, or the folder is in use.
+    """
+    check_seed(seed)
+    check_count("--epochs", epochs)
+    table = TABLES[name]
+    for place, method in enumerate(methods):
+        if method not in METHODS:
+            raise BagwiseError(f"the table has no method {method!r}: choose of {', '.join(METHODS)}")
+        if method in methods[:place]:
+            raise BagwiseError(f"the method {method!r} is given twice: give each once")
+    if protocol not in ("default", "grouped"):
+        raise BagwiseError(f"there is no protocol {protocol!r}: choose 'default' or 'grouped'")
+    if protocol == "grouped" and table.dataset != "breast_cancer":
+        raise BagwiseError("nobody knows which patient an image of the colon set is from: use the protocol 'default'")
+    check_folder(out, resume=resume)
+    bags = _load(table.dataset, str(data_directory(data_folder)))
+    division = _division(bags, protocol, folds, repeats, seed)
+    settings = {**table.settings, "epochs": epochs, "sample": sample}
+    digest = digest_of_labelled(bags)
+    questions = [
+        {
+            "dataset": table.dataset,
+            "digest": digest,
+            "method": method,
+            "model": repr(make(method, random_state=seed, **settings)),
+            "settings": settings,
+            "protocol": protocol,
+            "repetition": repetition,
+            "fold": fold,
+            "folds": folds,
+            "seed": seed,
+        }
+        for repetition in range(repeats)
+        for method in methods or METHODS
+        for fold in range(folds)
+    ]
+
+    def told(question: Mapping[str, Any], answer: Mapping[str, Any], done: int) -> None:
+        tell(
+            f"{question['method']}, repetition {question['repetition'] + 1}, fold {question['fold'] + 1}:"
+            f" {answer['seconds']:.0f} s ({done} of {len(questions)})"
+        )
+
+    measure = partial(_measure, directory=str(data_directory(data_folder)))
+    found = cells_on_workers(out / "cells", questions, measure, jobs=jobs, tell=told)
+    rows = []
+    for method in methods or METHODS:
+        answers = [answer for question, answer in zip(questions, found, strict=True) if question["method"] == method]
+        parts = [answers[begin : begin + folds] for begin in range(0, len(answers), folds)]
+        rows += _rows(method, table, bags, division, parts)
+    results: dict[str, Any] = finite(
+        {
+            "experiment": name,
+            "environment": environment(),
+            "asked": {"protocol": protocol, "folds": folds, "repeats": repeats, "seed": seed, **settings},
+            "rows": rows,
+        }
+    )
+    write_json(out / f"{name}.json", results)
+    with replacing(out / f"{name}.md") as temporary:
+        temporary.write_text(tables(results), encoding="utf-8")
+    remove_unfinished(out)
+    return results
+
+
+@lru_cache(maxsize=1)
+def _load(dataset: str, directory: str) -> Bags:
+    folder = Path(directory) / dataset
+    return colon_cancer(folder, margin=_MARGIN) if dataset == "colon_cancer" else breast_cancer(folder)
+
+
+def _division(bags: Bags, protocol: str, folds: int, repeats: int, seed: int) -> Folds:
+    groups = bags.groups if protocol == "grouped" else None
+    return Folds(Bags(bags.instances, bags.offsets, bags.labels, bags.names, groups), folds, repeats, seed)
+
+
+def _measure(question: Mapping[str, Any], directory: str) -> dict[str, Any]:
+    begin = time.perf_counter()
+    bags = _load(question["dataset"], directory)
+    repetition, fold = question["repetition"], question["fold"]
+    division = _division(bags, question["protocol"], question["folds"], repetition + 1, question["seed"])
+    model = make(question["method"], random_state=question["seed"], **question["settings"])
+    assert isinstance(model, NeuralMIL)
+    model.fit(bags[division.training_bags(repetition, fold)])
+    said = explain([model], bags[division.test_bags(repetition, fold)])
+    values = {"score": said.scores} if said.weights is None else {"attention": said.weights, "score": said.scores}
+    return {
+        "probabilities": said.probabilities[:, 1].tolist(),
+        "values": {kind: np.round(value.astype(float), 8).tolist() for kind, value in values.items()},
+        "losses": [entry["loss"] for entry in model.history_],
+        "seconds": round(time.perf_counter() - begin, 1),
+    }
+
+
+def _rows(
+    method: str, table: HistologyTable, bags: Bags, division: Folds, parts: Sequence[Sequence[Mapping[str, Any]]]
+) -> list[dict[str, Any]]:
+    """Put a method's folds together: `parts` has its answers by repetition and fold."""
+    assert bags.labels is not None
+    classes = np.unique(bags.labels)
+    pooled: list[dict[str, float]] = []
+    by_fold: list[dict[str, float]] = []
+    of_instances: dict[tuple[str, str], list[float]] = {}
+    for repetition, answers in enumerate(parts):
+        probabilities = np.empty(len(bags))
+        values = {kind: np.empty(len(bags.instances)) for kind in answers[0]["values"]}
+        for fold, answer in enumerate(answers):
+            test = division.test_bags(repetition, fold)
+            probabilities[test] = answer["probabilities"]
+            both = _both(np.array(answer["probabilities"]))
+            by_fold.append(bag_metrics(bags.labels[test], both, classes))
+            for kind, value in values.items():
+                value[bags.rows(test)] = answer["values"][kind]
+        pooled.append(bag_metrics(bags.labels, _both(probabilities), classes))
+        if bags.instance_labels is not None:
+            matters = bags.instance_labels == EPITHELIAL
+            for kind, value in values.items():
+                for metric, one in key_instance_metrics(bags, value, matters, bags.labels == 1).items():
+                    of_instances.setdefault((metric, kind), []).append(one)
+    seconds = float(np.sum([answer["seconds"] for answer in parts[0]]))
+    about = {"dataset": table.dataset, "method": method}
+    protocol = {"folds": division.folds, "repeats": len(parts), "protocol": division.name, "seconds": seconds}
+    rows = []
+    for metric in METRICS:
+        folds = np.array([one[metric] for one in by_fold])
+        known = folds[np.isfinite(folds)]
+        row = {**about, "metric": metric, **_mean([one[metric] for one in pooled])}
+        row["sd_folds"] = float(known.std(ddof=1)) if len(known) > 1 else np.nan
+        paper = table.paper[method][metric][0]
+        rows.append({**row, **protocol, "paper": paper, "difference": row["mean"] - paper})
+    for (metric, kind), several in of_instances.items():
+        rows.append({**about, "metric": metric, "of": kind, **_mean(several), "sd_folds": np.nan, **protocol})
+    return rows
+
+
+def _both(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.stack([1 - probabilities, probabilities], axis=1)
+
+
+def _mean(values: Sequence[float]) -> dict[str, Any]:
+    error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.nan
+    return {"mean": float(np.mean(values)), "se_repeats": error, "values": list(values)}
+
+
+def tables(results: Mapping[str, Any]) -> str:
+    """Show results as Markdown: each metric beside the paper's, and how well instances were found.
+
+    Parameters
+    ----------
+    results
+        As `run_histology` gives them.
+
+    Returns
+    -------
+    str
+        Markdown.
+
+    Examples
+    --------
+    >>> row = {"method": "attention", "metric": "auc", "mean": 0.97, "se_repeats": None, "paper": 0.968}
+    >>> print(tables({"rows": [row]}))
+    | method | auc |
+    |---|---|
+    | attention | **.970** (.968) |
+    <BLANKLINE>
+    """
+    parts = []
+    of_bags = [row for row in results["rows"] if "of" not in row]
+    parts.append(_table(of_bags, lambda row: row["method"]))
+    of_instances = [row for row in results["rows"] if "of" in row]
+    if of_instances:
+        by = {"attention": "weight", "score": "score"}
+        parts.append(_table(of_instances, lambda row: f"{row['method']}, by {by[row['of']]}"))
+    return "\n".join(parts)
+
+
+def _table(rows: Sequence[Mapping[str, Any]], name: Callable[[Mapping[str, Any]], str]) -> str:
+    metrics = list(dict.fromkeys(row["metric"] for row in rows))
+    cells = {(name(row), row["metric"]): row for row in rows}
+    heads = " | ".join(metric.replace("_", " ") for metric in metrics)
+    lines = [f"| method | {heads} |", "|---" * (len(metrics) + 1) + "|"]
+    for method in dict.fromkeys(method for method, _ in cells):
+        lines.append(f"| {method} | {' | '.join(_cell(cells[method, metric]) for metric in metrics)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(row: Mapping[str, Any]) -> str:
+    told = f"**{_short(row['mean'])}**"
+    if row["se_repeats"] is not None:
+        told += f" ± {_short(row['se_repeats'])}"
+    return f"{told} ({_short(row['paper'])})" if "paper" in row else told
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}".replace("0.", ".", 1)
