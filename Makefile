@@ -20,7 +20,7 @@ test: .venv ## Run the tests and the examples in the documentation strings
 	$(BIN)/pytest -n auto
 
 test-slow: .venv ## Run the tests that take minutes
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow -n auto
 
 lint: .venv ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
