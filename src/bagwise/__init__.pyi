@@ -10,6 +10,8 @@ from .io.folders import read_folder as read_folder
 from .io.images import Grid as Grid
 from .io.images import Points as Points
 from .io.images import read_images as read_images
+from .io.stain import normalise_stain as normalise_stain
+from .io.stain import stain_reference as stain_reference
 from .io.tables import read_table as read_table
 from .methods.ensemble import fit_ensemble as fit_ensemble
 from .methods.ensemble import predict_ensemble as predict_ensemble
