@@ -541,6 +541,37 @@ _add_histology("table2", "Table 2 of the paper: six methods on the breast images
 _add_histology("table3", "Table 3 of the paper: six methods on the colon images, beside the paper's numbers.")
 
 
+@reproduce.command(epilog="Example: bagwise reproduce figure5 --out figure5")
+def figure5(
+    out: Annotated[Path, typer.Option(help="Folder for the figures, their numbers, and finished folds.")],
+    epochs: Annotated[int, typer.Option(help="How often each training image is seen.")] = 40,
+    sample: Annotated[int | None, typer.Option(help="Learn from at most so many patches of an image a step.")] = None,
+    seed: Seed = 0,
+    jobs: Jobs = -1,
+    resume: Resume = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Figure 5 of the paper: patches of tissue times their weight, for attention and for the instance level."""
+    from bagwise.experiments.histology import run_figure5
+
+    results = run_figure5(
+        out,
+        epochs=epochs,
+        sample=sample,
+        seed=seed,
+        jobs=jobs,
+        resume=resume,
+        data_folder=data_dir,
+        tell=lambda sentence: typer.echo(sentence, err=True),
+    )
+    if as_json:
+        _print_json(results)
+        return
+    for dataset, told in results["images"].items():
+        typer.echo(f"{dataset}: image {told['image']}, drawn in {out / f'figure5-{dataset}.png'}")
+
+
 _MOST_ROWS = 50
 
 

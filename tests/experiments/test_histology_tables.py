@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 import bagwise as bw
 from bagwise.evaluation.protocol import Folds
 from bagwise.experiments import histology
-from bagwise.experiments.histology import METHODS, TABLES, run_histology, tables
+from bagwise.experiments.histology import METHODS, TABLES, run_figure5, run_histology, tables
 from bagwise.experiments.paper import TABLE2, TABLE3
 
 FEW = {"folds": 2, "epochs": 1, "sample": 4, "jobs": 1}
@@ -138,3 +138,25 @@ def test_the_command_shows_the_table(run, folder, tmp_path):
     assert done.status == 0
     assert "instance-mean" in done.out
     assert "0.719" in done.out
+
+
+def test_figure_5_is_the_first_positive_image_of_a_test_fold(folder, tmp_path, run):
+    options = ["--epochs", "1", "--sample", "4", "--jobs", "1", "--data-dir", folder, "--out", tmp_path / "out"]
+    results = run_figure5(tmp_path / "out", folds=2, epochs=1, sample=4, jobs=1, data_folder=folder)
+    bags = histology._load("colon_cancer", str(folder))
+    test = bags[Folds(bags, 2, 1, 0).test_bags(0, 0)]
+    told = results["images"]["colon_cancer"]
+    assert told["image"] == next(bag.name for bag in test if bag.label == 1)
+    assert set(told["attention"]) == {
+        "probability",
+        "instance_auc",
+        "instance_average_precision",
+        "top1_hit_rate",
+        "pooled_instance_auc",
+    }
+    assert set(results["images"]["breast_cancer"]["instance-max"]) == {"probability"}
+    files = {"cells", "figure5.json", "figure5-colon_cancer.png", "figure5-breast_cancer.png"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == files
+    refused = run("reproduce", "figure5", *options)
+    assert refused.status == 1
+    assert "--resume" in refused.told

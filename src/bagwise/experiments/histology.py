@@ -21,12 +21,14 @@ from bagwise.evaluation.metrics import METRICS, bag_metrics
 from bagwise.evaluation.protocol import Folds
 from bagwise.experiments.cells import cells_on_workers, environment, finite
 from bagwise.experiments.paper import TABLE2, TABLE3
-from bagwise.explain.instances import explain
+from bagwise.explain.instances import explain, rescaled_in_bags
 from bagwise.files import remove_unfinished, replacing
+from bagwise.io.images import read_image
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.registry import make
+from bagwise.reports.heatmap import draw_heatmap
 
-__all__ = ["EPOCHS", "METHODS", "TABLES", "HistologyTable", "run_histology", "tables"]
+__all__ = ["EPOCHS", "METHODS", "TABLES", "HistologyTable", "run_figure5", "run_histology", "tables"]
 
 METHODS = ("attention", "gated-attention", "embedding-mean", "embedding-max", "instance-max", "instance-mean")
 EPOCHS = 40
@@ -133,36 +135,19 @@ def run_histology(
     if protocol == "grouped" and table.dataset != "breast_cancer":
         raise BagwiseError("nobody knows which patient an image of the colon set is from: use the protocol 'default'")
     check_folder(out, resume=resume)
-    bags = _load(table.dataset, str(data_directory(data_folder)))
+    directory = str(data_directory(data_folder))
+    bags = _load(table.dataset, directory)
     division = _division(bags, protocol, folds, repeats, seed)
     settings = {**table.settings, "epochs": epochs, "sample": sample}
-    digest = digest_of_labelled(bags)
+    about = _about(table, bags, settings, division)
+    # A repetition of one method after the other: what is there after a stop is whole.
     questions = [
-        {
-            "dataset": table.dataset,
-            "digest": digest,
-            "method": method,
-            "model": repr(make(method, random_state=seed, **settings)),
-            "settings": settings,
-            "protocol": protocol,
-            "repetition": repetition,
-            "fold": fold,
-            "folds": folds,
-            "seed": seed,
-        }
+        {**about, "method": method, "repetition": repetition, "fold": fold}
         for repetition in range(repeats)
         for method in methods or METHODS
         for fold in range(folds)
     ]
-
-    def told(question: Mapping[str, Any], answer: Mapping[str, Any], done: int) -> None:
-        tell(
-            f"{question['method']}, repetition {question['repetition'] + 1}, fold {question['fold'] + 1}:"
-            f" {answer['seconds']:.0f} s ({done} of {len(questions)})"
-        )
-
-    measure = partial(_measure, directory=str(data_directory(data_folder)))
-    found = cells_on_workers(out / "cells", questions, measure, jobs=jobs, tell=told)
+    found = _answered(out, questions, directory, jobs, tell)
     rows = []
     for method in methods or METHODS:
         answers = [answer for question, answer in zip(questions, found, strict=True) if question["method"] == method]
@@ -181,6 +166,119 @@ def run_histology(
         temporary.write_text(tables(results), encoding="utf-8")
     remove_unfinished(out)
     return results
+
+
+def run_figure5(
+    out: Path,
+    *,
+    epochs: int = EPOCHS,
+    sample: int | None = None,
+    folds: int = 10,
+    seed: int = 0,
+    jobs: int = -1,
+    resume: bool = False,
+    data_folder: Path | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Draw a positive image of each set, and its patches multiplied by what they count, as the paper's figure 5 does.
+
+    It is the first positive image of the first test fold, so that nobody chose it for its looks; the models are those
+    of that fold, and never saw it.
+
+    Parameters
+    ----------
+    out
+        The folder for ``figure5-DATASET.png``, ``figure5.json`` and ``cells/``, which `run_histology` can share.
+    epochs, sample, folds, seed, jobs, resume, data_folder, tell
+        As in `run_histology`.
+
+    Returns
+    -------
+    dict
+        What is in ``figure5.json``: for each set the image's name, its probability from each method, and, for the
+        colon set, how well each of them ranks the epithelial nuclei of this image.
+
+    Raises
+    ------
+    BagwiseError
+        As `run_histology` does.
+    """
+    check_seed(seed)
+    check_count("--epochs", epochs)
+    check_folder(out, resume=resume)
+    directory = str(data_directory(data_folder))
+    shown: dict[str, Any] = {}
+    for table in TABLES.values():
+        bags = _load(table.dataset, directory)
+        division = _division(bags, "default", folds, 1, seed)
+        settings = {**table.settings, "epochs": epochs, "sample": sample}
+        about = _about(table, bags, settings, division)
+        questions = [
+            {**about, "method": method, "repetition": 0, "fold": 0} for method in ("attention", "instance-max")
+        ]
+        answers = _answered(out, questions, directory, jobs, tell)
+        test = division.test_bags(0, 0)
+        shown[table.dataset] = _draw_figure5(out, table, bags[test], answers, Path(directory))
+    results: dict[str, Any] = finite({"experiment": "figure5", "environment": environment(), "images": shown})
+    write_json(out / "figure5.json", results)
+    remove_unfinished(out)
+    return results
+
+
+def _draw_figure5(
+    out: Path, table: HistologyTable, test: Bags, answers: Sequence[Mapping[str, Any]], directory: Path
+) -> dict[str, Any]:
+    assert test.labels is not None
+    assert test.coordinates is not None
+    position = int(np.argmax(test.labels == 1))
+    rows = slice(*test.offsets[position : position + 2])
+    bag, name = test[[position]], str(test.names[position])
+    crop = table.settings.get("crop")
+    side = crop or test.instance_shape[0]
+    margin = (test.instance_shape[0] - side) // 2
+    values = {
+        "attention": np.array(answers[0]["values"]["attention"])[rows],
+        "instance-max": np.array(answers[1]["values"]["score"])[rows],
+    }
+    panels: dict[str, NDArray[Any]] = {"patches": np.ones(len(bag.instances))}
+    told: dict[str, Any] = {"image": name}
+    matters = None if bag.instance_labels is None else bag.instance_labels == EPITHELIAL
+    if matters is not None:
+        panels["epithelial nuclei"] = matters.astype(float)
+    for (method, value), answer in zip(values.items(), answers, strict=True):
+        panels[method] = rescaled_in_bags(value, bag.offsets)
+        told[method] = {"probability": answer["probabilities"][position]}
+        if matters is not None:
+            told[method] |= key_instance_metrics(bag, value, matters, np.array([True]))
+    image = read_image(directory / table.dataset / "images" / f"{name}.png")
+    assert bag.coordinates is not None
+    draw_heatmap(out / f"figure5-{table.dataset}.png", image, bag.coordinates + margin, side, panels)
+    return told
+
+
+def _about(table: HistologyTable, bags: Bags, settings: Mapping[str, Any], division: Folds) -> dict[str, Any]:
+    """Say what all folds of a table have in common."""
+    return {
+        "dataset": table.dataset,
+        "digest": digest_of_labelled(bags),
+        "settings": settings,
+        "protocol": division.name,
+        "folds": division.folds,
+        "seed": division.seed,
+    }
+
+
+def _answered(
+    out: Path, questions: Sequence[Mapping[str, Any]], directory: str, jobs: int, tell: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    def told(question: Mapping[str, Any], answer: Mapping[str, Any], done: int) -> None:
+        tell(
+            f"{question['method']} on {question['dataset']}, repetition {question['repetition'] + 1}, fold"
+            f" {question['fold'] + 1}: {answer['seconds']:.0f} s ({done} of {len(questions)})"
+        )
+
+    measure = partial(_measure, directory=directory)
+    return cells_on_workers(out / "cells", questions, measure, jobs=jobs, tell=told)
 
 
 @lru_cache(maxsize=1)
