@@ -204,8 +204,10 @@ def test_datasets_are_listed(run, data_directory):
         "fox",
         "tiger",
         "elephant",
+        "colon_cancer",
+        "breast_cancer",
     ]
-    assert "elephant" in run("datasets").out
+    assert "27 x 27 x 3" in run("datasets").out
 
 
 def test_a_data_set_by_name(run, data_directory, tmp_path):
