@@ -25,7 +25,9 @@ app = typer.Typer(
 )
 
 # What several commands take, spelt the same everywhere.
-Data = Annotated[str, typer.Argument(help="A CSV or Parquet table, a folder of feature files, or a data set's name.")]
+Data = Annotated[
+    str, typer.Argument(help="A CSV or Parquet table, a folder of feature files or images, or a data set's name.")
+]
 RunFolder = Annotated[Path, typer.Argument(help="A folder that bagwise fit wrote.")]
 Bag = Annotated[str | None, typer.Option(help="Column that says which bag a row belongs to.")]
 Label = Annotated[str | None, typer.Option(help="Column with the bag's label.")]
@@ -35,6 +37,10 @@ Coordinates = Annotated[
     list[str] | None, typer.Option("--coordinate", help="Column that says where an instance was; once an axis.")
 ]
 Labels = Annotated[Path | None, typer.Option(help="Table with a bag's label in each row: bag,label[,group][,file].")]
+Patch = Annotated[int | None, typer.Option(help="Side of the patches that images are cut into, in pixels.")]
+PointsTable = Annotated[
+    Path | None, typer.Option("--points", help="CSV of points to cut images around: bag,x,y, in pixels from 0.")
+]
 DataDir = Annotated[Path | None, typer.Option(help="The data directory; else BAGWISE_DATA.")]
 Method = Annotated[str, typer.Option(help="Name of the method, such as attention, gated-attention or MI-Net.")]
 Epochs = Annotated[int | None, typer.Option(help="How often each training bag is seen (with --patience at most).")]
@@ -104,6 +110,8 @@ def check(
     instance: Instance = None,
     coordinate: Coordinates = None,
     labels: Labels = None,
+    patch: Patch = None,
+    points: PointsTable = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -111,7 +119,9 @@ def check(
     from bagwise.commands.check import examine
     from bagwise.commands.data import DataSource
 
-    found = examine(DataSource(data, bag, label, group, instance, tuple(coordinate or ()), labels, data_dir))
+    found = examine(
+        DataSource(data, bag, label, group, instance, tuple(coordinate or ()), labels, data_dir, patch, points)
+    )
     if as_json:
         _print_json(found.as_dict())
     else:
@@ -134,6 +144,8 @@ def fit(
     instance: Instance = None,
     coordinate: Coordinates = None,
     labels: Labels = None,
+    patch: Patch = None,
+    points: PointsTable = None,
     data_dir: DataDir = None,
     method: Method = "attention",
     ensemble: Annotated[int, typer.Option(help="Number of models to train together.")] = 1,
@@ -154,7 +166,7 @@ def fit(
 
     with workers(backend, address):
         metrics = run_fit(
-            DataSource(data, bag, label, group, instance, tuple(coordinate or ()), labels, data_dir),
+            DataSource(data, bag, label, group, instance, tuple(coordinate or ()), labels, data_dir, patch, points),
             out,
             method=method,
             ensemble=ensemble,
@@ -186,6 +198,8 @@ def evaluate(
     instance: Instance = None,
     coordinate: Coordinates = None,
     labels: Labels = None,
+    patch: Patch = None,
+    points: PointsTable = None,
     data_dir: DataDir = None,
     method: Annotated[list[str] | None, typer.Option(help="Name of a method; repeat it to compare several.")] = None,
     folds: Annotated[int, typer.Option(help="Number of folds.")] = 10,
@@ -207,7 +221,7 @@ def evaluate(
 
     with workers(backend, address):
         results = run_evaluate(
-            DataSource(data, bag, label, group, instance, tuple(coordinate or ()), labels, data_dir),
+            DataSource(data, bag, label, group, instance, tuple(coordinate or ()), labels, data_dir, patch, points),
             out,
             methods=method or ["attention"],
             folds=folds,
@@ -247,6 +261,7 @@ def predict(
     bag: Bag = None,
     instance: Instance = None,
     labels: Labels = None,
+    points: PointsTable = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -255,7 +270,9 @@ def predict(
     from bagwise.commands.runs import Run
 
     known = Run.load(run)
-    frame = run_predict(known, known.source(data, bag=bag, instance=instance, labels=labels, data_dir=data_dir), out)
+    frame = run_predict(
+        known, known.source(data, bag=bag, instance=instance, labels=labels, data_dir=data_dir, points=points), out
+    )
     rows = json.loads(frame.to_json(orient="records"))
     if as_json:
         _print_json(rows)
@@ -280,6 +297,7 @@ def explain(
     instance: Instance = None,
     coordinate: Coordinates = None,
     labels: Labels = None,
+    points: PointsTable = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -289,7 +307,8 @@ def explain(
 
     known = Run.load(run)
     coordinates = tuple(coordinate or ())
-    source = known.source(data, bag=bag, instance=instance, coordinates=coordinates, labels=labels, data_dir=data_dir)
+    given = {"bag": bag, "instance": instance, "coordinates": coordinates, "labels": labels}
+    source = known.source(data, **given, data_dir=data_dir, points=points)
     written = run_explain(known, source, out, file_format=file_format, key=key)
     if as_json:
         _print_json(written)

@@ -16,7 +16,8 @@ from bagwise.bags import Bags
 from bagwise.commands.data import DataSource
 from bagwise.errors import BagwiseError
 from bagwise.io.features import open_features, peek_features
-from bagwise.io.folders import match_files
+from bagwise.io.folders import FEATURE_FILES, Matched, match_files
+from bagwise.io.images import IMAGES, Cutter
 from bagwise.io.tables import read_tolerantly
 from bagwise.methods.registry import make
 
@@ -380,13 +381,16 @@ def _examine_folder(source: DataSource, folder: Path, found: _Found) -> None:
     if source.labels is None:
         raise BagwiseError(f"{folder} is a folder: say with --labels which table has the label of each bag")
     label = source.label or "label"
-    matched = match_files(folder, source.labels, bag=source.bag or "bag", label=label, group=source.group, missing=True)
+    patches = source.patches(folder)
+    kind = FEATURE_FILES if patches is None else IMAGES
+    bag = source.bag or "bag"
+    matched = match_files(folder, source.labels, bag=bag, label=label, group=source.group, missing=True, kind=kind)
     found.in_files = True
     if matched.bags_without_file:
         found.say(
             "error",
             "labels-without-features",
-            f"{len(matched.bags_without_file)} bags of {source.labels} have no feature file in {folder}"
+            f"{len(matched.bags_without_file)} bags of {source.labels} have no {kind.word} in {folder}"
             f" ({_listed(matched.bags_without_file)}): add the files, or drop the rows",
             matched.bags_without_file,
         )
@@ -398,6 +402,32 @@ def _examine_folder(source: DataSource, folder: Path, found: _Found) -> None:
             f"{len(names)} files of {folder} have no label in {source.labels} ({_listed(names)}): they are left out",
             names,
         )
+    unreadable = (
+        _take_features(matched, found) if patches is None else _take_images(matched, Cutter(patches, bag), found)
+    )
+    for sentence in unreadable[:MOST_NAMED]:
+        found.say("error", "unreadable", sentence)
+    if len(unreadable) > MOST_NAMED:
+        found.say("error", "unreadable", f"{len(unreadable) - MOST_NAMED} more files cannot be read")
+
+
+def _take_images(matched: Matched, cutter: Cutter, found: _Found) -> list[str]:
+    """Look at the patches of each image; give what was wrong with those that cannot be read."""
+    unreadable = []
+    found.item_bytes = 1
+    for bag in matched.bags:
+        try:
+            sources, _ = cutter.cut(bag)
+            blocks = [source.read(0, len(source.corners)) for source in sources]
+        except BagwiseError as error:
+            unreadable.append(str(error))
+            continue
+        found.take(bag.name, bag.label, bag.group, [block.reshape(len(block), -1) for block in blocks])
+    return unreadable
+
+
+def _take_features(matched: Matched, found: _Found) -> list[str]:
+    """Look at each feature file; give what was wrong with those that cannot be read."""
     unreadable: list[str] = []
     widths: dict[int, list[str]] = {}
     for bag in matched.bags:
@@ -419,13 +449,10 @@ def _examine_folder(source: DataSource, folder: Path, found: _Found) -> None:
             continue
         found.item_bytes = blocks[0].dtype.itemsize
         found.take(bag.name, bag.label, bag.group, blocks)
-    for sentence in unreadable[:MOST_NAMED]:
-        found.say("error", "unreadable", sentence)
-    if len(unreadable) > MOST_NAMED:
-        found.say("error", "unreadable", f"{len(unreadable) - MOST_NAMED} more files cannot be read")
     if len(widths) > 1:
         told = "; ".join(f"{width} in {len(names)} bags ({_listed(names)})" for width, names in widths.items())
         found.say("error", "mixed-widths", f"bags differ in their number of features, {told}: extract them all alike")
+    return unreadable
 
 
 def _values(file: Path) -> NDArray[Any]:

@@ -3,16 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import psutil
 
 from bagwise.bags import Bags
 from bagwise.datasets import list_datasets, load_dataset
 from bagwise.errors import BagwiseError
 from bagwise.io.folders import read_folder
+from bagwise.io.images import Grid, Points, holds_images, read_images
 from bagwise.io.tables import read_table, table_columns
 from bagwise.stored import StoredInstances
 from bagwise.training.engine import digest_of
@@ -25,7 +28,7 @@ _SHARE_OF_MEMORY = 0.25
 
 @dataclass(frozen=True)
 class DataSource:
-    """A table, a folder of feature files, or a data set by name.
+    """A table, a folder of feature files or of images, or a data set by name.
 
     Parameters
     ----------
@@ -37,6 +40,10 @@ class DataSource:
         A table of labels, one row a bag (of a folder: one row a file).
     data_dir
         The data directory, for data sets by name.
+    patch
+        Side of the patches that images are cut into; None: 32 on a grid, 27 around points.
+    points
+        A table of points, around which images are cut: the column `bag`, ``x`` and ``y`` in pixels from 0.
 
     Examples
     --------
@@ -54,6 +61,8 @@ class DataSource:
     coordinates: tuple[str, ...] = ()
     labels: Path | None = None
     data_dir: Path | None = None
+    patch: int | None = None
+    points: Path | None = None
 
     @property
     def path(self) -> Path | None:
@@ -69,6 +78,37 @@ class DataSource:
                 f"there is no file, folder or data set {self.data!r}: give a path, or one of {', '.join(names)}"
             )
         return None
+
+    def patches(self, folder: Path) -> Grid | Points | None:
+        """Say where images are cut.
+
+        Parameters
+        ----------
+        folder
+            Where the data are.
+
+        Returns
+        -------
+        Grid, Points or None
+            None where the folder holds feature files.
+
+        Raises
+        ------
+        BagwiseError
+            If patches were asked for and there are no images, or the points cannot be read.
+        """
+        if not holds_images(folder):
+            for option, value in (("--patch", self.patch), ("--points", self.points)):
+                if value is not None:
+                    raise BagwiseError(f"{option} is for folders of images, and {folder} holds none: drop it")
+            return None
+        if self.points is None:
+            return Grid() if self.patch is None else Grid(self.patch)
+        try:
+            table = pd.read_csv(self.points)
+        except (OSError, ValueError) as error:
+            raise BagwiseError(f"{self.points} cannot be read as a table of points ({error}): give a CSV") from error
+        return Points(table) if self.patch is None else Points(table, self.patch)
 
     def read(self) -> Bags:
         """Read bags with labels, to learn from. Of a folder only the heads of the files are read.
@@ -88,6 +128,9 @@ class DataSource:
         if path.is_dir():
             if self.labels is None:
                 raise BagwiseError(f"{path} is a folder: say with --labels which table has the label of each bag")
+            patches = self.patches(path)
+            if patches is not None:
+                return read_images(path, self.labels, patches, **self._columns_of_labels())
             return read_folder(path, self.labels, **self._columns_of_labels())
         if self.label is None:
             raise BagwiseError(f"{path} needs --label, the column with the label of the bag: {_columns(path)}")
@@ -126,7 +169,10 @@ class DataSource:
         if path is None:
             return self._of_data_set().with_labels(None)
         if path.is_dir():
-            return read_folder(path, self.labels, bag=self.bag or "bag", label=None, coordinates=coordinates)
+            patches, bag = self.patches(path), self.bag or "bag"
+            if patches is not None:
+                return read_images(path, self.labels, patches, bag=bag, label=None)
+            return read_folder(path, self.labels, bag=bag, label=None, coordinates=coordinates)
         columns = table_columns(path)
         bag = self._bag(path)
         roles = [bag, self.label, self.group, self.instance, *self.coordinates]
@@ -210,7 +256,7 @@ def in_memory_if_small(bags: Bags) -> Bags:
     values = bags.instances
     # Half precision is a way to store numbers, slow to compute with.
     dtype = np.dtype(np.float32) if values.dtype == np.float16 else values.dtype
-    size = values.shape[0] * values.shape[1] * max(4, dtype.itemsize)
+    size = prod(values.shape) * max(4, dtype.itemsize)
     if size > _SHARE_OF_MEMORY * psutil.virtual_memory().total:
         return bags
     return replace(bags, instances=values[:].astype(dtype, copy=False))

@@ -68,13 +68,14 @@ def run_explain(run: Run, source: DataSource, out: Path, *, file_format: str = "
 def _draw_maps(found: Explanation, bags: Bags, folder: Path) -> list[Path]:
     assert bags.coordinates is not None
     shares = found.rescaled(bags)
+    side = bags.instance_shape[0] if len(bags.instance_shape) > 1 else None
     digits = len(str(len(bags)))
     paths = [folder / f"{number:0{digits}}.png" for number in range(1, len(bags) + 1)]
     for position, path in enumerate(paths):
         rows = slice(*bags.offsets[position : position + 2])
         best = int(np.argmax(found.probabilities[position]))
         told = f"{bags.names[position]}: {found.classes[best]} {found.probabilities[position, best]:.2f}"
-        draw_map(path, bags.coordinates[rows], shares[rows], title=told)
+        draw_map(path, bags.coordinates[rows], shares[rows], title=told, patch_size=side)
     # Bags' names may hold what file names must not.
     index = folder / "maps.csv"
     write_table(pd.DataFrame({"map": [path.name for path in paths], "bag": bags.names}), index)

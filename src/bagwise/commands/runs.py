@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bagwise._version import __version__
+from bagwise.checks import is_count
 from bagwise.commands.data import DataSource
 from bagwise.errors import BagwiseError
 from bagwise.files import replacing
@@ -120,7 +121,14 @@ class Run:
         if not all(name is None or isinstance(name, str) for name in names):
             raise BagwiseError(f"{self.folder / CONFIG} names columns that are no text: it was edited, so train again")
         fields["coordinates"] = tuple(fields["coordinates"] or ())
-        return DataSource(data, **fields)
+        patch = self.asked["data"].get("patch")
+        if patch is not None and not is_count(patch):
+            raise BagwiseError(f"{self.folder / CONFIG} has a patch of {patch!r} pixels: it was edited, so train again")
+        if self.asked["data"].get("points") is not None and not given.get("points"):
+            raise BagwiseError(
+                "the run learnt from patches around points: say with --points where they are in these images"
+            )
+        return DataSource(data, patch=patch, **fields)
 
     @property
     def feature_names(self) -> list[str] | None:

@@ -15,15 +15,18 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from bagwise.bags import Bags
 from bagwise.checks import check_count
 from bagwise.errors import BagwiseError
-from bagwise.io.folders import FileKind, match_files
+from bagwise.io.folders import FEATURE_FILES, BagFiles, FileKind, match_files
 from bagwise.stored import Part, StoredInstances
 
 __all__ = [
     "IMAGES",
+    "Cutter",
     "Grid",
+    "ImageSource",
     "Points",
     "around_points",
     "cut_patches",
+    "holds_images",
     "read_image",
     "read_images",
 ]
@@ -262,41 +265,14 @@ def read_images(
     >>> read_images(folder)
     <Bags: 2 bags of 4 instances (8 in all), each of shape (32, 32, 3) uint8; no labels>
     """
-    patches = Grid() if patches is None else patches
-    check_count("the side of a patch", patches.side)
     matched = match_files(folder, labels, bag=bag, label=label, group=group, kind=IMAGES)
-    rows = _rows_of_bags(patches, bag) if isinstance(patches, Points) else {}
-    sources, sizes, kinds = [], [], []
-    for one in matched.bags:
-        if isinstance(patches, Points) and len(one.files) > 1:
-            raise BagwiseError(f"bag {one.name!r} has {len(one.files)} images: give points for bags of one image only")
-        found = []
-        for file in one.files:
-            image = read_image(file)
-            if isinstance(patches, Points):
-                table = rows.get(one.name)
-                if table is None:
-                    raise BagwiseError(f"no point lies in bag {one.name!r}: add points, or leave the image out")
-                try:
-                    corners = around_points(table[["x", "y"]].to_numpy(), patches.side, patches.origin, image.shape)
-                except BagwiseError as error:
-                    raise BagwiseError(f"of bag {one.name!r}, {error}") from error
-                if "class" in table:
-                    kinds.append(table["class"].to_numpy(dtype=str))
-            else:
-                corners = patches.corners(image)
-            if len(corners):
-                found.append(_ImageSource.of(file, corners, patches.side))
-        if not found:
-            raise BagwiseError(
-                f"{one.files[0]} has no patch of {patches.side} x {patches.side} pixels that is not mostly white: take"
-                " smaller patches, keep white ones, or leave the image out"
-            )
-        sources += found
-        sizes.append(sum(len(source.corners) for source in found))
+    cutter = Cutter(patches, bag)
+    cut = [cutter.cut(one) for one in matched.bags]
+    sources = [source for parts, _ in cut for source in parts]
+    kinds = [kind for _, kind in cut if kind is not None]
     return Bags(
         StoredInstances([Part(source, 0, len(source.corners)) for source in sources]),
-        np.cumsum([0, *sizes]),
+        np.cumsum([0, *(sum(len(source.corners) for source in parts) for parts, _ in cut)]),
         labels=None if matched.bags[0].label is None else np.array([one.label for one in matched.bags]),
         names=np.array([one.name for one in matched.bags], dtype=object),
         groups=None if matched.bags[0].group is None else np.array([one.group for one in matched.bags]),
@@ -305,9 +281,129 @@ def read_images(
     )
 
 
+def holds_images(folder: str | Path) -> bool:
+    """Say whether a folder is one of images, and not of feature files.
+
+    Parameters
+    ----------
+    folder
+        The folder; those below it count.
+
+    Returns
+    -------
+    bool
+        False where there are feature files, which pictures of slides often lie beside.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> (folder / "scan.PNG").touch()
+    >>> holds_images(folder)
+    True
+    """
+    suffixes = {path.suffix.lower() for path in Path(folder).rglob("*")}
+    return suffixes.isdisjoint(FEATURE_FILES.suffixes) and not suffixes.isdisjoint(IMAGES.suffixes)
+
+
+class Cutter:
+    """Cuts the images of bags, one bag after the other.
+
+    Parameters
+    ----------
+    patches
+        Where to cut; None is ``Grid()``.
+    bag
+        The column of a table of `Points` that names the bag.
+
+    Raises
+    ------
+    BagwiseError
+        If the side of a patch will not do, or the table lacks a column or a number.
+
+    Examples
+    --------
+    >>> Cutter(None, "bag").patches.side
+    32
+    """
+
+    def __init__(self, patches: Grid | Points | None, bag: str) -> None:
+        self.patches = Grid() if patches is None else patches
+        check_count("the side of a patch", self.patches.side)
+        self._rows = _rows_of_bags(self.patches, bag) if isinstance(self.patches, Points) else {}
+
+    def cut(self, one: BagFiles) -> tuple[list["ImageSource"], NDArray[Any] | None]:
+        """Find the patches of a bag.
+
+        Parameters
+        ----------
+        one
+            The bag and its images.
+
+        Returns
+        -------
+        tuple
+            A source an image that has patches, and the points' classes, shape (K,), if they have any.
+
+        Raises
+        ------
+        BagwiseError
+            If an image cannot be read, the bag has no patch, or a point is where no image is.
+        """
+        if isinstance(self.patches, Points):
+            return self._around_points(one, self.patches)
+        found = []
+        for file in one.files:
+            corners = self.patches.corners(read_image(file))
+            if len(corners):
+                found.append(ImageSource.of(file, corners, self.patches.side))
+        if not found:
+            raise BagwiseError(
+                f"{one.files[0]} has no patch of {self.patches.side} x {self.patches.side} pixels that is not mostly"
+                " white: take smaller patches, keep white ones, or leave the image out"
+            )
+        return found, None
+
+    def _around_points(self, one: BagFiles, points: Points) -> tuple[list["ImageSource"], NDArray[Any] | None]:
+        if len(one.files) > 1:
+            raise BagwiseError(f"bag {one.name!r} has {len(one.files)} images: give points for bags of one image only")
+        table = self._rows.get(one.name)
+        if table is None:
+            raise BagwiseError(f"no point lies in bag {one.name!r}: add points, or leave the image out")
+        shape = read_image(one.files[0]).shape
+        try:
+            corners = around_points(table[["x", "y"]].to_numpy(), points.side, points.origin, shape)
+        except BagwiseError as error:
+            raise BagwiseError(f"of bag {one.name!r}, {error}") from error
+        kinds = table["class"].to_numpy(dtype=str) if "class" in table else None
+        return [ImageSource.of(one.files[0], corners, points.side)], kinds
+
+
 @dataclass(frozen=True, eq=False)
-class _ImageSource:
-    """Patches of an image as a source of instances."""
+class ImageSource:
+    """Patches of an image as a source of instances (`bagwise.stored.Source`).
+
+    Attributes
+    ----------
+    name
+        The image's path.
+    corners
+        Upper left corners x, y of the patches, shape (K, 2).
+    shape
+        (K, side, side, 3).
+    identity
+        Changes when the image or the patches do.
+    dtype
+        Of pixels.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "a.png"
+    >>> Image.new("RGB", (8, 8), "purple").save(path)
+    >>> ImageSource.of(path, np.array([[0, 0], [4, 4]]), 4).read(1, 2).shape
+    (1, 4, 4, 3)
+    """
 
     name: str
     corners: NDArray[np.int64]
@@ -316,13 +412,15 @@ class _ImageSource:
     dtype: np.dtype[Any] = field(default=np.dtype(np.uint8))
 
     @classmethod
-    def of(cls, file: Path, corners: NDArray[np.int64], side: int) -> "_ImageSource":
+    def of(cls, file: Path, corners: NDArray[np.int64], side: int) -> "ImageSource":
+        """Name the patches of an image, which is not read yet."""
         held = file.stat()
         places = blake2b(corners.tobytes(), digest_size=8).hexdigest()
         identity = f"{file.resolve()} {held.st_size} {held.st_mtime_ns} {side} {places}"
         return cls(str(file), corners, (len(corners), side, side, 3), identity)
 
     def read(self, begin: int, end: int) -> NDArray[np.uint8]:
+        """Cut some of the patches, shape (end - begin, side, side, 3)."""
         return cut_patches(read_image(self.name), self.corners[begin:end], self.shape[1])
 
 
