@@ -29,6 +29,27 @@ def check_count(name: str, value: Any) -> None:
         raise BagwiseError(f"{name} is {value!r}: it must be a whole number from 1 on")
 
 
+def check_names(given: Sequence[str], what: str, known: Sequence[str] | None = None, where: str = "") -> None:
+    """Raise if a name is given twice, or is none of those known.
+
+    Parameters
+    ----------
+    given
+        The names.
+    what
+        What is named, for the message.
+    known
+        Which there are; None where that is found out elsewhere.
+    where
+        What they are known to, for the message.
+    """
+    for number, name in enumerate(given):
+        if known is not None and name not in known:
+            raise BagwiseError(f"{where} has no {what} {name!r}: choose of {', '.join(known)}")
+        if name in given[:number]:
+            raise BagwiseError(f"the {what} {name!r} is given twice: give each once")
+
+
 def numeric(values: ArrayLike, what: str) -> NDArray[Any]:
     try:
         array = np.asarray(values)

@@ -188,7 +188,7 @@ def test_a_figure_without_a_bag_to_show_is_said(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--method", "mi-SVM"], "the figures have no method 'mi-SVM': choose of attention,"),
+        (["--method", "mi-SVM"], "MNIST-bags has no method 'mi-SVM': choose of attention,"),
         (["--method", "attention", "--method", "attention"], "'attention' is given twice"),
         (["--bags", "0"], "--bags is 0: it must be a whole number from 1 on"),
         (["--repeats", "0"], "--repeats is 0"),

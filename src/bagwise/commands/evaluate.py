@@ -13,7 +13,7 @@ import pandas as pd
 
 from bagwise._version import __version__
 from bagwise.bags import Bags
-from bagwise.checks import check_seed
+from bagwise.checks import check_names, check_seed
 from bagwise.commands.data import DataSource, digest_of_labelled, in_memory_if_small
 from bagwise.commands.fit import configured
 from bagwise.commands.runs import check_asked_the_same, check_folder, read_json, write_json
@@ -77,10 +77,9 @@ def run_evaluate(
         If the data or a parameter will not do, or the folder is in use.
     """
     check_seed(seed)
-    for number, name in enumerate(methods):
+    check_names(methods, "method")
+    for name in methods:
         make(name)
-        if name in methods[:number]:
-            raise BagwiseError(f"the method {name!r} is given twice: give each once")
     check_folder(out, resume=resume)
     bags = in_memory_if_small(source.read())
     asked = {

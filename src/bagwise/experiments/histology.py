@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bagwise.bags import Bags
-from bagwise.checks import check_count, check_seed
+from bagwise.checks import check_count, check_names, check_seed
 from bagwise.commands.data import digest_of_labelled
 from bagwise.commands.runs import check_folder, write_json
 from bagwise.datasets.histology import EPITHELIAL, breast_cancer, colon_cancer
@@ -125,11 +125,7 @@ def run_histology(
     check_seed(seed)
     check_count("--epochs", epochs)
     table = TABLES[name]
-    for place, method in enumerate(methods):
-        if method not in METHODS:
-            raise BagwiseError(f"the table has no method {method!r}: choose of {', '.join(METHODS)}")
-        if method in methods[:place]:
-            raise BagwiseError(f"the method {method!r} is given twice: give each once")
+    check_names(methods, "method", METHODS, "the table")
     if protocol not in ("default", "grouped"):
         raise BagwiseError(f"there is no protocol {protocol!r}: choose 'default' or 'grouped'")
     if protocol == "grouped" and table.dataset != "breast_cancer":

@@ -9,9 +9,8 @@ import numpy as np
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
-from bagwise.checks import check_count
+from bagwise.checks import check_count, check_names
 from bagwise.commands.runs import check_folder, write_json
-from bagwise.errors import BagwiseError
 from bagwise.evaluation.assumption import PROBLEMS, Problem, check_assumption
 from bagwise.experiments.cells import cell, environment
 from bagwise.files import remove_unfinished, replacing
@@ -57,10 +56,9 @@ def run_mil_assumption(
         If a parameter will not do, or the folder is in use.
     """
     check_count("--seeds", seeds)
-    for number, name in enumerate(methods):
+    check_names(methods, "method")
+    for name in methods:
         make(name)
-        if name in methods[:number]:
-            raise BagwiseError(f"the method {name!r} is given twice: give each once")
     check_folder(out, resume=resume)
     rows: list[dict[str, Any]] = []
     for name in methods or METHODS:

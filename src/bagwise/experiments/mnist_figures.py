@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bagwise.checks import check_count, check_seed
+from bagwise.checks import check_count, check_names, check_seed
 from bagwise.commands.runs import check_folder, write_json
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.cross_validation import summary
@@ -109,25 +109,17 @@ def run_mnist_bags(
         check_count("--bags", count)
     if repeats is not None:
         check_count("--repeats", repeats)
-    for place, method in enumerate(methods):
-        if method not in METHODS:
-            raise BagwiseError(f"the figures have no method {method!r}: choose of {', '.join(METHODS)}")
-        if method in methods[:place]:
-            raise BagwiseError(f"the method {method!r} is given twice: give each once")
+    check_names(methods, "method", METHODS, "MNIST-bags")
     check_folder(out, resume=resume)
     test_bags = _QUICK_TEST_BAGS if quick else _TEST_BAGS
+    common: dict[str, Any] = {"epochs": epochs, "test_bags": test_bags, "seed": seed, "source": source}
     sweeps = []
     for mean_size in FIGURES[name]:
-        grid = (_QUICK_GRID if quick else GRID)[mean_size]
-        chosen = {count: grid.get(count, min(grid.values())) for count in training_bags or grid}
-        if repeats is not None:
-            chosen = dict.fromkeys(chosen, repeats)
-        common: dict[str, Any] = {"epochs": epochs, "test_bags": test_bags, "seed": seed, "source": source}
-        sweeps.append(Sweep(mean_size, chosen, _AT_MOST[mean_size], tuple(methods or METHODS), **common))
-        if mean_size == 10 and not methods:
-            seeds = {count: min(_SEED_GRID[count], chosen[count]) for count in _SEED_GRID if count in chosen}
-            if seeds:
-                sweeps.append(Sweep(mean_size, seeds, {}, (SEEDS,), **common))
+        grid = _repeats((_QUICK_GRID if quick else GRID)[mean_size], training_bags, repeats)
+        sweeps.append(Sweep(mean_size, grid, _AT_MOST[mean_size], tuple(methods or METHODS), **common))
+        seeds = {count: min(several, grid[count]) for count, several in _SEED_GRID.items() if count in grid}
+        if mean_size == 10 and seeds and not methods:
+            sweeps.append(Sweep(mean_size, seeds, {}, (SEEDS,), **common))
     digest = digest_of_digits(source, data_directory)
     cells = out / "cells"
     with_svm = "MI-SVM" in (methods or METHODS)
@@ -220,6 +212,12 @@ def run_figure4(
     write_json(out / "figure4.json", results)
     remove_unfinished(out)
     return results
+
+
+def _repeats(grid: Mapping[int, int], training_bags: Sequence[int], repeats: int | None) -> dict[int, int]:
+    """Say how many training sets to draw of each number of bags."""
+    fewest = min(grid.values())
+    return {count: grid.get(count, fewest) if repeats is None else repeats for count in training_bags or grid}
 
 
 def _epochs(given: int | None, quick: bool) -> int:

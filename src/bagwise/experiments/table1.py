@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 from sklearn.base import clone
 
 from bagwise.bags import Bags
-from bagwise.checks import check_count, check_seed
+from bagwise.checks import check_count, check_names, check_seed
 from bagwise.commands.data import digest_of_labelled
 from bagwise.commands.runs import check_folder, write_json
 from bagwise.datasets.named import load_dataset
@@ -115,8 +115,10 @@ def run_table1(
     check_count("--epochs", epochs)
     if protocol not in PROTOCOLS:
         raise BagwiseError(f"there is no protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}")
-    methods = _known(methods, METHODS if protocol != "leaky" else ("attention",), METHODS, "method")
-    datasets = _known(datasets, tuple(SETTINGS), tuple(SETTINGS), "data set")
+    check_names(methods, "method", METHODS, "Table 1")
+    check_names(datasets, "data set", tuple(SETTINGS), "Table 1")
+    methods = methods or (METHODS if protocol != "leaky" else ("attention",))
+    datasets = datasets or tuple(SETTINGS)
     if protocol == "leaky":
         for name in methods:
             if not isinstance(make(name), NeuralMIL):
@@ -215,15 +217,6 @@ def tables(results: Mapping[str, Any]) -> str:
                 shown.append(f"{_signed(sign * row['difference'])} (p {_short(row['p_value'], 2)})")
             lines.append(f"| {other} | {' | '.join(shown)} |")
     return "\n".join(lines) + "\n"
-
-
-def _known(given: Sequence[str], default: Sequence[str], names: Sequence[str], what: str) -> tuple[str, ...]:
-    for number, name in enumerate(given):
-        if name not in names:
-            raise BagwiseError(f"Table 1 has no {what} {name!r}: choose of {', '.join(names)}")
-        if name in given[:number]:
-            raise BagwiseError(f"the {what} {name!r} is given twice: give each once")
-    return tuple(given or default)
 
 
 def _configured(method: str, dataset: str, protocol: str, epochs: int, seed: int, select_epoch: bool) -> BagClassifier:
