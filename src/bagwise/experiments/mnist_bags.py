@@ -54,14 +54,14 @@ METHODS = (
 ENSEMBLE, SEEDS = "attention-ensemble", "attention-seeds"
 _ENSEMBLES = {ENSEMBLE: "affine", SEEDS: None}
 _MEMBERS = 5
-# Training sets at each mean size, by their number of bags. Small ones differ most, so more of them are drawn.
+# Training sets at each mean size, by their number of bags. The smallest differ most, so more of them are drawn.
 GRID = {
-    10: {50: 20, 100: 10, 150: 5, 200: 5, 300: 5, 400: 5, 500: 5},
+    10: {50: 10, 100: 5, 150: 5, 200: 5, 300: 5, 400: 5, 500: 5},
     50: {50: 3, 100: 3, 150: 3, 200: 3},
     100: {50: 3, 100: 3, 150: 3},
 }
 _REMOVED = 10  # instances, at most, to see whether a model decides by them
-_REMOVED_FROM = 100  # positive test bags
+_REMOVED_FROM = 1000  # instances: the first positive test bags that hold about so many
 _SVM_GRID = {"C": [1.0, 10.0, 100.0], "gamma": [0.25, 1.0, 4.0]}
 _SVM_BAGS = 200
 
@@ -299,7 +299,7 @@ def _measure(question: Mapping[str, Any], directory: Path | None) -> dict[str, A
     answer = {
         "scores": bag_metrics(positive.astype(int), probabilities, models[0].classes_),
         "instances": {kind: key_instance_metrics(test, value, matters, positive) for kind, value in values.items()},
-        "deletion": _deletion(models, test, values, positive, _seed(question)),
+        "deletion": _deletion(models, test, values, positive, question),
     }
     if len(alone) > 1:
         answer["agreement"] = agreement(test, [one.importance for one in alone], positive)._asdict()
@@ -323,7 +323,7 @@ def _deletion(
     test: Bags,
     values: Mapping[str, NDArray[Any]],
     positive: NDArray[np.bool_],
-    seed: int,
+    question: Mapping[str, Any],
 ) -> dict[str, list[float]]:
     """Give the mean probability of positive test bags as their instances are removed, by each value and at random."""
 
@@ -333,10 +333,10 @@ def _deletion(
         probabilities: NDArray[Any] = models[0].predict_proba(bags)
         return probabilities
 
-    chosen = np.flatnonzero(positive)[:_REMOVED_FROM]
+    chosen = np.flatnonzero(positive)[: _REMOVED_FROM // question["mean_size"]]
     rows = test.rows(chosen)
     orders = {kind: value[rows] for kind, value in values.items()}
-    orders["random"] = np.random.default_rng(seed).random(len(rows))
+    orders["random"] = np.random.default_rng(_seed(question)).random(len(rows))
     curves = {kind: deletion_curves(predict_proba, test[chosen], order, _REMOVED) for kind, order in orders.items()}
     return {kind: curve[:, :, 1].mean(axis=0).tolist() for kind, curve in curves.items()}
 
