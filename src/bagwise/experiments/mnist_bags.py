@@ -63,7 +63,6 @@ GRID = {
 _REMOVED = 10  # instances, at most, to see whether a model decides by them
 _REMOVED_FROM = 1000  # instances: the first positive test bags that hold about so many
 _SVM_GRID = {"C": [1.0, 10.0, 100.0], "gamma": [0.25, 1.0, 4.0]}
-_SVM_BAGS = 200
 
 
 class Sweep(NamedTuple):
@@ -212,7 +211,7 @@ def draw_bags(question: Mapping[str, Any], directory: Path | None) -> TrainingAn
 
 
 def choose_svm(
-    folder: Path, seed: int, source: str, digest: str, directory: Path | None, jobs: int
+    folder: Path, bags: int, seed: int, source: str, digest: str, directory: Path | None, jobs: int
 ) -> dict[str, float]:
     """Choose MI-SVM's C and gamma by cross-validation on a training set of its own, of mean bag size 10.
 
@@ -220,6 +219,8 @@ def choose_svm(
     ----------
     folder
         Where finished cells are kept.
+    bags
+        How many to learn from.
     seed, source
         As in `Sweep`.
     digest
@@ -236,7 +237,7 @@ def choose_svm(
     """
     question = {
         "mean_size": 10,
-        "training_bags": _SVM_BAGS,
+        "training_bags": bags,
         "repetition": -1,
         "test_bags": 1,
         "seed": seed,

@@ -37,10 +37,10 @@ EPOCHS = 40
 _SEED_GRID = {50: 3, 200: 3, 500: 1}
 # Of larger bags, what takes longest learns from one training set of each number.
 _AT_MOST = {10: {"MI-SVM": 5}, 50: {"MI-SVM": 1, ENSEMBLE: 1}, 100: {"MI-SVM": 1, ENSEMBLE: 1}}
-_TEST_BAGS = 1000
+_TEST_BAGS, _SVM_BAGS = 1000, 200
 # A small version of the whole.
-_QUICK_GRID = {10: {50: 2, 100: 1}, 50: {20: 1}, 100: {20: 1}}
-_QUICK_EPOCHS, _QUICK_TEST_BAGS = 8, 100
+_QUICK_GRID = {10: {50: 1, 100: 1}, 50: {20: 1}, 100: {10: 1}}
+_QUICK_EPOCHS, _QUICK_TEST_BAGS, _QUICK_SVM_BAGS = 8, 50, 50
 # Figure 4 shows the first positive test bag of as many images as the paper's.
 _SHOWN_SIZE, _SHOWN_TRAINING_BAGS = 13, 200
 _DELETION_BAGS = (50, 200)
@@ -80,7 +80,7 @@ def run_mnist_bags(
     epochs
         Of the neural methods, fixed in advance; None: 40.
     quick
-        A small version: fewer and smaller training sets, 100 test bags and, if `epochs` is None, 8 epochs.
+        A small version: fewer and smaller training sets, 50 test bags and, if `epochs` is None, 8 epochs.
     seed
         Decides all bags and models.
     jobs
@@ -123,7 +123,8 @@ def run_mnist_bags(
     digest = digest_of_digits(source, data_directory)
     cells = out / "cells"
     with_svm = "MI-SVM" in (methods or METHODS)
-    svm = choose_svm(cells, seed, source, digest, data_directory, jobs) if with_svm else None
+    svm_bags = _QUICK_SVM_BAGS if quick else _SVM_BAGS
+    svm = choose_svm(cells, svm_bags, seed, source, digest, data_directory, jobs) if with_svm else None
     questions = [question for sweep in sweeps for question in sweep.questions(svm, digest)]
     found = answers(questions, cells, jobs=jobs, directory=data_directory, tell=tell)
     rows = _rows(questions, found)
