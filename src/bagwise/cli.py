@@ -318,6 +318,43 @@ def explain(
         typer.echo(f"  {path}")
 
 
+@app.command(epilog="Example: bagwise tile slides/ --encoder run --mpp 0.5 --out features")
+def tile(
+    slides: Annotated[list[str], typer.Argument(help="Slides, or folders of slides.")],
+    encoder: Annotated[str, typer.Option(help="A folder that bagwise fit wrote on images, or timm:NAME.")],
+    out: Annotated[Path, typer.Option(help="Folder for a feature file a slide, and pictures of the tissue.")],
+    mpp: Annotated[float | None, typer.Option(help="Microns a pixel of a tile.")] = None,
+    level: Annotated[int | None, typer.Option(help="Level of the slide whose pixels tiles have; else 0.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of a tile in pixels; else as the encoder learnt.")] = None,
+    device: Annotated[str, typer.Option(help="Where to encode: 'auto', 'cpu', 'cuda', ...")] = "auto",
+    resume: Resume = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find the tissue of slides, cut it into tiles, and write the features of the tiles, a file a slide."""
+    from bagwise.commands.tile import run_tile
+
+    written = run_tile(
+        slides,
+        encoder,
+        out,
+        mpp=mpp,
+        level=level,
+        size=size,
+        device=device,
+        resume=resume,
+        verbose=not as_json,
+        tell=lambda sentence: typer.echo(f"bagwise: {sentence}", err=True),
+    )
+    if as_json:
+        _print_json(written)
+    else:
+        rows = [[_told(one.get(name)) for name in ("slide", "tiles", "file")] for one in written["slides"][:_MOST_ROWS]]
+        _print_table(f"{len(written['slides']):,} slides", ["slide", "tiles", "file"], rows)
+        typer.echo(f"What was taken for tissue is drawn in {out / 'tissue'}.")
+    if written["failed"]:
+        raise typer.Exit(1)
+
+
 @app.command(epilog="Example: bagwise datasets")
 def datasets(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """List the data sets that have a name."""

@@ -183,7 +183,7 @@ def check_asked_the_same(path: Path, before: Mapping[str, Any], now: Mapping[str
     for name, value in json.loads(_text(now)).items():
         if before.get(name) != value:
             raise BagwiseError(
-                f"{path.parent} is finished and was asked for another {name} ({before.get(name)!r}, now {value!r}, see"
+                f"{path.parent} was asked for another {name} ({before.get(name)!r}, now {value!r}, see"
                 f" {path.name}): choose another folder"
             )
 

@@ -1,6 +1,8 @@
 """Whole-slide images: where their tissue is, and tiles of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -15,10 +17,23 @@ from skimage.morphology import closing, disk, remove_small_holes, remove_small_o
 
 from bagwise.checks import check_count
 from bagwise.errors import BagwiseError
+from bagwise.io.folders import FileKind, match_files
 
-__all__ = ["SLIDES", "Slide", "Tiling", "Tissue", "find_tissue", "plan_tiles", "read_tiles"]
+__all__ = [
+    "SLIDES",
+    "Slide",
+    "SlideError",
+    "Tiling",
+    "Tissue",
+    "find_slides",
+    "find_tissue",
+    "plan_tiles",
+    "read_tiles",
+]
 
-SLIDES = (".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".dcm")
+SLIDES = FileKind(
+    "slide", (".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".dcm")
+)
 _OVERVIEW = 2048  # pixels of the longer side
 _BLOCK = 2048  # pixels of a level that are read at once for it, across and down
 # Saturation, which stain has and glass has not. Otsu's threshold is kept between these: a slide without glass, or
@@ -26,6 +41,10 @@ _BLOCK = 2048  # pixels of a level that are read at once for it, across and down
 _LEAST_STAIN, _MOST_STAIN = 0.05, 0.20
 _DARKEST = 0.08  # of the brightest; the edge of the slide, or ink
 _SPECK = 2e-4  # of the overview: smaller islands of tissue are dirt, smaller holes are closed
+
+
+class SlideError(BagwiseError):
+    """A slide that cannot be used, while others can."""
 
 
 class Slide:
@@ -45,10 +64,12 @@ class Slide:
         Of each level, how many pixels of level 0 make one of its own.
     mpp : float or None
         Microns a pixel of level 0, if the file says so.
+    magnification : float or None
+        Of level 0, if the file says so.
 
     Raises
     ------
-    BagwiseError
+    SlideError
         If it cannot be opened.
 
     Examples
@@ -56,21 +77,21 @@ class Slide:
     >>> Slide("nowhere.svs")
     Traceback (most recent call last):
         ...
-    bagwise.errors.BagwiseError: nowhere.svs cannot be opened as a slide (no such file): check the path
+    bagwise.io.slides.SlideError: nowhere.svs cannot be opened as a slide (no such file): check the path
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not self.path.exists():
-            raise BagwiseError(f"{self.path} cannot be opened as a slide (no such file): check the path")
+            raise SlideError(f"{self.path} cannot be opened as a slide (no such file): check the path")
         try:
             self._slide = openslide.OpenSlide(str(self.path))
         except openslide.OpenSlideError as error:
-            raise BagwiseError(f"{self.path} cannot be opened as a slide ({error}): leave it out") from error
+            raise SlideError(f"{self.path} cannot be opened as a slide ({error}): leave it out") from error
         self.size: tuple[int, int] = self._slide.dimensions
         self.downsamples: tuple[float, ...] = tuple(self._slide.level_downsamples)
-        told = self._slide.properties.get(openslide.PROPERTY_NAME_MPP_X)
-        self.mpp = float(told) if told is not None else None
+        self.mpp = self._number(openslide.PROPERTY_NAME_MPP_X)
+        self.magnification = self._number(openslide.PROPERTY_NAME_OBJECTIVE_POWER)
 
     def __enter__(self) -> Self:
         return self
@@ -79,6 +100,14 @@ class Slide:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._slide.close()
+
+    def _number(self, name: str) -> float | None:
+        """Give what the file says, unless it is no length: scanners write zeros where they do not know."""
+        try:
+            value = float(self._slide.properties.get(name, "nan"))
+        except ValueError:
+            return None
+        return value if 0 < value < np.inf else None
 
     def region(self, x: int, y: int, level: int, width: int, height: int) -> NDArray[np.uint8]:
         """Read a part; what the scanner left out is white.
@@ -99,15 +128,15 @@ class Slide:
 
         Raises
         ------
-        BagwiseError
+        SlideError
             If the file is damaged there.
         """
         try:
             return _on_white(self._slide.read_region((x, y), level, (width, height)))
         except openslide.OpenSlideError as error:
-            raise BagwiseError(
+            raise SlideError(
                 f"{self.path} is damaged at x {x}, y {y} ({error}): make it anew, or leave it out"
-            ) from (error)
+            ) from error
 
     def overview(self, longest: int = _OVERVIEW) -> NDArray[np.uint8]:
         """Read all of the slide, small.
@@ -124,39 +153,94 @@ class Slide:
 
         Raises
         ------
-        BagwiseError
+        SlideError
             If the file is damaged.
         """
         factor = min(1.0, longest / max(self.size))
         width, height = (max(1, round(side * factor)) for side in self.size)
         level = self._slide.get_best_level_for_downsample(1 / factor)
-        picture = np.empty((height, width, 3), np.uint8)
-        # How many pixels of the level make one of the picture; a slide may have no small level.
-        across, down = (
-            size / side for size, side in zip(self._slide.level_dimensions[level], (width, height), strict=True)
-        )
+        return self.shrunk(0, 0, level, self._slide.level_dimensions[level], (width, height))
+
+    def shrunk(self, x: int, y: int, level: int, size: tuple[int, int], target: tuple[int, int]) -> NDArray[np.uint8]:
+        """Read a part and make it smaller, a block at a time: a slide may have no small level.
+
+        Parameters
+        ----------
+        x, y, level
+            As in `region`.
+        size
+            Width and height of the part in pixels of the level.
+        target
+            Width and height to bring it to; each new pixel is the mean of those it covers.
+
+        Returns
+        -------
+        array
+            Shape (target height, target width, 3).
+
+        Raises
+        ------
+        SlideError
+            If the file is damaged there.
+        """
+        picture = np.empty((target[1], target[0], 3), np.uint8)
+        across, down = (many / few for many, few in zip(size, target, strict=True))
         block = max(1, int(_BLOCK / max(across, down)))
-        for top in range(0, height, block):
-            for left in range(0, width, block):
-                part = picture[top : top + block, left : left + block]
-                part[:] = self._shrunk(level, (left * across, top * down), (across, down), part.shape)
+        for row in range(0, target[1], block):
+            for column in range(0, target[0], block):
+                part = picture[row : row + block, column : column + block]
+                edges = column * across, row * down, (column + part.shape[1]) * across, (row + part.shape[0]) * down
+                left, top = int(edges[0]), int(edges[1])
+                right, bottom = min(int(np.ceil(edges[2])), size[0]), min(int(np.ceil(edges[3])), size[1])
+                place = [round(start * self.downsamples[level]) for start in (left, top)]
+                whole = self.region(x + place[0], y + place[1], level, right - left, bottom - top)
+                box = edges[0] - left, edges[1] - top, min(edges[2], size[0]) - left, min(edges[3], size[1]) - top
+                small = Image.fromarray(whole).resize(part.shape[1::-1], Image.Resampling.BOX, box=box)
+                part[:] = np.array(small)
         return picture
 
-    def _shrunk(
-        self, level: int, corner: tuple[float, float], scale: tuple[float, float], shape: tuple[int, ...]
-    ) -> NDArray[np.uint8]:
-        """Read a part of a level, made smaller to a height and a width."""
-        left, top = int(corner[0]), int(corner[1])
-        right, bottom = corner[0] + shape[1] * scale[0], corner[1] + shape[0] * scale[1]
-        downsample = self.downsamples[level]
-        place = round(left * downsample), round(top * downsample)
-        whole = self.region(*place, level, int(np.ceil(right)) - left, int(np.ceil(bottom)) - top)
-        box = corner[0] - left, corner[1] - top, right - left, bottom - top
-        small = Image.fromarray(whole).resize((shape[1], shape[0]), Image.Resampling.BOX, box=box)
-        return np.array(small)
+
+def find_slides(places: Sequence[str | Path]) -> dict[str, Path]:
+    """Find slides and their names, which are those of their files without the ending.
+
+    Parameters
+    ----------
+    places
+        Files, and folders, of which all slides are taken (`bagwise.io.folders.match_files`).
+
+    Returns
+    -------
+    dict
+        The file of each name, those of a folder in natural order.
+
+    Raises
+    ------
+    BagwiseError
+        If a place is not there, a folder holds no slide, or two slides have one name.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("b 10.svs", "b 9.svs", "notes.txt"):
+    ...     (folder / name).touch()
+    >>> list(find_slides([folder]))
+    ['b 9', 'b 10']
+    """
+    found: dict[str, Path] = {}
+    for place in map(Path, places):
+        if not place.exists():
+            raise BagwiseError(f"there is no slide or folder {place}: check the path")
+        matched = match_files(place, kind=SLIDES).bags if place.is_dir() else ()
+        for path in [file for one in matched for file in one.files] or [place]:
+            other = found.setdefault(path.stem, path)
+            if other.absolute() != path.absolute():
+                raise BagwiseError(f"{other} and {path} are both called {path.stem!r}: rename one")
+    return found
 
 
-class Tissue(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Tissue:
     """Where the tissue of a slide is.
 
     Attributes
@@ -168,32 +252,48 @@ class Tissue(NamedTuple):
 
     Examples
     --------
-    >>> Tissue(np.ones((2, 4), bool), (100.0, 100.0)).share(0, 0, 150)
-    1.0
+    >>> tissue = Tissue(np.array([[True, False, False, True]] * 2), (100.0, 100.0))
+    >>> tissue.shares(np.array([0, 150]), np.array([0]), 150).tolist()
+    [[0.5, 0.0]]
     """
 
     mask: NDArray[np.bool_]
     scale: tuple[float, float]
 
-    def share(self, x: int, y: int, span: int) -> float:
-        """Say how much of a square is tissue.
+    def shares(self, x: NDArray[np.int64], y: NDArray[np.int64], span: int) -> NDArray[np.float64]:
+        """Say how much of each square of a grid is tissue.
 
         Parameters
         ----------
-        x, y, span
-            Upper left corner and side, in pixels of level 0.
+        x, y
+            Where the columns begin, shape (C,), and the rows, shape (R,), in pixels of level 0.
+        span
+            Side of a square, in pixels of level 0.
 
         Returns
         -------
-        float
-            In [0, 1]; every pixel of the mask that the square touches counts.
+        array
+            Shape (R, C), in [0, 1]; every pixel of the mask that a square touches counts.
         """
-        left, right = int(x / self.scale[0]), int(np.ceil((x + span) / self.scale[0]))
-        top, bottom = int(y / self.scale[1]), int(np.ceil((y + span) / self.scale[1]))
-        return float(self.mask[top:bottom, left:right].mean())
+        (left, right), (top, bottom) = (
+            (
+                np.floor(starts / scale).astype(np.int64),
+                np.minimum(np.ceil((starts + span) / scale).astype(np.int64), extent),
+            )
+            for starts, scale, extent in zip((x, y), self.scale, self.mask.shape[::-1], strict=True)
+        )
+        above, below = self._sums[top], self._sums[bottom]
+        counts = below[:, right] - below[:, left] - above[:, right] + above[:, left]
+        shares: NDArray[np.float64] = counts / ((bottom - top)[:, None] * (right - left))
+        return shares
+
+    @cached_property
+    def _sums(self) -> NDArray[np.int64]:
+        """How many pixels above and to the left of each are tissue."""
+        return np.pad(self.mask.cumsum(axis=0, dtype=np.int64).cumsum(axis=1), ((1, 0), (1, 0)))
 
 
-def find_tissue(slide: Slide) -> Tissue:
+def find_tissue(slide: Slide, picture: NDArray[np.uint8] | None = None) -> Tissue:
     """Tell tissue from glass by its colour.
 
     On a picture of at most 2,048 pixels: blur a little; tissue is where the saturation is above Otsu's threshold (kept
@@ -204,6 +304,8 @@ def find_tissue(slide: Slide) -> Tissue:
     ----------
     slide
         The slide.
+    picture
+        Its `Slide.overview`, where that has been read.
 
     Returns
     -------
@@ -211,11 +313,11 @@ def find_tissue(slide: Slide) -> Tissue:
 
     Raises
     ------
-    BagwiseError
+    SlideError
         If the file is damaged.
     """
-    picture = slide.overview()
-    colours = rgb2hsv(gaussian(picture, sigma=1, channel_axis=2))
+    picture = slide.overview() if picture is None else picture
+    colours = rgb2hsv(gaussian(np.float32(picture) / 255, sigma=1, channel_axis=2))
     saturation, brightness = colours[..., 1], colours[..., 2]
     threshold = _LEAST_STAIN
     if np.ptp(saturation) > 0:
@@ -296,31 +398,38 @@ def plan_tiles(
     Raises
     ------
     BagwiseError
-        If a parameter will not do, or the resolution is not known.
+        If a parameter will not do.
+    SlideError
+        If the slide has no such level, or its resolution is not known or too low.
     """
     check_count("the side of a tile", side)
-    known = slide.mpp if slide_mpp is None else slide_mpp
     if not 0 <= least_tissue <= 1:
         raise BagwiseError(f"the least share of tissue is {least_tissue!r}: it must be a number from 0 to 1")
+    if mpp is not None and not 0 < mpp < np.inf:
+        raise BagwiseError(f"the microns a pixel are {mpp!r}: they must be a number above 0")
+    known = slide.mpp if slide_mpp is None else slide_mpp
     if mpp is None:
         if not 0 <= level < len(slide.downsamples):
-            raise BagwiseError(f"{slide.path} has no level {level}, only 0 to {len(slide.downsamples) - 1}")
+            raise SlideError(f"{slide.path} has no level {level}, only 0 to {len(slide.downsamples) - 1}")
         scale = slide.downsamples[level]
     else:
-        if not mpp > 0:
-            raise BagwiseError(f"the microns a pixel are {mpp!r}: they must be a number above 0")
         if known is None:
-            raise BagwiseError(f"{slide.path} does not say how many microns a pixel is: say it, or choose a level")
+            raise SlideError(
+                f"{slide.path} does not say how many microns a pixel is: choose a level, or say it in Python with"
+                " slide_mpp"
+            )
         scale = mpp / known
         if scale < 0.99:
-            raise BagwiseError(f"{slide.path} has {known:g} microns a pixel, which cannot be made finer to {mpp:g}")
+            raise SlideError(f"{slide.path} has {known:g} microns a pixel, which cannot be made finer to {mpp:g}")
         level = max(n for n, downsample in enumerate(slide.downsamples) if n == 0 or downsample <= scale * 1.01)
     span = max(1, round(side * scale))
     read = side if mpp is None else max(1, round(side * scale / slide.downsamples[level]))
-    across, down = slide.size[0] // span, slide.size[1] // span
-    grid = [(column * span, row * span) for row in range(down) for column in range(across)]
-    kept = [corner for corner in grid if tissue.share(*corner, span) >= least_tissue]
-    corners = np.array(kept, np.int64).reshape(-1, 2)
+    columns, rows = (np.arange(extent // span) * span for extent in slide.size)
+    kept = [np.empty((0, 2), np.int64)]
+    for row in rows[:, None]:  # one at a time: small tiles of a large slide are many
+        enough = tissue.shares(columns, row, span)[0] >= least_tissue
+        kept.append(np.stack(np.broadcast_arrays(columns[enough], row), axis=1))
+    corners = np.concatenate(kept)
     return Tiling(corners, side, span, level, read, None if known is None else known * span / side)
 
 
@@ -343,17 +452,17 @@ def read_tiles(slide: Slide, tiling: Tiling, chunk: int = 256) -> Iterator[NDArr
 
     Raises
     ------
-    BagwiseError
+    SlideError
         If the file is damaged.
     """
     for begin in range(0, len(tiling.corners), chunk):
         tiles = []
         for x, y in tiling.corners[begin : begin + chunk].tolist():
-            tile = slide.region(x, y, tiling.level, tiling.read, tiling.read)
-            if tiling.read != tiling.side:
-                small = Image.fromarray(tile).resize((tiling.side, tiling.side), Image.Resampling.BOX)
-                tile = np.array(small)
-            tiles.append(tile)
+            if tiling.read == tiling.side:
+                tiles.append(slide.region(x, y, tiling.level, tiling.side, tiling.side))
+            else:
+                read, side = (tiling.read, tiling.read), (tiling.side, tiling.side)
+                tiles.append(slide.shrunk(x, y, tiling.level, read, side))
         yield np.stack(tiles)
 
 

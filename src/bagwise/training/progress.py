@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-__all__ = ["Counter", "progress_bar", "spinner"]
+__all__ = ["Counter", "counting", "progress_bar", "spinner"]
 
 _SECONDS_BETWEEN_LOOKS = 0.2
 
@@ -107,6 +107,39 @@ def spinner(text: str, show: bool) -> Iterator[None]:
         return
     with console.status(text):
         yield
+
+
+@contextmanager
+def counting(text: str, total: int, show: bool) -> Iterator[Callable[[int], None]]:
+    """Show a bar over things that this process does one after the other.
+
+    Parameters
+    ----------
+    text
+        What is done.
+    total
+        How many there are.
+    show
+        False shows nothing.
+
+    Yields
+    ------
+    function
+        Takes how many more are done.
+
+    Examples
+    --------
+    >>> with counting("slide 7", total=2, show=False) as done:
+    ...     done(2)
+    """
+    console = Console(stderr=True)
+    if not show or not console.is_terminal:
+        yield lambda _: None
+        return
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(text, total=total)
+        yield lambda more: bar.advance(task, more)
 
 
 @contextmanager

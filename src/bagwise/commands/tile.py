@@ -1,0 +1,122 @@
+"""`bagwise tile`: slides become feature files."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bagwise._version import __version__
+from bagwise.commands.runs import Run, check_asked_the_same, check_folder, read_json, write_json
+from bagwise.errors import BagwiseError
+from bagwise.files import remove_unfinished
+from bagwise.io.slides import Slide, SlideError, find_slides, find_tissue, plan_tiles
+from bagwise.io.tile_files import write_tiles
+from bagwise.methods.tile_encoders import TIMM, TileEncoder, encoder_of_model, encoder_of_timm
+from bagwise.reports.overlay import draw_tissue
+from bagwise.training.progress import counting
+
+__all__ = ["run_tile"]
+
+ASKED = "tile.json"
+
+
+def run_tile(
+    slides: Sequence[str | Path],
+    encoder: str,
+    out: Path,
+    *,
+    mpp: float | None = None,
+    level: int | None = None,
+    size: int | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    verbose: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Find the tissue of slides, cut it into tiles, encode them, and write a feature file a slide.
+
+    Parameters
+    ----------
+    slides
+        Files, and folders of slides.
+    encoder
+        A folder that `bagwise fit` wrote, or ``timm:NAME``.
+    out
+        The folder for a feature file a slide (`bagwise.io.tile_files.write_tiles`), ``tissue`` with a picture a slide
+        of what was taken for tissue, and ``tile.json``, which says what was asked for.
+    mpp, level
+        Microns a pixel of tiles, or the level whose pixels they are; by default level 0.
+    size
+        Side of a tile in pixels; None takes that of the tiles which the encoder learnt from.
+    device
+        Where to encode.
+    resume
+        Leave slides alone whose feature file is there.
+    verbose
+        Show a progress bar.
+    tell
+        Called with the sentence of each slide that cannot be used; the others go on.
+
+    Returns
+    -------
+    dict
+        ``slides``, a mapping a feature file with ``slide``, ``file`` and, where it was written now, ``tiles`` and
+        ``patch_size_level0``; ``failed``, a mapping with ``slide`` and ``reason`` a slide that was left out.
+
+    Raises
+    ------
+    BagwiseError
+        If the encoder, a parameter or the folder will not do.
+    """
+    if mpp is not None and level is not None:
+        raise BagwiseError("--mpp and --level both say which resolution to take: give one of them")
+    check_folder(out, resume=resume)
+    found = find_slides(slides)
+    known = _encoder(encoder, device)
+    if known.fixed and size not in (None, known.side):
+        raise BagwiseError(
+            f"--size is {size}, and {encoder} takes tiles of {known.side} x {known.side} pixels: leave it out, and"
+            " choose what a tile covers with --mpp"
+        )
+    side = known.side if size is None else size
+    asked = {"encoder": encoder, "weights": known.digest, "mpp": mpp, "level": level, "size": side}
+    if out.exists() and any(out.iterdir()):
+        check_asked_the_same(out / ASKED, read_json(out / ASKED).get("asked") or {}, asked)
+        remove_unfinished(out)
+    write_json(out / ASKED, {"bagwise": __version__, "asked": asked})
+    written: list[dict[str, Any]] = []
+    failed: list[dict[str, str]] = []
+    for number, (name, path) in enumerate(found.items(), start=1):
+        file = out / f"{name}.h5"
+        told = {"slide": str(path), "file": str(file)}
+        if file.exists():
+            written.append(told)
+            continue
+        try:
+            with Slide(path) as slide:
+                picture = slide.overview()
+                tissue = find_tissue(slide, picture)
+                tiling = plan_tiles(slide, tissue, side=side, mpp=mpp, level=level or 0)
+                draw_tissue(out / "tissue" / f"{name}.jpg", picture, tissue, tiling)
+                shown = f"slide {number} of {len(found)}, {name}"
+                with counting(shown, len(tiling.corners), verbose) as done:
+                    write_tiles(file, slide, tiling, known, told=done)
+        except SlideError as error:
+            tell(str(error))
+            failed.append({"slide": str(path), "reason": str(error)})
+        else:
+            written.append(told | {"tiles": len(tiling.corners), "patch_size_level0": tiling.span})
+    return {"slides": written, "failed": failed}
+
+
+def _encoder(name: str, device: str) -> TileEncoder:
+    if name.startswith(TIMM):
+        return encoder_of_timm(name.removeprefix(TIMM), device)
+    run = Run.load(name)
+    if len(run.models) > 1:
+        raise BagwiseError(
+            f"{name} holds an ensemble of {len(run.models)} models, each with an encoder of its own: fit one model"
+        )
+    try:
+        return encoder_of_model(run.models[0], device)
+    except BagwiseError as error:
+        raise BagwiseError(f"{name} will not do: {error}") from error
