@@ -293,6 +293,9 @@ def explain(
     out: Annotated[Path, typer.Option(help="Folder for the tables and maps.")],
     file_format: Annotated[str, typer.Option("--format", help="Of the tables: 'csv' or 'parquet'.")] = "csv",
     key: Annotated[int, typer.Option(help="How many key instances of each bag.")] = 5,
+    slides: Annotated[
+        Path | None, typer.Option(help="The slides, or one, that features are of: draw the weights on them.")
+    ] = None,
     bag: Bag = None,
     instance: Instance = None,
     coordinate: Coordinates = None,
@@ -309,7 +312,7 @@ def explain(
     coordinates = tuple(coordinate or ())
     given = {"bag": bag, "instance": instance, "coordinates": coordinates, "labels": labels}
     source = known.source(data, **given, data_dir=data_dir, points=points)
-    written = run_explain(known, source, out, file_format=file_format, key=key)
+    written = run_explain(known, source, out, file_format=file_format, key=key, slides=slides)
     if as_json:
         _print_json(written)
         return

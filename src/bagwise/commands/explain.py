@@ -9,6 +9,7 @@ import pandas as pd
 from bagwise.bags import Bags
 from bagwise.commands.data import DataSource
 from bagwise.commands.runs import Run, check_folder
+from bagwise.commands.slide_maps import draw_on_slides, find_on_slides
 from bagwise.errors import BagwiseError
 from bagwise.explain import Explanation, contrast, draw_map, explain, key_instances, write_table
 
@@ -17,7 +18,9 @@ __all__ = ["run_explain"]
 FORMATS = ("csv", "parquet")
 
 
-def run_explain(run: Run, source: DataSource, out: Path, *, file_format: str = "csv", key: int = 5) -> dict[str, Any]:
+def run_explain(
+    run: Run, source: DataSource, out: Path, *, file_format: str = "csv", key: int = 5, slides: Path | None = None
+) -> dict[str, Any]:
     """Write which instances decided.
 
     Parameters
@@ -34,6 +37,9 @@ def run_explain(run: Run, source: DataSource, out: Path, *, file_format: str = "
         ``"csv"`` or ``"parquet"``, of the tables.
     key
         How many key instances of each bag.
+    slides
+        A slide, or a folder of slides, that feature files were cut from: ``slides`` gets, for each of them, the weights
+        on a picture of the slide and as GeoJSON for QuPath.
 
     Returns
     -------
@@ -49,6 +55,7 @@ def run_explain(run: Run, source: DataSource, out: Path, *, file_format: str = "
         raise BagwiseError(f"--format is {file_format!r}: it must be one of {', '.join(FORMATS)}")
     check_folder(out)
     bags = source.read_like(run.feature_names, coordinates=True)
+    placed = [] if slides is None else find_on_slides(bags, slides)
     found = explain(run.models, bags)
     tables = {
         "instances": found.table(bags),
@@ -62,6 +69,7 @@ def run_explain(run: Run, source: DataSource, out: Path, *, file_format: str = "
         write_table(frame, files[-1])
     if bags.coordinates is not None:
         files += _draw_maps(found, bags, out / "maps")
+    files += draw_on_slides(placed, found, bags, tables["instances"], key, out / "slides")
     return {"bags": len(bags), "instances": len(bags.instances), "files": [str(path) for path in files]}
 
 

@@ -1,4 +1,5 @@
 from .features import contrast as contrast
+from .geojson import write_geojson as write_geojson
 from .instances import Explanation as Explanation
 from .instances import explain as explain
 from .instances import key_instances as key_instances

@@ -13,7 +13,9 @@ from scipy.spatial import KDTree
 from bagwise.errors import BagwiseError
 from bagwise.files import replacing
 
-__all__ = ["draw_map"]
+__all__ = ["WEIGHT_COLOURS", "draw_map"]
+
+WEIGHT_COLOURS = "viridis"
 
 _LONG_SIDE, _SHORTEST_SIDE, _BESIDE, _ABOVE = 7.0, 2.5, 1.8, 1.0  # inches
 
@@ -69,7 +71,7 @@ def draw_map(
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     order = np.argsort(shares, kind="stable")  # what counts is drawn on top of what does not
-    patches = PatchCollection([Rectangle((x, y), side, side) for x, y in places[order, :2]], cmap="viridis")
+    patches = PatchCollection([Rectangle((x, y), side, side) for x, y in places[order, :2]], cmap=WEIGHT_COLOURS)
     patches.set(array=shares[order], clim=(0, 1), linewidth=0, antialiased=False)
     axes.add_collection(patches)
     margin = 0.02 * extent.max()

@@ -8,13 +8,13 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from PIL import Image
 
+from bagwise.explain.maps import WEIGHT_COLOURS
 from bagwise.files import replacing
 from bagwise.io.slides import Tiling, Tissue
 from bagwise.reports.figures import new_figure
 
-__all__ = ["WEIGHT_COLOURS", "draw_overlay", "draw_tissue"]
+__all__ = ["draw_overlay", "draw_tissue"]
 
-WEIGHT_COLOURS = "turbo"  # which tells itself from the pink and violet of stained tissue
 _TILE = np.array([0, 90, 200])  # what tiles are tinted with, red, green and blue
 _GRID_FROM = 4  # pixels of the picture: between tiles of at least this side there is a line
 
@@ -68,7 +68,7 @@ def draw_overlay(
     *,
     title: str = "",
 ) -> None:
-    """Lay the rescaled weights of tiles over a picture of their slide.
+    """Lay the rescaled weights of tiles over a picture of their slide, which is grey: stains are colours, too.
 
     Parameters
     ----------
@@ -102,14 +102,16 @@ def draw_overlay(
     True
     """
     width, height = size
-    with new_figure(path, grown=1.5) as (figure, name):
+    with new_figure(path, grown=1.2) as (figure, _):
         figure.set_figheight(figure.get_figwidth() * min(1.6, 0.85 * height / width) + 0.3)
         axes = figure.add_subplot()
-        axes.imshow(picture, extent=(0, width, height, 0))
+        axes.imshow(
+            np.array(Image.fromarray(picture).convert("L")), "gray", extent=(0, width, height, 0), clim=(0, 255)
+        )
         tiles = PatchCollection([Rectangle((x, y), span, span) for x, y in corners], cmap=WEIGHT_COLOURS, alpha=0.5)
         tiles.set(array=values, clim=(0, 1), linewidth=0, antialiased=False)
         axes.add_collection(tiles, autolim=False)
-        axes.set(xticks=[], yticks=[])
-        axes.set_title(name(title))
+        axes.set_axis_off()
+        axes.set_title(title.replace("$", r"\$"))  # a name is a name, not a formula
         bar = figure.colorbar(tiles, ax=axes, label="rescaled weight", shrink=0.8)
         bar.outline.set_visible(False)
