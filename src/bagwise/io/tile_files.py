@@ -93,7 +93,8 @@ def tile_span(attributes: Mapping[str, Any], slide: Slide) -> int | None:
     side = attributes.get("patch_size_level0")
     if side is None:
         side, level = attributes.get("patch_size"), attributes.get("patch_level")
-        if not isinstance(side, int | float) or not isinstance(level, int) or level >= len(slide.downsamples):
+        levels = range(len(slide.downsamples))
+        if not isinstance(side, int | float) or not isinstance(level, int) or level not in levels:
             return None
         side *= slide.downsamples[level]
     return round(side) if isinstance(side, int | float) and 1 <= side < np.inf else None

@@ -1,0 +1,160 @@
+import h5py
+import numpy as np
+import openslide
+import pytest
+import tifffile
+
+from bagwise.io.features import read_features
+from bagwise.io.slides import Slide, SlideError, Tiling, Tissue, find_slides, plan_tiles, read_tiles
+from bagwise.io.tile_files import tile_span, write_tiles
+
+NAMES = ["CMU-1-Small-Region", "TCGA-CR-7395-01A-01-TS1"]
+
+
+@pytest.fixture(params=NAMES)
+def slide(request, data_directory):
+    with Slide(data_directory / "wsi_samples" / f"{request.param}.svs") as opened:
+        yield opened
+
+
+def corners_as_features(tiles):
+    """Encode a tile as its four corner pixels, so that a feature says which pixels were seen."""
+    return tiles[:, [0, 0, -1, -1], [0, -1, 0, -1]].reshape(len(tiles), 12).astype(np.float32)
+
+
+def planned(slide, **options):
+    mask = np.random.default_rng(1).random((30, 40)) < 0.4
+    return plan_tiles(slide, Tissue(mask, (slide.size[0] / 40, slide.size[1] / 30)), **options)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+def test_features_are_those_of_the_pixels_at_the_coordinates(slide, tmp_path, chunk):
+    level = len(slide.downsamples) - 1
+    tiling = planned(slide, side=180, level=level)
+    counted = []
+    write_tiles(tmp_path / "a.h5", slide, tiling, corners_as_features, chunk=chunk, told=counted.append)
+    assert sum(counted) == len(tiling.corners)
+    assert max(counted) <= chunk
+    read = read_features(tmp_path / "a.h5")
+    assert (read.features.dtype, read.coordinates.dtype) == (np.float32, np.int64)
+    np.testing.assert_array_equal(read.coordinates, tiling.corners)
+    for features, (x, y) in zip(read.features, read.coordinates.tolist(), strict=True):
+        pixels = slide.region(x, y, level, 180, 180)
+        np.testing.assert_array_equal(features, corners_as_features(pixels[None])[0])
+
+
+def test_the_attributes_are_those_that_other_readers_look_for(slide, tmp_path):
+    level = len(slide.downsamples) - 1
+    tiling = planned(slide, side=100, level=level)
+    write_tiles(tmp_path / "a.h5", slide, tiling, corners_as_features)
+    with h5py.File(tmp_path / "a.h5") as file:
+        told = dict(file["coords"].attrs)
+        assert file["features"].maxshape == (None, 12)
+    assert told["patch_size"] == 100
+    # As CLAM reads tiles, and as TRIDENT knows how large they are.
+    assert told["patch_level"] == level
+    assert told["downsample"] == slide.downsamples[level]
+    assert told["patch_size_level0"] == round(100 * slide.downsamples[level]) == tiling.span
+    assert (told["level0_width"], told["level0_height"]) == slide.size
+    assert (told["overlap"], told["name"]) == (0, slide.path.stem)
+    assert ("level0_magnification" in told) == ("target_magnification" in told) == (slide.mpp is not None)
+    if slide.mpp is not None:
+        assert (told["level0_magnification"], told["target_magnification"]) == (20, 20)
+        assert told["mpp"] == pytest.approx(0.499)
+
+
+def test_who_would_cut_other_tiles_finds_no_level(data_directory, tmp_path):
+    with Slide(data_directory / "wsi_samples" / f"{NAMES[0]}.svs") as slide:
+        tiling = planned(slide, side=100, mpp=0.998)
+        write_tiles(tmp_path / "a.h5", slide, tiling, corners_as_features)
+        told = read_features(tmp_path / "a.h5").attributes
+        assert "patch_level" not in told
+        assert (told["patch_size"], told["patch_size_level0"], told["target_magnification"]) == (100, 200, 10)
+        assert tile_span(told, slide) == 200
+
+
+@pytest.mark.parametrize(
+    ("attributes", "span"),
+    [
+        ({"patch_size_level0": 512, "patch_size": 256, "patch_level": 0}, 512),
+        ({"patch_size": 256, "patch_level": 0}, 256),
+        ({"patch_size": 256, "patch_level": 1, "downsample": [2.0005, 2.0005]}, 512),
+        ({"patch_size": 256}, None),
+        ({"patch_size": 256, "patch_level": 7}, None),
+        ({"patch_size": 256, "patch_level": -1}, None),
+        ({"patch_size": "large", "patch_level": 0}, None),
+        ({"patch_size_level0": float("nan")}, None),
+        ({}, None),
+    ],
+)
+def test_the_side_of_tiles_is_read_as_trident_and_clam_write_it(data_directory, attributes, span):
+    with Slide(data_directory / "wsi_samples" / f"{NAMES[1]}.svs") as slide:
+        assert tile_span(attributes, slide) == span
+
+
+def test_a_slide_without_tiles_leaves_no_file(slide, tmp_path):
+    tiling = Tiling(np.empty((0, 2), np.int64), side=8, span=8, level=0, read=8, mpp=None)
+    with pytest.raises(SlideError, match="has no tile of 8 x 8 pixels"):
+        write_tiles(tmp_path / "a.h5", slide, tiling, corners_as_features)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_fails_in_the_middle_leaves_no_file(slide, tmp_path):
+    def failing(tiles):
+        if len(calls := [*seen, 1]) > 2:
+            raise SlideError("damaged")
+        seen[:] = calls
+        return corners_as_features(tiles)
+
+    seen = []
+    with pytest.raises(SlideError, match="damaged"):
+        write_tiles(tmp_path / "a.h5", slide, planned(slide, side=100), failing, chunk=3)
+    assert not list(tmp_path.iterdir())
+
+
+def test_large_tiles_are_made_smaller_block_by_block_as_at_once(slide, monkeypatch):
+    tiling = planned(slide, side=64, mpp=5.0, slide_mpp=0.5, least_tissue=0)
+    whole = np.concatenate(list(read_tiles(slide, tiling)))
+    monkeypatch.setattr("bagwise.io.slides._BLOCK", 100)
+    blocks = np.concatenate(list(read_tiles(slide, tiling)))
+    difference = np.abs(blocks.astype(int) - whole)
+    if len(slide.downsamples) == 1:
+        assert difference.max() <= 1  # of rounding
+    else:  # a level that is not a whole number of times smaller is read at the nearest pixel
+        assert difference.mean() < 1.5
+
+
+def test_slides_are_found_by_name(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for path in ("a/s 10.svs", "a/s 9.TIF", "a/b/t.1.ndpi", "a/notes.txt", "a/.hidden.svs", "single.svs"):
+        (tmp_path / path).touch()
+    assert list(find_slides([tmp_path / "a", tmp_path / "single.svs"])) == ["t.1", "s 9", "s 10", "single"]
+    assert find_slides([tmp_path / "a", tmp_path / "a" / "s 10.svs"]).keys() == {"t.1", "s 9", "s 10"}
+
+
+def test_slides_that_cannot_be_told_apart_are_refused(tmp_path):
+    (tmp_path / "a").mkdir()
+    for path in ("a/s.svs", "s.svs"):
+        (tmp_path / path).touch()
+    with pytest.raises(ValueError, match="are both called 's'"):
+        find_slides([tmp_path / "a", tmp_path / "s.svs"])
+    with pytest.raises(ValueError, match="there is no slide or folder"):
+        find_slides([tmp_path / "b"])
+
+
+def test_a_resolution_that_is_no_number_is_none(data_directory, monkeypatch):
+    for value in ("0", "-1", "nan", "inf", "unknown"):
+        monkeypatch.setattr(openslide.OpenSlide, "properties", {"openslide.mpp-x": value}, raising=False)
+        with Slide(data_directory / "wsi_samples" / f"{NAMES[0]}.svs") as slide:
+            assert (slide.mpp, slide.magnification) == (None, None)
+
+
+def test_a_slide_smaller_than_a_tile_has_none(tmp_path):
+    path = tmp_path / "small.tif"
+    tifffile.imwrite(path, np.full((48, 48, 3), 200, np.uint8), tile=(16, 16), photometric="rgb", compression="zlib")
+    with Slide(path) as slide:
+        assert slide.size == (48, 48)
+        tissue = Tissue(np.ones((4, 4), bool), (12.0, 12.0))
+        assert len(plan_tiles(slide, tissue, side=49).corners) == 0
+        assert plan_tiles(slide, tissue, side=20).corners.tolist() == [[0, 0], [20, 0], [0, 20], [20, 20]]
+        np.testing.assert_array_equal(slide.overview(10), np.full((10, 10, 3), 200))
