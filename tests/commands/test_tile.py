@@ -133,13 +133,11 @@ def test_features_are_what_the_encoder_says_of_the_tiles(tiled, encoder, samples
         read = read_features(out / f"{name}.h5")
         with Slide(samples / f"{name}.svs") as slide:
             tiling = plan_tiles(slide, find_tissue(slide), side=SIDE)
-            tiles = np.concatenate(list(read_tiles(slide, tiling)))
-        assert row["tiles"] == len(tiles) > 300
+            some = tiling._replace(corners=tiling.corners[::40])
+            tiles = np.concatenate(list(read_tiles(slide, some)))
+        assert row["tiles"] == len(tiling.corners) > 300
         np.testing.assert_array_equal(read.coordinates, tiling.corners)
-        np.testing.assert_allclose(read.features, encoder_of_model(model)(tiles), rtol=1e-4, atol=1e-5)
-        # Tiles go into the model as images do: bags of tiles have the embeddings that the model pools itself.
-        bags = bw.Bags.from_arrays([tiles])
-        assert model.attention(bags).shape == (len(tiles),)
+        np.testing.assert_allclose(read.features[::40], encoder_of_model(model)(tiles), rtol=1e-4, atol=1e-5)
         assert (out / "tissue" / f"{name}.jpg").stat().st_size > 20_000
     assert not list(out.glob(".writing-*"))
 
