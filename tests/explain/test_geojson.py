@@ -20,7 +20,7 @@ def explained(classes=2):
 
 
 def written(tmp_path, found, table, **options):
-    options = {"span": 256, "size": (1600, 1600)} | options
+    options = {"span": 256, "bounds": (0, 0, 1600, 1600)} | options
     write_geojson(tmp_path / "a.geojson", table, found.classes.tolist(), **options)
     return json.loads((tmp_path / "a.geojson").read_text())["features"]
 
@@ -54,11 +54,11 @@ def test_colours_are_those_of_the_weights(tmp_path):
     assert all(len(one["properties"]["classification"]["color"]) == 3 for one in features)
 
 
-@given(st.integers(0, 900), st.integers(0, 900), st.integers(1, 400))
-def test_polygons_are_closed_and_within_the_slide(tmp_path_factory, x, y, span):
+@given(st.integers(0, 900), st.integers(0, 900), st.integers(1, 400), st.integers(0, 99), st.integers(0, 99))
+def test_polygons_are_closed_and_within_what_was_scanned(tmp_path_factory, x, y, span, left, top):
     path = tmp_path_factory.mktemp("a") / "a.geojson"
-    table = pd.DataFrame({"x": [x], "y": [y], "rescaled_weight": [1.0], "rank": [9], "score": [0.2]})
-    write_geojson(path, table, [0, 1], span=span, size=(1000, 901))
+    table = pd.DataFrame({"x": [left + x], "y": [top + y], "rescaled_weight": [1.0], "rank": [9], "score": [0.2]})
+    write_geojson(path, table, [0, 1], span=span, bounds=(left, top, 1000, 901))
     (tile,) = json.loads(path.read_text())["features"]
     ((*ring, last),) = tile["geometry"]["coordinates"]
     right, bottom = min(x + span, 1000), min(y + span, 901)
@@ -69,5 +69,5 @@ def test_polygons_are_closed_and_within_the_slide(tmp_path_factory, x, y, span):
 def test_the_file_is_whole_or_not_there(tmp_path):
     table = pd.DataFrame({"x": [0], "y": [0], "rescaled_weight": [1.0], "rank": [1], "score": [np.nan]})
     with pytest.raises(ValueError, match="JSON"):
-        write_geojson(tmp_path / "a.geojson", table, [0, 1], span=8, size=(10, 10))
+        write_geojson(tmp_path / "a.geojson", table, [0, 1], span=8, bounds=(0, 0, 10, 10))
     assert not list(tmp_path.iterdir())

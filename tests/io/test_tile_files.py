@@ -149,6 +149,19 @@ def test_a_resolution_that_is_no_number_is_none(data_directory, monkeypatch):
             assert (slide.mpp, slide.magnification) == (None, None)
 
 
+def test_the_part_that_was_scanned_is_told(data_directory, monkeypatch):
+    path = data_directory / "wsi_samples" / f"{NAMES[0]}.svs"
+    with Slide(path) as slide:
+        assert slide.bounds == (0, 0, 2220, 2967)
+    told = {f"openslide.bounds-{name}": str(value) for name, value in zip(("x", "y", "width"), (7, 8, 90), strict=True)}
+    monkeypatch.setattr(openslide.OpenSlide, "properties", told, raising=False)
+    with Slide(path) as slide:
+        assert slide.bounds == (0, 0, 2220, 2967)
+    told["openslide.bounds-height"] = "100"
+    with Slide(path) as slide:
+        assert slide.bounds == (7, 8, 90, 100)
+
+
 def test_a_slide_smaller_than_a_tile_has_none(tmp_path):
     path = tmp_path / "small.tif"
     tifffile.imwrite(path, np.full((48, 48, 3), 200, np.uint8), tile=(16, 16), photometric="rgb", compression="zlib")

@@ -135,6 +135,6 @@ def draw_on_slides(
         with Slide(one.slide) as slide:
             corners, shares = rows[["x", "y"]].to_numpy(), rows["rescaled_weight"].to_numpy()
             draw_overlay(overlay, slide.overview(), slide.size, corners, one.span, shares, title=title)
-            write_geojson(geojson, rows, found.classes.tolist(), span=one.span, size=slide.size, key=key)
+            write_geojson(geojson, rows, found.classes.tolist(), span=one.span, bounds=slide.bounds, key=key)
         written += [overlay, geojson]
     return written

@@ -18,7 +18,13 @@ _KEY = {"name": "key instance", "color": [220, 0, 0]}
 
 
 def write_geojson(
-    path: str | Path, table: pd.DataFrame, classes: Sequence[Any], *, span: int, size: tuple[int, int], key: int = 5
+    path: str | Path,
+    table: pd.DataFrame,
+    classes: Sequence[Any],
+    *,
+    span: int,
+    bounds: tuple[int, int, int, int],
+    key: int = 5,
 ) -> None:
     """Write a polygon a tile, and one more around each key instance.
 
@@ -37,8 +43,9 @@ def write_geojson(
         The labels, as in the explanation.
     span
         Side of a tile in pixels of level 0.
-    size
-        Width and height of the slide at level 0; what of a tile is beyond is cut off.
+    bounds
+        `Slide.bounds`, of which QuPath shows nothing else: polygons count from its upper left corner, and what of a
+        tile is beyond is cut off.
     key
         Tiles of this rank in their bag, and of those before it, are key instances.
 
@@ -52,7 +59,7 @@ def write_geojson(
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "slide.geojson"
     >>> table = pd.DataFrame({"x": [0], "y": [256], "rescaled_weight": [1.0], "rank": [1], "score": [0.7]})
-    >>> write_geojson(path, table, ["benign", "tumour"], span=256, size=(1000, 1000))
+    >>> write_geojson(path, table, ["benign", "tumour"], span=256, bounds=(0, 0, 1000, 1000))
     >>> tile, annotation = json.loads(path.read_text())["features"]
     >>> tile["geometry"]["coordinates"]
     [[[0, 256], [256, 256], [256, 512], [0, 512], [0, 256]]]
@@ -70,8 +77,8 @@ def write_geojson(
         for number, label in enumerate(classes)
     ]
     colours = colormaps[WEIGHT_COLOURS](table["rescaled_weight"].to_numpy())
-    corners = table[["x", "y"]].to_numpy().round().astype(np.int64)
-    ends = np.minimum(corners + span, size)
+    places = table[["x", "y"]].to_numpy().round().astype(np.int64) - bounds[:2]
+    corners, ends = (np.clip(edge, 0, bounds[2:]) for edge in (places, places + span))
     tiles, keys = [], []
     for number, (row, (left, top), (right, bottom)) in enumerate(
         zip(table[measured].to_dict("records"), corners.tolist(), ends.tolist(), strict=True)

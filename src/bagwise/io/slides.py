@@ -34,6 +34,12 @@ __all__ = [
 SLIDES = FileKind(
     "slide", (".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".dcm")
 )
+_BOUNDS = (
+    openslide.PROPERTY_NAME_BOUNDS_X,
+    openslide.PROPERTY_NAME_BOUNDS_Y,
+    openslide.PROPERTY_NAME_BOUNDS_WIDTH,
+    openslide.PROPERTY_NAME_BOUNDS_HEIGHT,
+)
 _OVERVIEW = 2048  # pixels of the longer side
 _BLOCK = 2048  # pixels of a level that are read at once for it, across and down
 # Saturation, which stain has and glass has not. Otsu's threshold is kept between these: a slide without glass, or
@@ -66,6 +72,9 @@ class Slide:
         Microns a pixel of level 0, if the file says so.
     magnification : float or None
         Of level 0, if the file says so.
+    bounds : tuple of int
+        x, y, width and height of the part that was scanned, in pixels of level 0; all of the slide where the file does
+        not say it.
 
     Raises
     ------
@@ -92,6 +101,11 @@ class Slide:
         self.downsamples: tuple[float, ...] = tuple(self._slide.level_downsamples)
         self.mpp = self._number(openslide.PROPERTY_NAME_MPP_X)
         self.magnification = self._number(openslide.PROPERTY_NAME_OBJECTIVE_POWER)
+        try:
+            left, top, width, height = (int(self._slide.properties[name]) for name in _BOUNDS)
+        except (KeyError, ValueError):
+            left, top, (width, height) = 0, 0, self.size
+        self.bounds: tuple[int, int, int, int] = left, top, width, height
 
     def __enter__(self) -> Self:
         return self
