@@ -99,6 +99,7 @@ BENCHMARKS: dict[str, Callable[[Path], Row]] = {
     ),
     "predict-million-extra-mib": lambda _: alone("million.py"),
     "stream-bytes-per-epoch-ratio": lambda _: alone("streaming.py"),
+    "tile-peak-mib": lambda _: alone("tiling.py"),
 }
 
 

@@ -4,6 +4,7 @@ import openslide
 import pytest
 import tifffile
 
+from bagwise.io import tile_files
 from bagwise.io.features import read_features
 from bagwise.io.slides import Slide, SlideError, Tiling, Tissue, find_slides, plan_tiles, read_tiles
 from bagwise.io.tile_files import tile_span, write_tiles
@@ -28,11 +29,13 @@ def planned(slide, **options):
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 1000])
-def test_features_are_those_of_the_pixels_at_the_coordinates(slide, tmp_path, chunk):
+def test_features_are_those_of_the_pixels_at_the_coordinates(slide, tmp_path, monkeypatch, chunk):
+    monkeypatch.setattr(tile_files, "_MOST_TILES", chunk)
+    monkeypatch.setattr(tile_files, "_MOST_PIXELS", 1 << 30)
     level = len(slide.downsamples) - 1
     tiling = planned(slide, side=180, level=level)
     counted = []
-    write_tiles(tmp_path / "a.h5", slide, tiling, corners_as_features, chunk=chunk, told=counted.append)
+    write_tiles(tmp_path / "a.h5", slide, tiling, corners_as_features, told=counted.append)
     assert sum(counted) == len(tiling.corners)
     assert max(counted) <= chunk
     read = read_features(tmp_path / "a.h5")
@@ -92,6 +95,15 @@ def test_the_side_of_tiles_is_read_as_trident_and_clam_write_it(data_directory, 
         assert tile_span(attributes, slide) == span
 
 
+def test_fewer_of_large_tiles_are_encoded_at_once(slide, tmp_path):
+    for side, expected in ((8, 256), (256, 32)):
+        counted = []
+        tiling = plan_tiles(slide, Tissue(np.ones((3, 4), bool), (1e4, 1e4)), side=side)
+        some = tiling._replace(corners=tiling.corners[:300])
+        write_tiles(tmp_path / "a.h5", slide, some, corners_as_features, told=counted.append)
+        assert counted[0] == min(expected, len(some.corners))
+
+
 def test_a_slide_without_tiles_leaves_no_file(slide, tmp_path):
     tiling = Tiling(np.empty((0, 2), np.int64), side=8, span=8, level=0, read=8, mpp=None)
     with pytest.raises(SlideError, match="has no tile of 8 x 8 pixels"):
@@ -99,7 +111,9 @@ def test_a_slide_without_tiles_leaves_no_file(slide, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_fails_in_the_middle_leaves_no_file(slide, tmp_path):
+def test_what_fails_in_the_middle_leaves_no_file(slide, tmp_path, monkeypatch):
+    monkeypatch.setattr(tile_files, "_MOST_TILES", 3)
+
     def failing(tiles):
         if len(calls := [*seen, 1]) > 2:
             raise SlideError("damaged")
@@ -108,7 +122,7 @@ def test_what_fails_in_the_middle_leaves_no_file(slide, tmp_path):
 
     seen = []
     with pytest.raises(SlideError, match="damaged"):
-        write_tiles(tmp_path / "a.h5", slide, planned(slide, side=100), failing, chunk=3)
+        write_tiles(tmp_path / "a.h5", slide, planned(slide, side=100), failing)
     assert not list(tmp_path.iterdir())
 
 

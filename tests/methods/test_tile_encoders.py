@@ -42,6 +42,13 @@ def test_other_instances_than_square_colour_patches_are_refused(shape):
         encoder_of_model(model)
 
 
+def test_a_model_of_scaled_images_is_refused():
+    bags = patches()
+    scaled = bw.Bags(bags.instances.astype(np.float32) / 255, bags.offsets, labels=bags.labels)
+    with pytest.raises(bw.BagwiseError, match="not of 8 bits"):
+        encoder_of_model(bw.AttentionMIL(epochs=1, random_state=0).fit(scaled))
+
+
 # ---- timm, which needs more than is installed here: what is called of it is made here --------------------------------
 
 

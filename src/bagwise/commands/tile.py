@@ -16,7 +16,7 @@ from bagwise.training.progress import counting
 
 __all__ = ["run_tile"]
 
-ASKED = "tile.json"
+ASKED, PICTURES = "tile.json", "tissue"
 
 
 def run_tile(
@@ -78,11 +78,12 @@ def run_tile(
             " choose what a tile covers with --mpp"
         )
     side = known.side if size is None else size
-    asked = {"encoder": encoder, "weights": known.digest, "mpp": mpp, "level": level, "size": side}
+    asked = {"weights": known.digest, "mpp": mpp, "level": level, "size": side}
     if out.exists() and any(out.iterdir()):
         check_asked_the_same(out / ASKED, read_json(out / ASKED).get("asked") or {}, asked)
         remove_unfinished(out)
-    write_json(out / ASKED, {"bagwise": __version__, "asked": asked})
+        remove_unfinished(out / PICTURES)
+    write_json(out / ASKED, {"bagwise": __version__, "encoder": encoder, "asked": asked})
     written: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     for number, (name, path) in enumerate(found.items(), start=1):
@@ -96,7 +97,7 @@ def run_tile(
                 picture = slide.overview()
                 tissue = find_tissue(slide, picture)
                 tiling = plan_tiles(slide, tissue, side=side, mpp=mpp, level=level or 0)
-                draw_tissue(out / "tissue" / f"{name}.jpg", picture, tissue, tiling)
+                draw_tissue(out / PICTURES / f"{name}.jpg", picture, tissue, tiling)
                 shown = f"slide {number} of {len(found)}, {name}"
                 with counting(shown, len(tiling.corners), verbose) as done:
                     write_tiles(file, slide, tiling, known, told=done)

@@ -13,6 +13,8 @@ from bagwise.io.slides import Slide, SlideError, Tiling, read_tiles
 
 __all__ = ["tile_span", "write_tiles"]
 
+_MOST_TILES, _MOST_PIXELS = 256, 1 << 21  # that are encoded at once
+
 
 def write_tiles(
     path: str | Path,
@@ -20,10 +22,9 @@ def write_tiles(
     tiling: Tiling,
     encode: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
     *,
-    chunk: int = 256,
     told: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Encode the tiles of a slide and write what comes out; memory holds one chunk of tiles.
+    """Encode the tiles of a slide and write what comes out; memory holds some tiles at a time.
 
     The file has ``features`` (K, D), float32, and ``coords`` (K, 2), the tiles' upper left corners in pixels of
     level 0. The attributes of ``coords`` are those that readers of TRIDENT and CLAM look for: ``patch_size``,
@@ -40,10 +41,8 @@ def write_tiles(
         The slide, and which tiles.
     encode
         Turns tiles, shape (k, side, side, 3), into embeddings, shape (k, D).
-    chunk
-        How many tiles at a time.
     told
-        Called after each chunk with how many tiles it had.
+        Called with how many more are done.
 
     Raises
     ------
@@ -57,6 +56,7 @@ def write_tiles(
             f"{slide.path} has no tile of {tiling.span} x {tiling.span} pixels of level 0 that is half tissue: look at"
             " it, take smaller tiles, or leave it out"
         )
+    chunk = max(1, min(_MOST_TILES, _MOST_PIXELS // tiling.side**2))
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
         features = None
         for tiles in read_tiles(slide, tiling, chunk):

@@ -72,7 +72,7 @@ def encoder_of_model(model: NeuralMIL, device: str = "auto") -> TileEncoder:
     Raises
     ------
     BagwiseError
-        If the model learnt from anything but square patches of three colours.
+        If the model learnt from anything but square patches of three colours, of 8 bits each.
     """
     shape = tuple(model.instance_shape_)
     if len(shape) != 3 or shape[0] != shape[1] or shape[2] != 3:
@@ -80,6 +80,8 @@ def encoder_of_model(model: NeuralMIL, device: str = "auto") -> TileEncoder:
             f"the model learnt from instances of shape {shape}, and a tile has (side, side, 3): fit one on a folder of"
             " colour images"
         )
+    if model.plan_.scaling != "pixels":
+        raise BagwiseError("the model learnt from images that were not of 8 bits, as tiles are: fit one on such images")
     place = resolve_device(device)
     network = model.model_.to(place).eval()
     return TileEncoder(network.encode, shape[0], True, _digest(network), place)
