@@ -79,23 +79,25 @@ def write_geojson(
     colours = colormaps[WEIGHT_COLOURS](table["rescaled_weight"].to_numpy())
     places = table[["x", "y"]].to_numpy().round().astype(np.int64) - bounds[:2]
     corners, ends = (np.clip(edge, 0, bounds[2:]) for edge in (places, places + span))
-    tiles, keys = [], []
-    for number, (row, (left, top), (right, bottom)) in enumerate(
-        zip(table[measured].to_dict("records"), corners.tolist(), ends.tolist(), strict=True)
-    ):
-        ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
-        shared = {"measurements": row}
-        told = {"objectType": "tile", "classification": kinds[said[number]], "color": _bytes(colours[number])}
-        tiles.append(_feature(ring, told | shared))
-        if row["rank"] <= key:
-            told = {"objectType": "annotation", "classification": _KEY, "name": f"key instance {row['rank']}"}
-            keys.append(_feature(ring, told | shared))
+    keys = []
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        json.dump({"type": "FeatureCollection", "features": tiles + keys}, file, allow_nan=False)
+        # A feature a line: a slide may have hundreds of thousands.
+        file.write('{"type": "FeatureCollection", "features": [')
+        for number, (row, (left, top), (right, bottom)) in enumerate(
+            zip(table[measured].to_dict("records"), corners.tolist(), ends.tolist(), strict=True)
+        ):
+            ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
+            told = {"objectType": "tile", "classification": kinds[said[number]], "color": _bytes(colours[number])}
+            file.write(",\n" * (number > 0) + _feature(ring, told | {"measurements": row}))
+            if row["rank"] <= key:
+                told = {"objectType": "annotation", "classification": _KEY, "name": f"key instance {row['rank']}"}
+                keys.append(_feature(ring, told | {"measurements": row}))
+        file.write("".join(f",\n{one}" for one in keys) + "]}\n")
 
 
-def _feature(ring: list[list[int]], properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": properties}
+def _feature(ring: list[list[int]], properties: dict[str, Any]) -> str:
+    geometry = {"type": "Polygon", "coordinates": [ring]}
+    return json.dumps({"type": "Feature", "geometry": geometry, "properties": properties}, allow_nan=False)
 
 
 def _bytes(colour: Sequence[float]) -> list[int]:

@@ -1,19 +1,19 @@
 """Maps: the instances of a bag where they were, coloured by what they count."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import PatchCollection
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import KDTree
 
 from bagwise.errors import BagwiseError
 from bagwise.files import replacing
 
-__all__ = ["WEIGHT_COLOURS", "draw_map"]
+__all__ = ["WEIGHT_COLOURS", "draw_map", "squares"]
 
 WEIGHT_COLOURS = "viridis"
 
@@ -71,8 +71,7 @@ def draw_map(
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     order = np.argsort(shares, kind="stable")  # what counts is drawn on top of what does not
-    patches = PatchCollection([Rectangle((x, y), side, side) for x, y in places[order, :2]], cmap=WEIGHT_COLOURS)
-    patches.set(array=shares[order], clim=(0, 1), linewidth=0, antialiased=False)
+    patches = squares(places[order, :2], side, shares[order])
     axes.add_collection(patches)
     margin = 0.02 * extent.max()
     axes.set_xlim(low[0] - margin, low[0] + extent[0] + margin)
@@ -85,6 +84,33 @@ def draw_map(
     figure.colorbar(patches, ax=axes, label="rescaled weight", shrink=0.8)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=150)
+
+
+def squares(corners: NDArray[np.number], side: float, values: NDArray[np.floating]) -> PolyCollection:
+    """Make squares coloured by rescaled weight, to be added to axes.
+
+    Parameters
+    ----------
+    corners
+        Upper left corners x, y, shape (K, 2).
+    side
+        Of a square.
+    values
+        In [0, 1], shape (K,).
+
+    Returns
+    -------
+    PolyCollection
+
+    Examples
+    --------
+    >>> squares(np.array([[0, 0], [10, 0]]), 10, np.array([0.5, 1.0])).get_array().tolist()
+    [0.5, 1.0]
+    """
+    outlines: Any = corners[:, None, :] + side * np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
+    made = PolyCollection(outlines, cmap=WEIGHT_COLOURS)
+    made.set(array=values, clim=(0, 1), linewidth=0, antialiased=False)
+    return made
 
 
 def _step(places: NDArray[np.float64]) -> float:

@@ -3,12 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-from matplotlib.collections import PatchCollection
-from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from PIL import Image
 
-from bagwise.explain.maps import WEIGHT_COLOURS
+from bagwise.explain.maps import squares
 from bagwise.files import replacing
 from bagwise.io.slides import Tiling, Tissue
 from bagwise.reports.figures import new_figure
@@ -108,8 +106,8 @@ def draw_overlay(
         axes.imshow(
             np.array(Image.fromarray(picture).convert("L")), "gray", extent=(0, width, height, 0), clim=(0, 255)
         )
-        tiles = PatchCollection([Rectangle((x, y), span, span) for x, y in corners], cmap=WEIGHT_COLOURS, alpha=0.5)
-        tiles.set(array=values, clim=(0, 1), linewidth=0, antialiased=False)
+        tiles = squares(corners, span, values)
+        tiles.set_alpha(0.5)
         axes.add_collection(tiles, autolim=False)
         axes.set_axis_off()
         axes.set_title(title.replace("$", r"\$"))  # a name is a name, not a formula
