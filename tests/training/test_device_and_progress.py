@@ -13,7 +13,7 @@ from bagwise.models.architecture import Architecture
 from bagwise.training.device import autocast, one_thread, resolve_device, seed_generator
 from bagwise.training.engine import train
 from bagwise.training.members import Member, Plan, Settings
-from bagwise.training.progress import progress_bar
+from bagwise.training.progress import counting, progress_bar
 
 CPU = torch.device("cpu")
 
@@ -160,3 +160,21 @@ def test_the_bar_ends_and_cleans_up_after_an_error(monkeypatch, tmp_path):
     assert os.listdir(tmp_path) == []  # noqa: PTH208
     with progress_bar(total=1, blocks=1, show=True) as counters:  # a second bar can follow
         counters[0].advance(1)
+
+
+@pytest.mark.usefixtures("a_terminal")
+def test_things_are_counted_as_they_are_done(capsys):
+    with counting("slide [7] of 9", total=5, show=True) as done:
+        done(2)
+        done(1)
+    out, shown = capsys.readouterr()
+    assert out == ""
+    assert "slide [7] of 9" in shown
+    assert "3/5" in shown
+
+
+@pytest.mark.parametrize("show", [True, False])
+def test_counting_leaves_no_trace_in_a_pipe(capsys, show):
+    with counting("slide 7", total=5, show=show) as done:
+        done(5)
+    assert capsys.readouterr() == ("", "")
