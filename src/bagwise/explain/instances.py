@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bagwise.bags import Bags
 from bagwise.checks import check_count
-from bagwise.methods.neural import NeuralMIL, predict_members
+from bagwise.methods.neural import NeuralMIL, instance_probabilities, predict_members
 from bagwise.models.likelihood import class_probabilities
 
 __all__ = ["Explanation", "explain", "key_instances", "rescaled_in_bags"]
@@ -142,10 +142,10 @@ def explain(models: Sequence[NeuralMIL], bags: Bags) -> Explanation:
         If the bags are not like those learnt from.
     """
     everything = np.arange(len(bags))
-    predictions = predict_members(models, bags, [everything] * len(models))
+    predictions = predict_members(models, bags, [everything] * len(models), alone=True)
     probabilities = np.mean([class_probabilities(said.logits).numpy() for said in predictions], axis=0)
     weights = [said.weights.numpy() for said in predictions if said.weights is not None]
-    scores = np.mean([model.instance_scores(bags) for model in models], axis=0)
+    scores = np.mean([instance_probabilities(said) for said in predictions], axis=0)
     return Explanation(models[0].classes_, probabilities, np.mean(weights, axis=0) if weights else None, scores)
 
 

@@ -22,7 +22,6 @@ from bagwise.methods.recipes import Recipe, recipe_for
 from bagwise.models.architecture import Architecture
 from bagwise.models.encoders import EncoderSpec
 from bagwise.models.likelihood import class_probabilities, log_class_probabilities
-from bagwise.stored import StoredInstances
 from bagwise.training.data import PackedTensors
 from bagwise.training.device import resolve_device
 from bagwise.training.engine import train
@@ -38,6 +37,7 @@ __all__ = [
     "NeuralMIL",
     "ResidualMIL",
     "fit_members",
+    "instance_probabilities",
     "predict_members",
 ]
 
@@ -292,15 +292,8 @@ class NeuralMIL(BagClassifier):
             shape (N, number of classes), each class against the rest at the instance level.
         """
         bags = as_bags(X)
-        if isinstance(bags.instances, StoredInstances):
-            return np.concatenate([self.instance_scores([bag.instances]) for bag in bags])
-        scores = self._predict(bags).scores
-        if scores is not None:
-            probabilities = scores.sigmoid().numpy()
-            return probabilities[:, 0] if probabilities.shape[1] == 1 else probabilities
-        alone = Bags(bags.instances, np.arange(len(bags.instances) + 1))
-        probabilities = self.predict_proba(alone)
-        return probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities
+        (said,) = predict_members([self], bags, [np.arange(len(bags))], alone=True)
+        return instance_probabilities(said)
 
     def _predict(self, X: BagsLike) -> Prediction:
         bags = as_bags(X)
@@ -546,7 +539,7 @@ def fit_members(
 
 
 def predict_members(
-    estimators: Sequence[NeuralMIL], bags: Bags, subsets: Sequence[NDArray[np.int64]]
+    estimators: Sequence[NeuralMIL], bags: Bags, subsets: Sequence[NDArray[np.int64]], *, alone: bool = False
 ) -> list[Prediction]:
     """Predict with fitted estimators, each its own choice of the bags, in one pass over the bags.
 
@@ -560,6 +553,8 @@ def predict_members(
         The bags.
     subsets
         For each estimator the positions of the bags to predict.
+    alone
+        Ask for what `instance_probabilities` takes, too.
 
     Returns
     -------
@@ -589,7 +584,35 @@ def predict_members(
         device=device,
         chunk=first.plan_.chunk,
         precision=first.precision,
+        alone=alone,
     )
+
+
+def instance_probabilities(said: Prediction) -> NDArray[Any]:
+    """Turn what a model says of instances into probabilities, as `NeuralMIL.instance_scores` gives them.
+
+    Parameters
+    ----------
+    said
+        From `predict_members`, asked for instances ``alone``.
+
+    Returns
+    -------
+    array
+        Shape (N,), or (N, number of classes) where there are more than two.
+
+    Examples
+    --------
+    >>> import torch
+    >>> instance_probabilities(Prediction(torch.zeros(1, 1, 1), None, torch.tensor([[0.0], [99.0]]))).tolist()
+    [0.5, 1.0]
+    """
+    if said.scores is not None:
+        probabilities = said.scores.sigmoid().numpy()
+        return probabilities[:, 0] if probabilities.shape[1] == 1 else probabilities
+    assert said.alone is not None
+    probabilities = class_probabilities(said.alone).numpy()
+    return probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities
 
 
 @dataclass

@@ -28,6 +28,9 @@ class Prediction:
         Instance weights, shape (N,), or None.
     scores
         Instance logits, shape (N, C), or None.
+    alone
+        Logits of each instance as a bag of its own, shape (H, N, C), where they were asked for and there are no
+        `scores`; else None.
 
     Examples
     --------
@@ -38,6 +41,7 @@ class Prediction:
     logits: Tensor
     weights: Tensor | None
     scores: Tensor | None
+    alone: Tensor | None = None
 
 
 def predict(
@@ -48,6 +52,7 @@ def predict(
     device: torch.device,
     chunk: int,
     precision: str = "float32",
+    alone: bool = False,
 ) -> list[Prediction]:
     """Predict bags with several models in one pass over the bags; small ones together, large ones encoded in chunks.
 
@@ -64,6 +69,8 @@ def predict(
         Where and in what to compute.
     chunk
         The most instances to encode at once.
+    alone
+        Ask each model without instance scores what it says of each instance alone, too.
 
     Returns
     -------
@@ -81,6 +88,7 @@ def predict(
     (torch.Size([1, 2, 1]), torch.Size([3]))
     """
     outputs: list[dict[int, Output]] = [{} for _ in models]
+    apart: list[dict[int, Tensor]] = [{} for _ in models]
     visits = [
         (batch, (number, place))
         for number, positions in enumerate(wanted)
@@ -92,15 +100,26 @@ def predict(
         for batch, (number, place) in packed.turn(visits):
             instances, offsets, _ = packed.batch(batch, device)
             model = models[number].eval()
-            outputs[number][place] = model.aggregate(model.encode_in_chunks(instances, chunk), offsets)
-    return [_joined([found[place] for place in sorted(found)]) for found in outputs]
+            embeddings = model.encode_in_chunks(instances, chunk)
+            output = outputs[number][place] = model.aggregate(embeddings, offsets)
+            if alone and output.scores is None:
+                apart[number][place] = torch.cat([_alone(model, part) for part in embeddings.split(chunk)], dim=1)
+    return [
+        _joined([found[place] for place in sorted(found)], [single[place] for place in sorted(single)])
+        for found, single in zip(outputs, apart, strict=True)
+    ]
 
 
-def _joined(outputs: list[Output]) -> Prediction:
-    def cat(parts: list[Tensor | None], dim: int = 0) -> Tensor | None:
+def _alone(model: MILModel, embeddings: Tensor) -> Tensor:
+    return model.aggregate(embeddings, torch.arange(len(embeddings) + 1, device=embeddings.device)).logits
+
+
+def _joined(outputs: list[Output], apart: list[Tensor]) -> Prediction:
+    def cat(parts: Sequence[Tensor | None], dim: int = 0) -> Tensor | None:
         found = [part.float() if part.dtype == torch.bfloat16 else part for part in parts if part is not None]
         return torch.cat(found, dim).cpu() if found else None
 
     logits = cat([output.logits for output in outputs], dim=1)
     assert logits is not None
-    return Prediction(logits, cat([output.weights for output in outputs]), cat([output.scores for output in outputs]))
+    weights, scores = cat([output.weights for output in outputs]), cat([output.scores for output in outputs])
+    return Prediction(logits, weights, scores, cat(apart, dim=1))
