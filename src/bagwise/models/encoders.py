@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bagwise.errors import BagwiseError
+from bagwise.models.convolution import ConvMaxReLU
 
 __all__ = [
     "ENCODERS",
@@ -127,12 +128,8 @@ class LeNet5(nn.Sequential):
             )
         super().__init__(
             ChannelsFirst(1),
-            nn.Conv2d(1, 20, 5),
-            nn.MaxPool2d(2),
-            nn.ReLU(),
-            nn.Conv2d(20, 50, 5),
-            nn.MaxPool2d(2),
-            nn.ReLU(),
+            ConvMaxReLU(1, 20, 5),
+            ConvMaxReLU(20, 50, 5),
             nn.Flatten(),
             nn.Linear(50 * 4 * 4, 500),
             nn.ReLU(),
@@ -174,12 +171,8 @@ class CellCNN(nn.Sequential):
         height, width = (((side - 3) // 2 - 2) // 2 for side in shape[:2])
         super().__init__(
             ChannelsFirst(3),
-            nn.Conv2d(3, 36, 4),
-            nn.MaxPool2d(2),
-            nn.ReLU(),
-            nn.Conv2d(36, 48, 3),
-            nn.MaxPool2d(2),
-            nn.ReLU(),
+            ConvMaxReLU(3, 36, 4),
+            ConvMaxReLU(36, 48, 3),
             nn.Flatten(),
             nn.Linear(48 * height * width, 512),
             nn.ReLU(),

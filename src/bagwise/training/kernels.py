@@ -13,12 +13,12 @@ alone to see whether what it kept is still true, so everything compiled is here.
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from bagwise.compiled import compiled, compiled_once, summing
 
 __all__ = ["AFFINE", "LEVELS", "POOLING", "POOLINGS", "Rule", "Wiring", "learn"]
 
@@ -41,30 +41,6 @@ EMBEDDING, INSTANCE, DEEP_SUPERVISION, RESIDUAL = LEVELS = range(4)
 # Where parameters begin; how many columns go in and come out, and where the latter begin among those of all layers.
 AFFINE = np.dtype([(name, np.int64) for name in ("W", "b", "inputs", "units", "column")])
 POOLING = np.dtype([(name, np.int64) for name in ("V", "U", "w", "hidden", "threshold")])
-
-# Products may be fused into sums, which therefore have one product a sum; what is infinite or no number stays so.
-_LOOPS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "nsz"}}
-# Inlined, because a function that is compiled by itself as well as within another may differ in the last bit.
-_INLINED: dict[str, Any] = {**_LOOPS, "forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-# Sums in any order, or they would not use the processor's vectors. A loop that stores anything uses these only where
-# its arrays lie far enough apart, which depends on chance: loops that sum store nothing.
-_SUMMING: dict[str, Any] = {**_INLINED, "fastmath": {"reassoc", "contract", "nsz"}}
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
-def _compiled(function: _Function) -> _Function:
-    return cast(_Function, numba.njit(**_INLINED)(function))
-
-
-def _summing(function: _Function) -> _Function:
-    return cast(_Function, numba.njit(**_SUMMING)(function))
-
-
-def _compiled_once(function: _Function) -> _Function:
-    try:
-        return cast(_Function, numba.njit(**_LOOPS, cache=True)(function))
-    except RuntimeError:  # there is no folder that may be written to
-        return cast(_Function, numba.njit(**_LOOPS)(function))
 
 
 class Wiring(NamedTuple):
@@ -132,7 +108,7 @@ class _Pace(NamedTuple):
     l2: Any
 
 
-@_compiled_once
+@compiled_once
 def learn(
     wiring: Wiring,
     rule: Rule,
@@ -219,7 +195,7 @@ def learn(
             _descend(pace, l2, few[begin - wiring.few : end - wiring.few], begin, values, slots)
 
 
-@_compiled
+@compiled
 def _pool_and_score(
     wiring: Wiring,
     pace: _Pace,
@@ -275,7 +251,7 @@ def _pool_and_score(
                     dlevel[k, m] = derivatives[k, m] * dvector[m]
 
 
-@_compiled
+@compiled
 def _score_and_pool(
     wiring: Wiring, u: Array, target: int, weight: Any, values: Array, few: Array, logits: Array, du: Array
 ) -> None:
@@ -305,24 +281,24 @@ def _score_and_pool(
 # ---- Where things lie. -----------------------------------------------------------------------------------------------
 
 
-@_compiled
+@compiled
 def _first_level(wiring: Wiring) -> int:
     """Find the first layer that is pooled."""
     every = wiring.level == DEEP_SUPERVISION or wiring.level == RESIDUAL
     return 0 if every else len(wiring.layers) - 1
 
 
-@_compiled
+@compiled
 def _level(flat: Array, layer: Any, K: int) -> Array:
     return flat[K * layer.column : K * (layer.column + layer.units)].reshape(K, layer.units)
 
 
-@_compiled
+@compiled
 def _vector(flat: Array, layer: Any) -> Array:
     return flat[layer.column : layer.column + layer.units]
 
 
-@_compiled
+@compiled
 def _weights(values: Array, layer: Any) -> Array:
     return values[layer.W : layer.W + layer.inputs * layer.units].reshape(layer.inputs, layer.units)
 
@@ -330,7 +306,7 @@ def _weights(values: Array, layer: Any) -> Array:
 # ---- Elementwise. ----------------------------------------------------------------------------------------------------
 
 
-@_compiled
+@compiled
 def _zero_unless_positive(sign: Array, x: Array) -> None:
     """Do so where `sign` is positive or no number, which must not be hidden."""
     zero = x.dtype.type(0)
@@ -339,7 +315,7 @@ def _zero_unless_positive(sign: Array, x: Array) -> None:
             x[k, m] = zero if sign[k, m] <= 0 else x[k, m]
 
 
-@_compiled
+@compiled
 def _scale(x: Array, scales: Array, column: int, y: Array) -> None:
     one = x.dtype.type(1)
     for k in range(x.shape[0]):
@@ -350,7 +326,7 @@ def _scale(x: Array, scales: Array, column: int, y: Array) -> None:
 # ---- Products with a weight matrix: four rows at a time, so that the result is loaded and stored a fourth as often. --
 
 
-@_compiled
+@compiled
 def _add_product(x: Array, W: Array, y: Array) -> None:
     """Y += x W."""
     last, zero = len(W) - 1, x.dtype.type(0)
@@ -364,7 +340,7 @@ def _add_product(x: Array, W: Array, y: Array) -> None:
                 row[m] = row[m] + x0 * w0[m] + x1 * w1[m] + x2 * w2[m] + x3 * w3[m]
 
 
-@_summing
+@summing
 def _add_product_transposed(dy: Array, W: Array, dx: Array) -> None:
     """Dx += dy W^T."""
     whole = len(W) // 4 * 4
@@ -384,13 +360,13 @@ def _add_product_transposed(dy: Array, W: Array, dx: Array) -> None:
             dx[k, d] += _dot(dy[k], W[d])
 
 
-@_compiled
+@compiled
 def _add_multiple(factor: Any, x: Array, y: Array) -> None:
     for m in range(len(x)):
         y[m] += factor * x[m]
 
 
-@_summing
+@summing
 def _dot(x: Array, y: Array) -> Any:
     total = x.dtype.type(0)
     for m in range(len(x)):
@@ -398,7 +374,7 @@ def _dot(x: Array, y: Array) -> Any:
     return total
 
 
-@_summing
+@summing
 def _dot_of_three(x: Array, y: Array, z: Array) -> Any:
     total = x.dtype.type(0)
     for m in range(len(x)):
@@ -406,7 +382,7 @@ def _dot_of_three(x: Array, y: Array, z: Array) -> Any:
     return total
 
 
-@_summing
+@summing
 def _sum(x: Array) -> Any:
     total = x.dtype.type(0)
     for m in range(len(x)):
@@ -419,7 +395,7 @@ def _sum(x: Array) -> Any:
 _ROWS = 8  # fit into the processor's first cache, with the weights and their momentum
 
 
-@_compiled
+@compiled
 def _pace(rule: Rule, step: int, values: Array) -> _Pace:
     kind = values.dtype.type
     rate = rule.learning_rate / (1 + rule.decay * step)
@@ -439,7 +415,7 @@ def _pace(rule: Rule, step: int, values: Array) -> _Pace:
     )
 
 
-@_compiled
+@compiled
 def _descend_matrix(pace: _Pace, x: Array, dy: Array, begin: int, values: Array, slots: Array) -> None:
     """Update W, of which x^T dy is the gradient."""
     features, units, last = x.shape[1], dy.shape[1], len(x) - 1
@@ -458,12 +434,12 @@ def _descend_matrix(pace: _Pace, x: Array, dy: Array, begin: int, values: Array,
         _descend(pace, pace.l2, gradient[: rows * units], begin + d * units, values, slots)
 
 
-@_compiled
+@compiled
 def _at(x: Array, k: int, d: int) -> Any:
     return x[k, d] if k < len(x) else x.dtype.type(0)
 
 
-@_compiled
+@compiled
 def _descend(pace: _Pace, l2: Any, gradient: Array, begin: int, values: Array, slots: Array) -> None:
     """Update the parameters that begin there."""
     count = len(gradient)
@@ -485,14 +461,14 @@ def _descend(pace: _Pace, l2: Any, gradient: Array, begin: int, values: Array, s
 # ---- The head and the loss. ------------------------------------------------------------------------------------------
 
 
-@_compiled
+@compiled
 def _score(head: Any, x: Array, values: Array, logits: Array) -> None:
     for c in range(head.units):
         begin = head.W + c * head.inputs
         logits[c] = values[head.b + c] + _dot(x, values[begin : begin + head.inputs])
 
 
-@_compiled
+@compiled
 def _loss_gradient(logits: Array, target: int, weight: Any) -> Array:
     """Differentiate the negative log-likelihood: predicted minus true probabilities, times the bag's weight."""
     gradient = np.empty(len(logits), logits.dtype)
@@ -509,7 +485,7 @@ def _loss_gradient(logits: Array, target: int, weight: Any) -> Array:
 # ---- Poolings of embeddings. -----------------------------------------------------------------------------------------
 
 
-@_compiled
+@compiled
 def _attend(own: Any, gated: bool, h: Array, values: Array, hidden: Array, a: Array, z: Array) -> None:
     """Z += sum_k a_k h_k, a = softmax_k(w^T tanh(V h_k)), gated: w^T (tanh(V h_k) * sigmoid(U h_k))."""
     one = values.dtype.type(1)
@@ -526,7 +502,7 @@ def _attend(own: Any, gated: bool, h: Array, values: Array, hidden: Array, a: Ar
         _add_multiple(a[k], h[k], z)
 
 
-@_compiled
+@compiled
 def _attend_backward(
     own: Any,
     gated: bool,
@@ -559,14 +535,14 @@ def _attend_backward(
         _descend_matrix(pace, h, hidden[side], own.U if side else own.V, values, slots)
 
 
-@_compiled
+@compiled
 def _attention_matrix(own: Any, side: int, columns: int, values: Array) -> Array:
     """Give V or U."""
     begin = own.U if side else own.V
     return values[begin : begin + columns * own.hidden].reshape(columns, own.hidden)
 
 
-@_compiled
+@compiled
 def _pool_columns(kind: int, sharpness: float, h: Array, a: Array, z: Array) -> None:
     """Z += the pooled columns; a is the derivative of each by its instances."""
     count, (r, one) = len(h), (h.dtype.type(sharpness), h.dtype.type(1))
@@ -593,7 +569,7 @@ def _pool_columns(kind: int, sharpness: float, h: Array, a: Array, z: Array) -> 
 # ---- Poolings of instance logits s, as `bagwise.models.pooling` has them. --------------------------------------------
 
 
-@_compiled
+@compiled
 def _pool_scores(kind: int, constant: float, s: Array, threshold: Any, a: Array) -> tuple[float, float]:
     """Give the bag's logit and its derivative by the threshold; a is its derivative by each instance's logit.
 
@@ -646,7 +622,7 @@ def _pool_scores(kind: int, constant: float, s: Array, threshold: Any, a: Array)
     return bag, constant * change * b * not_b
 
 
-@_compiled
+@compiled
 def _pool_sharply(r: float, log_p: Array, log_not_p: Array, a: Array) -> float:
     """Take the convex maximum; see `bagwise.models.pooling.ProbabilityLogSumExp` for its formulas."""
     count, log_r, log_count = len(log_p), math.log(r), math.log(len(log_p))
@@ -664,7 +640,7 @@ def _pool_sharply(r: float, log_p: Array, log_not_p: Array, a: Array) -> float:
     return log_rq - log_r_not_q
 
 
-@_compiled
+@compiled
 def _softmax(x: Array, a: Array) -> None:
     highest = x[0]
     for k in range(1, len(x)):
@@ -676,7 +652,7 @@ def _softmax(x: Array, a: Array) -> None:
         a[k] /= total
 
 
-@_summing
+@summing
 def _log_sum_exp(x: Array) -> Any:
     highest, total = x[0], 0.0
     for k in range(1, len(x)):
@@ -686,7 +662,7 @@ def _log_sum_exp(x: Array) -> Any:
     return highest + math.log(total)
 
 
-@_compiled
+@compiled
 def _log_sigmoid(x: Any) -> Any:
     return min(x, x - x) - math.log1p(math.exp(-abs(x)))
 
@@ -695,13 +671,13 @@ def _log_sigmoid(x: Any) -> Any:
 _TINY = -15.0
 
 
-@_compiled
+@compiled
 def _log_softplus(x: float) -> float:
     """Compute log(log(1 + exp(x)))."""
     return x - math.exp(x) / 2 if x < _TINY else math.log(-_log_sigmoid(-x))
 
 
-@_compiled
+@compiled
 def _log_expm1_exp(x: float) -> float:
     """Compute log(exp(exp(x)) - 1)."""
     if x < _TINY:
@@ -709,7 +685,7 @@ def _log_expm1_exp(x: float) -> float:
     return math.exp(x) + math.log(-math.expm1(-math.exp(x)))
 
 
-@_compiled
+@compiled
 def _log_minus_log1m_exp(x: float) -> float:
     """Compute log(-log(1 - exp(x))) for x < 0."""
     return x + math.exp(x) / 2 if x < _TINY else math.log(-math.log1p(-math.exp(x)))
