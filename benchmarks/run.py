@@ -98,6 +98,7 @@ BENCHMARKS: dict[str, Callable[[Path], Row]] = {
         what="ten folds in one training on all cores, against ten fits one after the other; seconds an epoch",
     ),
     "predict-million-extra-mib": lambda _: alone("million.py"),
+    "train-20000-patches-extra-mib": lambda _: alone("patches.py"),
     "stream-bytes-per-epoch-ratio": lambda _: alone("streaming.py"),
     "tile-peak-mib": lambda _: alone("tiling.py"),
 }
