@@ -1,5 +1,6 @@
 import base64
 import io
+import json
 import os
 import re
 import shutil
@@ -17,7 +18,8 @@ import pytest
 from PIL import Image
 
 from bagwise.errors import BagwiseError
-from bagwise.reports import BagView, Metric, Report, html, write_report
+from bagwise.reports import BagView, Figure, Metric, Report, Table, html, write_report
+from bagwise.stored import Part, StoredInstances
 
 HOSTILE = [
     "<script>document.title = 'owned'</script>",
@@ -55,7 +57,7 @@ def several() -> Report:
     for number in range(30):
         label = ["negative", "positive"][number % 2]
         predicted = label if number % 5 else ["positive", "negative"][number % 2]
-        probability = (0.5 if predicted == "positive" else 0) + (number * 7 % 30) / 60
+        probability = 0.5 + (number * 7 % 30) / 60
         size = 1 + number * 11 % 30
         parts = {"images": np.full((size, 28, 28), 200, dtype=np.uint8), "key": np.arange(size) == 0}
         bags.append(bag(f"bag {number}", size, label=label, predicted=predicted, probability=probability, **parts))
@@ -73,7 +75,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attributes), []))
-        if tag not in {"meta", "link", "input", "br"}:
+        if tag not in {"meta", "link", "input", "img", "br"}:
             self.open.append(len(self.elements) - 1)
 
     def handle_endtag(self, tag: str) -> None:
@@ -118,15 +120,55 @@ def test_says_all_that_the_report_holds(tmp_path: Path) -> None:
     assert page.texts("title")[1] == "Loss by epoch: training from 1 in epoch 1 to 0.05 in epoch 20"
 
 
-def test_right_predictions_come_first_as_given_and_wrong_ones_surest_on_top(tmp_path: Path) -> None:
+def test_wrong_predictions_come_first_surest_on_top_and_right_ones_as_given(tmp_path: Path) -> None:
     bags = [
-        bag("right b"),
+        bag("right b", probability=0.6),
         bag("wrong, unsure", predicted="negative", probability=0.4),
         bag("right a"),
-        bag("wrong, sure", predicted="negative", probability=0.1),
+        bag("wrong, sure", predicted="negative", probability=0.8),
+        bag("wrong, in between", predicted="negative", probability=0.5),
     ]
     page = Page(written(report(*bags), tmp_path))
-    assert page.texts("h4") == ["right b", "right a", "wrong, sure", "wrong, unsure"]
+    assert page.texts("h4") == ["wrong, sure", "wrong, in between", "wrong, unsure", "right b", "right a"]
+    headings = [text.split()[0] for text in page.texts("h3")]
+    assert headings == ["Wrong", "Right"]
+
+
+def test_bags_without_labels_are_neither_right_nor_wrong(tmp_path: Path) -> None:
+    bags = [bag("unsure", label=None, probability=0.6), bag("sure", label=None)]
+    page = Page(written(report(*bags), tmp_path))
+    assert page.texts("h4") == ["sure", "unsure"]
+    assert page.texts("h3") == ["Predictions 2"]
+    shown = " ".join(page.texts("li", "bag"))
+    assert "right" not in shown
+    assert "wrong" not in shown
+    assert "label" not in shown.replace("predicted label", "")
+
+
+def test_bags_without_weights_are_shown_without_instances(tmp_path: Path) -> None:
+    page = Page(written(report(bag("a", weights=None), bag("b", weights=None, predicted="negative")), tmp_path))
+    assert page.texts("h4") == ["b", "a"]
+    assert "What was predicted" in page.texts("h2")
+    assert page.texts("span", "weight") == []
+    assert "Weights rank" not in " ".join(page.texts("p"))
+
+
+def test_tables_figures_and_data_are_said(tmp_path: Path) -> None:
+    table = Table("Methods", ["Method", "AUC"], [["attention", "0.903 ± 0.081"], ["MI-Net", "0.887 ± 0.090"]], "Folds.")
+    svg = "<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'><text>ROC</text></svg>"
+    wanted = report(tables=[table], figures=[Figure("ROC", svg, "Curves.")], data=[("Bags", "92"), ("Features", "166")])
+    page = Page(written(wanted, tmp_path))
+    assert page.texts("h2")[1:4] == ["Methods", "Curves and confusions", "The data"]
+    assert page.texts("th") == ["Method", "AUC", "attention", "MI-Net", "Bags", "Features", "Seed"]
+    assert page.texts("td")[:2] == ["0.903 ± 0.081", "0.887 ± 0.090"]
+    (image,) = [attributes for tag, attributes, _ in page.elements if tag == "img"]
+    assert image["alt"] == "Curves."
+    assert base64.b64decode((image["src"] or "").split(",")[1]).decode() == svg
+
+
+def test_a_row_that_does_not_fit_its_table_is_named() -> None:
+    with pytest.raises(BagwiseError, match="row 2 of the table 'Methods' has 1 texts for 2 columns"):
+        Table("Methods", ["Method", "AUC"], [["a", "b"], ["c"]])
 
 
 def test_loads_nothing_from_anywhere(tmp_path: Path) -> None:
@@ -209,7 +251,7 @@ def test_pictures_beyond_the_limit_are_left_out_and_the_page_says_so(
     monkeypatch.setattr(html, "_MOST_PICTURE_BYTES", 1)
     images = np.zeros((3, 28, 28), dtype=np.uint8)
     page = Page(written(report(bag("first", images=images), bag("second", images=images)), tmp_path))
-    assert page.texts("p", "rest") == ["Pictures are left out here, to keep the page small."]
+    assert page.texts("p", "rest") == ["Pictures left out here, to keep the page small."]
     assert page.texts("span", "name") == ["1", "2", "3"]
 
 
@@ -258,6 +300,10 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypa
         ({"images": np.zeros((3, 28, 28, 4), dtype=np.uint8)}, "images of shape (3, 28, 28, 4)"),
         ({"instance_names": ["a"]}, "3 weights but 1 instance_names"),
         ({"key": np.ones(4, dtype=bool)}, "3 weights but 4 key"),
+        ({"corners": np.zeros((4, 2))}, "3 weights but 4 corners"),
+        ({"corners": np.zeros((3, 3))}, "corners of shape (3, 3)"),
+        ({"corners": np.full((3, 2), np.nan)}, "corners of shape (3, 2)"),
+        ({"corners": np.zeros((3, 2)), "side": 0.0}, "the side 0.0"),
     ],
 )
 def test_a_bag_that_does_not_fit_is_named(changes: dict[str, Any], sentence: str) -> None:
@@ -270,6 +316,102 @@ def test_reports_need_no_plotting_library() -> None:
     code = "import sys, bagwise.reports; sys.exit('matplotlib' in sys.modules or 'torch' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+
+
+# Maps
+
+
+def grid(count: int, across: int, side: int = 32) -> Any:
+    return np.stack(np.divmod(np.arange(count), across)[::-1], axis=1) * side
+
+
+def layers(text: str) -> tuple[Any, Any, dict[str, Any]]:
+    """Give the picture (H, W, 4) and the veil (H, W) of the first map, and its tiles."""
+    (figure, *_) = [
+        attributes for tag, attributes, _ in Page(text).elements if "map" in (attributes.get("class") or "")
+    ]
+    found = re.findall(r"url\(data:image/\w+;base64,([^)]+)\)", figure["style"] or "")
+    picture, veil = (np.asarray(Image.open(io.BytesIO(base64.b64decode(one))).convert("RGBA")) for one in found)
+    return picture, veil[..., 3], json.loads(figure["data-tiles"] or "")
+
+
+def test_a_map_puts_patches_at_their_places_and_veils_them_by_their_weights(tmp_path: Path) -> None:
+    colours = np.array([[200, 0, 0], [0, 200, 0], [0, 0, 200]], np.uint8)
+    images = np.broadcast_to(colours[:, None, None], (3, 32, 32, 3))
+    weights = np.array([0.2, 0.3, 0.5])
+    places = np.array([[100, 50], [164, 50], [100, 82]])  # with a hole between the first and the second
+    picture, veil, tiles = layers(
+        written(report(bag(weights=weights, images=images, corners=places, side=32.0)), tmp_path)
+    )
+    assert picture.shape[:2] == veil.shape == (128, 192)
+    for (x, y), colour, hidden in zip([(0, 0), (128, 0), (0, 64)], colours, [1, 2 / 3, 0], strict=True):
+        middle = picture[y + 32, x + 32]
+        assert np.abs(middle[:3].astype(int) - colour).max() < 30
+        assert middle[3] == 255
+        assert veil[y + 32, x + 32] == pytest.approx(255 * hidden, abs=16)
+    assert picture[32, 96, 3] == veil[32, 96] == 0, "nothing is where no patch is"
+    assert tiles["weight"] == [0.5, 0.3, 0.2]
+    assert (tiles["side"], tiles["x"], tiles["y"]) == (64, [0, 128, 0], [64, 0, 0])
+
+
+def test_of_patches_that_overlap_the_one_that_counts_most_is_on_top(tmp_path: Path) -> None:
+    images = np.stack([np.full((8, 8, 3), 10, np.uint8), np.full((8, 8, 3), 240, np.uint8)])
+    for weights in ([0.9, 0.1], [0.1, 0.9]):
+        places = {"corners": np.array([[0, 0], [4, 0]]), "side": 8.0}
+        picture, veil, _ = layers(written(report(bag(weights=np.array(weights), images=images, **places)), tmp_path))
+        assert veil[32, 48] == 0
+        assert (picture[32, 48, 0] > 128) == (weights[1] > 0.5)
+
+
+def test_vectors_are_squares_and_ink_is_opacity(tmp_path: Path) -> None:
+    places = {"corners": grid(3, 3), "side": 32.0}
+    picture, veil, _ = layers(written(report(bag(**places)), tmp_path))
+    assert len(np.unique(picture[20, [10, 70, 140]], axis=0)) == 1
+    assert veil[20, 10] > veil[20, 70] > veil[20, 140]
+    ink = np.zeros((3, 28, 28), np.uint8)
+    ink[1] = 255
+    picture, _, _ = layers(written(report(bag(images=ink, **places)), tmp_path))
+    assert picture[20, [10, 70, 140]].tolist() == [[0, 0, 0, 0], [0, 0, 0, 255], [0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("places", "side"),
+    [
+        (np.zeros((3, 2)), 1.0),
+        (np.array([[0.0, 0.0], [1e6, 0.0], [2e6, 0.0]]), 1.0),
+        (np.array([[-1e9, 5e8], [0.0, 0.0], [1e9, -5e8]]), 256.0),
+        (np.array([[0.001, 0.002], [0.003, 0.002], [0.005, 0.001]]), 0.002),
+    ],
+)
+def test_maps_of_odd_places(tmp_path: Path, places: Any, side: float) -> None:
+    picture, veil, tiles = layers(written(report(bag(corners=places, side=side)), tmp_path))
+    assert max(veil.shape) <= 641
+    assert (picture[..., 3] > 0).any()
+    assert all(0 <= x <= 641 for x in tiles["x"] + tiles["y"])
+
+
+def test_only_bags_that_are_seen_at_first_have_a_map(tmp_path: Path) -> None:
+    places = {"corners": grid(3, 3), "side": 32.0}
+    bags = [bag(f"{n}", predicted=["positive", "negative"][n % 2], **places) for n in range(60)]
+    text = written(report(*bags), tmp_path)
+    assert len(Page(text).texts("figure", "map")) == 24
+    assert text.count("Map left out here, to keep the page small.") == 36
+    assert "A map shows weights rescaled within its bag." in text
+
+
+def test_images_in_files_are_read_a_bag_at_a_time(tmp_path: Path) -> None:
+    class Watched:
+        name, shape, dtype, identity = "watched", (3, 8, 8, 3), np.dtype(np.uint8), "1"
+        reads = 0
+
+        def read(self, begin: int, end: int) -> Any:
+            Watched.reads += 1
+            return np.full((end - begin, 8, 8, 3), 100, np.uint8)
+
+    bags = [bag(str(n), images=StoredInstances([Part(Watched(), 0, 3)])) for n in range(4)]
+    assert Watched.reads == 0
+    assert written(report(*bags), tmp_path).count("data:image/jpeg") == 4
+    assert Watched.reads == 4
 
 
 # In a browser
@@ -326,8 +468,8 @@ def test_sorting_changes_the_order(visit: Any) -> None:
     wanted = {bag.name: bag for bag in several().bags if bag.label == bag.predicted}
     page.get_by_role("button", name="Show all 24").click()
     for order, key in {
-        "highest": lambda name: -wanted[name].probability,
-        "lowest": lambda name: wanted[name].probability,
+        "surest": lambda name: -wanted[name].probability,
+        "unsure": lambda name: wanted[name].probability,
         "name": lambda name: int(name.split()[1]),
         "largest": lambda name: -len(wanted[name].weights),
         "smallest": lambda name: len(wanted[name].weights),
@@ -354,7 +496,7 @@ def test_filters_hide_what_does_not_match(visit: Any) -> None:
 def test_works_by_keyboard(visit: Any) -> None:
     page = visit(several())
     page.keyboard.press("Tab")
-    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowLeft")
     assert shown(page) == []
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
@@ -428,19 +570,168 @@ def test_texts_stand_out(visit: Any, scheme: str) -> None:
         assert (max(ink, paper) + 0.05) / (min(ink, paper) + 0.05) >= 4.5, text
 
 
+def mapped(*names: str, **changes: Any) -> BagView:
+    """A bag on a grid of three across, whose second row and last instance counts most."""
+    size = max(len(names), 6)
+    given = {"corners": grid(size, 3), "side": 32.0, "instance_names": names or None}
+    return bag("mapped", size, **{**given, **changes})
+
+
+@pytest.mark.browser
+def test_the_pointer_reads_out_what_it_is_on(visit: Any) -> None:
+    page = visit(report(mapped(*"abcdef")))
+    found, ground = page.locator(".found"), page.locator(".ground")
+    ground.scroll_into_view_if_needed()
+    box = ground.bounding_box()
+    mark = page.locator(".ground u")
+    assert not mark.is_visible()
+    for (column, row), text in {
+        (0, 0): "a: weight 0.0476, rank 6 of 6",
+        (2, 1): "f: weight 0.286, rank 1 of 6",
+        (1, 0): "b: weight 0.0952, rank 5 of 6",
+    }.items():
+        place = box["x"] + (column + 0.5) * box["width"] / 3, box["y"] + (row + 0.5) * box["height"] / 2
+        page.mouse.move(*place)
+        assert found.inner_text() == text
+        frame = mark.bounding_box()
+        assert frame["x"] < place[0] < frame["x"] + frame["width"]
+        assert frame["width"] == pytest.approx(box["width"] / 3, rel=0.1)
+
+
+@pytest.mark.browser
+def test_instances_are_read_out_by_keyboard_in_the_order_of_their_ranks(visit: Any) -> None:
+    page = visit(report(mapped(*"abcdef")))
+    page.get_by_label("Instance, by rank").focus()
+    assert page.locator(".found").inner_text().startswith("f: weight 0.286, rank 1")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".found").inner_text().startswith("d: weight 0.190, rank 3")
+    assert page.get_by_label("Instance, by rank").get_attribute("aria-valuetext").startswith("d: ")
+
+
+@pytest.mark.browser
+def test_a_finger_reads_out_too(visit: Any) -> None:
+    page = visit(report(mapped(*"abcdef")), viewport={"width": 390, "height": 844}, has_touch=True)
+    page.locator(".ground").tap()
+    assert page.locator(".found").inner_text().startswith(("b: ", "e: "))
+
+
+@pytest.mark.browser
+def test_a_hole_in_a_map_has_no_instance(visit: Any) -> None:
+    page = visit(report(bag("holed", 2, corners=np.array([[0, 0], [64, 0]]), side=32.0)))
+    page.locator(".ground").scroll_into_view_if_needed()
+    box = page.locator(".ground").bounding_box()
+    before = page.locator(".found").inner_text()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 5)
+    assert page.locator(".found").inner_text() == before
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_patches_show_through_by_their_weights_and_the_slider_lifts_the_veil(visit: Any, scheme: str) -> None:
+    images = np.full((3, 32, 32, 3), (200, 40, 120), np.uint8)
+    weights = np.array([0.2, 0.3, 0.5])
+    page = visit(
+        report(bag(weights=weights, images=images, corners=grid(3, 3), side=32.0)),
+        color_scheme=scheme,
+    )
+    numbers = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    paper = np.array([int(value) for value in re.findall(r"\d+", numbers)])
+
+    def seen() -> Any:
+        shot = np.asarray(Image.open(io.BytesIO(page.locator(".ground").screenshot())).convert("RGB")).astype(int)
+        return shot[shot.shape[0] // 2, [shot.shape[1] * part // 6 for part in (1, 3, 5)]]
+
+    for fade in (0.0, 0.5, 1.0):
+        page.get_by_label("Fade by weight").fill(str(fade))
+        for colour, share in zip(seen(), [0, 1 / 3, 1], strict=True):
+            opacity = 1 - fade * (1 - share)
+            expected = opacity * np.array([200, 40, 120]) + (1 - opacity) * paper
+            assert np.abs(colour - expected).max() < 16, (fade, share)
+
+
+@pytest.mark.browser
+def test_hostile_names_in_maps_tables_and_figures_run_nothing(visit: Any) -> None:
+    tables = [Table(text, [text, text], [[text, text]], text) for text in HOSTILE]
+    figures = [
+        Figure(text, "<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>", text)
+        for text in HOSTILE
+    ]
+    maps = [mapped(*HOSTILE, predicted=text) for text in HOSTILE]
+    wanted = report(*maps, title="Mine", tables=tables, figures=figures, data=[(text, text) for text in HOSTILE])
+    page = visit(wanted, viewport={"width": 390, "height": 844})
+    assert page.title() == "Mine · Bagwise"
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    slider, found = page.get_by_label("Instance, by rank").first, page.locator(".found").first
+    slider.focus()
+    for text in reversed(HOSTILE):
+        if text.isprintable() and text:
+            assert found.text_content().startswith(text[:59])
+        page.keyboard.press("ArrowRight")
+
+
+@pytest.mark.browser
+def test_a_map_is_complete_without_script_and_printed_without_controls(visit: Any) -> None:
+    page = visit(report(mapped()), java_script_enabled=False)
+    assert page.locator(".ground").is_visible()
+    assert not page.locator(".map form").is_visible()
+    page = visit(report(mapped()))
+    assert page.locator(".map form").is_visible()
+    page.emulate_media(media="print")
+    assert page.locator(".ground").is_visible()
+    assert not page.locator(".map form").is_visible()
+    assert not page.locator(".found").is_visible()
+
+
+@pytest.mark.browser
+def test_bags_without_labels_are_sorted_and_filtered_too(visit: Any) -> None:
+    bags = [replace(one, label=None) for one in several().bags]
+    page = visit(report(*bags))
+    assert len(shown(page, "open")) == 12
+    assert page.get_by_text("Wrong", exact=True).count() == 0
+    page.get_by_label("Predicted").select_option(label="negative")
+    page.get_by_role("button", name="Show all").click()
+    assert set(shown(page, "open")) == {one.name for one in bags if one.predicted == "negative"}
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_wide_tables_and_maps_fit_their_window(visit: Any, width: int) -> None:
+    table = Table("Methods", ["Method", *"ABCDEF"], [["attention", *["0.903 ± 0.081 (0.004)"] * 6]] * 3)
+    figure = Figure("ROC", "<svg xmlns='http://www.w3.org/2000/svg' width='360' height='288'/>", "Curves.")
+    page = visit(report(mapped(), tables=[table], figures=[figure]), viewport={"width": width, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    page.set_viewport_size({"width": 700, "height": 900})
+    page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") == 700
+
+
 @pytest.mark.browser
 def test_a_thousand_bags_of_two_hundred_open_at_once(visit: Any, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     # Noise with a wide margin: about the bytes of a written digit.
     images = np.zeros((200, 28, 28), dtype=np.uint8)
     images[:, 9:19, 8:20] = rng.integers(0, 256, (200, 10, 12))
-    wanted = report(*(bag(f"bag {number}", 200, images=images) for number in range(1000)))
+    places = {"corners": grid(200, 20), "side": 32.0}
+    wanted = report(*(bag(f"bag {number}", 200, images=images, **places) for number in range(1000)))
     page = visit(report())
     write_report(wanted, tmp_path / "report.html")
     assert (tmp_path / "report.html").stat().st_size < 15e6
     begin = time.perf_counter()
     page.reload()
     page.evaluate("new Promise(requestAnimationFrame)")
-    assert time.perf_counter() - begin < 3
+    took = time.perf_counter() - begin
+    assert took < 15  # about one second on a machine that is doing nothing else
     page.get_by_role("button", name="Show all 1000").click()
     assert page.locator(".bag").count() == 1000
+
+
+def test_maps_of_five_thousand_instances_stay_small(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    places = {"corners": grid(5000, 70, 256), "side": 256.0}
+    weights = rng.dirichlet(np.full(5000, 0.1))
+    names = [f"x {x}, y {y}" for x, y in places["corners"]]
+    bags = (bag(str(n), weights=weights, instance_names=names, predicted="positive", **places) for n in range(50))
+    text = written(report(*bags), tmp_path)
+    assert len(Page(text).texts("figure", "map")) == 12
+    assert len(text) < 5e6

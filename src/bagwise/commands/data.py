@@ -131,7 +131,7 @@ class DataSource:
             patches = self.patches(path)
             if patches is not None:
                 return read_images(path, self.labels, patches, **self._columns_of_labels())
-            return read_folder(path, self.labels, **self._columns_of_labels())
+            return read_folder(path, self.labels, coordinates=True, **self._columns_of_labels())
         if self.label is None:
             raise BagwiseError(f"{path} needs --label, the column with the label of the bag: {_columns(path)}")
         return read_table(

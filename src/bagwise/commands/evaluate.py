@@ -1,8 +1,10 @@
 """`bagwise evaluate`: how good methods are on bags they did not learn from."""
 
 import shutil
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import combinations
 from math import isfinite
 from pathlib import Path
@@ -16,6 +18,7 @@ from bagwise.bags import Bags
 from bagwise.checks import check_names, check_seed
 from bagwise.commands.data import DataSource, digest_of_labelled, in_memory_if_small
 from bagwise.commands.fit import configured
+from bagwise.commands.report import evaluation_report
 from bagwise.commands.runs import check_asked_the_same, check_folder, read_json, write_json
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.cross_validation import CrossValidation, cross_validate
@@ -25,6 +28,7 @@ from bagwise.evaluation.significance import corrected_t_test
 from bagwise.files import remove_unfinished, replacing
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.registry import make
+from bagwise.reports import Figure, write_report
 from bagwise.reports.figures import draw_calibration, draw_confusion, draw_precision_recall, draw_roc
 
 __all__ = ["run_evaluate"]
@@ -55,7 +59,8 @@ def run_evaluate(
         The data. Where bags have groups, no group is on both sides of a fold.
     out
         The folder for ``results.json``, ``predictions.csv`` (out-of-fold) and the figures ``roc.png``,
-        ``precision_recall.png``, ``calibration.png`` and, for each method, ``confusion_NUMBER.png``.
+        ``precision_recall.png``, ``calibration.png`` and, for each method, ``confusion_NUMBER.png``; and
+        ``report.html``, which shows all of it.
     methods
         Their names.
     folds, repeats, seed
@@ -135,7 +140,8 @@ def run_evaluate(
         "differences": _differences(found, folds),
     }
     _write_predictions(found, bags, out / "predictions.csv")
-    _draw(found, out)
+    report = evaluation_report(found, bags, results, _draw(found, out), source.data)
+    write_report(report, out / "report.html")
     write_json(out / RESULTS, results)
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
     remove_unfinished(out)
@@ -179,12 +185,30 @@ def _write_predictions(found: Mapping[str, CrossValidation], bags: Bags, path: P
         pd.concat(parts).to_csv(temporary, index=False)
 
 
-def _draw(found: Mapping[str, CrossValidation], out: Path) -> None:
+def _draw(found: Mapping[str, CrossValidation], out: Path) -> list[Figure]:
+    """Draw figures as files of their own, and give them as the report shows them."""
     first = next(iter(found.values()))
     probabilities = {name: one.probabilities for name, one in found.items()}
-    draw_roc(out / "roc.png", first.labels, probabilities, first.classes)
-    draw_precision_recall(out / "precision_recall.png", first.labels, probabilities, first.classes)
-    draw_calibration(out / "calibration.png", first.labels, probabilities, first.classes)
-    for number, one in enumerate(found.values()):  # methods' names differ by case alone, which file systems may not
+    of_all: dict[str, tuple[str, Callable[[Path], None]]] = {
+        file: (title, partial(draw, labels=first.labels, probabilities=probabilities, classes=first.classes))
+        for file, title, draw in (
+            ("roc", "ROC", draw_roc),
+            ("precision_recall", "Precision and recall", draw_precision_recall),
+            ("calibration", "Calibration", draw_calibration),
+        )
+    }
+    for number, (name, one) in enumerate(found.items()):  # names differ by case alone, which file systems may not
         predicted = np.stack([one.classes[each.argmax(axis=1)] for each in one.probabilities])
-        draw_confusion(out / f"confusion_{number}.png", one.labels, predicted, one.classes)
+        of_all[f"confusion_{number}"] = (
+            f"Confusion of {name}",
+            partial(draw_confusion, labels=one.labels, predicted=predicted, classes=one.classes),
+        )
+    figures = []
+    with tempfile.TemporaryDirectory() as folder:
+        for file, (title, draw) in of_all.items():
+            draw(out / f"{file}.png")
+            drawn = Path(folder) / f"{file}.svg"
+            draw(drawn)
+            told = f"{title}, of out-of-fold predictions of {', '.join(found)}"
+            figures.append(Figure(title, drawn.read_text(encoding="utf-8"), told))
+    return figures

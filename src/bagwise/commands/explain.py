@@ -8,10 +8,12 @@ import pandas as pd
 
 from bagwise.bags import Bags
 from bagwise.commands.data import DataSource
+from bagwise.commands.report import explanation_report
 from bagwise.commands.runs import Run, check_folder
 from bagwise.commands.slide_maps import draw_on_slides, find_on_slides
 from bagwise.errors import BagwiseError
 from bagwise.explain import Explanation, contrast, draw_map, explain, key_instances, write_table
+from bagwise.reports import write_report
 
 __all__ = ["run_explain"]
 
@@ -32,7 +34,8 @@ def run_explain(
     out
         The folder for ``instances`` (weight, rescaled weight, rank and score of each), ``key_instances`` (of each bag
         the ones that count most), ``features`` (in which instances of high and low weight differ most) and, where
-        there are coordinates, ``maps`` with a picture a bag and ``maps.csv``, which says whose it is.
+        there are coordinates, ``maps`` with a picture a bag and ``maps.csv``, which says whose it is; and
+        ``report.html``, which shows all of it.
     file_format
         ``"csv"`` or ``"parquet"``, of the tables.
     key
@@ -70,6 +73,9 @@ def run_explain(
     if bags.coordinates is not None:
         files += _draw_maps(found, bags, out / "maps")
     files += draw_on_slides(placed, found, bags, tables["instances"], key, out / "slides")
+    files.append(out / "report.html")
+    report = explanation_report(run.models, bags, found, tables.get("features"), source.data, str(run.folder))
+    write_report(report, files[-1])
     return {"bags": len(bags), "instances": len(bags.instances), "files": [str(path) for path in files]}
 
 

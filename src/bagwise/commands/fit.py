@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bagwise.bags import Bags
 from bagwise.checks import check_count, check_seed
@@ -173,18 +174,21 @@ def run_fit(
         models = fit_ensemble(model, bags, ensemble, n_jobs=jobs, checkpoints=out / "checkpoints", verbose=verbose)
         write_run(out, models, asked)
     if not (out / METRICS).exists() or not (out / "report.html").exists():
-        metrics = _metrics(models, bags, why, time.perf_counter() - begin)
-        write_report(training_report(models, bags, metrics, source.data, why), out / "report.html")
+        said = predict_ensemble(models, bags).probabilities
+        metrics = _metrics(models, bags, said, why, time.perf_counter() - begin)
+        write_report(training_report(models, bags, said, metrics, source.data, why), out / "report.html")
         write_json(out / METRICS, metrics)
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
     remove_unfinished(out)
     return read_json(out / METRICS)
 
 
-def _metrics(models: list[NeuralMIL], bags: Bags, why: str, seconds: float) -> dict[str, Any]:
+def _metrics(
+    models: list[NeuralMIL], bags: Bags, probabilities: NDArray[np.floating], why: str, seconds: float
+) -> dict[str, Any]:
     assert bags.labels is not None
     model = models[0]
-    on_training = bag_metrics(bags.labels, predict_ensemble(models, bags).probabilities, model.classes_)
+    on_training = bag_metrics(bags.labels, probabilities, model.classes_)
     last = [member.history_[member.best_epoch_ - 1] for member in models]
     validation = {}
     if "validation_loss" in last[0]:

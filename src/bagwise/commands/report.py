@@ -1,23 +1,40 @@
-"""The page about a run: what was learnt from, how, and which instances count in which bag."""
+"""The pages about a run, an evaluation and an explanation: what was learnt from, how, and which instances count."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from bagwise.bags import Bags
-from bagwise.explain import Explanation, explain
+from bagwise.evaluation.cross_validation import CrossValidation
+from bagwise.evaluation.metrics import METRICS
+from bagwise.explain import Explanation, explain, spacing
 from bagwise.methods.neural import NeuralMIL
-from bagwise.reports import BagView, Metric, Report
+from bagwise.reports import BagView, Figure, Metric, Report, Table
 
-__all__ = ["training_report"]
+__all__ = ["bag_views", "evaluation_report", "explanation_report", "training_report"]
 
 _MOST_BAGS = 200
+_MOST_FEATURES = 15
+_METRIC_NAMES = {
+    "accuracy": "Accuracy",
+    "precision": "Precision",
+    "recall": "Recall",
+    "fscore": "F-score",
+    "auc": "AUC",
+}
+_NO_WEIGHTS = "This method has no weights of instances: the page shows each instance's share of the scores."
 
 
 def training_report(
-    models: Sequence[NeuralMIL], bags: Bags, metrics: Mapping[str, Any], data: str, epochs_were: str
+    models: Sequence[NeuralMIL],
+    bags: Bags,
+    probabilities: NDArray[np.floating],
+    metrics: Mapping[str, Any],
+    data: str,
+    epochs_were: str,
 ) -> Report:
     """Put together what the page of a run says.
 
@@ -27,6 +44,8 @@ def training_report(
         The members.
     bags
         The bags learnt from, with labels.
+    probabilities
+        What the models say of them, shape (B, number of classes).
     metrics
         As ``metrics.json`` has them.
     data
@@ -38,42 +57,19 @@ def training_report(
     -------
     Report
     """
-    assert bags.labels is not None
-    model, settings = models[0], models[0].settings_
-    shown = bags[_some_of_each_class(bags.labels)]
+    model = models[0]
+    chosen = _chosen(bags, model.classes_, probabilities)
+    shown = bags[chosen]
     found = explain(models, shown)
-    classes = [str(name) for name in model.classes_]
-    shares = _shares(found, shown)
-    views, labels = [], shown.labels
-    assert labels is not None
-    pictures = len(bags.instance_shape) > 1 and bags.instances.dtype == np.uint8
-    for position, name in enumerate(shown.names):
-        rows = slice(*shown.offsets[position : position + 2])
-        best = int(found.probabilities[position].argmax())
-        views.append(
-            BagView(
-                name=name,
-                label=str(labels[position]),
-                predicted=classes[best],
-                probability=float(found.probabilities[position, 1 if len(classes) == 2 else best]),
-                weights=shares[rows],
-                images=shown.instances[rows] if pictures else None,
-                instance_names=None if shown.instance_names is None else list(shown.instance_names[rows]),
-            )
-        )
-    counts = zip(*np.unique(bags.labels, return_counts=True), strict=True)
-    told = ", ".join(f"{count:,} of class {label}" for label, count in counts)
     notes = [
         "The bags on this page were learnt from, so its predictions are better than those for new bags will be;"
         " bagwise evaluate measures how good these are."
     ]
     if found.weights is None:
-        notes.append("This method has no weights of instances: the page shows each instance's share of the scores.")
-    if len(shown) < len(bags):
-        notes.append(f"The page shows {len(shown)} of the {len(bags):,} bags.")
+        notes.append(_NO_WEIGHTS)
     return Report(
         title=f"{data}: what decided",
-        summary=f"{len(bags):,} bags with {len(bags.instances):,} instances; {told}.",
+        summary=f"{_counted(bags)} were learnt from.",
         metrics=[
             Metric(f"Training {name}", np.nan if metrics[key] is None else metrics[key], note)
             for name, key, note in (
@@ -81,39 +77,336 @@ def training_report(
                 ("accuracy", "training_accuracy", "Share of the bags learnt from that are predicted rightly."),
             )
         ],
+        data=_data_facts(bags),
         facts=[
-            ("Data", f"{data}: instances of shape {bags.instance_shape}"),
-            ("Model", f"{type(model).__name__}, encoder {model.plan_.architecture.encoder}"),
-            ("Members", str(len(models))),
-            (
-                "Optimiser",
-                f"{settings.optimizer.capitalize()}, learning rate {settings.learning_rate:g}, L2 {settings.l2:g},"
-                f" dropout {settings.dropout:g}",
-            ),
-            ("Class weights", "none" if settings.class_weights is None else _listed(classes, settings.class_weights)),
-            ("Epochs", f"{', '.join(str(member.best_epoch_) for member in models)}; {epochs_were}"),
+            *_model_facts(models),
+            ("Epochs", f"{_epochs(models)}; {epochs_were}"),
             ("Seed", str(model.plan_.order_seed)),
             ("Time", f"{metrics['seconds']:.0f} s"),
         ],
         history=model.history_,
-        bags=views,
-        notes=notes,
+        bags=bag_views(shown, found.classes, found.probabilities, found.importance),
+        notes=notes + _left_out(shown, bags),
     )
 
 
-def _some_of_each_class(labels: NDArray[Any]) -> NDArray[np.int64]:
-    """Choose the first bags of each class, as many of each as there is room for."""
-    room = max(1, _MOST_BAGS // len(np.unique(labels)))
-    return np.sort(np.concatenate([np.flatnonzero(labels == label)[:room] for label in np.unique(labels)]))
+def evaluation_report(
+    found: Mapping[str, CrossValidation],
+    bags: Bags,
+    results: Mapping[str, Any],
+    figures: Sequence[Figure],
+    data: str,
+) -> Report:
+    """Put together what the page of an evaluation says.
 
+    Parameters
+    ----------
+    found
+        Of each method, what its cross-validation found.
+    bags
+        The bags, with labels.
+    results
+        As ``results.json`` has them.
+    figures
+        Of the out-of-fold predictions.
+    data
+        What the user calls the data.
 
-def _shares(found: Explanation, bags: Bags) -> NDArray[np.floating]:
-    """Give importance a sum of 1 in each bag, which scores do not have."""
-    shares: NDArray[np.floating] = found.importance / np.repeat(
-        np.add.reduceat(found.importance, bags.offsets[:-1]), bags.sizes
+    Returns
+    -------
+    Report
+        Its bags are those of the first method that has weights of instances, else of the first.
+    """
+    asked = results["asked"]
+    several = asked["repeats"] > 1
+    weighing = [name for name, one in found.items() if one.attention is not None]
+    shown_method = [*weighing, *found][0]
+    one = found[shown_method]
+    chosen = _chosen(bags, one.classes, one.probabilities[0])
+    shown = bags[chosen]
+    weights = None if one.attention is None else one.attention[0, bags.rows(chosen)]
+    by_cell = {(row["method"], row["metric"]): row for row in results["rows"]}
+    of = "of the first repetition " if several else ""
+    notes = [
+        f"The bags on this page are judged by {shown_method}, each by the model {of}that did not learn from it: its"
+        " prediction and its weights are out-of-fold. Models of different folds are different models."
+    ]
+    if figures:
+        notes.append(
+            "The table ranks the bags of each fold by themselves and the curves rank all bags together, so areas under"
+            " curves differ a little."
+        )
+    tables = [
+        Table(
+            "How good the methods are",
+            ["Method", *_METRIC_NAMES.values(), "Seconds"],
+            [
+                [
+                    name,
+                    *(_with_spread(by_cell[name, metric]) for metric in METRICS),
+                    f"{by_cell[name, METRICS[0]]['seconds']:,.0f}",
+                ]
+                for name in found
+            ],
+            "Mean over folds ± standard deviation over folds"
+            + (" (standard error of the mean over repetitions)." if several else "."),
+        )
+    ]
+    if results["differences"]:
+        tables.append(_differences(results["differences"]))
+    return Report(
+        title=f"{data}: how good predictions are",
+        summary=f"{_counted(bags)}, each predicted by models that did not learn from it.",
+        metrics=[
+            Metric(f"{_METRIC_NAMES[metric]}, {shown_method}", _number(by_cell[shown_method, metric]["mean"]), note)
+            for metric, note in (
+                ("auc", f"How well the bags of a fold are ranked. {_spread_told(by_cell[shown_method, 'auc'])}"),
+                ("accuracy", f"Share predicted rightly. {_spread_told(by_cell[shown_method, 'accuracy'])}"),
+            )
+        ],
+        tables=tables,
+        figures=figures,
+        data=_data_facts(bags),
+        facts=[
+            (
+                "Protocol",
+                f"{asked['repeats']} x {asked['folds']} folds with as much of each class; "
+                + ("no group on both sides of a split" if one.protocol == "grouped" else "bags have no groups"),
+            ),
+            ("Learnt in each fold", "Weights, scaler and class weights, from the training bags of the fold alone"),
+            ("Class weights", str(asked["class_weight"] or "none")),
+            ("Epochs", results["epochs_were"]),
+            ("Seed", str(asked["seed"])),
+            ("Time", ", ".join(f"{name}: {by_cell[name, METRICS[0]]['seconds']:,.0f} s" for name in found)),
+        ],
+        history=[],
+        bags=bag_views(shown, one.classes, one.probabilities[0, chosen], weights),
+        notes=notes + _left_out(shown, bags),
     )
+
+
+def explanation_report(
+    models: Sequence[NeuralMIL], bags: Bags, found: Explanation, features: pd.DataFrame | None, data: str, run: str
+) -> Report:
+    """Put together what the page of an explanation says.
+
+    Parameters
+    ----------
+    models
+        The members of the run.
+    bags
+        The bags explained.
+    found
+        What the models say of them.
+    features
+        As `bagwise.explain.contrast` gives them; None where instances are no vectors.
+    data
+        What the user calls the data.
+    run
+        What the user calls the run.
+
+    Returns
+    -------
+    Report
+    """
+    chosen = _chosen(bags, found.classes, found.probabilities)
+    shown = bags[chosen]
+    tables = []
+    if features is not None:
+        tables.append(
+            Table(
+                "Features in which high and low weights differ most",
+                ["Feature", "Mean where weights are high", "Mean of the rest", "Difference"],
+                [
+                    [str(row.feature), f"{row.mean_high:.4g}", f"{row.mean_low:.4g}", f"{row.difference:+.2f}"]
+                    for row in features.head(_MOST_FEATURES).itertuples()
+                ],
+                f"The difference is in standard deviations of the feature within bags. {_of(features)}"
+                " A feature that differs need not be what the model used.",
+            )
+        )
+    return Report(
+        title=f"{data}: what decided",
+        summary=f"{_counted(bags)}, judged by the run {run}.",
+        metrics=[],
+        tables=tables,
+        data=_data_facts(bags),
+        facts=[*_model_facts(models), ("Epochs", _epochs(models)), ("Seed", str(models[0].plan_.order_seed))],
+        history=models[0].history_,
+        bags=bag_views(shown, found.classes, found.probabilities[chosen], found.importance[bags.rows(chosen)]),
+        notes=[
+            "Whether these predictions are right is not known here; bagwise evaluate measures how often they are.",
+            *([_NO_WEIGHTS] if found.weights is None else []),
+            *_left_out(shown, bags),
+        ],
+    )
+
+
+def bag_views(
+    bags: Bags,
+    classes: NDArray[Any],
+    probabilities: NDArray[np.floating],
+    importance: NDArray[np.floating] | None,
+    key: NDArray[np.bool_] | None = None,
+) -> list[BagView]:
+    """Show bags as a page does.
+
+    Parameters
+    ----------
+    bags
+        The bags.
+    classes
+        The labels, sorted.
+    probabilities
+        Of each bag, shape (B, number of classes).
+    importance
+        What instances are ranked by, packed, shape (N,), not negative; None where there is nothing.
+    key
+        Which instances are known to decide, packed, shape (N,).
+
+    Returns
+    -------
+    list of BagView
+    """
+    best = probabilities.argmax(axis=1)
+    pixels = len(bags.instance_shape) > 1
+    pictures = pixels and bags.instances.dtype == np.uint8
+    placed = bags.coordinates is not None and bags.coordinates.shape[1] > 1
+    shares = None if importance is None else _shares(importance, bags)
+    views = []
+    for position, name in enumerate(bags.names):
+        rows = slice(*bags.offsets[position : position + 2])
+        corners = bags.coordinates[rows, :2] if bags.coordinates is not None and placed else None
+        names = None if bags.instance_names is None else list(bags.instance_names[rows])
+        if names is None and corners is not None:
+            names = [f"x {x:g}, y {y:g}" for x, y in corners]
+        views.append(
+            BagView(
+                name=name,
+                label=None if bags.labels is None else str(bags.labels[position]),
+                predicted=str(classes[best[position]]),
+                probability=float(probabilities[position, best[position]]),
+                weights=None if shares is None else shares[rows],
+                images=bags[position : position + 1].instances if pictures else None,
+                instance_names=names,
+                key=None if key is None else key[rows],
+                corners=corners,
+                side=1.0 if corners is None else float(bags.instance_shape[0]) if pixels else spacing(corners),
+            )
+        )
+    return views
+
+
+def _chosen(bags: Bags, classes: NDArray[Any], probabilities: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Choose bags to show: wrong predictions, the surest first; then as many of each class as there is room for."""
+    predicted, doubt = classes[probabilities.argmax(axis=1)], -probabilities.max(axis=1)
+    surest = np.argsort(doubt, kind="stable")
+    if bags.labels is None:
+        wrong, kinds, order = np.zeros(len(bags), dtype=bool), predicted, surest
+    else:
+        wrong, kinds, order = bags.labels != predicted, bags.labels, np.arange(len(bags))
+    chosen = [surest[wrong[surest]][: _MOST_BAGS // 2]]
+    present = np.unique(kinds)
+    room = max(1, (_MOST_BAGS - len(chosen[0])) // len(present))
+    chosen += [order[~wrong[order] & (kinds[order] == kind)][:room] for kind in present]
+    return np.sort(np.concatenate(chosen))
+
+
+def _shares(importance: NDArray[np.floating], bags: Bags) -> NDArray[np.float64]:
+    """Give importance a sum of 1 in each bag, which scores do not have; scores that are all zero count alike."""
+    exact = importance.astype(np.float64)
+    totals = np.add.reduceat(exact, bags.offsets[:-1])
+    exact = np.where(np.repeat(totals > 0, bags.sizes), exact, 1.0)
+    shares: NDArray[np.float64] = exact / np.repeat(np.where(totals > 0, totals, bags.sizes), bags.sizes)
     return shares
 
 
-def _listed(classes: Sequence[str], weights: Sequence[float]) -> str:
-    return ", ".join(f"{name}: {weight:.3g}" for name, weight in zip(classes, weights, strict=True))
+def _counted(bags: Bags) -> str:
+    return f"{len(bags):,} bags with {len(bags.instances):,} instances"
+
+
+def _left_out(shown: Bags, bags: Bags) -> list[str]:
+    return [f"The page shows {len(shown)} of the {len(bags):,} bags."] if len(shown) < len(bags) else []
+
+
+def _data_facts(bags: Bags) -> list[tuple[str, str]]:
+    sizes, shape = bags.sizes, bags.instance_shape
+    facts = [("Bags", f"{len(bags):,}")]
+    if bags.labels is not None:
+        counts = zip(*np.unique(bags.labels, return_counts=True), strict=True)
+        facts.append(("Classes", ", ".join(f"{label}: {count:,} bags" for label, count in counts)))
+    if bags.groups is not None:
+        facts.append(("Groups", f"{len(np.unique(bags.groups)):,}"))
+    facts.append(
+        (
+            "Instances",
+            f"{len(bags.instances):,}; in a bag {sizes.min():,} to {sizes.max():,}, median {np.median(sizes):,g}",
+        )
+    )
+    if len(shape) > 1:
+        facts.append(("An instance", f"{' x '.join(map(str, shape))} values of a picture"))
+    else:
+        named = bags.feature_names or ()
+        listed = ", ".join(name[:40] for name in named[:_MOST_FEATURES])
+        more = ", ..." if len(named) > _MOST_FEATURES else ""
+        facts.append(("Features", f"{shape[0]:,}" + (f": {listed}{more}" if named else "")))
+    return facts
+
+
+def _model_facts(models: Sequence[NeuralMIL]) -> list[tuple[str, str]]:
+    model, settings = models[0], models[0].settings_
+    weights = settings.class_weights
+    by_class = zip(model.classes_, weights or (), strict=weights is not None)
+    return [
+        ("Model", f"{type(model).__name__}, encoder {model.plan_.architecture.encoder}"),
+        ("Members", str(len(models))),
+        (
+            "Optimiser",
+            f"{settings.optimizer.capitalize()}, learning rate {settings.learning_rate:g}, L2 {settings.l2:g},"
+            f" dropout {settings.dropout:g}",
+        ),
+        ("Class weights", ", ".join(f"{name}: {weight:.3g}" for name, weight in by_class) or "none"),
+    ]
+
+
+def _epochs(models: Sequence[NeuralMIL]) -> str:
+    return ", ".join(str(member.best_epoch_) for member in models)
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else value
+
+
+def _said(value: float | None, form: str = ".3f") -> str:
+    return "–" if value is None else f"{value:{form}}"
+
+
+def _with_spread(row: Mapping[str, Any]) -> str:
+    text = f"{_said(row['mean'])} ± {_said(row['sd_folds'])}"
+    return text if row["se_repeats"] is None else f"{text} ({_said(row['se_repeats'])})"
+
+
+def _spread_told(row: Mapping[str, Any]) -> str:
+    text = f"SD over folds {_said(row['sd_folds'])}"
+    return f"{text}." if row["se_repeats"] is None else f"{text}, SE over repetitions {_said(row['se_repeats'])}."
+
+
+def _differences(rows: Sequence[Mapping[str, Any]]) -> Table:
+    pairs: dict[tuple[str, str], dict[str, str]] = {}
+    for row in rows:
+        cell = f"{_said(row['difference'], '+.3f')}, p {_said(row['p_value'])}"
+        pairs.setdefault((row["first"], row["second"]), {})[row["metric"]] = cell
+    return Table(
+        "Whether the methods differ",
+        ["First less second", *_METRIC_NAMES.values()],
+        [
+            [f"{first} less {second}", *(cells.get(metric, "–") for metric in METRICS)]
+            for (first, second), cells in pairs.items()
+        ],
+        "Mean difference over the same folds, and the p-value of the corrected resampled t-test (Nadeau and Bengio)."
+        " The p-values are not corrected for how many there are.",
+    )
+
+
+def _of(features: pd.DataFrame) -> str:
+    return f"The {_MOST_FEATURES} of {len(features):,} that differ most." if len(features) > _MOST_FEATURES else ""

@@ -21,7 +21,8 @@ from bagwise.evaluation.metrics import METRICS, bag_metrics
 from bagwise.evaluation.protocol import Folds
 from bagwise.experiments.cells import cells_on_workers, environment, finite
 from bagwise.experiments.paper import TABLE2, TABLE3
-from bagwise.explain.instances import explain, rescaled_in_bags
+from bagwise.explain.instances import explain
+from bagwise.explain.rescaling import rescaled_in_bags
 from bagwise.files import remove_unfinished, replacing
 from bagwise.io.images import read_image
 from bagwise.methods.neural import NeuralMIL

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from bagwise.bags import Bags
 from bagwise.checks import check_count
+from bagwise.explain.rescaling import rescaled_in_bags
 from bagwise.methods.neural import NeuralMIL, instance_probabilities, predict_members
 from bagwise.models.likelihood import class_probabilities
 
-__all__ = ["Explanation", "explain", "key_instances", "rescaled_in_bags"]
+__all__ = ["Explanation", "explain", "key_instances"]
 
 _AXES = ("x", "y", "z")
 
@@ -181,31 +182,3 @@ def key_instances(explanation: Explanation, bags: Bags, count: int = 5) -> pd.Da
     ranks = table["rank"].to_numpy()
     chosen = np.flatnonzero(ranks <= count)
     return table.iloc[chosen[np.lexsort((ranks[chosen], bag[chosen]))]].reset_index(drop=True)
-
-
-def rescaled_in_bags(values: NDArray[Any], offsets: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Bring the values of each bag to 0..1: ``(a - min) / (max - min)``, the paper's a' (section 4.3).
-
-    Parameters
-    ----------
-    values
-        One an instance, packed, shape (N,).
-    offsets
-        Where bags begin and end, shape (B + 1,).
-
-    Returns
-    -------
-    array
-        Shape (N,); 1 in a bag whose values are all the same, since each of them is its highest.
-
-    Examples
-    --------
-    >>> rescaled_in_bags(np.array([1.0, 3.0, 2.0, 0.5]), np.array([0, 3, 4])).tolist()
-    [0.0, 1.0, 0.5, 1.0]
-    """
-    sizes = np.diff(offsets)
-    exact = values.astype(np.float64)
-    low = np.repeat(np.minimum.reduceat(exact, offsets[:-1]), sizes)
-    high = np.repeat(np.maximum.reduceat(exact, offsets[:-1]), sizes)
-    spread = high - low
-    return np.where(spread > 0, (exact - low) / np.where(spread > 0, spread, 1), 1.0)

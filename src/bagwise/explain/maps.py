@@ -8,9 +8,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial import KDTree
 
 from bagwise.errors import BagwiseError
+from bagwise.explain.places import spacing
 from bagwise.files import replacing
 
 __all__ = ["WEIGHT_COLOURS", "draw_map", "squares"]
@@ -64,7 +64,7 @@ def draw_map(
         )
     if path.suffix not in (".png", ".svg"):
         raise BagwiseError(f"{path} must end in .png or .svg: name it so")
-    side = _step(places) if patch_size is None else float(patch_size)
+    side = spacing(places) if patch_size is None else float(patch_size)
     low, extent = places[:, :2].min(axis=0), np.ptp(places[:, :2], axis=0) + side
     width, height = np.maximum(_LONG_SIDE * extent / extent.max(), _SHORTEST_SIDE)
     figure = Figure(figsize=(width + _BESIDE, height + _ABOVE), layout="constrained")
@@ -111,12 +111,3 @@ def squares(corners: NDArray[np.number], side: float, values: NDArray[np.floatin
     made = PolyCollection(outlines, cmap=WEIGHT_COLOURS)
     made.set(array=values, clim=(0, 1), linewidth=0, antialiased=False)
     return made
-
-
-def _step(places: NDArray[np.float64]) -> float:
-    """Give how far apart neighbours usually are: the side of patches that lie edge to edge."""
-    different = np.unique(places[:, :2], axis=0)
-    if len(different) == 1:
-        return 1.0
-    distances, _ = KDTree(different).query(different, k=2, p=np.inf)
-    return float(np.median(distances[:, 1]))

@@ -53,7 +53,7 @@ _STYLE: Any = {
     "axes.titlelocation": "left",
     "axes.titlesize": 8,
     "figure.constrained_layout.use": True,
-    "font.family": ["DejaVu Sans"],  # comes with matplotlib
+    "font.family": ["DejaVu Sans", "sans-serif"],  # the first comes with matplotlib, but not with all readers of an SVG
     "legend.fontsize": 7,
     "legend.frameon": False,
     "legend.title_fontsize": 7,

@@ -1,7 +1,5 @@
-"""The report page: headline numbers, bags with the weights of their instances, training, and what to keep in mind."""
+"""The page of a report: what was measured, bags with the weights of their instances, and how it was trained."""
 
-import base64
-import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,150 +11,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
-from bagwise.errors import BagwiseError
 from bagwise.files import replacing
+from bagwise.reports.pictures import colour_picture, ink_picture, svg_picture
+from bagwise.reports.tilemap import TileMap
+from bagwise.reports.view import BagView, Report
 
-__all__ = ["BagView", "Metric", "Report", "write_report"]
+__all__ = ["write_report"]
 
 # What keeps a page of 1,000 bags of 200 instances under 15 MB, and quick to open.
 _MOST_INSTANCES = 30
 _MOST_PICTURE_BYTES = 8_000_000
 _MOST_PICTURE_HEIGHT = 96  # twice the height at which the page shows an instance, for sharp screens
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A headline number.
-
-    Attributes
-    ----------
-    name
-        What is measured: ``"Bag AUC"``.
-    value
-        A fraction in [0, 1]. NaN is shown as a dash.
-    note
-        One short sentence: what the number means and on what it was measured.
-
-    Examples
-    --------
-    >>> Metric("Bag AUC", 0.976, "How well 500 test bags are ranked.").value
-    0.976
-    """
-
-    name: str
-    value: float
-    note: str
-
-
-@dataclass(frozen=True, eq=False)
-class BagView:
-    """One bag as the page shows it.
-
-    Attributes
-    ----------
-    name
-        The bag's name.
-    label
-        Its true label as text, for example ``"positive"``.
-    predicted
-        The predicted label as text; the prediction counts as right where it equals `label`.
-    probability
-        The predicted probability of the positive class, in [0, 1].
-    weights
-        Instance weights of shape (K,): not negative, with sum 1. Of a bag of more than 30 instances the page
-        shows the 30 with the largest weights.
-    images
-        Pictures of the instances, uint8. Shape (K, H, W) is *ink*: 0 is empty paper and 255 full ink, which the
-        page draws dark on light or light on dark. Shape (K, H, W, 3) is colour, drawn as it is. By default none.
-    instance_names
-        K names, shown where there are no images, else as tooltips. By default the positions in the bag, from 1.
-    key
-        Array of shape (K,) of bool: the instances known to decide the label. For evaluation only. By default unknown.
-
-    Raises
-    ------
-    BagwiseError
-        If a shape, type or value is not as above; the sentence names the bag.
-
-    Examples
-    --------
-    >>> bag = BagView("bag 7", "positive", "positive", 0.93, np.array([0.9, 0.1]), key=np.array([True, False]))
-    >>> BagView("bag 8", "positive", "positive", 0.93, np.array([0.9, 0.1]), instance_names=["a"])
-    Traceback (most recent call last):
-        ...
-    bagwise.errors.BagwiseError: bag 'bag 8' has 2 weights but 1 instance_names: give one for each instance
-    """
-
-    name: str
-    label: str
-    predicted: str
-    probability: float
-    weights: NDArray[Any]
-    images: NDArray[np.uint8] | None = None
-    instance_names: Sequence[str] | None = None
-    key: NDArray[np.bool_] | None = None
-
-    def __post_init__(self) -> None:
-        bag = f"bag {self.name[:80]!r}"
-        weights = self.weights
-        if weights.ndim != 1 or not len(weights):
-            raise BagwiseError(f"{bag} has weights of shape {weights.shape}: give one for each instance")
-        if not (np.isfinite(weights).all() and (weights >= 0).all() and abs(weights.sum() - 1) < 1e-3):
-            raise BagwiseError(
-                f"{bag} has weights with sum {weights.sum():.4g}: none may be negative, and the sum must be 1"
-            )
-        if not 0 <= self.probability <= 1:
-            raise BagwiseError(f"{bag} has the probability {self.probability}: it must be between 0 and 1")
-        for part in ("images", "instance_names", "key"):
-            values = getattr(self, part)
-            if values is not None and len(values) != len(weights):
-                raise BagwiseError(
-                    f"{bag} has {len(weights)} weights but {len(values)} {part}: give one for each instance"
-                )
-        if self.images is not None:
-            shape, dtype = self.images.shape, self.images.dtype
-            if dtype != np.uint8 or 0 in shape or not (len(shape) == 3 or (len(shape) == 4 and shape[3] == 3)):
-                raise BagwiseError(
-                    f"{bag} has {dtype} images of shape {shape}: give uint8 of shape (K, H, W) or (K, H, W, 3)"
-                )
-
-
-@dataclass(frozen=True)
-class Report:
-    """Everything the page says. A part that is empty is left out of the page.
-
-    Attributes
-    ----------
-    title
-        The heading.
-    summary
-        One or two sentences under it.
-    metrics
-        The headline numbers.
-    facts
-        How the model was trained and measured: pairs of a term and its value.
-    history
-        One mapping an epoch, with ``"epoch"`` and ``"loss"``, and optionally ``"validation_loss"`` and
-        ``"validation_error"``. What is not finite is left out of its curve.
-    bags
-        The bags to show. Right predictions come first, in the order given; then wrong ones, the surest of them on top.
-    notes
-        Paragraphs of what to keep in mind, below what the page itself says about weights. By default none.
-
-    Examples
-    --------
-    >>> report = Report("MUSK1", "Gated attention.", [], [("Seed", "0")], [{"epoch": 1, "loss": 0.69}], [])
-    >>> report.facts[0]
-    ('Seed', '0')
-    """
-
-    title: str
-    summary: str
-    metrics: Sequence[Metric]
-    facts: Sequence[tuple[str, str]]
-    history: Sequence[Mapping[str, float]]
-    bags: Sequence[BagView]
-    notes: Sequence[str] = ()
+_MOST_MAPS = 12  # of right and of wrong predictions each: as many bags as the page shows before one asks for more
 
 
 def write_report(report: Report, path: Path) -> None:
@@ -194,15 +60,16 @@ def write_report(report: Report, path: Path) -> None:
         lstrip_blocks=True,
     )
     environment.filters["fraction"] = _fraction
-    wrong = [bag for bag in report.bags if bag.predicted != bag.label]
-    wrong.sort(key=lambda bag: -abs(bag.probability - 0.5))
-    right = [bag for bag in report.bags if bag.predicted == bag.label]
-    rows = list(_rows(right + wrong))
+    environment.filters["data_uri"] = svg_picture
+    groups = _groups(report.bags)
     page = environment.get_template("report.html.jinja").render(
         report=report,
-        labels=sorted({bag.label for bag in report.bags}),
-        groups=[("right", rows[: len(right)]), ("wrong", rows[len(right) :])],
-        has_key=any(bag.key is not None for bag in report.bags),
+        labels=sorted({_filed_under(bag) for bag in report.bags}),
+        filed_under=_filed_under,
+        groups=groups,
+        shows_key=any(bag.key is not None for bag in report.bags),
+        shows_weights=any(bag.weights is not None for bag in report.bags),
+        shows_maps=any(row.map for _, rows in groups for row in rows),
         panels=_panels(report.history),
     )
     with replacing(path) as temporary:
@@ -212,6 +79,10 @@ def write_report(report: Report, path: Path) -> None:
 
 def _fraction(value: float, digits: int = 3) -> str:
     return f"{value:.{digits}f}" if math.isfinite(value) else "–"
+
+
+def _filed_under(bag: BagView) -> str:
+    return bag.predicted if bag.label is None else bag.label
 
 
 @dataclass(frozen=True)
@@ -225,16 +96,36 @@ class _Instance:
 @dataclass(frozen=True)
 class _Row:
     bag: BagView
+    size: int
     instances: list[_Instance]
     strip: str  # data URI of the instances' pictures side by side, or empty
     aspect: float  # width of a picture over its height
     ink: bool
-    rest: str  # what is said of the instances that are not shown
+    map: TileMap | None
+    digits: int  # of weights
+    rest: str  # what is said of what is not shown
 
 
-def _rows(bags: Sequence[BagView]) -> Iterator[_Row]:
-    room = _MOST_PICTURE_BYTES
+def _groups(bags: Sequence[BagView]) -> list[tuple[str, list[_Row]]]:
+    """Sort bags by how they were judged; where no label is known there is one group, else two, even if one is empty."""
+    by_verdict: dict[str, list[BagView]] = {"wrong": [], "right": [], "open": []}
     for bag in bags:
+        by_verdict[bag.verdict].append(bag)
+    for verdict in ("wrong", "open"):
+        by_verdict[verdict].sort(key=lambda bag: -bag.probability)
+    judged = bool(by_verdict["wrong"] or by_verdict["right"])
+    shown = [verdict for verdict, found in by_verdict.items() if found or (judged and verdict != "open")]
+    rows = _rows([(bag, number < _MOST_MAPS) for verdict in shown for number, bag in enumerate(by_verdict[verdict])])
+    return [(verdict, [next(rows) for _ in by_verdict[verdict]]) for verdict in shown]
+
+
+def _rows(bags: Sequence[tuple[BagView, bool]]) -> Iterator[_Row]:
+    """Give a row for each bag, with a map where one is wanted, as long as there is room for pictures."""
+    room = _MOST_PICTURE_BYTES
+    for bag, with_map in bags:
+        if bag.weights is None:
+            yield _Row(bag, 0, [], strip="", aspect=1.0, ink=False, map=None, digits=0, rest="")
+            continue
         size = len(bag.weights)
         # All in their own order, or the largest, largest first.
         order = (
@@ -242,57 +133,60 @@ def _rows(bags: Sequence[BagView]) -> Iterator[_Row]:
         )
         names = [str(i + 1) for i in range(size)] if bag.instance_names is None else bag.instance_names
         key = np.zeros(size, dtype=bool) if bag.key is None else bag.key
-        strip, aspect, ink = "", 1.0, False
-        if bag.images is not None and room > 0:
-            strip, aspect = _strip(bag.images[order])
+        images = None if bag.images is None or room <= 0 else np.asarray(bag.images)
+        strip, aspect, tile_map = "", 1.0, None
+        if bag.corners is not None and with_map and room > 0:
+            tile_map = TileMap.of(bag.corners, bag.side, bag.weights, names, images)
+            room -= tile_map.size
+        if images is not None:
+            strip, aspect = _strip(images[order])
             room -= len(strip)
-            ink = bag.images.ndim == 3
+        left_out = ["map"] * (bag.corners is not None and not tile_map) + ["pictures"] * (
+            bag.images is not None and not strip
+        )
         yield _Row(
             bag=bag,
+            size=size,
             instances=[
                 _Instance(str(names[i]), float(bag.weights[i]), float(bag.weights[i] / bag.weights.max()), bool(key[i]))
                 for i in order
             ],
             strip=strip,
             aspect=aspect,
-            ink=ink,
-            rest=_rest(bag, order, pictures_left_out=bag.images is not None and not strip),
+            ink=images is not None and images.ndim == 3,
+            map=tile_map,
+            digits=_digits(bag.weights),
+            rest=_rest(bag.weights, key, order, left_out),
         )
 
 
-def _rest(bag: BagView, order: NDArray[np.intp], pictures_left_out: bool) -> str:
+def _rest(weights: NDArray[Any], key: NDArray[np.bool_], order: NDArray[np.intp], left_out: Sequence[str]) -> str:
     text = ""
-    if hidden := len(bag.weights) - len(order):
-        text = f"The {len(order)} largest weights, largest first. The other {hidden} sum to "
-        text += f"{np.delete(bag.weights, order).sum():.2f}"
-        if bag.key is not None and bag.key.any():
-            text += f" and hold {bag.key.sum() - bag.key[order].sum()} of {bag.key.sum()} known key instances"
+    if hidden := len(weights) - len(order):
+        text = f"The {len(order)} largest weights, largest first. The other {hidden:,} sum to "
+        text += f"{np.delete(weights, order).sum():.2f}"
+        if key.any():
+            text += f" and hold {key.sum() - key[order].sum()} of {key.sum()} known key instances"
         text += ". "
-    if pictures_left_out:
-        text += "Pictures are left out here, to keep the page small."
+    if left_out:
+        text += f"{' and '.join(left_out).capitalize()} left out here, to keep the page small."
     return text
 
 
+def _digits(weights: NDArray[Any]) -> int:
+    """Say how many digits show two that count of the largest weight."""
+    return min(max(2, 1 - math.floor(math.log10(weights.max()))), 6)
+
+
 def _strip(images: NDArray[np.uint8]) -> tuple[str, float]:
-    pixels = np.ascontiguousarray(np.concatenate(list(images), axis=1))
-    image = Image.fromarray(pixels)
+    image = Image.fromarray(np.ascontiguousarray(np.concatenate(list(images), axis=1)))
     if image.height > _MOST_PICTURE_HEIGHT:
         width = max(1, round(images.shape[2] * _MOST_PICTURE_HEIGHT / images.shape[1]))
         image = image.resize((width * len(images), _MOST_PICTURE_HEIGHT))
     # Of the strip as it is: a width that was rounded would shift the last picture by several pixels.
     aspect = image.width / len(images) / image.height
-    file = io.BytesIO()
-    if images.ndim == 4:
-        kind = "jpeg"
-        image.save(file, "JPEG", quality=85)
-    else:
-        # Black ink of 16 strengths on nothing: far fewer bytes than 256 greys, and it stands on any page.
-        kind = "png"
-        strengths = np.asarray(image) >> 4
-        image = Image.frombytes("P", image.size, strengths.tobytes())
-        image.putpalette(bytes(3 * 16))
-        image.save(file, "PNG", bits=4, transparency=bytes(range(0, 256, 17)))
-    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}", aspect
+    pixels = np.asarray(image)
+    return ink_picture(pixels) if images.ndim == 3 else colour_picture(pixels), aspect
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bagwise.errors import BagwiseError
-from bagwise.explain.instances import rescaled_in_bags
+from bagwise.explain.rescaling import rescaled_in_bags
 from bagwise.reports.figures import COLOURS, new_figure
 
 __all__ = ["draw_strip"]

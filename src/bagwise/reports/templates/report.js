@@ -7,8 +7,8 @@
   const { compare } = new Intl.Collator("en", { numeric: true });
   const orders = {
     "": () => 0,
-    highest: number("probability", -1),
-    lowest: number("probability", 1),
+    surest: number("probability", -1),
+    unsure: number("probability", 1),
     name: (a, b) => compare(nameOf(a), nameOf(b)),
     largest: number("size", -1),
     smallest: number("size", 1),
@@ -26,7 +26,7 @@
   function show(group) {
     const { verdict, label, order } = Object.fromEntries(new FormData(form));
     const matching = group.rows.filter((row) => !label || row.dataset.label === label).sort(orders[order]);
-    group.section.hidden = verdict !== "all" && verdict !== group.section.dataset.verdict;
+    group.section.hidden = !["all", undefined, group.section.dataset.verdict].includes(verdict);
     const shown = matching.slice(0, group.limit);
     group.list.replaceChildren(...shown);
     group.count.textContent = shown.length < group.rows.length ? `${shown.length} of ${group.rows.length} shown` : shown.length;
