@@ -281,7 +281,9 @@ def read_folder(
         sizes.append(sum(source.shape[0] for source in sources))
     where = None
     if coordinates and all(info.has_coordinates for info in infos.values()):
-        where = np.concatenate([_coordinates(file) for one in matched.bags for file in one.files])
+        places = [_coordinates(file) for one in matched.bags for file in one.files]
+        # A third axis counts where all files have one.
+        where = np.concatenate([place[:, : min(place.shape[1] for place in places)] for place in places])
     return Bags(
         StoredInstances(parts),
         np.cumsum([0, *sizes]),

@@ -1,0 +1,144 @@
+import json
+import re
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+import bagwise as bw
+from bagwise.commands.report import bag_views, evaluation_report, explanation_report
+from bagwise.explain import contrast, explain
+from bagwise.io.tables import read_table
+
+CELLS = ["--bag", "patient", "--label", "diagnosis", "--instance", "cell", "--coordinate", "x", "--coordinate", "y"]
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory, cells, run):
+    """An evaluation of a method without weights and one with, and the bags."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    cells().drop(columns="clinic").to_csv(folder / "cells.csv", index=False)
+    argv = ["--method", "MI-Net", "--method", "attention", "--folds", 3, "--repeats", 2, "--epochs", 3]
+    done = run("evaluate", folder / "cells.csv", *CELLS, *argv, "--out", folder / "cv", "--json")
+    assert done.status == 0, done.told
+    bags = read_table(folder / "cells.csv", bag="patient", label="diagnosis", instance="cell", coordinates=["x", "y"])
+    return folder, bags, json.loads(done.out)
+
+
+def headings(page):
+    return [re.sub(r"<[^>]+>", "", text).strip() for text in re.findall(r"<h4>(.*?)</h4>", page, re.DOTALL)]
+
+
+def test_the_page_of_an_evaluation_holds_what_was_measured(evaluated):
+    folder, _, results = evaluated
+    page = (folder / "cv" / "report.html").read_text(encoding="utf-8")
+    for row in results["rows"]:
+        assert f"{row['mean']:.3f} ± {row['sd_folds']:.3f} ({row['se_repeats']:.3f})" in page
+    for row in results["differences"]:
+        assert f"{row['difference']:+.3f}, p {row['p_value']:.3f}" in page
+    assert page.count("data:image/svg+xml;base64,") == 5
+    for part in ("2 x 3 folds", "healthy: 12 bags, ill: 12 bags", "MI-Net less attention", "3: size, marker, shape"):
+        assert part in page
+
+
+def test_its_bags_are_out_of_fold_and_the_wrong_ones_come_first(evaluated):
+    folder, _, _ = evaluated
+    predictions = pd.read_csv(folder / "cv" / "predictions.csv")
+    said = predictions[(predictions["method"] == "attention") & (predictions["repeat"] == 0)].copy()
+    said["sure"] = said[["probability_healthy", "probability_ill"]].max(axis=1)
+    wrong = said[said["label"] != said["predicted"]].sort_values("sure", ascending=False, kind="stable")
+    right = said[said["label"] == said["predicted"]]
+    page = (folder / "cv" / "report.html").read_text(encoding="utf-8")
+    assert 0 < len(wrong) < len(said)
+    assert headings(page) == [*wrong["bag"], *right["bag"]]
+
+
+def test_its_weights_are_out_of_fold(evaluated):
+    _, bags, results = evaluated
+    model = bw.make("attention", epochs=3, class_weight="balanced", random_state=0)
+    found = bw.cross_validate(model, bags, folds=3, repeats=2, n_jobs=1)
+    of_attention = [row for row in results["rows"] if row["method"] == "attention"]
+    page = evaluation_report({"attention": found}, bags, {**results, "rows": of_attention}, [], "cells.csv")
+    for view, begin, end in zip(page.bags, bags.offsets[:-1], bags.offsets[1:], strict=True):
+        np.testing.assert_allclose(view.weights, found.attention[0, begin:end])
+    assert [view.name for view in page.bags] == bags.names.tolist()
+
+
+def test_methods_without_weights_have_a_page_too(evaluated, run, tmp_path):
+    folder, _, _ = evaluated
+    argv = ["--method", "miVLAD", "--folds", 2, "--out", tmp_path / "cv"]
+    assert run("evaluate", folder / "cells.csv", *CELLS, *argv).status == 0
+    page = (tmp_path / "cv" / "report.html").read_text(encoding="utf-8")
+    assert "What was predicted" in page
+    assert len(headings(page)) == 24
+    assert "Weights rank" not in page
+
+
+def test_three_classes_have_a_page(run, cells, tmp_path):
+    cells(classes=("a", "b", "<c>")).drop(columns="clinic").to_csv(tmp_path / "cells.csv", index=False)
+    argv = ["--folds", 2, "--epochs", 2, "--out", tmp_path / "cv"]
+    assert run("evaluate", tmp_path / "cells.csv", *CELLS, *argv).status == 0
+    page = (tmp_path / "cv" / "report.html").read_text(encoding="utf-8")
+    assert "&lt;c&gt;" in page
+    assert "<c>" not in page
+
+
+def test_the_page_of_an_explanation_judges_nothing_and_says_which_features_differ(run, cells, tmp_path):
+    frame = cells().drop(columns="clinic")
+    frame.to_csv(tmp_path / "cells.csv", index=False)
+    argv = ["--epochs", 20, "--jobs", 1, "--out", tmp_path / "run"]
+    assert run("fit", tmp_path / "cells.csv", *CELLS, *argv).status == 0
+    frame.drop(columns="diagnosis").to_csv(tmp_path / "new.csv", index=False)
+    done = run("explain", tmp_path / "run", tmp_path / "new.csv", "--out", tmp_path / "told", "--json")
+    assert json.loads(done.out)["files"][-1] == str(tmp_path / "told" / "report.html")
+    page = (tmp_path / "told" / "report.html").read_text(encoding="utf-8")
+    assert "✓ right" not in page
+    assert "✗ wrong" not in page
+    features = pd.read_csv(tmp_path / "told" / "features.csv")
+    for row in features.itertuples():
+        assert f"{row.difference:+.2f}" in page
+    assert page.count('class="map"') == 12
+    instances = pd.read_csv(tmp_path / "told" / "key_instances.csv").groupby("bag")["probability"].first()
+    assert headings(page) == instances.sort_values(ascending=False, kind="stable").index.tolist()
+
+
+@pytest.fixture(scope="module")
+def explained(make_bags):
+    bags = make_bags(600)
+    model = bw.AttentionMIL(epochs=1, random_state=0).fit(bags[:40])
+    return model, bags
+
+
+def test_of_many_bags_the_surest_of_each_predicted_class_are_shown(explained):
+    model, bags = explained
+    unlabelled = bags.with_labels(None)
+    found = explain([model], unlabelled)
+    page = explanation_report([model], unlabelled, found, contrast(found, unlabelled), "many", "run")
+    predicted, sure = found.probabilities.argmax(axis=1), found.probabilities.max(axis=1)
+    for c, label in enumerate(found.classes):
+        shown = [view.probability for view in page.bags if view.predicted == str(label)]
+        assert len(shown) == min(100, np.sum(predicted == c))
+        assert sorted(shown, reverse=True) == np.sort(sure[predicted == c])[::-1][: len(shown)].tolist()
+    assert any("of the 600 bags" in note for note in page.notes)
+
+
+def test_scores_that_are_all_zero_count_alike(make_bags):
+    bags = make_bags(2)
+    views = bag_views(bags, np.array([0, 1]), np.array([[0.5, 0.5], [0.2, 0.8]]), np.zeros(len(bags.instances)))
+    for view in views:
+        assert view.weights.tolist() == pytest.approx([1 / len(view.weights)] * len(view.weights))
+
+
+def test_slides_have_maps_whatever_axes_their_files_have(run, slides, tmp_path):
+    folder, labels = slides(tmp_path)
+    with h5py.File(folder / "TCGA-00.v1.h5", "r+") as file:
+        places = np.pad(file["coords"][:], [(0, 0), (0, 1)])
+        del file["coords"]
+        file["coords"] = places
+    argv = ["--labels", labels, "--epochs", 2, "--jobs", 1, "--out", tmp_path / "run"]
+    done = run("fit", folder, *argv)
+    assert done.status == 0, done.told
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert page.count('class="map"') == 12
+    assert "x 256, y 0" in page
