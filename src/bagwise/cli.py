@@ -251,6 +251,7 @@ def evaluate(
         _print_table("Differences (corrected resampled t-test)", ["methods", "metric", "difference", "p"], rows)
     typer.echo(f"The number of epochs was {results['epochs_were']}.")
     typer.echo(f"Predictions of each bag by models that never saw it, and figures, are in {out}.")
+    typer.echo(f"Open {out / 'report.html'} to see them, the wrong ones first.")
 
 
 @app.command(epilog="Example: bagwise predict run new.csv --out predictions.csv")

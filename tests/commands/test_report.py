@@ -91,7 +91,7 @@ def test_the_page_of_an_explanation_judges_nothing_and_says_which_features_diffe
     assert run("fit", tmp_path / "cells.csv", *CELLS, *argv).status == 0
     frame.drop(columns="diagnosis").to_csv(tmp_path / "new.csv", index=False)
     done = run("explain", tmp_path / "run", tmp_path / "new.csv", "--out", tmp_path / "told", "--json")
-    assert json.loads(done.out)["files"][-1] == str(tmp_path / "told" / "report.html")
+    assert json.loads(done.out)["files"][0] == str(tmp_path / "told" / "report.html")
     page = (tmp_path / "told" / "report.html").read_text(encoding="utf-8")
     assert "✓ right" not in page
     assert "✗ wrong" not in page

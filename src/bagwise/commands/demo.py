@@ -136,10 +136,12 @@ def _report(
                 "How well attention ranks the nines of a positive test bag above its other digits.",
             ),
         ],
-        facts=[
+        data=[
             ("Data", f"MNIST-bags (paper, section 4.2), drawn from {images}; mean bag size 10, variance 2"),
             ("Training", f"{len(train)} bags, {len(train.instances):,} digits; positive and negative bags alternate"),
             ("Test", f"{len(test)} bags, {len(test.instances):,} digits, of images that no training bag holds"),
+        ],
+        facts=[
             ("Model", "Gated attention (equation 9) with 128 units on LeNet5"),
             (
                 "Optimiser",

@@ -66,16 +66,15 @@ def run_explain(
     }
     if len(bags.instance_shape) == 1 and bags.sizes.max() > 1:
         tables["features"] = contrast(found, bags)
-    files = []
+    files = [out / "report.html"]
+    report = explanation_report(run.models, bags, found, tables.get("features"), source.data, str(run.folder))
+    write_report(report, files[0])
     for name, frame in tables.items():
         files.append(out / f"{name}.{file_format}")
         write_table(frame, files[-1])
     if bags.coordinates is not None:
         files += _draw_maps(found, bags, out / "maps")
     files += draw_on_slides(placed, found, bags, tables["instances"], key, out / "slides")
-    files.append(out / "report.html")
-    report = explanation_report(run.models, bags, found, tables.get("features"), source.data, str(run.folder))
-    write_report(report, files[-1])
     return {"bags": len(bags), "instances": len(bags.instances), "files": [str(path) for path in files]}
 
 

@@ -382,6 +382,8 @@ def _said(value: float | None, form: str = ".3f") -> str:
 
 
 def _with_spread(row: Mapping[str, Any]) -> str:
+    if row["mean"] is None:
+        return "–"
     text = f"{_said(row['mean'])} ± {_said(row['sd_folds'])}"
     return text if row["se_repeats"] is None else f"{text} ({_said(row['se_repeats'])})"
 

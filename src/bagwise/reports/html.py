@@ -28,8 +28,9 @@ _MOST_MAPS = 12  # of right and of wrong predictions each: as many bags as the p
 def write_report(report: Report, path: Path) -> None:
     """Write `report` as one HTML file that needs no network and no other file.
 
-    The page sorts and filters its bags with a little script, and is complete without it. Pictures take about
-    8 MB at most: where a report has more, the bags that come last are shown by the names of their instances.
+    The page sorts and filters its bags with a little script, and is complete without it. The first 12 wrong, right and
+    unlabelled bags have maps, if it is known where their instances were. Pictures take about 8 MB at most: where a
+    report has more, the bags that come last are shown by the names of their instances.
 
     Parameters
     ----------
