@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 
 import bagwise as bw
-from bagwise.commands.report import bag_views, evaluation_report, explanation_report
+from bagwise.commands.bag_views import as_texts, bag_views, choose_bags
+from bagwise.commands.data import DataSource
+from bagwise.commands.report import evaluation_report, explanation_report
 from bagwise.explain import contrast, explain
-from bagwise.io.tables import read_table
+from bagwise.io.tables import known_labels, read_table
 
 CELLS = ["--bag", "patient", "--label", "diagnosis", "--instance", "cell", "--coordinate", "x", "--coordinate", "y"]
 
@@ -114,7 +116,9 @@ def test_of_many_bags_the_surest_of_each_predicted_class_are_shown(explained):
     model, bags = explained
     unlabelled = bags.with_labels(None)
     found = explain([model], unlabelled)
-    page = explanation_report([model], unlabelled, found, contrast(found, unlabelled), "many", "run")
+    page = explanation_report(
+        [model], unlabelled, as_texts([None] * 600), found, contrast(found, unlabelled), "many", "run"
+    )
     predicted, sure = found.probabilities.argmax(axis=1), found.probabilities.max(axis=1)
     for c, label in enumerate(found.classes):
         shown = [view.probability for view in page.bags if view.predicted == str(label)]
@@ -125,7 +129,9 @@ def test_of_many_bags_the_surest_of_each_predicted_class_are_shown(explained):
 
 def test_scores_that_are_all_zero_count_alike(make_bags):
     bags = make_bags(2)
-    views = bag_views(bags, np.array([0, 1]), np.array([[0.5, 0.5], [0.2, 0.8]]), np.zeros(len(bags.instances)))
+    views = bag_views(
+        bags, as_texts([0, 1]), np.array([0, 1]), np.array([[0.5, 0.5], [0.2, 0.8]]), np.zeros(len(bags.instances))
+    )
     for view in views:
         assert view.weights.tolist() == pytest.approx([1 / len(view.weights)] * len(view.weights))
 
@@ -142,3 +148,56 @@ def test_slides_have_maps_whatever_axes_their_files_have(run, slides, tmp_path):
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert page.count('class="map"') == 12
     assert "x 256, y 0" in page
+
+
+@pytest.mark.parametrize("known", ["all", "some", "none"])
+def test_an_explanation_judges_where_labels_are_known(run, cells, tmp_path, known):
+    frame = cells().drop(columns="clinic")
+    frame.to_csv(tmp_path / "cells.csv", index=False)
+    argv = ["--epochs", 3, "--jobs", 1, "--out", tmp_path / "run"]
+    assert run("fit", tmp_path / "cells.csv", *CELLS, *argv).status == 0
+    numbers = frame["patient"].str[1:].astype(int)
+    frame.loc[{"all": numbers < 0, "some": numbers < 10, "none": numbers >= 0}[known], "diagnosis"] = None
+    frame.loc[numbers == 23, "diagnosis"] = "of another kind" if known != "none" else None
+    frame.to_csv(tmp_path / "new.csv", index=False)
+    done = run("explain", tmp_path / "run", tmp_path / "new.csv", "--out", tmp_path / "told")
+    assert done.status == 0, done.told
+    page = (tmp_path / "told" / "report.html").read_text(encoding="utf-8")
+    judged = page.count("✓ right") + page.count("✗ wrong")
+    assert judged == {"all": 24, "some": 14, "none": 0}[known]
+    assert ("bags whose label is known" in page) == (known != "none")
+    assert ("of another kind" in page) == (known != "none")
+    assert ("The label is not known here of" in page) == (known != "all")
+
+
+@pytest.mark.parametrize(
+    "column", [["1.5", "2.5", "1.5", "2.5"], ["1", "x", "2", "y"], ["", "", "", ""], ["1", "2", "", ""]], ids=str
+)
+def test_labels_that_will_not_do_do_not_matter(tmp_path, column):
+    (tmp_path / "labels.csv").write_text("bag,label\n" + "".join(f"b{n},{text}\n" for n, text in enumerate(column)))
+    expected = {"b0": 1, "b1": 2} if column[0] == "1" and column[1] == "2" else {}
+    assert known_labels(tmp_path / "labels.csv", "bag", "label") == expected
+    assert known_labels(tmp_path / "labels.csv", "bag", "other") == {}
+
+
+def test_labels_of_a_folder_and_of_a_data_set_are_known(slides, tmp_path, data_directory):
+    folder, labels = slides(tmp_path)
+    names = [f"TCGA-{number:02}.v1" for number in range(3)]
+    assert DataSource(str(folder), labels=labels).known_labels([*names, "x"]).tolist() == ["0", "1", "0", None]
+    assert DataSource(str(folder)).known_labels(names).tolist() == [None] * 3
+    assert DataSource("musk1", data_dir=data_directory).known_labels(["MUSK-188"]).tolist() == ["1"]
+
+
+def test_wrong_predictions_are_chosen_before_others():
+    rng = np.random.default_rng(0)
+    positive = rng.random(1000)
+    probabilities = np.stack([1 - positive, positive], axis=1)
+    for share in (0.0, 0.05, 0.5, 1.0):
+        wrong = rng.random(1000) < share
+        labels = as_texts(np.where(wrong, positive <= 0.5, positive > 0.5).astype(int))
+        chosen = choose_bags(labels, np.array([0, 1]), probabilities)
+        assert len(np.unique(chosen)) == len(chosen) <= 200
+        sure = probabilities.max(axis=1)
+        expected = np.sort(sure[wrong])[::-1][:100]
+        np.testing.assert_array_equal(np.sort(sure[chosen][wrong[chosen]])[::-1], expected)
+        assert len(chosen) == (100 if share == 1 else 200)

@@ -1,6 +1,6 @@
 """What a user calls data on the command line, and how it becomes bags."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from math import prod
@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import psutil
+from numpy.typing import NDArray
 
 from bagwise.bags import Bags
 from bagwise.datasets import list_datasets, load_dataset
 from bagwise.errors import BagwiseError
 from bagwise.io.folders import read_folder
 from bagwise.io.images import Grid, Points, holds_images, read_images
-from bagwise.io.tables import read_table, table_columns
+from bagwise.io.tables import known_labels, read_table, table_columns
 from bagwise.stored import StoredInstances
 from bagwise.training.engine import digest_of
 
@@ -194,6 +195,32 @@ class DataSource:
             coordinates=present if len(present) == len(self.coordinates) else (),
             features=[name for name in columns if name not in roles] if features is None else features,
         )
+
+    def known_labels(self, names: Iterable[str]) -> NDArray[np.object_]:
+        """Look up the labels of bags that `read_like` gave.
+
+        Parameters
+        ----------
+        names
+            Of the bags.
+
+        Returns
+        -------
+        array
+            Of each bag its label as text, or None.
+
+        Raises
+        ------
+        BagwiseError
+            If a table of labels cannot be read.
+        """
+        path, known = self.path, {}
+        if path is None:
+            bags = self._of_data_set()
+            known = {} if bags.labels is None else dict(zip(bags.names, bags.labels.tolist(), strict=True))
+        elif self.labels is not None or not path.is_dir():
+            known = known_labels(self.labels or path, self.bag or "bag", self.label or "label")
+        return np.array([str(known[name]) if name in known else None for name in names], dtype=object)
 
     def told(self) -> dict[str, Any]:
         """Say it in what JSON can hold."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bagwise.bags import Bags
 from bagwise.checks import check_seed
-from bagwise.commands.report import bag_views
+from bagwise.commands.bag_views import as_texts, bag_views
 from bagwise.commands.runs import check_folder, write_json
 from bagwise.datasets import bags_from_images, load_digits
 from bagwise.evaluation.key_instances import key_instance_metrics
@@ -113,10 +113,10 @@ def _report(
 ) -> Report:
     assert test.labels is not None
     assert test.instance_labels is not None
+    classes = np.array(["negative", "positive"])
     shown = replace(
         test,
         names=np.array([f"bag {name}" for name in test.names], dtype=object),
-        labels=np.array(["negative", "positive"])[test.labels],
         instance_names=np.array([f"digit {digit}" for digit in test.instance_labels], dtype=object),
     )
     settings = model.settings_
@@ -153,6 +153,6 @@ def _report(
             ("Time", f"{metrics['seconds']:.0f} s, data and evaluation included"),
         ],
         history=model.history_,
-        bags=bag_views(shown, np.array(["negative", "positive"]), probabilities, weights, nines),
+        bags=bag_views(shown, as_texts(classes[test.labels]), classes, probabilities, weights, nines),
         notes=["Which digits are nines was never shown to the model; the page marks them so that you can judge it."],
     )

@@ -30,7 +30,7 @@ def run_explain(
     run
         The trained models.
     source
-        The data; labels may be missing.
+        The data; labels may be missing. Where they are known, the report says which predictions are wrong.
     out
         The folder for ``instances`` (weight, rescaled weight, rank and score of each), ``key_instances`` (of each bag
         the ones that count most), ``features`` (in which instances of high and low weight differ most) and, where
@@ -67,7 +67,8 @@ def run_explain(
     if len(bags.instance_shape) == 1 and bags.sizes.max() > 1:
         tables["features"] = contrast(found, bags)
     files = [out / "report.html"]
-    report = explanation_report(run.models, bags, found, tables.get("features"), source.data, str(run.folder))
+    labels = source.known_labels(bags.names)
+    report = explanation_report(run.models, bags, labels, found, tables.get("features"), source.data, str(run.folder))
     write_report(report, files[0])
     for name, frame in tables.items():
         files.append(out / f"{name}.{file_format}")

@@ -8,15 +8,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bagwise.bags import Bags
+from bagwise.commands.bag_views import as_texts, bag_views, choose_bags
 from bagwise.evaluation.cross_validation import CrossValidation
-from bagwise.evaluation.metrics import METRICS
-from bagwise.explain import Explanation, explain, spacing
+from bagwise.evaluation.metrics import METRICS, bag_metrics
+from bagwise.explain import Explanation, explain
 from bagwise.methods.neural import NeuralMIL
-from bagwise.reports import BagView, Figure, Metric, Report, Table
+from bagwise.reports import Figure, Metric, Report, Table
 
-__all__ = ["bag_views", "evaluation_report", "explanation_report", "training_report"]
+__all__ = ["evaluation_report", "explanation_report", "training_report"]
 
-_MOST_BAGS = 200
 _MOST_FEATURES = 15
 _METRIC_NAMES = {
     "accuracy": "Accuracy",
@@ -58,7 +58,9 @@ def training_report(
     Report
     """
     model = models[0]
-    chosen = _chosen(bags, model.classes_, probabilities)
+    assert bags.labels is not None
+    labels = as_texts(bags.labels)
+    chosen = choose_bags(labels, model.classes_, probabilities)
     shown = bags[chosen]
     found = explain(models, shown)
     notes = [
@@ -85,7 +87,7 @@ def training_report(
             ("Time", f"{metrics['seconds']:.0f} s"),
         ],
         history=model.history_,
-        bags=bag_views(shown, found.classes, found.probabilities, found.importance),
+        bags=bag_views(shown, labels[chosen], found.classes, found.probabilities, found.importance),
         notes=notes + _left_out(shown, bags),
     )
 
@@ -122,7 +124,8 @@ def evaluation_report(
     weighing = [name for name, one in found.items() if one.attention is not None]
     shown_method = [*weighing, *found][0]
     one = found[shown_method]
-    chosen = _chosen(bags, one.classes, one.probabilities[0])
+    labels = as_texts(one.labels)
+    chosen = choose_bags(labels, one.classes, one.probabilities[0])
     shown = bags[chosen]
     weights = None if one.attention is None else one.attention[0, bags.rows(chosen)]
     by_cell = {(row["method"], row["metric"]): row for row in results["rows"]}
@@ -180,13 +183,19 @@ def evaluation_report(
             ("Time", ", ".join(f"{name}: {by_cell[name, METRICS[0]]['seconds']:,.0f} s" for name in found)),
         ],
         history=[],
-        bags=bag_views(shown, one.classes, one.probabilities[0, chosen], weights),
+        bags=bag_views(shown, labels[chosen], one.classes, one.probabilities[0, chosen], weights),
         notes=notes + _left_out(shown, bags),
     )
 
 
 def explanation_report(
-    models: Sequence[NeuralMIL], bags: Bags, found: Explanation, features: pd.DataFrame | None, data: str, run: str
+    models: Sequence[NeuralMIL],
+    bags: Bags,
+    labels: NDArray[np.object_],
+    found: Explanation,
+    features: pd.DataFrame | None,
+    data: str,
+    run: str,
 ) -> Report:
     """Put together what the page of an explanation says.
 
@@ -196,6 +205,8 @@ def explanation_report(
         The members of the run.
     bags
         The bags explained.
+    labels
+        Of each bag its label as text, or None where it is unknown.
     found
         What the models say of them.
     features
@@ -209,8 +220,11 @@ def explanation_report(
     -------
     Report
     """
-    chosen = _chosen(bags, found.classes, found.probabilities)
-    shown = bags[chosen]
+    chosen = choose_bags(labels, found.classes, found.probabilities)
+    shown, known = bags[chosen], pd.notna(labels)
+    notes = ["If the run learnt from some of these bags, its predictions for those are better than for new ones."]
+    if not known.all():
+        notes.append(f"The label is not known here of {np.sum(~known):,} of the {len(bags):,} bags.")
     tables = []
     if features is not None:
         tables.append(
@@ -228,97 +242,24 @@ def explanation_report(
     return Report(
         title=f"{data}: what decided",
         summary=f"{_counted(bags)}, judged by the run {run}.",
-        metrics=[],
+        metrics=_judged(labels[known], found.probabilities[known], found.classes) if known.any() else [],
         tables=tables,
         data=_data_facts(bags),
         facts=[*_model_facts(models), ("Epochs", _epochs(models)), ("Seed", str(models[0].plan_.order_seed))],
         history=models[0].history_,
-        bags=bag_views(shown, found.classes, found.probabilities[chosen], found.importance[bags.rows(chosen)]),
-        notes=[
-            "Whether these predictions are right is not known here; bagwise evaluate measures how often they are.",
-            *([_NO_WEIGHTS] if found.weights is None else []),
-            *_left_out(shown, bags),
-        ],
+        bags=bag_views(
+            shown, labels[chosen], found.classes, found.probabilities[chosen], found.importance[bags.rows(chosen)]
+        ),
+        notes=[*notes, *([_NO_WEIGHTS] if found.weights is None else []), *_left_out(shown, bags)],
     )
 
 
-def bag_views(
-    bags: Bags,
-    classes: NDArray[Any],
-    probabilities: NDArray[np.floating],
-    importance: NDArray[np.floating] | None,
-    key: NDArray[np.bool_] | None = None,
-) -> list[BagView]:
-    """Show bags as a page does.
-
-    Parameters
-    ----------
-    bags
-        The bags.
-    classes
-        The labels, sorted.
-    probabilities
-        Of each bag, shape (B, number of classes).
-    importance
-        What instances are ranked by, packed, shape (N,), not negative; None where there is nothing.
-    key
-        Which instances are known to decide, packed, shape (N,).
-
-    Returns
-    -------
-    list of BagView
-    """
-    best = probabilities.argmax(axis=1)
-    pixels = len(bags.instance_shape) > 1
-    pictures = pixels and bags.instances.dtype == np.uint8
-    placed = bags.coordinates is not None and bags.coordinates.shape[1] > 1
-    shares = None if importance is None else _shares(importance, bags)
-    views = []
-    for position, name in enumerate(bags.names):
-        rows = slice(*bags.offsets[position : position + 2])
-        corners = bags.coordinates[rows, :2] if bags.coordinates is not None and placed else None
-        names = None if bags.instance_names is None else list(bags.instance_names[rows])
-        if names is None and corners is not None:
-            names = [f"x {x:g}, y {y:g}" for x, y in corners]
-        views.append(
-            BagView(
-                name=name,
-                label=None if bags.labels is None else str(bags.labels[position]),
-                predicted=str(classes[best[position]]),
-                probability=float(probabilities[position, best[position]]),
-                weights=None if shares is None else shares[rows],
-                images=bags[position : position + 1].instances if pictures else None,
-                instance_names=names,
-                key=None if key is None else key[rows],
-                corners=corners,
-                side=1.0 if corners is None else float(bags.instance_shape[0]) if pixels else spacing(corners),
-            )
-        )
-    return views
-
-
-def _chosen(bags: Bags, classes: NDArray[Any], probabilities: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Choose bags to show: wrong predictions, the surest first; then as many of each class as there is room for."""
-    predicted, doubt = classes[probabilities.argmax(axis=1)], -probabilities.max(axis=1)
-    surest = np.argsort(doubt, kind="stable")
-    if bags.labels is None:
-        wrong, kinds, order = np.zeros(len(bags), dtype=bool), predicted, surest
-    else:
-        wrong, kinds, order = bags.labels != predicted, bags.labels, np.arange(len(bags))
-    chosen = [surest[wrong[surest]][: _MOST_BAGS // 2]]
-    present = np.unique(kinds)
-    room = max(1, (_MOST_BAGS - len(chosen[0])) // len(present))
-    chosen += [order[~wrong[order] & (kinds[order] == kind)][:room] for kind in present]
-    return np.sort(np.concatenate(chosen))
-
-
-def _shares(importance: NDArray[np.floating], bags: Bags) -> NDArray[np.float64]:
-    """Give importance a sum of 1 in each bag, which scores do not have; scores that are all zero count alike."""
-    exact = importance.astype(np.float64)
-    totals = np.add.reduceat(exact, bags.offsets[:-1])
-    exact = np.where(np.repeat(totals > 0, bags.sizes), exact, 1.0)
-    shares: NDArray[np.float64] = exact / np.repeat(np.where(totals > 0, totals, bags.sizes), bags.sizes)
-    return shares
+def _judged(labels: NDArray[np.object_], probabilities: NDArray[np.floating], classes: NDArray[Any]) -> list[Metric]:
+    found = bag_metrics(labels, probabilities, as_texts(classes))
+    return [
+        Metric("AUC", found["auc"], f"How well the {len(labels):,} bags whose label is known are ranked."),
+        Metric("Accuracy", found["accuracy"], "Share of them that is predicted rightly."),
+    ]
 
 
 def _counted(bags: Bags) -> str:

@@ -28,7 +28,7 @@ from bagwise import checks
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
 
-__all__ = ["TolerantTable", "read_table", "read_tolerantly", "table_columns"]
+__all__ = ["TolerantTable", "known_labels", "read_table", "read_tolerantly", "table_columns"]
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _PARQUET = (".parquet", ".pq")
@@ -175,6 +175,47 @@ def table_columns(path: str | Path) -> list[str]:
         If the file cannot be read.
     """
     return list(_Table.read(Path(path), texts=[]).arrow.column_names)
+
+
+def known_labels(path: str | Path, bag: str, label: str) -> dict[str, Any]:
+    r"""Look up the labels of bags, where labels do not matter and may be missing.
+
+    Parameters
+    ----------
+    path
+        As `read_table` takes it.
+    bag, label
+        The columns that say of which bag a row is, and of which class.
+
+    Returns
+    -------
+    dict
+        The label of each bag that has one and no other; empty where a column is missing or holds no labels.
+
+    Raises
+    ------
+    BagwiseError
+        If the file cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "labels.csv"
+    >>> _ = path.write_text("slide,tumour\na,1\nb,\nc,0\nc,1\n")
+    >>> known_labels(path, "slide", "tumour")
+    {'a': 1}
+    """
+    table = _Table.read(Path(path), texts=[bag, label])
+    if not {bag, label} <= set(table.arrow.column_names):
+        return {}
+    try:
+        rows = pd.DataFrame({"bag": table.ids(bag), "label": table.classes(label)}).dropna()
+        of_bags = rows.groupby("bag")["label"].agg(["first", "nunique"])
+        alone = of_bags.loc[of_bags["nunique"] == 1, "first"]
+        values = checks.valid_labels(alone.to_list(), alone.index.to_numpy(dtype=object)) if len(alone) else np.empty(0)
+    except BagwiseError:  # texts among numbers, fractions, ...: no labels of classes
+        return {}
+    return dict(zip(alone.index, values.tolist(), strict=True))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,152 @@
+"""Which bags a page shows, and how."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bagwise.bags import Bags
+from bagwise.explain import spacing
+from bagwise.reports import BagView
+
+__all__ = ["as_texts", "bag_views", "choose_bags"]
+
+_MOST_BAGS = 200
+
+
+def as_texts(labels: Iterable[Any]) -> NDArray[np.object_]:
+    """Give labels as texts, and None as it is.
+
+    Parameters
+    ----------
+    labels
+        One a bag.
+
+    Returns
+    -------
+    array
+        Shape (B,).
+
+    Examples
+    --------
+    >>> as_texts([1, None]).tolist()
+    ['1', None]
+    """
+    return np.array([None if label is None else str(label) for label in labels], dtype=object)
+
+
+def choose_bags(
+    labels: NDArray[np.object_], classes: NDArray[Any], probabilities: NDArray[np.floating]
+) -> NDArray[np.int64]:
+    """Choose at most 200 bags to show.
+
+    Up to a half are wrong predictions, the surest of them. The rest are as many of each class as there is room for: the
+    first that are right, or the surest where no label is known.
+
+    Parameters
+    ----------
+    labels
+        Of each bag its label as text, or None where it is unknown.
+    classes
+        The labels, sorted.
+    probabilities
+        Of each bag, shape (B, number of classes).
+
+    Returns
+    -------
+    array
+        Rising positions of bags.
+
+    Examples
+    --------
+    >>> probabilities = np.array([[0.9, 0.1], [0.2, 0.8]])
+    >>> choose_bags(as_texts([0, 0]), np.array([0, 1]), probabilities).tolist()
+    [0, 1]
+    """
+    predicted, unknown = as_texts(classes[probabilities.argmax(axis=1)]), pd.isna(labels)
+    surest = np.argsort(-probabilities.max(axis=1), kind="stable")
+    order = surest if unknown.all() else np.arange(len(labels))
+    kinds = np.where(unknown, predicted, labels)
+    wrong = kinds != predicted
+    chosen = [surest[wrong[surest]][: _MOST_BAGS // 2]]
+    present = np.unique(kinds)
+    room = max(1, (_MOST_BAGS - len(chosen[0])) // len(present))
+    chosen += [order[~wrong[order] & (kinds[order] == kind)][:room] for kind in present]
+    return np.sort(np.concatenate(chosen))
+
+
+def bag_views(
+    bags: Bags,
+    labels: NDArray[np.object_],
+    classes: NDArray[Any],
+    probabilities: NDArray[np.floating],
+    importance: NDArray[np.floating] | None,
+    key: NDArray[np.bool_] | None = None,
+) -> list[BagView]:
+    """Show bags as a page does.
+
+    Parameters
+    ----------
+    bags
+        The bags.
+    labels
+        Of each bag its label as text, or None where it is unknown.
+    classes
+        The labels, sorted.
+    probabilities
+        Of each bag, shape (B, number of classes).
+    importance
+        What instances are ranked by, packed, shape (N,), not negative; None where there is nothing.
+    key
+        Which instances are known to decide, packed, shape (N,).
+
+    Returns
+    -------
+    list of BagView
+
+    Examples
+    --------
+    >>> bags = Bags.from_arrays([[[0.0], [1.0]]])
+    >>> classes, probabilities, importance = np.array(["ill", "well"]), np.array([[0.9, 0.1]]), np.array([3, 1])
+    >>> (view,) = bag_views(bags, as_texts(["ill"]), classes, probabilities, importance)
+    >>> view.verdict, view.weights.tolist()
+    ('right', [0.75, 0.25])
+    """
+    best = probabilities.argmax(axis=1)
+    pixels = len(bags.instance_shape) > 1
+    pictures = pixels and bags.instances.dtype == np.uint8
+    placed = bags.coordinates is not None and bags.coordinates.shape[1] > 1
+    shares = None if importance is None else _shares(importance, bags)
+    views = []
+    for position, name in enumerate(bags.names):
+        rows = slice(*bags.offsets[position : position + 2])
+        corners = bags.coordinates[rows, :2] if bags.coordinates is not None and placed else None
+        names = None if bags.instance_names is None else list(bags.instance_names[rows])
+        if names is None and corners is not None:
+            names = [f"x {x:g}, y {y:g}" for x, y in corners]
+        views.append(
+            BagView(
+                name=name,
+                label=labels[position],
+                predicted=str(classes[best[position]]),
+                probability=float(probabilities[position, best[position]]),
+                weights=None if shares is None else shares[rows],
+                images=bags[position : position + 1].instances if pictures else None,
+                instance_names=names,
+                key=None if key is None else key[rows],
+                corners=corners,
+                side=1.0 if corners is None else float(bags.instance_shape[0]) if pixels else spacing(corners),
+            )
+        )
+    return views
+
+
+def _shares(importance: NDArray[np.floating], bags: Bags) -> NDArray[np.float64]:
+    """Give importance a sum of 1 in each bag, which scores do not have; scores that are all zero count alike."""
+    exact = importance.astype(np.float64)
+    totals = np.add.reduceat(exact, bags.offsets[:-1])
+    exact = np.where(np.repeat(totals > 0, bags.sizes), exact, 1.0)
+    shares: NDArray[np.float64] = exact / np.repeat(np.where(totals > 0, totals, bags.sizes), bags.sizes)
+    return shares
