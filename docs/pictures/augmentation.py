@@ -33,7 +33,10 @@ def columns(bags: Bags, side: int | None) -> list[np.ndarray]:
 def main() -> None:
     """Draw both sets, one above the other."""
     folder = Path(data_directory(None))
-    sets = [(colon_cancer(folder / "colon_cancer", margin=MARGIN), SIDE), (breast_cancer(folder / "breast_cancer"), None)]
+    sets = [
+        (colon_cancer(folder / "colon_cancer", margin=MARGIN), SIDE),
+        (breast_cancer(folder / "breast_cancer"), None),
+    ]
     figure, axes = plt.subplots(2 * SHOWN, DRAWN + 2, figsize=(8, 8.4), layout="constrained")
     for number, (bags, side) in enumerate(sets):
         for across, patches in enumerate(columns(bags, side)):

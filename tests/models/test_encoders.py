@@ -120,9 +120,9 @@ def layers_of(encoder):
 
 
 def test_lenet5_has_the_layers_of_the_paper():
-    relu, pool = ("ReLU", None), ("MaxPool2d", None)
+    relu = ("ReLU", None)
     assert layers_of(LeNet5((28, 28))) == [
-        ("Conv2d", (20, 1, 5, 5)), pool, relu, ("Conv2d", (50, 20, 5, 5)), pool, relu, ("Linear", (500, 800)), relu,
+        ("ConvMaxReLU", (20, 1, 5, 5)), ("ConvMaxReLU", (50, 20, 5, 5)), ("Linear", (500, 800)), relu,
     ]  # fmt: skip
 
 
@@ -138,10 +138,10 @@ def test_maximum_and_relu_may_change_places():
 
 @pytest.mark.parametrize(("side", "flat"), [(27, 48 * 5 * 5), (32, 48 * 6 * 6)])
 def test_cell_cnn_has_the_layers_of_the_paper(side, flat):
-    relu, pool, drop = ("ReLU", None), ("MaxPool2d", None), ("Dropout", None)
+    relu, drop = ("ReLU", None), ("Dropout", None)
     encoder = CellCNN((side, side, 3), dropout=0.25)
     assert layers_of(encoder) == [
-        ("Conv2d", (36, 3, 4, 4)), pool, relu, ("Conv2d", (48, 36, 3, 3)), pool, relu,
+        ("ConvMaxReLU", (36, 3, 4, 4)), ("ConvMaxReLU", (48, 36, 3, 3)),
         ("Linear", (512, flat)), relu, drop, ("Linear", (512, 512)), relu,
     ]  # fmt: skip
     assert [layer.p for layer in encoder if isinstance(layer, nn.Dropout)] == [0.25]
