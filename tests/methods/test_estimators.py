@@ -15,6 +15,8 @@ from torch import nn
 import bagwise as bw
 from bagwise import METHODS, BagwiseError
 from bagwise.methods.neural import NeuralMIL
+from bagwise.models.pooling import Pooled, Pooling
+from bagwise.segments import segment_mean
 
 NEURAL = [name for name, (kind, _) in METHODS.items() if issubclass(kind, NeuralMIL)]
 every_method = pytest.mark.parametrize("name", NEURAL)
@@ -449,6 +451,26 @@ def test_mixed_precision_is_refused_on_a_cpu(make_bags):
 def test_an_unknown_pooling_is_refused_with_those_there_are(make_bags, name):
     with pytest.raises(BagwiseError, match=r"pooling 'x'.*max, mean"):
         bw.make(name, pooling="x").fit(make_bags())
+
+
+def test_a_pooling_of_the_users_own_trains_like_the_one_it_is_made_of_in_every_worker(make_bags):
+    class Own(Pooling):
+        def forward(self, values, offsets):
+            return Pooled(segment_mean(values, offsets))
+
+    bags, encoder = make_bags(), nn.Linear(3, 2)
+    named, own = (
+        bw.cross_validate(
+            bw.EmbeddingMIL(pooling=pooling, encoder=encoder, epochs=3, random_state=0), bags, folds=3, n_jobs=2
+        )
+        for pooling in ("mean", Own)
+    )
+    assert np.array_equal(named.probabilities, own.probabilities)
+
+
+def test_a_pooling_that_is_none_is_refused(make_bags):
+    with pytest.raises(BagwiseError, match=r"the pooling makes a Linear: it must be a class that follows Pooling"):
+        bw.EmbeddingMIL(pooling=lambda width: nn.Linear(width, width), epochs=1).fit(make_bags())
 
 
 def test_an_instance_pooling_is_refused_at_the_embedding_level(make_bags):

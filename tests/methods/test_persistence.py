@@ -13,6 +13,7 @@ from bagwise.bags import Bags
 from bagwise.methods import persistence
 from bagwise.methods.ensemble import fit_ensemble, predict_ensemble
 from bagwise.methods.neural import NeuralMIL
+from bagwise.models.pooling import Mean
 from bagwise.tensorfiles import read_tensors, write_tensors
 
 FILE = "model.safetensors"
@@ -122,9 +123,10 @@ def test_one_file_is_written(saved):
     assert [path.name for path in saved.iterdir()] == [FILE]
 
 
-def test_an_encoder_of_the_users_own_is_refused(make_bags, tmp_path):
-    model = bw.AttentionMIL(encoder=nn.Linear(3, 2), epochs=1, random_state=0).fit(make_bags())
-    with pytest.raises(BagwiseError, match=r"an encoder of your own cannot be saved.*state_dict"):
+@pytest.mark.parametrize("own", [{"encoder": nn.Linear(3, 2)}, {"pooling": Mean}])
+def test_a_part_of_the_users_own_is_refused(make_bags, tmp_path, own):
+    model = bw.EmbeddingMIL(**own, epochs=1, random_state=0).fit(make_bags())
+    with pytest.raises(BagwiseError, match=rf"your own {next(iter(own))} cannot be saved.*state_dict"):
         bw.save_model(model, tmp_path / "model")
     assert not (tmp_path / "model").exists()
 

@@ -22,6 +22,7 @@ from bagwise.methods.recipes import Recipe, recipe_for
 from bagwise.models.architecture import Architecture
 from bagwise.models.encoders import EncoderSpec
 from bagwise.models.likelihood import class_probabilities, log_class_probabilities
+from bagwise.models.pooling import PoolingSpec
 from bagwise.training.data import PackedTensors
 from bagwise.training.device import resolve_device
 from bagwise.training.engine import train
@@ -192,7 +193,7 @@ class NeuralMIL(BagClassifier):
             device=self.device,
         )
 
-    def _pooling(self, recipe: Recipe) -> tuple[str, dict[str, Any]]:
+    def _pooling(self, recipe: Recipe) -> tuple[PoolingSpec, dict[str, Any]]:
         """Name the pooling and its options."""
         raise NotImplementedError
 
@@ -329,7 +330,7 @@ class AttentionMIL(NeuralMIL):
     gated: bool = False
     hidden: int | None = None
 
-    def _pooling(self, recipe: Recipe) -> tuple[str, dict[str, Any]]:
+    def _pooling(self, recipe: Recipe) -> tuple[PoolingSpec, dict[str, Any]]:
         hidden = recipe.hidden if self.hidden is None else self.hidden
         return "gated-attention" if self.gated else "attention", {"hidden": hidden}
 
@@ -361,7 +362,7 @@ class EmbeddingMIL(NeuralMIL):
     Parameters
     ----------
     pooling
-        ``"max"``, ``"mean"`` or ``"log-sum-exp"``.
+        ``"max"``, ``"mean"`` or ``"log-sum-exp"``, or a class that follows `bagwise.models.pooling.Pooling`.
     encoder, epochs, ...
         As in `NeuralMIL`.
 
@@ -375,9 +376,9 @@ class EmbeddingMIL(NeuralMIL):
 
     level: ClassVar[str] = "embedding"
 
-    pooling: str = "max"
+    pooling: PoolingSpec = "max"
 
-    def _pooling(self, recipe: Recipe) -> tuple[str, dict[str, Any]]:  # noqa: ARG002
+    def _pooling(self, recipe: Recipe) -> tuple[PoolingSpec, dict[str, Any]]:  # noqa: ARG002
         return self.pooling, {}
 
 
@@ -388,7 +389,8 @@ class InstanceMIL(NeuralMIL):
     Parameters
     ----------
     pooling
-        ``"max"``, ``"mean"``, ``"log-sum-exp"``, ``"isr"``, ``"noisy-or"`` or ``"noisy-and"`` (paper, section 2.3).
+        ``"max"``, ``"mean"``, ``"log-sum-exp"``, ``"isr"``, ``"noisy-or"`` or ``"noisy-and"`` (paper, section 2.3), or
+        a class that follows `bagwise.models.pooling.Pooling` and pools logits.
     encoder, epochs, ...
         As in `NeuralMIL`.
 
@@ -402,9 +404,9 @@ class InstanceMIL(NeuralMIL):
 
     level: ClassVar[str] = "instance"
 
-    pooling: str = "max"
+    pooling: PoolingSpec = "max"
 
-    def _pooling(self, recipe: Recipe) -> tuple[str, dict[str, Any]]:  # noqa: ARG002
+    def _pooling(self, recipe: Recipe) -> tuple[PoolingSpec, dict[str, Any]]:  # noqa: ARG002
         return self.pooling, {}
 
 
@@ -415,7 +417,7 @@ class DeepSupervisionMIL(EmbeddingMIL):
     Parameters
     ----------
     pooling
-        ``"max"``, ``"mean"`` or ``"log-sum-exp"``.
+        ``"max"``, ``"mean"`` or ``"log-sum-exp"``, or a class that follows `bagwise.models.pooling.Pooling`.
     encoder
         ``"auto"`` is MI-Net's stack of 256, 128 and 64 units; your own must be a `bagwise.models.encoders.MultiLevel`.
     epochs, ...
@@ -440,7 +442,7 @@ class ResidualMIL(EmbeddingMIL):
     Parameters
     ----------
     pooling
-        ``"max"``, ``"mean"`` or ``"log-sum-exp"``.
+        ``"max"``, ``"mean"`` or ``"log-sum-exp"``, or a class that follows `bagwise.models.pooling.Pooling`.
     encoder
         ``"auto"`` is MI-Net's three layers of 128 units; your own must be a `bagwise.models.encoders.MultiLevel`.
     epochs, ...

@@ -28,15 +28,15 @@ def save_model(model: NeuralMIL, folder: str | Path) -> None:
     Parameters
     ----------
     model
-        A fitted neural estimator with one of Bagwise's own encoders.
+        A fitted neural estimator with one of Bagwise's own encoders and poolings.
     folder
         Where to; made if it is missing, and a model that is there is replaced.
 
     Raises
     ------
     BagwiseError
-        If the model has an encoder of the user's own, which a file of data cannot describe, or the folder cannot be
-        written.
+        If the model has an encoder or a pooling of the user's own, which a file of data cannot describe, or the folder
+        cannot be written.
 
     Examples
     --------
@@ -92,17 +92,18 @@ def describe(models: Sequence[NeuralMIL]) -> dict[str, Any]:
     Raises
     ------
     BagwiseError
-        If the models have an encoder of the user's own.
+        If the models have an encoder or a pooling of the user's own.
     """
     for model in models:
         check_is_fitted(model)
     model = models[0]
     plan = model.plan_
-    if not isinstance(plan.architecture.encoder, str):
-        raise BagwiseError(
-            "a model with an encoder of your own cannot be saved here, since only your code can make the encoder: keep"
-            " model_.state_dict() with torch.save"
-        )
+    for part in ("encoder", "pooling"):
+        if not isinstance(getattr(plan.architecture, part), str):
+            raise BagwiseError(
+                f"a model with your own {part} cannot be saved here, since only your code can make it: keep"
+                " model_.state_dict() with torch.save"
+            )
     parameters = {name: value for name, value in model.get_params().items() if name != "random_state"}
     names = getattr(model, "feature_names_in_", None)
     if isinstance(parameters.get("class_weight"), Mapping):

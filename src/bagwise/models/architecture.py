@@ -12,7 +12,7 @@ from bagwise.checks import is_count
 from bagwise.errors import BagwiseError
 from bagwise.models.encoders import CentreCrop, EncoderSpec, MultiLevel, build_encoder, glorot
 from bagwise.models.model import DeepSupervision, EmbeddingLevel, InstanceLevel, MILModel, ResidualConnections
-from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS, Pooling
+from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS, Pooling, PoolingSpec
 from bagwise.models.scaling import Scaler
 
 __all__ = ["LEVELS", "Architecture"]
@@ -29,7 +29,8 @@ class Architecture:
     level
         How the parts compose: ``"embedding"``, ``"instance"``, ``"deep-supervision"`` or ``"residual"``.
     pooling
-        A name in `EMBEDDING_POOLINGS`, or in `INSTANCE_POOLINGS` at the instance level.
+        A name in `EMBEDDING_POOLINGS`, or in `INSTANCE_POOLINGS` at the instance level; or a class that follows
+        `Pooling`.
     encoder
         A name in `ENCODERS`, a function that makes a module, or a module to start from.
     pooling_options
@@ -49,7 +50,7 @@ class Architecture:
     """
 
     level: str
-    pooling: str
+    pooling: PoolingSpec
     encoder: EncoderSpec
     pooling_options: Mapping[str, Any] = field(default_factory=dict)
     crop: int | None = None
@@ -57,10 +58,10 @@ class Architecture:
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
             raise BagwiseError(f"there is no level {self.level!r}: the levels are {', '.join(LEVELS)}")
-        if self.pooling not in self._poolings:
+        if not callable(self.pooling) and self.pooling not in self._poolings:
             raise BagwiseError(
                 f"there is no pooling {self.pooling!r} at the {self.level} level: the poolings are"
-                f" {', '.join(self._poolings)}"
+                f" {', '.join(self._poolings)}, or a class of your own"
             )
 
     @property
@@ -173,8 +174,13 @@ class Architecture:
         return model.eval()
 
     def _compose(self, scaler: Scaler, encoder: nn.Module, width: int, outputs: int, dropout: float) -> MILModel:
+        make = self.pooling if callable(self.pooling) else self._poolings[self.pooling]
+
         def pooling(width: int) -> Pooling:
-            made = self._poolings[self.pooling](width, **self.pooling_options)
+            made = make(width, **self.pooling_options)
+            if not isinstance(made, Pooling):
+                kind = type(made).__name__
+                raise BagwiseError(f"the pooling makes a {kind}: it must be a class that follows Pooling")
             made.apply(glorot)
             return made
 

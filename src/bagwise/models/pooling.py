@@ -2,7 +2,7 @@
 
 A pooling is one small class with one contract: values of packed instances and offsets in, one row a bag out, and
 weights of the instances where the pooling has them. To add one, write the class and a line in the registry at the end
-of this file.
+of this file; one of a user's own needs no line, an estimator takes the class itself.
 
 There are two families. *Embedding poolings* take embeddings, shape (N, M), to bag vectors, shape (B, M). *Instance
 poolings* take logits of instances, shape (N, C), to logits of bags, shape (B, C): they are defined on probabilities p =
@@ -42,6 +42,7 @@ __all__ = [
     "NoisyOr",
     "Pooled",
     "Pooling",
+    "PoolingSpec",
     "ProbabilityLogSumExp",
     "ProbabilityMean",
 ]
@@ -106,6 +107,9 @@ class Pooling(nn.Module):
         """Pool, as `forward` says."""
         pooled: Pooled = super().__call__(values, offsets)
         return pooled
+
+
+PoolingSpec = str | Callable[..., Pooling]
 
 
 class Max(Pooling):

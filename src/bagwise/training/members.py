@@ -261,9 +261,10 @@ def fingerprint(plan: Plan, members: Sequence[Member], start: Mapping[str, Tenso
     """
     described = {f.name: getattr(plan, f.name) for f in fields(plan) if f.name not in ("architecture", "device")}
     described |= {f.name: getattr(plan.architecture, f.name) for f in fields(plan.architecture)}
-    encoder = plan.architecture.encoder
-    if not isinstance(encoder, str | nn.Module):
-        described["encoder"] = getattr(encoder, "__qualname__", type(encoder).__qualname__)
+    for part in ("encoder", "pooling"):
+        made = described[part]
+        if not isinstance(made, str | nn.Module):
+            described[part] = getattr(made, "__qualname__", type(made).__qualname__)
     digest = blake2b(repr(described).encode() + data, digest_size=16)
     for member in members:
         digest.update(repr((member.seed, member.settings)).encode())
