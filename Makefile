@@ -2,14 +2,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= demo
 
-.PHONY: help demo test test-slow lint bench growth
+.PHONY: help demo test test-slow lint docs package bench growth
 
 help: ## Say what there is
 	@grep -E '^[a-z.-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 .venv: pyproject.toml constraints.txt ## Build the environment
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[demo,dev]"
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[demo,dev,docs]"
 	touch .venv
 
 demo: .venv ## Train on real digits and write a report of which of them decided
@@ -27,6 +27,12 @@ lint: .venv ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: .venv ## Build the pages into site/; a link that leads nowhere fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+package: .venv ## Build the package and try it in an empty environment
+	$(BIN)/pytest -m slow tests/test_package.py
 
 .bench: constraints.txt ## Build the environment of the library that the benchmarks compare with
 	$(PYTHON) -m venv .bench

@@ -1,0 +1,83 @@
+"""What is built can be installed where nothing else is, and works there."""
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from email import message_from_string
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+import bagwise as bw
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[1]
+EXTRAS = {"demo", "dev", "docs", "ray"}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Build an archive of the sources, and from that, not from the checkout, a wheel."""
+    folder = tmp_path_factory.mktemp("dist")
+    subprocess.run([sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT)], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built):
+    [path] = built.glob("*.whl")
+    return path
+
+
+def test_the_sources_are_whole_and_hold_nothing_made_by_running_them(built):
+    [path] = built.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"LICENSE", "README.md", "pyproject.toml", "constraints.txt", "examples/contacts.csv"} <= names
+    assert not [
+        name for name in names if name.startswith((".venv", "site/", "demo/", "dist/")) or "__pycache__" in name
+    ]
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel):
+    with ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    assert {name.split("/")[0] for name in names} == {"bagwise", f"bagwise-{bw.__version__}.dist-info"}
+    package = {
+        path.relative_to(ROOT / "src").as_posix()
+        for path in (ROOT / "src" / "bagwise").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert {name for name in names if name.startswith("bagwise/")} == package
+    assert {"bagwise/py.typed", "bagwise/__init__.pyi"} <= package
+    assert any(name.startswith("bagwise/reports/templates/") for name in package)
+
+
+def test_the_wheel_says_what_it_is(wheel):
+    folder = f"bagwise-{bw.__version__}.dist-info"
+    with ZipFile(wheel) as archive:
+        said = message_from_string(archive.read(f"{folder}/METADATA").decode())
+        assert f"{folder}/licenses/LICENSE" in archive.namelist()
+    assert said["Version"] == bw.__version__
+    assert said["License-Expression"] == "Apache-2.0"
+    assert set(said.get_all("Provides-Extra")) == EXTRAS
+
+
+def test_the_wheel_works_in_an_empty_environment(wheel, tmp_path):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+
+    def run(*command):
+        return subprocess.run(
+            list(map(str, command)), check=True, capture_output=True, text=True, cwd=tmp_path, env=environment
+        ).stdout
+
+    run(sys.executable, "-m", "venv", "venv")
+    here = tmp_path / "venv" / "bin"
+    run(here / "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", f"{wheel}[demo]")
+    assert run(here / "bagwise", "--version") == f"bagwise {bw.__version__}\n"
+    metrics = json.loads(run(here / "bagwise", "demo", "--epochs", "1", "--out", "demo", "--json"))
+    assert 0 <= metrics["bag_auc"] <= 1
+    assert (tmp_path / "demo" / "report.html").stat().st_size > 10_000
