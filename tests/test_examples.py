@@ -1,0 +1,69 @@
+"""The scripts of examples/ run, and the data that lie there are what their scripts make."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+LONGEST, LARGEST = 60, 200_000  # lines, bytes
+
+
+def run(script, *arguments, cwd):
+    done = subprocess.run(
+        [sys.executable, str(script), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "PYTHONWARNINGS": "error::DeprecationWarning:__main__"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_table_is_what_its_script_makes(tmp_path):
+    run(shutil.copy(EXAMPLES / "make_contacts.py", tmp_path), cwd=tmp_path)
+    for name in ("contacts.csv", "new_contacts.csv"):
+        assert (tmp_path / name).read_bytes() == (EXAMPLES / name).read_bytes()
+
+
+def test_examples_are_short_and_their_data_small():
+    for path in EXAMPLES.iterdir():
+        if path.suffix == ".py":
+            assert len(path.read_text().splitlines()) < LONGEST, path
+        elif path.is_file():
+            assert path.stat().st_size < LARGEST, path
+
+
+def accuracy(printed):
+    [line] = [line for line in printed.splitlines() if line.split()[:1] == ["accuracy"]]
+    return float(line.split()[1])
+
+
+@pytest.mark.slow
+def test_the_table_finds_who_leaves_and_over_what(tmp_path):
+    printed = run(EXAMPLES / "table.py", cwd=tmp_path)
+    assert accuracy(printed) > 0.9
+    waited, stayed_open = zip(
+        *(line.split()[3:5] for line in printed.splitlines() if line.startswith("C5")), strict=True
+    )
+    assert min(map(float, waited)) > 25
+    assert min(map(float, stayed_open)) > 4.5
+
+
+@pytest.mark.slow
+def test_the_slides_are_told_apart_and_one_is_drawn(tmp_path):
+    run(EXAMPLES / "make_slides.py", "slides", cwd=tmp_path)
+    printed = run(EXAMPLES / "slides.py", "slides", cwd=tmp_path)
+    assert "protocol grouped" in printed
+    assert accuracy(printed) > 0.8
+    assert (tmp_path / "map.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_the_comparison_names_every_pair(tmp_path):
+    printed = run(EXAMPLES / "compare.py", cwd=tmp_path)
+    assert printed.count("(p = ") == 3
