@@ -27,7 +27,7 @@ from bagwise.methods.neural import AttentionMIL, NeuralMIL
 from bagwise.methods.registry import make
 from bagwise.reports.comparison import draw_comparison
 
-__all__ = ["METHODS", "PROTOCOLS", "SETTINGS", "run_table1", "tables"]
+__all__ = ["METHODS", "PROTOCOLS", "SETTINGS", "overview", "run_table1", "tables"]
 
 METHODS = tuple(next(iter(TABLE1.values())))
 PROTOCOLS = ("default", "paper", "leaky")
@@ -74,7 +74,7 @@ def run_table1(
     Parameters
     ----------
     out
-        The folder for ``table1.json``, ``table1.md``, ``table1.png`` and, cell by cell, ``cells/``.
+        The folder for ``table1.json``, ``table1.md``, ``overview.md``, ``table1.png`` and, cell by cell, ``cells/``.
     methods
         Of `METHODS`; none means all of them (under ``"leaky"``, attention alone).
     datasets
@@ -167,8 +167,9 @@ def run_table1(
         "ranks": _ranks(answers, methods, datasets),
     }
     write_json(out / "table1.json", results)
-    with replacing(out / "table1.md") as temporary:
-        temporary.write_text(tables(results), encoding="utf-8")
+    for name, text in (("table1.md", tables(results)), ("overview.md", overview(results))):
+        with replacing(out / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     _draw(results, out / "table1.png")
     remove_unfinished(out)
     return results
@@ -216,6 +217,38 @@ def tables(results: Mapping[str, Any]) -> str:
                 sign = 1 if row["first"] == "attention" else -1
                 shown.append(f"{_signed(sign * row['difference'])} (p {_short(row['p_value'], 2)})")
             lines.append(f"| {other} | {' | '.join(shown)} |")
+    return "\n".join(lines) + "\n"
+
+
+def overview(results: Mapping[str, Any]) -> str:
+    """Show the least of the results as Markdown: accuracies, and the paper's in brackets.
+
+    Parameters
+    ----------
+    results
+        As `run_table1` gives them.
+
+    Returns
+    -------
+    str
+        Markdown.
+
+    Examples
+    --------
+    >>> row = {"dataset": "fox", "method": "attention", "metric": "accuracy", "mean": 0.58, "paper": 0.615}
+    >>> print(overview({"rows": [row]}))
+    | method | fox | mean |
+    |---|---|---|
+    | attention | .580 (.615) | .580 (.615) |
+    <BLANKLINE>
+    """
+    cells = {(row["dataset"], row["method"]): row for row in results["rows"] if row["metric"] == "accuracy"}
+    datasets = list(dict.fromkeys(dataset for dataset, _ in cells))
+    lines = [f"| method | {' | '.join(datasets)} | mean |", "|---" * (len(datasets) + 2) + "|"]
+    for method in dict.fromkeys(method for _, method in cells):
+        pairs = [[cells[dataset, method][name] for name in ("mean", "paper")] for dataset in datasets]
+        pairs.append(np.mean(pairs, axis=0).tolist())
+        lines.append(f"| {method} | {' | '.join(f'{_short(ours)} ({_short(paper)})' for ours, paper in pairs)} |")
     return "\n".join(lines) + "\n"
 
 
