@@ -646,12 +646,14 @@ def _told(value: Any) -> str:
 
 
 def _print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    table = Table(title=title, title_justify="left")
+    table = Table()
     for number, name in enumerate(columns):
         table.add_column(name, justify="right" if number and number == len(columns) - 1 else "left")
     for row in rows:
         table.add_row(*row)
-    Console().print(table, markup=False)
+    console = Console()
+    console.print(title, markup=False, highlight=False, soft_wrap=True)  # a table's own title breaks at its width
+    console.print(table, markup=False)
 
 
 def _print_json(content: Mapping[str, Any] | Sequence[Any]) -> None:
