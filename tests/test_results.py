@@ -9,7 +9,7 @@ import pytest
 from bagwise import METHODS
 from bagwise.experiments.mil_assumption import table
 from bagwise.experiments.paper import TABLE1
-from bagwise.experiments.table1 import tables
+from bagwise.experiments.table1 import overview, tables
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -68,6 +68,10 @@ def test_what_falls_short_of_the_paper_is_explained_where_it_says(accuracies):
         assert ("explained" in row) == (row["difference"] < -0.04)
         if "explained" in row:
             assert row["explained"].removeprefix("docs/table1.md") in anchors
+
+
+def test_the_readme_shows_an_overview_of_table_1(table1):
+    assert f"overview.md -->\n{overview(table1)}<!-- end -->" in (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize(("name", "shown"), [("table1", tables), ("mil_assumption", table)])

@@ -1,0 +1,176 @@
+"""What the README and the pages of docs/ show is what happens.
+
+A page's blocks of `bash` and `python` run in order in one empty folder beside a copy of `examples/`; a `text` block
+holds what the block before it prints, `...` standing for anything. `<!-- skip: next "why" -->` in the page's source
+leaves a block out, and is listed here.
+"""
+
+import contextlib
+import doctest
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from unittest import SkipTest
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from sybil import Document
+from sybil.evaluators.python import PythonEvaluator
+from sybil.parsers.markdown import CodeBlockParser, SkipParser
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = {page.relative_to(ROOT).as_posix(): page for page in [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]}
+SLOW = {
+    "README.md",
+    "docs/your-data.md",
+    "docs/tutorials/table.md",
+    "docs/tutorials/slides.md",
+    "docs/tutorials/compare.md",
+    "docs/how-to/encoder.md",
+    "docs/how-to/pooling.md",
+}
+NOT_RUN = {
+    "README.md": ["the tests run both", "would install into the environment of the tests"],
+    "docs/mil-assumption.md": ["takes five minutes"],
+    "docs/table1.md": ["takes an hour", "takes half an hour"],
+    "docs/your-data.md": ["needs two hosts"],
+}
+RUN = {"bash", "python", "text"}
+SHOWN = {"bibtex", "csv", "console"}
+_PRINTED = "_printed"
+
+
+def run_bash(example):
+    variables = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "TERM": "dumb", "COLUMNS": "80"}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", example.parsed],
+        capture_output=True,
+        text=True,
+        env={name: value for name, value in os.environ.items() if name != "FORCE_COLOR"} | variables,
+    )
+    assert done.returncode == 0, f"line {example.line}: {example.parsed}\n{done.stdout}\n{done.stderr}"
+    example.namespace[_PRINTED] = done.stdout
+
+
+def run_python(example):
+    example.namespace["__name__"] = "__main__"
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        PythonEvaluator()(example)
+    example.namespace[_PRINTED] = printed.getvalue()
+
+
+def compare(example):
+    shown, printed = (
+        "".join(line.rstrip() + "\n" for line in text.strip().splitlines())
+        for text in (example.parsed, example.namespace.pop(_PRINTED))
+    )
+    assert doctest.OutputChecker().check_output(shown, printed, doctest.ELLIPSIS), (
+        f"line {example.line} shows\n{shown}\nbut what is printed is\n{printed}"
+    )
+
+
+def parse(page):
+    runners = [("bash", run_bash), ("python", run_python), ("text", compare)]
+    return Document.parse(str(page), SkipParser(), *(CodeBlockParser(*runner) for runner in runners))
+
+
+def run_page(page):
+    for example in parse(page):
+        with contextlib.suppress(SkipTest):
+            example.evaluate()
+
+
+class Links(HTMLParser):
+    """What a page links, fetches by itself, and can be linked at."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.links, self.fetched, self.anchors = [], [], set()
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        if "id" in given:
+            self.anchors.add(given["id"])
+        if tag == "a" and given.get("href"):
+            self.links.append(given["href"])
+        if tag == "link" and given.get("rel") not in ("canonical", "prev", "next"):
+            self.fetched.append(given["href"])
+        if tag in ("script", "img", "iframe", "source") and given.get("src"):
+            self.fetched.append(given["src"])
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("workplace")
+@pytest.mark.parametrize("name", [pytest.param(p, marks=pytest.mark.slow) if p in SLOW else p for p in PAGES])
+def test_what_a_page_shows_is_what_happens(name):
+    run_page(PAGES[name])
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_block_escapes(name):
+    text = PAGES[name].read_text(encoding="utf-8")
+    skipped = re.findall(r'<!-- skip: \w+ "(.*)" -->', text)
+    assert skipped == NOT_RUN.get(name, [])
+    assert text.count("<!-- skip: next") == len(skipped)
+    assert set(re.findall(r"^ *```(.+)$", text, re.M)) <= RUN | SHOWN
+    assert text.count("```") == 2 * len(re.findall(r"^ *```.+$", text, re.M)), "a block does not say its language"
+    assert not re.search(r"^ {4}(bagwise|make|pip|python) ", text, re.M), "an indented block is not run"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    mkdocs = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    built = subprocess.run(mkdocs, cwd=ROOT, capture_output=True, text=True)
+    assert built.returncode == 0, built.stdout + built.stderr
+    return folder
+
+
+def test_no_link_leads_nowhere_and_nothing_is_fetched(site):
+    pages = {path: Links(path) for path in site.rglob("*.html")}
+    assert len(pages) > len(PAGES)
+    for path, page in pages.items():
+        assert not [url for url in page.fetched if re.match(r"(https?:)?//", url)], path
+        for url in page.fetched + page.links:
+            parts = urlsplit(url)
+            if parts.scheme or parts.netloc or path.name == "404.html":
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            if target.is_dir():
+                target /= "index.html"
+            assert target.exists(), f"{path.name} links {url}"
+            if parts.fragment and target in pages:
+                assert unquote(parts.fragment) in pages[target].anchors | {"__top"}, f"{path.name} links {url}"
+
+
+def test_what_is_listed_here_is_there():
+    assert SLOW | set(NOT_RUN) <= set(PAGES)
+
+
+@pytest.mark.parametrize(
+    ("source", "fault"),
+    [
+        ("```bash\necho 1\n```\n\n```text\n2\n```\n", "what is printed is\\s+1"),
+        ("```python\nprint(1)\n```\n\n```text\n2\n```\n", "what is printed is\\s+1"),
+        ("```bash\nfalse\n```\n", "false"),
+        ("```bash\nbagwise predict nowhere nothing.csv | cat\n```\n", "nowhere"),
+        ("```python\n1 / 0\n```\n", "division"),
+        ("```text\nnothing ran\n```\n", "_printed"),
+    ],
+)
+def test_a_page_that_does_not_hold_is_found_out(tmp_path, source, fault):
+    page = tmp_path / "page.md"
+    page.write_text(source)
+    with pytest.raises((AssertionError, ZeroDivisionError, KeyError), match=fault):
+        run_page(page)
