@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bagwise import METHODS
+from bagwise.experiments import mnist_figures
 from bagwise.experiments.mil_assumption import table
 from bagwise.experiments.paper import TABLE1
 from bagwise.experiments.table1 import overview, tables
@@ -74,7 +75,9 @@ def test_the_readme_shows_an_overview_of_table_1(table1):
     assert f"overview.md -->\n{overview(table1)}<!-- end -->" in (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize(("name", "shown"), [("table1", tables), ("mil_assumption", table)])
+@pytest.mark.parametrize(
+    ("name", "shown"), [("table1", tables), ("mil_assumption", table), ("mnist_bags", mnist_figures.tables)]
+)
 def test_the_pages_show_the_results(name, shown):
     results = json.loads((ROOT / "results" / f"{name}.json").read_text())
     assert shown(results) in (ROOT / "docs" / f"{name.replace('_', '-')}.md").read_text()
