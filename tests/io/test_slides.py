@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import openslide
 import pytest
@@ -167,3 +169,11 @@ def test_a_broken_slide_is_said(tmp_path, data_directory):
     (tmp_path / "holed.svs").write_bytes(whole)
     with pytest.raises(BagwiseError, match="is damaged at|cannot be opened"), Slide(tmp_path / "holed.svs") as slide:
         slide.overview()
+
+
+def test_without_openslide_the_extra_is_named(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "openslide", None)
+    path = tmp_path / "slide.svs"
+    path.touch()
+    with pytest.raises(BagwiseError, match=r'pip install "bagwise\[slides\]"$'):
+        Slide(path)

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
-import openslide
 from numpy.typing import NDArray
 from PIL import Image
 from skimage.color import rgb2hsv
@@ -34,12 +33,7 @@ __all__ = [
 SLIDES = FileKind(
     "slide", (".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".dcm")
 )
-_BOUNDS = (
-    openslide.PROPERTY_NAME_BOUNDS_X,
-    openslide.PROPERTY_NAME_BOUNDS_Y,
-    openslide.PROPERTY_NAME_BOUNDS_WIDTH,
-    openslide.PROPERTY_NAME_BOUNDS_HEIGHT,
-)
+_BOUNDS = tuple(f"openslide.bounds-{part}" for part in ("x", "y", "width", "height"))
 _OVERVIEW = 2048  # pixels of the longer side
 _BLOCK = 2048  # pixels of a level that are read at once for it, across and down
 # Saturation, which stain has and glass has not. Otsu's threshold is kept between these: a slide without glass, or
@@ -80,6 +74,8 @@ class Slide:
     ------
     SlideError
         If it cannot be opened.
+    BagwiseError
+        If OpenSlide is not installed.
 
     Examples
     --------
@@ -93,14 +89,15 @@ class Slide:
         self.path = Path(path)
         if not self.path.exists():
             raise SlideError(f"{self.path} cannot be opened as a slide (no such file): check the path")
+        self._library = _openslide()
         try:
-            self._slide = openslide.OpenSlide(str(self.path))
-        except openslide.OpenSlideError as error:
+            self._slide = self._library.OpenSlide(str(self.path))
+        except self._library.OpenSlideError as error:
             raise SlideError(f"{self.path} cannot be opened as a slide ({error}): leave it out") from error
         self.size: tuple[int, int] = self._slide.dimensions
         self.downsamples: tuple[float, ...] = tuple(self._slide.level_downsamples)
-        self.mpp = self._number(openslide.PROPERTY_NAME_MPP_X)
-        self.magnification = self._number(openslide.PROPERTY_NAME_OBJECTIVE_POWER)
+        self.mpp = self._number("openslide.mpp-x")
+        self.magnification = self._number("openslide.objective-power")
         try:
             left, top, width, height = (int(self._slide.properties[name]) for name in _BOUNDS)
         except (KeyError, ValueError):
@@ -147,7 +144,7 @@ class Slide:
         """
         try:
             return _on_white(self._slide.read_region((x, y), level, (width, height)))
-        except openslide.OpenSlideError as error:
+        except self._library.OpenSlideError as error:
             raise SlideError(
                 f"{self.path} is damaged at x {x}, y {y} ({error}): make it anew, or leave it out"
             ) from error
@@ -483,3 +480,11 @@ def read_tiles(slide: Slide, tiling: Tiling, chunk: int = 256) -> Iterator[NDArr
 def _on_white(image: Image.Image) -> NDArray[np.uint8]:
     white = Image.new("RGBA", image.size, "white")
     return np.array(Image.alpha_composite(white, image).convert("RGB"))
+
+
+def _openslide() -> Any:
+    try:
+        import openslide
+    except ImportError as error:
+        raise BagwiseError('OpenSlide reads slides and is not installed: run pip install "bagwise[slides]"') from error
+    return openslide

@@ -306,23 +306,23 @@ def read_tolerantly(
         frame = pd.DataFrame({"bag": holder.ids(bag), "value": values}).dropna(subset="bag")
         kinds = frame.groupby("bag", sort=False)["value"].nunique(dropna=False)
         for code, wrong, told in (
-            (f"{use}-not-constant", kinds.index[kinds > 1], f"have several {use}s: give all rows of a bag one"),
-            (f"missing-{use}", frame.bag[frame.value.isna()].unique(), f"have no {use}: fill it in, or drop the rows"),
+            (f"{use}-not-constant", kinds.index[kinds > 1], f"several {use}s: give all rows of a bag one"),
+            (f"missing-{use}", frame.bag[frame.value.isna()].unique(), f"no {use}: fill it in, or drop the rows"),
         ):
             if len(wrong):
                 listed = [str(one) for one in wrong]
-                faults.append((code, f"{holder.path}: {len(listed)} bags {told} ({_some(listed)})", listed))
+                faults.append((code, f"{holder.path}: {_bags_have(len(listed))} {told} ({_some(listed)})", listed))
         first = frame.dropna().drop_duplicates("bag")
         found[use] = dict(zip(first.bag, first.value, strict=True))
     if labels is not None:
         here, there = set(ids.dropna()), set(about.ids(bag).dropna())
         for code, lacking, told in (
-            ("features-without-labels", here - there, f"have no label in {labels}: add one row each"),
-            ("labels-without-features", there - here, f"of {labels} have no rows in {path}: drop them there"),
+            ("features-without-labels", here - there, f"no label in {labels}: add one row each"),
+            ("labels-without-features", there - here, f"a label in {labels} but no rows in {path}: drop them there"),
         ):
             if lacking:
                 listed = sorted(lacking)
-                faults.append((code, f"{len(listed)} bags {told} ({_some(listed)})", listed))
+                faults.append((code, f"{_bags_have(len(listed))} {told} ({_some(listed)})", listed))
     columns, names = [], []
     for name in table.arrow.column_names:
         if name in (*others, *roles):
@@ -336,6 +336,10 @@ def read_tolerantly(
         faults.append(("no-features", f"{path}: there is no feature column: all columns have another use", []))
     instances = np.column_stack(columns) if columns else np.zeros((len(ids), 0))
     return TolerantTable(names, faults, instances, ids, found["label"], found["group"])
+
+
+def _bags_have(count: int) -> str:
+    return "1 bag has" if count == 1 else f"{count} bags have"
 
 
 def _some(names: Sequence[str]) -> str:
