@@ -20,6 +20,7 @@ from bagwise.evaluation.key_instances import key_instance_metrics
 from bagwise.evaluation.metrics import METRICS, bag_metrics
 from bagwise.evaluation.protocol import Folds
 from bagwise.experiments.cells import cells_on_workers, environment, finite
+from bagwise.experiments.markdown import markdown_table, short
 from bagwise.experiments.paper import TABLE2, TABLE3
 from bagwise.explain.instances import explain
 from bagwise.explain.rescaling import rescaled_in_bags
@@ -392,19 +393,15 @@ def tables(results: Mapping[str, Any]) -> str:
 def _table(rows: Sequence[Mapping[str, Any]], name: Callable[[Mapping[str, Any]], str]) -> str:
     metrics = list(dict.fromkeys(row["metric"] for row in rows))
     cells = {(name(row), row["metric"]): row for row in rows}
-    heads = " | ".join(metric.replace("_", " ") for metric in metrics)
-    lines = [f"| method | {heads} |", "|---" * (len(metrics) + 1) + "|"]
-    for method in dict.fromkeys(method for method, _ in cells):
-        lines.append(f"| {method} | {' | '.join(_cell(cells[method, metric]) for metric in metrics)} |")
-    return "\n".join(lines) + "\n"
+    lines = [
+        [method, *(_cell(cells[method, metric]) for metric in metrics)]
+        for method in dict.fromkeys(method for method, _ in cells)
+    ]
+    return markdown_table(["method", *(metric.replace("_", " ") for metric in metrics)], lines)
 
 
 def _cell(row: Mapping[str, Any]) -> str:
-    told = f"**{_short(row['mean'])}**"
+    told = f"**{short(row['mean'])}**"
     if row["se_repeats"] is not None:
-        told += f" ± {_short(row['se_repeats'])}"
-    return f"{told} ({_short(row['paper'])})" if "paper" in row else told
-
-
-def _short(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}".replace("0.", ".", 1)
+        told += f" ± {short(row['se_repeats'])}"
+    return f"{told} ({short(row['paper'])})" if "paper" in row else told

@@ -13,6 +13,7 @@ from bagwise.checks import check_count, check_names
 from bagwise.commands.runs import check_folder, write_json
 from bagwise.evaluation.assumption import PROBLEMS, Problem, check_assumption
 from bagwise.experiments.cells import cell, environment
+from bagwise.experiments.markdown import markdown_table
 from bagwise.files import remove_unfinished, replacing
 from bagwise.methods.registry import METHODS, make
 
@@ -124,7 +125,7 @@ def table(results: Mapping[str, Any]) -> str:
     <BLANKLINE>
     """
     problems = list(results["problems"])
-    lines = [f"| method | {' | '.join(problems)} |", "|---" * (len(problems) + 1) + "|"]
+    lines = []
     cells = {(row["method"], row["problem"]): row for row in results["rows"]}
     for method in dict.fromkeys(row["method"] for row in results["rows"]):
         shown = []
@@ -132,5 +133,5 @@ def table(results: Mapping[str, Any]) -> str:
             row = cells[method, problem]
             verdict = row["verdict"] if row["verdict"] == "passes" else f"**{row['verdict']}**"
             shown.append(f"{verdict} ({row['mean']:.2f})".replace("(0.", "(."))
-        lines.append(f"| {method} | {' | '.join(shown)} |")
-    return "\n".join(lines) + "\n"
+        lines.append([method, *shown])
+    return markdown_table(["method", *problems], lines)

@@ -11,6 +11,7 @@ from bagwise.commands.runs import check_folder, write_json
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.cross_validation import summary
 from bagwise.experiments.cells import cell, environment, finite
+from bagwise.experiments.markdown import markdown_table, short, signed, with_error
 from bagwise.experiments.mnist_bags import (
     ENSEMBLE,
     GRID,
@@ -319,13 +320,13 @@ def tables(results: Mapping[str, Any]) -> str:
             if any(row["metric"] == metric for row in of_size):
                 parts.append(f"{said}, mean bag size {size}:\n\n" + _table(of_size, metric))
     if results["findings"]:
-        lines = ["| finding | holds | difference | p | draws |", "|---|---|---|---|---|"]
+        lines = []
         for one in results["findings"]:
             holds = "yes" if one["holds"] else "**no**"
-            p_value = "< .001" if one["p_value"] < 0.001 else _short(one["p_value"])
+            p_value = "< .001" if one["p_value"] < 0.001 else short(one["p_value"])
             told = f"{one['says']} (weakest: {one['weakest']})"
-            lines.append(f"| {told} | {holds} | {_signed(one['difference'])} | {p_value} | {one['draws']} |")
-        parts.append("\n".join(lines) + "\n")
+            lines.append([told, holds, signed(one["difference"]), p_value, one["draws"]])
+        parts.append(markdown_table(["finding", "holds", "difference", "p", "draws"], lines))
     return "\n".join(parts)
 
 
@@ -333,30 +334,15 @@ def _table(rows: Sequence[Mapping[str, Any]], metric: str, *, repeats: bool = Fa
     of_metric = [row for row in rows if row["metric"] == metric]
     cells = {(row["method"], row.get("of", ""), row["training_bags"]): row for row in of_metric}
     bags = sorted({row["training_bags"] for row in of_metric})
-    lines = [f"| training bags | {' | '.join(map(str, bags))} |", "|---" * (len(bags) + 1) + "|"]
+    lines: list[list[object]] = []
     if repeats:
         most = [max(row["repeats"] for row in of_metric if row["training_bags"] == count) for count in bags]
-        lines.append(f"| training sets | {' | '.join(map(str, most))} |")
+        lines.append(["training sets", *most])
     for method, of in dict.fromkeys((method, of) for method, of, _ in cells):
-        shown = [_cell(cells.get((method, of, count))) for count in bags]
+        found = [cells.get((method, of, count)) for count in bags]
         name = {"": method, "attention": f"{method}, by weight", "score": f"{method}, by score"}[of]
-        lines.append(f"| {name} | {' | '.join(shown)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _cell(row: Mapping[str, Any] | None) -> str:
-    if row is None:
-        return "-"
-    error = row["se_repeats"]
-    return _short(row["mean"]) + ("" if error is None or np.isnan(error) else f" ± {_short(error)}")
-
-
-def _short(value: float) -> str:
-    return f"{value:.3f}".replace("0.", ".", 1)
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("0.", ".", 1)
+        lines.append([name, *("-" if row is None else with_error(row["mean"], row["se_repeats"]) for row in found)])
+    return markdown_table(["training bags", *bags], lines)
 
 
 def _draw(rows: Sequence[Mapping[str, Any]], out: Path) -> None:

@@ -20,6 +20,7 @@ from bagwise.evaluation.cross_validation import summary, validate_folds
 from bagwise.evaluation.protocol import Folds
 from bagwise.evaluation.significance import corrected_t_test
 from bagwise.experiments.cells import cell, environment, finite
+from bagwise.experiments.markdown import markdown_table, short, signed
 from bagwise.experiments.paper import TABLE1
 from bagwise.files import remove_unfinished, replacing
 from bagwise.methods.base import BagClassifier
@@ -201,23 +202,25 @@ def tables(results: Mapping[str, Any]) -> str:
     cells = {(row["dataset"], row["method"]): row for row in results["rows"] if row["metric"] == "accuracy"}
     datasets = list(dict.fromkeys(dataset for dataset, _ in cells))
     methods = list(dict.fromkeys(method for _, method in cells))
-    lines = [f"| method | {' | '.join(datasets)} | rank |", "|---" * (len(datasets) + 2) + "|"]
-    for method in methods:
-        shown = [_shown(cells[dataset, method]) for dataset in datasets]
-        lines.append(f"| {method} | {' | '.join(shown)} | {results['ranks'][method]:.1f} |")
+    lines = [
+        [method, *(_shown(cells[dataset, method]) for dataset in datasets), f"{results['ranks'][method]:.1f}"]
+        for method in methods
+    ]
+    told = markdown_table(["method", *datasets, "rank"], lines)
     compared = [row for row in results["differences"] if "attention" in (row["first"], row["second"])]
     if compared:
         others = list(dict.fromkeys({row["first"], row["second"]}.difference(["attention"]).pop() for row in compared))
-        lines += ["", f"| attention minus | {' | '.join(datasets)} |", "|---" * (len(datasets) + 1) + "|"]
+        lines = []
         for other in others:
             pairs = {row["dataset"]: row for row in compared if other in (row["first"], row["second"])}
             shown = []
             for dataset in datasets:
                 row = pairs[dataset]
                 sign = 1 if row["first"] == "attention" else -1
-                shown.append(f"{_signed(sign * row['difference'])} (p {_short(row['p_value'], 2)})")
-            lines.append(f"| {other} | {' | '.join(shown)} |")
-    return "\n".join(lines) + "\n"
+                shown.append(f"{signed(sign * row['difference'])} (p {short(row['p_value'], 2)})")
+            lines.append([other, *shown])
+        told += "\n" + markdown_table(["attention minus", *datasets], lines)
+    return told
 
 
 def overview(results: Mapping[str, Any]) -> str:
@@ -244,12 +247,12 @@ def overview(results: Mapping[str, Any]) -> str:
     """
     cells = {(row["dataset"], row["method"]): row for row in results["rows"] if row["metric"] == "accuracy"}
     datasets = list(dict.fromkeys(dataset for dataset, _ in cells))
-    lines = [f"| method | {' | '.join(datasets)} | mean |", "|---" * (len(datasets) + 2) + "|"]
+    lines = []
     for method in dict.fromkeys(method for _, method in cells):
         pairs = [[cells[dataset, method][name] for name in ("mean", "paper")] for dataset in datasets]
         pairs.append(np.mean(pairs, axis=0).tolist())
-        lines.append(f"| {method} | {' | '.join(f'{_short(ours)} ({_short(paper)})' for ours, paper in pairs)} |")
-    return "\n".join(lines) + "\n"
+        lines.append([method, *(f"{short(ours)} ({short(paper)})" for ours, paper in pairs)])
+    return markdown_table(["method", *datasets, "mean"], lines)
 
 
 def _configured(method: str, dataset: str, protocol: str, epochs: int, seed: int, select_epoch: bool) -> BagClassifier:
@@ -323,14 +326,6 @@ def _draw(results: Mapping[str, Any], path: Path) -> None:
 
 
 def _shown(row: Mapping[str, Any]) -> str:
-    told = f"**{_short(row['mean'])}** ± {_short(row['se_repeats'])} ({_short(row['paper'])}, "
-    told += f"{_signed(row['difference'])})"
+    told = f"**{short(row['mean'])}** ± {short(row['se_repeats'])} ({short(row['paper'])}, "
+    told += f"{signed(row['difference'])})"
     return f"{told} [why]({row['explained'].removeprefix('docs/table1.md')})" if "explained" in row else told
-
-
-def _short(value: float | None, digits: int = 3) -> str:
-    return "-" if value is None else f"{value:.{digits}f}".replace("0.", ".", 1)
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("0.", ".", 1)
