@@ -20,7 +20,7 @@ from bagwise.evaluation.key_instances import key_instance_metrics
 from bagwise.evaluation.metrics import METRICS, bag_metrics
 from bagwise.evaluation.protocol import Folds
 from bagwise.experiments.cells import cells_on_workers, environment, finite
-from bagwise.experiments.markdown import markdown_table, short
+from bagwise.experiments.markdown import markdown_table, short, with_error
 from bagwise.experiments.paper import TABLE2, TABLE3
 from bagwise.explain.instances import explain
 from bagwise.explain.rescaling import rescaled_in_bags
@@ -377,7 +377,7 @@ def tables(results: Mapping[str, Any]) -> str:
     >>> print(tables({"rows": [row]}))
     | method | auc |
     |---|---|
-    | attention | **.970** (.968) |
+    | attention | .970 (.968) |
     <BLANKLINE>
     """
     parts = []
@@ -401,7 +401,5 @@ def _table(rows: Sequence[Mapping[str, Any]], name: Callable[[Mapping[str, Any]]
 
 
 def _cell(row: Mapping[str, Any]) -> str:
-    told = f"**{short(row['mean'])}**"
-    if row["se_repeats"] is not None:
-        told += f" ± {short(row['se_repeats'])}"
+    told = with_error(row["mean"], row["se_repeats"])
     return f"{told} ({short(row['paper'])})" if "paper" in row else told

@@ -78,7 +78,7 @@ def signed(value: float) -> str:
 
 
 def with_error(value: float, error: float | None) -> str:
-    """Write a mean and its standard error.
+    r"""Write a mean and its standard error, which stay on one line.
 
     Parameters
     ----------
@@ -93,7 +93,8 @@ def with_error(value: float, error: float | None) -> str:
 
     Examples
     --------
-    >>> with_error(0.9684, 0.0021), with_error(0.9684, None)
+    >>> with_error(0.9684, 0.0021).replace("\N{NO-BREAK SPACE}", " "), with_error(0.9684, None)
     ('.968 ± .002', '.968')
     """
-    return short(value) + ("" if error is None or np.isnan(error) else f" ± {short(error)}")
+    told = [short(value)] if error is None or np.isnan(error) else [short(value), "±", short(error)]
+    return "\N{NO-BREAK SPACE}".join(told)

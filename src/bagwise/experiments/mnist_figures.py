@@ -273,7 +273,7 @@ def _measured(several: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, list
 
 
 def tables(results: Mapping[str, Any]) -> str:
-    """Show results as Markdown.
+    r"""Show results as Markdown.
 
     Parameters
     ----------
@@ -289,7 +289,7 @@ def tables(results: Mapping[str, Any]) -> str:
     --------
     >>> row = {"mean_bag_size": 10, "training_bags": 50, "method": "attention", "metric": "auc", "mean": 0.84,
     ...        "se_repeats": 0.01, "repeats": 20}
-    >>> print(tables({"rows": [row], "findings": []}))
+    >>> print(tables({"rows": [row], "findings": []}).replace("\N{NO-BREAK SPACE}", " "))
     AUC, mean bag size 10:
     <BLANKLINE>
     | training bags | 50 |
