@@ -560,7 +560,10 @@ def _add_histology(name: str, what: str) -> None:
             str, typer.Option(help="'default': folds of images; 'grouped': blocks of tissue stay together (breast).")
         ] = "default",
         folds: Annotated[int, typer.Option(help="Number of folds.")] = 10,
-        repeats: Annotated[int, typer.Option(help="How often to divide the images anew.")] = 1,
+        repeats: Annotated[
+            int | None,
+            typer.Option(help="How often to divide the images anew; else attention 3 times, the others once."),
+        ] = None,
         epochs: Annotated[int, typer.Option(help="How often each training image is seen.")] = 40,
         sample: Annotated[
             int | None, typer.Option(help="Learn from at most so many patches of an image a step.")
@@ -591,9 +594,9 @@ def _add_histology(name: str, what: str) -> None:
         if as_json:
             _print_json(results)
             return
-        columns = ("method", "metric", "mean", "se_repeats", "sd_folds", "paper")
+        columns = ("method", "repeats", "metric", "mean", "se_repeats", "sd_folds", "paper")
         rows = [[_told(row[name]) for name in columns] for row in results["rows"] if "paper" in row]
-        _print_table(f"{repeats} x {folds} folds, protocol {protocol}", columns, rows)
+        _print_table(f"{folds} folds, protocol {protocol}", columns, rows)
         typer.echo(f"The table is in {out}.")
 
 

@@ -100,11 +100,22 @@ def test_a_block_of_tissue_is_never_on_both_sides(folder, tmp_path, monkeypatch)
 
     monkeypatch.setattr(bw.AttentionMIL, "fit", spy)
     options = {"methods": ("attention",), "data_folder": folder, **FEW}
-    results = run_histology(tmp_path / "out", "table2", protocol="grouped", **options)
+    results = run_histology(tmp_path / "out", "table2", protocol="grouped", repeats=1, **options)
     assert {row["protocol"] for row in results["rows"]} == {"grouped"}
     assert seen[0] & seen[1] == set()
     assert len(seen[0] | seen[1]) == 5
     assert {row["paper"] for row in rows_of(results, metric="auc")} == {TABLE2["attention"]["auc"][0]}
+
+
+def test_attention_is_measured_three_times_and_the_others_once(folder, tmp_path):
+    options = {"methods": ("instance-max", "attention"), "data_folder": folder, **FEW}
+    results = run_histology(tmp_path / "out", "table2", **options)
+    assert results["asked"]["repeats"] == {"instance-max": 1, "attention": 3}
+    assert {(row["method"], row["repeats"], len(row["values"])) for row in results["rows"]} == {
+        ("instance-max", 1, 1),
+        ("attention", 3, 3),
+    }
+    assert {row["se_repeats"] is None for row in rows_of(results, method="instance-max")} == {True}
 
 
 def test_both_tables_have_the_six_methods():

@@ -34,6 +34,7 @@ __all__ = ["EPOCHS", "METHODS", "TABLES", "HistologyTable", "run_figure5", "run_
 
 METHODS = ("attention", "gated-attention", "embedding-mean", "embedding-max", "instance-max", "instance-mean")
 EPOCHS = 40
+REPEATS = {"attention": 3}  # the others once: a repetition of a method takes minutes to an hour
 # Around the patches of the colon set, so that they can be cut at another place: three standard deviations.
 _MARGIN = 9
 
@@ -74,7 +75,7 @@ def run_histology(
     methods: Sequence[str] = (),
     protocol: str = "default",
     folds: int = 10,
-    repeats: int = 1,
+    repeats: int | None = None,
     epochs: int = EPOCHS,
     sample: int | None = None,
     seed: int = 0,
@@ -99,8 +100,10 @@ def run_histology(
     protocol
         ``"default"``: stratified folds of images, as in the paper. ``"grouped"``: a block of tissue, whose images look
         alike, is never on both sides; the breast set alone says which block an image is from.
-    folds, repeats, seed
+    folds, seed
         As in `bagwise.evaluation.protocol.Folds`.
+    repeats
+        How often to divide the images anew; None: three times for attention, once for the other methods.
     epochs
         Fixed in advance.
     sample
@@ -135,19 +138,22 @@ def run_histology(
     check_folder(out, resume=resume)
     directory = str(data_directory(data_folder))
     bags = _load(table.dataset, directory)
-    division = _division(bags, protocol, folds, repeats, seed)
+    methods = tuple(methods) or METHODS
+    times = {method: REPEATS.get(method, 1) if repeats is None else repeats for method in methods}
+    division = _division(bags, protocol, folds, max(times.values()), seed)
     settings = {**table.settings, "epochs": epochs, "sample": sample}
     about = _about(table, bags, settings, division)
     # A repetition of one method after the other: what is there after a stop is whole.
     questions = [
         {**about, "method": method, "repetition": repetition, "fold": fold}
-        for repetition in range(repeats)
-        for method in methods or METHODS
+        for repetition in range(division.repeats)
+        for method in methods
         for fold in range(folds)
+        if repetition < times[method]
     ]
     found = _answered(out, questions, directory, jobs, tell)
     rows = []
-    for method in methods or METHODS:
+    for method in methods:
         answers = [answer for question, answer in zip(questions, found, strict=True) if question["method"] == method]
         parts = [answers[begin : begin + folds] for begin in range(0, len(answers), folds)]
         rows += _rows(method, table, bags, division, parts)
@@ -155,7 +161,7 @@ def run_histology(
         {
             "experiment": name,
             "environment": environment(),
-            "asked": {"protocol": protocol, "folds": folds, "repeats": repeats, "seed": seed, **settings},
+            "asked": {"protocol": protocol, "folds": folds, "repeats": times, "seed": seed, **settings},
             "rows": rows,
         }
     )
