@@ -101,6 +101,7 @@ BENCHMARKS: dict[str, Callable[[Path], Row]] = {
     "train-20000-patches-extra-mib": lambda _: alone("patches.py"),
     "stream-bytes-per-epoch-ratio": lambda _: alone("streaming.py"),
     "tile-peak-mib": lambda _: alone("tiling.py"),
+    "report-opens-seconds": lambda _: alone("opening.py"),
 }
 
 

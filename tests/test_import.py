@@ -4,7 +4,6 @@ import json
 import pkgutil
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -21,10 +20,8 @@ def loaded_after(statement):
     return set(json.loads(done.stdout))
 
 
-def test_importing_bagwise_is_quick_and_loads_nothing_heavy():
-    begin = time.perf_counter()
+def test_importing_bagwise_loads_nothing_heavy():
     loaded = loaded_after("import bagwise")
-    assert time.perf_counter() - begin < 3
     assert not loaded & {*HEAVY, "sklearn", "pandas", "numpy"}
 
 
