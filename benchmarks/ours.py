@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 import workloads
 from pace import Lap, run
+from plain import encoding
 from workloads import Workload
 
 from bagwise.bags import Bags
@@ -65,20 +65,7 @@ def mnist(*_: int) -> Lap:
 
 
 def encoder(*_: int) -> Lap:
-    """Nothing but the encoder, forward and backward, in the layout that is fastest here."""
-    work = workloads.mnist()
-    torch.set_num_threads(1)
-    network = LeNet5((28, 28)).to(memory_format=torch.channels_last)
-    images = [torch.from_numpy(work.bag(position)).float() / 255 for position in range(len(work.labels))]
-    ones = [torch.ones(len(bag), 500) for bag in images]
-
-    def lap() -> float:
-        for bag, gradient in zip(images, ones, strict=True):
-            network.zero_grad()
-            network(bag).backward(gradient)
-        return len(work.instances)
-
-    return lap
+    return encoding(LeNet5((28, 28)))
 
 
 def slides(*_: int) -> Lap:

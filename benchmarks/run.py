@@ -79,6 +79,11 @@ BENCHMARKS: dict[str, Callable[[Path], Row]] = {
         "mnist",
         what="the same training against nothing but its encoder, forward and backward, seconds an image",
     ),
+    "encoder-vs-torch-layers": lambda _: against(
+        Contender(OURS, "plain.py", "encoder"),
+        "encoder",
+        what="LeNet5 forward and backward on bags of 10-100 digits, against the same layers of torch, seconds an image",
+    ),
     "slide-bags-vs-plain-loop": lambda _: against(
         Contender(OURS, "plain.py", "slides"),
         "slides",
