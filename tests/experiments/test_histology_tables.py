@@ -81,6 +81,20 @@ def test_rows_stand_beside_the_paper(colon):
     assert (out / "table3.md").read_text() == tables(json.loads((out / "table3.json").read_text()))
 
 
+def test_the_last_loss_of_training_stands_beside(colon):
+    out, results = colon
+    cells = [json.loads(path.read_text()) for path in (out / "cells").iterdir()]
+    (row,) = rows_of(results, method="attention", metric="training_loss")
+    for repetition, value in enumerate(row["values"]):
+        of_folds = [
+            cell["answer"]["losses"][-1]
+            for cell in cells
+            if (cell["question"]["method"], cell["question"]["repetition"]) == ("attention", repetition)
+        ]
+        assert len(of_folds) == 2
+        assert value == pytest.approx(np.mean(of_folds))
+
+
 def test_finished_folds_are_not_trained_again(colon, folder, monkeypatch):
     out, results = colon
     monkeypatch.setattr(histology, "make", lambda *given, **options: bw.make(*given, **options))

@@ -120,7 +120,7 @@ def run_histology(
     Returns
     -------
     dict
-        What is in ``NAME.json``: ``rows``, a method and metric each.
+        What is in ``NAME.json``: ``rows``, a method and metric each; among them the loss of the last epoch.
 
     Raises
     ------
@@ -350,6 +350,10 @@ def _rows(
         row["sd_folds"] = float(known.std(ddof=1)) if len(known) > 1 else np.nan
         paper = table.paper[method][metric][0]
         rows.append({**row, **protocol, "paper": paper, "difference": row["mean"] - paper})
+    # Whether so many epochs were enough.
+    losses = np.array([[answer["losses"][-1] for answer in answers] for answers in parts])
+    spread = {"sd_folds": float(losses.std(ddof=1))}
+    rows.append({**about, "metric": "training_loss", **_mean(losses.mean(axis=1).tolist()), **spread, **protocol})
     for (metric, kind), several in of_instances.items():
         rows.append({**about, "metric": metric, "of": kind, **_mean(several), "sd_folds": np.nan, **protocol})
     return rows

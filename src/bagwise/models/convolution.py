@@ -2,8 +2,8 @@
 
 Three of four outputs of the convolution have no part in the maximum, and ReLU stops half of the rest, so at most a
 quarter of the gradient at the outputs is not 0. torch differentiates the convolution as if all of it were there. Here a
-compiled loop goes through what is there; the gradient is the same, and a step on images takes nine tenths of the time on
-a CPU, or less (benchmarks/, encoder-vs-torch-layers).
+compiled loop goes through what is there; the gradient is the same, and a step on images takes nine tenths of the time
+on a CPU, or less (benchmarks/, encoder-vs-torch-layers).
 """
 
 from typing import Any, cast
