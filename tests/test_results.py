@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bagwise import METHODS
-from bagwise.experiments import mnist_figures
+from bagwise.experiments import histology, mnist_figures
 from bagwise.experiments.mil_assumption import table
 from bagwise.experiments.paper import TABLE1
 from bagwise.experiments.table1 import overview, tables
@@ -81,6 +81,28 @@ def test_the_readme_shows_an_overview_of_table_1(table1):
 def test_the_pages_show_the_results(name, shown):
     results = json.loads((ROOT / "results" / f"{name}.json").read_text())
     assert shown(results) in (ROOT / "docs" / f"{name.replace('_', '-')}.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["table2", "table2_grouped", "table3"])
+def test_the_page_on_tissue_shows_the_results(name):
+    results = json.loads((ROOT / "results" / f"{name}.json").read_text())
+    shown = f"<!-- made by bagwise reproduce {name} -->\n{histology.tables(results)}<!-- end -->"
+    assert shown in (ROOT / "docs" / "histology.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["table2", "table3"])
+def test_tissue_is_measured_by_all_methods_and_by_attention_three_times(name):
+    rows = json.loads((ROOT / "results" / f"{name}.json").read_text())["rows"]
+    assert {row["method"] for row in rows} == set(histology.METHODS)
+    assert {(row["protocol"], row["folds"]) for row in rows} == {("default", 10)}
+    assert {row["repeats"] for row in rows if row["method"] == "attention"} == {3}
+
+
+def test_attention_finds_epithelium_in_the_colon():
+    rows = json.loads((ROOT / "results" / "table3.json").read_text())["rows"]
+    means = {row["metric"]: row["mean"] for row in rows if row["method"] == "attention" and "of" not in row}
+    assert means["accuracy"] >= 0.86
+    assert means["auc"] >= 0.93
 
 
 def test_the_verdicts_are_of_every_method():
