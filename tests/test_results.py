@@ -8,6 +8,7 @@ import pytest
 
 from bagwise import METHODS
 from bagwise.experiments import histology, mnist_figures
+from bagwise.experiments.markdown import short
 from bagwise.experiments.mil_assumption import table
 from bagwise.experiments.paper import TABLE1
 from bagwise.experiments.table1 import overview, tables
@@ -96,6 +97,18 @@ def test_tissue_is_measured_by_all_methods_and_by_attention_three_times(name):
     assert {row["method"] for row in rows} == set(histology.METHODS)
     assert {(row["protocol"], row["folds"]) for row in rows} == {("default", 10)}
     assert {row["repeats"] for row in rows if row["method"] == "attention"} == {3}
+
+
+def test_the_page_on_tissue_tells_what_was_measured():
+    page = " ".join((ROOT / "docs" / "histology.md").read_text().split())
+    rows = json.loads((ROOT / "results" / "table2.json").read_text())["rows"]
+    [auc] = [row["values"] for row in rows if (row["method"], row["metric"]) == ("attention", "auc")]
+    assert "AUCs of {}, {} and {} in three repetitions".format(*map(short, auc)) in page
+    shown = json.loads((ROOT / "results" / "figure5.json").read_text())["images"]["colon_cancer"]
+    attention, score = shown["attention"], shown["instance-max"]
+    assert short(attention["instance_auc"], 2) == short(score["instance_auc"], 2)
+    assert f"an AUC of {short(attention['instance_auc'], 2)} for both" in page
+    assert f"at {short(attention['probability'], 2)} and {short(score['probability'], 2)}" in page
 
 
 def test_attention_finds_epithelium_in_the_colon():
