@@ -35,6 +35,11 @@ def most_during(work) -> float:
     return most
 
 
+def print_row(mib: float, seconds: float, what: str) -> None:
+    row = {"value": round(mib, 1), "unit": "MiB", "ours": seconds, "theirs": None, "raw": [seconds], "what": what}
+    print(json.dumps(row))
+
+
 def main() -> None:
     rng = np.random.default_rng(0)
     small = Bags.from_arrays([rng.standard_normal((20, FEATURES), np.float32) for _ in range(6)], labels=[0, 1] * 3)
@@ -51,15 +56,7 @@ def main() -> None:
         before, begin = anonymous_mib(), time.perf_counter()
         most = most_during(lambda: model.attention(bag))
         seconds = time.perf_counter() - begin
-    row = {
-        "value": round(most - before, 1),
-        "unit": "MiB",
-        "ours": seconds,
-        "theirs": None,
-        "raw": [seconds],
-        "what": "anonymous memory that predicting one bag of 1,000,000 x 1024 from a file takes",
-    }
-    print(json.dumps(row))
+    print_row(most - before, seconds, "anonymous memory that predicting one bag of 1,000,000 x 1024 from a file takes")
 
 
 if __name__ == "__main__":
