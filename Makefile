@@ -17,10 +17,10 @@ demo: .venv ## Train on real digits and write a report of which of them decided
 	$(BIN)/bagwise demo --out $(OUT)
 
 test: .venv ## Run the tests and the examples in the documentation strings
-	$(BIN)/pytest -n auto --durations 15
+	$(BIN)/pytest -n auto --dist worksteal --durations 15
 
 test-slow: .venv ## Run the tests that take minutes
-	$(BIN)/pytest -m slow -n auto --durations 15
+	$(BIN)/pytest -m slow -n auto --dist worksteal --durations 15
 
 lint: .venv ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
