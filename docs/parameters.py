@@ -18,6 +18,7 @@ class OwnDefaults(Extension):
 
 
 def mend(documented: Function | Class, parameters: Parameters) -> None:
+    """Take types and defaults from the signature, name by name."""
     sections = documented.docstring.parsed if documented.docstring else []
     for section in sections:
         if isinstance(section, DocstringSectionParameters):
