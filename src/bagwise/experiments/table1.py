@@ -20,7 +20,7 @@ from bagwise.evaluation.cross_validation import summary, validate_folds
 from bagwise.evaluation.protocol import Folds
 from bagwise.evaluation.significance import corrected_t_test
 from bagwise.experiments.cells import cell, environment, finite
-from bagwise.experiments.markdown import markdown_table, short, signed
+from bagwise.experiments.markdown import markdown_table, short, signed, with_error
 from bagwise.experiments.paper import TABLE1
 from bagwise.files import remove_unfinished, replacing
 from bagwise.methods.base import BagClassifier
@@ -177,7 +177,7 @@ def run_table1(
 
 
 def tables(results: Mapping[str, Any]) -> str:
-    """Show results as Markdown: accuracy beside the paper's, then ranks and tests against attention.
+    r"""Show results as Markdown: accuracy beside the paper's, then ranks and tests against attention.
 
     Parameters
     ----------
@@ -193,10 +193,11 @@ def tables(results: Mapping[str, Any]) -> str:
     --------
     >>> row = {"dataset": "fox", "method": "attention", "metric": "accuracy", "mean": 0.58, "sd_folds": 0.1,
     ...        "se_repeats": 0.01, "paper": 0.615, "difference": -0.035, "protocol": "default", "seconds": 9.0}
-    >>> print(tables({"rows": [row], "differences": [], "ranks": {"attention": 1.0}}))
+    >>> told = tables({"rows": [row], "differences": [], "ranks": {"attention": 1.0}})
+    >>> print(told.replace("\N{NO-BREAK SPACE}", " "))
     | method | fox | rank |
     |---|---|---|
-    | attention | **.580** ± .010 (.615, -.035) | 1.0 |
+    | attention | **.580 ± .010** (.615, -.035) | 1.0 |
     <BLANKLINE>
     """
     cells = {(row["dataset"], row["method"]): row for row in results["rows"] if row["metric"] == "accuracy"}
@@ -217,7 +218,7 @@ def tables(results: Mapping[str, Any]) -> str:
             for dataset in datasets:
                 row = pairs[dataset]
                 sign = 1 if row["first"] == "attention" else -1
-                shown.append(f"{signed(sign * row['difference'])} (p {short(row['p_value'], 2)})")
+                shown.append(f"{signed(sign * row['difference'])} (p\N{NO-BREAK SPACE}{short(row['p_value'], 2)})")
             lines.append([other, *shown])
         told += "\n" + markdown_table(["attention minus", *datasets], lines)
     return told
@@ -326,6 +327,6 @@ def _draw(results: Mapping[str, Any], path: Path) -> None:
 
 
 def _shown(row: Mapping[str, Any]) -> str:
-    told = f"**{short(row['mean'])}** ± {short(row['se_repeats'])} ({short(row['paper'])}, "
-    told += f"{signed(row['difference'])})"
+    ours = with_error(row["mean"], row["se_repeats"])
+    told = f"**{ours}** ({short(row['paper'])},\N{NO-BREAK SPACE}{signed(row['difference'])})"
     return f"{told} [why]({row['explained'].removeprefix('docs/table1.md')})" if "explained" in row else told
