@@ -84,7 +84,7 @@ def test_the_pages_show_the_results(name, shown):
     assert shown(results) in (ROOT / "docs" / f"{name.replace('_', '-')}.md").read_text()
 
 
-@pytest.mark.parametrize("name", ["table2", "table2_100_epochs", "table2_grouped", "table3"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "results").glob("table[23]*.json")))
 def test_the_page_on_tissue_shows_the_results(name):
     results = json.loads((ROOT / "results" / f"{name}.json").read_text())
     shown = f"<!-- made by bagwise reproduce {name} -->\n{histology.tables(results)}<!-- end -->"
