@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
 from unittest import SkipTest
@@ -72,8 +73,23 @@ def compare(example):
         "".join(line.rstrip() + "\n" for line in text.strip().splitlines())
         for text in (example.parsed, example.namespace.pop(_PRINTED))
     )
-    assert doctest.OutputChecker().check_output(shown, printed, doctest.ELLIPSIS), (
-        f"line {example.line} shows\n{shown}\nbut what is printed is\n{printed}"
+    lines = shown.splitlines(), printed.splitlines()
+    assert doctest.OutputChecker().check_output(shown, printed, doctest.ELLIPSIS) or (
+        len(lines[0]) == len(lines[1]) and all(map(nearly, *lines))
+    ), f"line {example.line} shows\n{shown}\nbut what is printed is\n{printed}"
+
+
+def nearly(shown, printed):
+    """Another processor adds up in another order: numbers may differ by two in the last digit that is shown."""
+    parts = re.split(r"(\d+\.\d+(?:\.\.\.)?|\.\.\.)", shown)
+    numbers = [part.removesuffix("...") for part in parts[1::2] if part != "..."]
+    pattern = "".join(
+        ".*" if part == "..." else r"(\d+\.\d+)" if index % 2 else re.escape(part) for index, part in enumerate(parts)
+    )
+    found = re.fullmatch(pattern, printed)
+    return found is not None and all(
+        abs(Decimal(one) - Decimal(other)) <= 2 * Decimal(10) ** Decimal(one).as_tuple().exponent
+        for one, other in zip(numbers, found.groups(), strict=True)
     )
 
 
@@ -106,6 +122,23 @@ class Links(HTMLParser):
             self.fetched.append(given["href"])
         if tag in ("script", "img", "iframe", "source") and given.get("src"):
             self.fetched.append(given["src"])
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "same"),
+    [
+        ("│ auc │ 0.872 │ +0.076 │", "│ auc │ 0.871 │ +0.077 │", True),
+        ("│ auc │ 0.872 │", "│ auc │ 0.869 │", False),
+        ("│ auc │ +0.076 │", "│ auc │ -0.076 │", False),
+        ("slide-02,0.339...,48,1.0", "slide-02,0.34016192,48,1.0", True),
+        ("slide-02,0.339...,48,1.0", "slide-02,0.34216192,48,1.0", False),
+        ("slide-02,0.339...,48,1.0", "slide-02,0.34016192,49,1.0", False),
+        ("done in ... s, 0.950", "done in 3 s, 0.951", True),
+        ("done in ... s, 0.950", "done in 3 s", False),
+    ],
+)
+def test_numbers_may_differ_in_the_last_digit_and_nothing_else(shown, printed, same):
+    assert nearly(shown, printed) is same
 
 
 @pytest.fixture
