@@ -11,10 +11,15 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, settings
 
 import bagwise as bw
 from bagwise import cli
 from bagwise.methods.neural import NeuralMIL
+
+# How long an example takes says nothing where others use the machine, too.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 LABELS = {
     "int": np.array([0, 1, 2]),

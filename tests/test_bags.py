@@ -26,7 +26,7 @@ from sklearn.model_selection import (
 from bagwise.bags import Bag, Bags, as_bags
 from bagwise.errors import BagwiseError
 
-quick = settings(deadline=None, max_examples=60)
+quick = settings(max_examples=60)
 
 
 def one_sentence(caught: pytest.ExceptionInfo[BaseException]) -> str:

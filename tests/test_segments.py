@@ -86,7 +86,7 @@ def test_equals_a_loop_over_bags(function, dtype, trailing, sizes):
     np.testing.assert_allclose(result.numpy(), expected, rtol=tolerance, atol=tolerance)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=6), st.integers(0, 1000), st.sampled_from(list(EVERY)))
 def test_a_bag_does_not_depend_on_its_company(sizes, seed, function):
     values, offsets = packed(sizes, (2,), seed=seed)

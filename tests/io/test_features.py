@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from bagwise.errors import BagwiseError
 from bagwise.io.features import SUFFIXES, FeatureInfo, open_features, peek_features, read_features
 
-quick = settings(deadline=None, max_examples=40)
+quick = settings(max_examples=40)
 X = np.random.default_rng(0).normal(size=(7, 5)).astype(np.float32)
 XY = np.arange(14).reshape(7, 2) * 256
 
@@ -632,7 +632,7 @@ edits = st.lists(
 # The same examples each time, and no text among the attributes: of 20,000 damaged HDF5 files one, damaged in the heap
 # that holds such text, made HDF5 2.0.0 search for ever, which no test can catch.
 @pytest.mark.parametrize(("suffix", "write"), [*WRITERS, ("npy", write_npy)])
-@settings(deadline=None, max_examples=150, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 @given(changes=edits)
 def test_a_damaged_file_gives_features_or_a_refusal(tmp_path_factory, suffix, write, changes):
     path = tmp_path_factory.getbasetemp() / f"damaged.{suffix}"

@@ -211,7 +211,7 @@ def test_mixed_files_are_refused(folder):
     assert "all files need floats" in refusal(folder)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(alphabet='bag,labe\n\r"1 0é\ufeff', max_size=60))
 def test_any_text_is_a_table_or_is_refused(tmp_path_factory, text):
     place = tmp_path_factory.getbasetemp() / "fuzz"

@@ -42,7 +42,7 @@ def save(folder, name, image, **options):
 # ---- cutting ----------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_patches_are_those_of_a_plain_loop(data):
     height, width, side = (data.draw(st.integers(1, most)) for most in (12, 12, 6))
@@ -54,7 +54,7 @@ def test_patches_are_those_of_a_plain_loop(data):
     np.testing.assert_array_equal(found, by_plain_loop(image, corners, side))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_a_grid_leaves_out_what_is_mostly_white(data):
     side, rows, columns = (data.draw(st.integers(1, 4)) for _ in range(3))

@@ -89,7 +89,7 @@ def test_a_slide_of_one_kind_is_not_divided(colour, expected):
 # ---- tiles ------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_tiles_are_those_with_enough_tissue(deep, data):
     mask = np.random.default_rng(data.draw(st.integers(0, 99))).random((36, 45)) < 0.5

@@ -14,7 +14,7 @@ def stained(seed=0, counts=(3, 2), shift=0):
     return bw.Bags.from_arrays(arrays, labels=[n % 2 for n in range(len(counts))])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 1000), st.tuples(st.floats(40, 60), st.floats(10, 25), st.floats(-20, -5)))
 def test_every_bag_comes_to_the_reference(seed, mean):
     reference = StainReference(mean, (6.0, 3.0, 3.0))

@@ -17,7 +17,7 @@ from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
 from bagwise.io.tables import read_table
 
-quick = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>", "#N/A"]
 

@@ -30,7 +30,7 @@ def cases(draw):
     return shape, draw(st.integers(1, 9)), side, draw(st.booleans()), draw(st.integers(0, 999))
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(cases())
 def test_gradients_are_those_of_torch(case):
     shape, outputs, side, few_values, seed = case

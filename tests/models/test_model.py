@@ -191,7 +191,7 @@ def test_levels_that_do_not_fit_the_encoder_are_refused():
 # ---- likelihood ---------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.integers(0, 1000))
 def test_the_likelihood_is_the_plain_formula(heads, bags, outputs, seed):
     rng = np.random.default_rng(seed)
@@ -251,7 +251,7 @@ def moments_of(arrays):
     return Moments(np.concatenate(arrays), np.cumsum([0, *(len(a) for a in arrays)]))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.data())
 def test_standardisation_is_numpys_on_the_chosen_bags(sizes, data):
     rng = np.random.default_rng(data.draw(st.integers(0, 1000)))

@@ -59,7 +59,7 @@ def assert_near(actual, expected, dtype):
 # ---- what every pooling of the registries must do -----------------------------------------------------------
 
 sizes_and_seed = given(st.lists(st.integers(1, 8), min_size=1, max_size=5), st.integers(0, 10_000))
-quick = settings(deadline=None, max_examples=15)
+quick = settings(max_examples=15)
 
 
 @every_pooling
@@ -309,7 +309,7 @@ def test_every_instance_pooling_has_its_definition_here():
 
 
 @pytest.mark.parametrize("name", INSTANCE_POOLINGS)
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(st.floats(-30, 30), min_size=1, max_size=8))
 def test_instance_poolings_are_their_definitions(name, logits):
     assert_defined(make("instance", name, 1), DEFINITIONS[name], logits)
@@ -341,7 +341,7 @@ def test_instance_poolings_are_exact_for_extreme_probabilities(name, logits):
 
 
 @pytest.mark.parametrize("name", INSTANCE_POOLINGS)
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(logits=st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=8))
 def test_instance_poolings_in_single_precision_stay_near_their_definitions(name, logits):
     pooling = make("instance", name, 1, torch.float32)

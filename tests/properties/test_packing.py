@@ -103,7 +103,7 @@ def test_bags_of_1_to_1000_instances_are_packed_exactly(parts, shape, dtype):
 
 
 @pytest.mark.parametrize("parts", [parts for parts, _ in VECTORS if parts[2] == "identity"], ids=label)
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=5), st.integers(0, 1000))
 def test_any_sizes_are_packed_exactly(parts, sizes, seed):
     x, offsets = draw(sizes, (6,), seed=seed)

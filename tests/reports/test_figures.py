@@ -123,7 +123,7 @@ def test_the_calibration_curve_is_that_of_scikit_learn(drawn):
 @pytest.mark.parametrize(
     ("draw", "score"), [(draw_roc, sk.roc_auc_score), (draw_precision_recall, sk.average_precision_score)]
 )
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 10**6), bags=st.integers(6, 40), classes=st.integers(2, 4), repeats=st.integers(1, 4))
 def test_the_area_under_the_strong_line_is_the_number_in_the_legend(drawn, draw, score, seed, bags, classes, repeats):
     codes, values = predictions(bags, classes, repeats, seed)

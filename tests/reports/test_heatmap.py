@@ -7,7 +7,7 @@ from bagwise import BagwiseError
 from bagwise.reports.heatmap import draw_heatmap, weighted_patches
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_every_pixel_is_as_bright_as_the_highest_of_its_patches(data):
     height, width, side = (data.draw(st.integers(1, most)) for most in (9, 9, 4))

@@ -78,7 +78,7 @@ def assert_same_descent(model, bag, target, kept=None, tolerance=1e-10):
 
 @every_family
 @pytest.mark.parametrize("outputs", [1, 3])
-@pytest.mark.parametrize("instances", [1, 2, 3, 4, 5, 8, 13])
+@pytest.mark.parametrize("instances", [1, 3, 4, 13])
 def test_a_step_is_down_the_gradient_that_torch_gives(level, pooling, encoder, outputs, instances):
     model = architecture_of(level, pooling, encoder).build((7,), outputs, seed=1, dtype=torch.float64)
     torch.manual_seed(instances)
@@ -268,9 +268,9 @@ def test_bits_depend_on_no_company_and_on_no_place_in_it(level, pooling, encoder
     plan = Plan(
         architecture_of(level, pooling, encoder), outputs=1, order_seed=3, scaling="standardize", precision=precision
     )
-    members = unlike_members(19, bags, "adam")
+    members = unlike_members(11, bags, "adam")
     joint = train(plan, bags, targets, members)
-    for company in ([7], [18, 0], [5, 7, 11], list(range(16, 2, -1))):
+    for company in ([7], [10, 0], [5, 7, 9], list(range(8, 1, -1))):
         again = train(plan, bags, targets, [members[number] for number in company])
         assert_same_training([joint[number] for number in company], again, identical)
 

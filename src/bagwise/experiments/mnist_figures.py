@@ -40,7 +40,7 @@ _SEED_GRID = {50: 3, 200: 3, 500: 1}
 _AT_MOST = {10: {"MI-SVM": 5}, 50: {"MI-SVM": 1, ENSEMBLE: 1}, 100: {"MI-SVM": 1, ENSEMBLE: 1}}
 _TEST_BAGS, _SVM_BAGS = 1000, 200
 # A small version of the whole.
-_QUICK_GRID = {10: {50: 1, 100: 1}, 50: {20: 1}, 100: {10: 1}}
+_QUICK_GRID = {10: {50: 1, 100: 1}, 50: {10: 1}, 100: {5: 1}}
 _QUICK_EPOCHS, _QUICK_TEST_BAGS, _QUICK_SVM_BAGS = 8, 50, 50
 # Figure 4 shows the first positive test bag of as many images as the paper's.
 _SHOWN_SIZE, _SHOWN_TRAINING_BAGS = 13, 200

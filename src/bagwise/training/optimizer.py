@@ -61,7 +61,9 @@ class Optimizer:
         settings = self.settings
         adam = settings.optimizer == "adam"
         first, second = _BETAS if adam else (settings.momentum, 0.0)
-        return Rule(adam, settings.learning_rate, settings.decay, first, second, _EPSILON, 2 * settings.l2)
+        # Numbers of numpy's would have the step compiled once more.
+        numbers = settings.learning_rate, settings.decay, first, second, _EPSILON, 2 * settings.l2
+        return Rule(adam, *map(float, numbers))
 
     def step(self) -> None:
         """Take one step down the gradients that the parameters hold."""

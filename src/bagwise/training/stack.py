@@ -167,7 +167,7 @@ class Stack:
         values, optimizer = self._values[place], self.optimizers[place]
         heads = self._wiring.heads
         logits = np.empty((len(targets), len(heads), heads["units"][0]), values.dtype)
-        kept = np.empty((0, 0), values.dtype) if scales is None else scales.numpy()
+        kept = np.empty((0, 0)) if scales is None else scales.numpy()
         kernels.learn(
             self._wiring,
             optimizer.rule,
@@ -175,8 +175,9 @@ class Stack:
             instances.numpy(),
             offsets,
             targets,
-            weights,
-            kept,
+            # Other precisions than the model's would have the step compiled once more, for half a minute.
+            weights.astype(values.dtype, copy=False),
+            kept.astype(values.dtype, copy=False),
             values,
             self._slots[place],
             logits,
