@@ -104,7 +104,8 @@ def cells_on_workers(
     asked = dict(enumerate(questions))
     jobs_to_do = (delayed(_numbered_cell)(number, folder, question, answer) for number, question in asked.items())
     found: dict[int, dict[str, Any]] = {}
-    for number, one in Parallel(n_jobs=jobs, return_as="generator_unordered")(jobs_to_do):
+    # One at a time: after answers that were kept, and come at once, joblib would hand out long ones by the dozen.
+    for number, one in Parallel(n_jobs=jobs, batch_size=1, return_as="generator_unordered")(jobs_to_do):
         found[number] = one
         tell(asked[number], one, len(found))
     return [found[number] for number in asked]
