@@ -172,6 +172,7 @@ class Bags:
         Returns
         -------
         Bags
+            The bags, in the order of `arrays`.
 
         Raises
         ------
@@ -253,6 +254,7 @@ class Bags:
         Returns
         -------
         Bags
+            The bags, in the order in which they first appear.
 
         Raises
         ------
@@ -321,6 +323,7 @@ class Bags:
         Returns
         -------
         Bags
+            All bags, those of the first part first.
 
         Raises
         ------
@@ -373,6 +376,7 @@ class Bags:
         Returns
         -------
         Bags
+            New bags, which share everything else with these.
 
         Raises
         ------
@@ -556,6 +560,7 @@ def as_bags(X: "Bags | Sequence[ArrayLike]", y: ArrayLike | None = None) -> Bags
     Returns
     -------
     Bags
+        `X` itself, where it is `Bags` and `y` is None.
 
     Raises
     ------

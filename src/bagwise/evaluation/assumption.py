@@ -54,6 +54,7 @@ class Problem:
         Returns
         -------
         tuple of Bags
+            The training bags and the test bags.
 
         Examples
         --------
@@ -116,6 +117,7 @@ def check_assumption(model: BagClassifier, problem: Problem, seeds: int = 3) -> 
     Returns
     -------
     AssumptionTest
+        The AUC on training and on test bags, for each seed.
 
     References
     ----------

@@ -175,6 +175,7 @@ def cross_validate(
     Returns
     -------
     CrossValidation
+        What models said of the bags that they had not seen, and the metrics of each fold.
 
     Raises
     ------

@@ -108,6 +108,7 @@ def agreement(bags: Bags, values: Sequence[NDArray[Any]], chosen: NDArray[np.boo
     Returns
     -------
     Agreement
+        How often two models name the same instance first, and how alike their ranks are.
 
     Raises
     ------

@@ -61,6 +61,7 @@ def corrected_t_test(first: ArrayLike, second: ArrayLike, *, test_share: float) 
     Returns
     -------
     TTest
+        The statistic and its p-value.
 
     Raises
     ------

@@ -136,6 +136,7 @@ def explain(models: Sequence[NeuralMIL], bags: Bags) -> Explanation:
     Returns
     -------
     Explanation
+        Probabilities of bags, and weights and scores of instances; means over the models.
 
     Raises
     ------

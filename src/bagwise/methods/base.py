@@ -47,6 +47,7 @@ class BagClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
         Returns
         -------
         Self
+            The estimator itself.
 
         Raises
         ------

@@ -121,6 +121,7 @@ def predict_ensemble(models: Sequence[NeuralMIL], bags: Bags) -> EnsemblePredict
     Returns
     -------
     EnsemblePrediction
+        The members' mean probabilities, and how much the members differ.
 
     Raises
     ------

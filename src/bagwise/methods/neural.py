@@ -155,6 +155,7 @@ class NeuralMIL(BagClassifier):
         Returns
         -------
         Self
+            The estimator itself.
 
         Raises
         ------

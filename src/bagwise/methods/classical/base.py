@@ -154,6 +154,7 @@ class ClassicalMIL(BagClassifier, ABC):
         Returns
         -------
         Self
+            The estimator itself.
 
         Raises
         ------
