@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bagwise import METHODS
-from bagwise.experiments import histology, mnist_figures
+from bagwise.experiments import histology, mnist_bags, mnist_figures
 from bagwise.experiments.markdown import short
 from bagwise.experiments.mil_assumption import table
 from bagwise.experiments.paper import TABLE1
@@ -82,6 +82,52 @@ def test_the_readme_shows_an_overview_of_table_1(table1):
 def test_the_pages_show_the_results(name, shown):
     results = json.loads((ROOT / "results" / f"{name}.json").read_text())
     assert shown(results) in (ROOT / "docs" / f"{name.replace('_', '-')}.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def digits():
+    rows = json.loads((ROOT / "results" / "mnist_bags.json").read_text())["rows"]
+    return {
+        (row["training_bags"], row["method"], row["metric"], row.get("of")): row
+        for row in rows
+        if row["mean_bag_size"] == 10
+    }
+
+
+def test_attention_learns_nines_from_few_bags(digits):
+    for bags, asked in ((50, 0.75), (100, 0.91), (150, 0.94), (200, 0.965), (500, 0.983)):
+        auc = digits[bags, "attention", "auc", None]
+        assert auc["repeats"] >= 5
+        assert auc["mean"] >= asked
+    for bags in (200, 300, 400, 500):
+        for of in ("attention", "score"):
+            assert digits[bags, "attention", "instance_auc", of]["mean"] >= 0.97
+
+
+def test_the_ensemble_is_above_every_method_of_the_paper_with_any_number_of_bags(digits):
+    assert digits[50, "attention-ensemble", "auc", None]["mean"] >= 0.9
+    for bags in mnist_bags.GRID[10]:
+        ensemble = digits[bags, "attention-ensemble", "auc", None]["mean"]
+        others = [method for method in mnist_bags.METHODS if method != "attention-ensemble"]
+        assert all(digits[bags, method, "auc", None]["mean"] < ensemble for method in others)
+
+
+def test_the_pages_tell_what_digits_showed(digits):
+    def told(bags, method, metric="auc", of=None):
+        return short(digits[bags, method, metric, of]["mean"])
+
+    readme, page = (" ".join((ROOT / name).read_text().split()) for name in ("README.md", "docs/mnist-bags.md"))
+    assert f"from 100 of them (AUC {told(100, 'attention')})" in readme
+    assert f"a little from 50 ({told(50, 'attention-ensemble')})" in readme
+    instances = [told(200, "attention", "instance_auc", of) for of in ("attention", "score")]
+    assert "instance AUC is {} by weight and {} by score".format(*instances) in page
+    values = digits[50, "attention", "auc", None]["values"]
+    assert f"(attention: {short(min(values))} to {short(max(values))})" in page
+    first = [
+        digits[50, method, "auc", None]["values"][:3] for method in ("attention", mnist_bags.SEEDS, mnist_bags.ENSEMBLE)
+    ]
+    one, five, augmented = (short(sum(values) / 3) for values in first)
+    assert f"an AUC of {one}, five averaged (`attention-seeds`) {five}, five with augmentation {augmented}" in page
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "results").glob("table[23]*.json")))
