@@ -11,14 +11,14 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 
 import bagwise as bw
 from bagwise import cli
 from bagwise.methods.neural import NeuralMIL
 
 # How long an example takes says nothing where others use the machine, too.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
 LABELS = {

@@ -105,10 +105,10 @@ def test_attention_learns_nines_from_few_bags(digits):
 
 
 def test_the_ensemble_is_above_every_method_of_the_paper_with_any_number_of_bags(digits):
-    assert digits[50, "attention-ensemble", "auc", None]["mean"] >= 0.9
+    assert digits[50, mnist_bags.ENSEMBLE, "auc", None]["mean"] >= 0.9
     for bags in mnist_bags.GRID[10]:
-        ensemble = digits[bags, "attention-ensemble", "auc", None]["mean"]
-        others = [method for method in mnist_bags.METHODS if method != "attention-ensemble"]
+        ensemble = digits[bags, mnist_bags.ENSEMBLE, "auc", None]["mean"]
+        others = [method for method in mnist_bags.METHODS if method != mnist_bags.ENSEMBLE]
         assert all(digits[bags, method, "auc", None]["mean"] < ensemble for method in others)
 
 
@@ -118,7 +118,7 @@ def test_the_pages_tell_what_digits_showed(digits):
 
     readme, page = (" ".join((ROOT / name).read_text().split()) for name in ("README.md", "docs/mnist-bags.md"))
     assert f"from 100 of them (AUC {told(100, 'attention')})" in readme
-    assert f"a little from 50 ({told(50, 'attention-ensemble')})" in readme
+    assert f"a little from 50 ({told(50, mnist_bags.ENSEMBLE)})" in readme
     instances = [told(200, "attention", "instance_auc", of) for of in ("attention", "score")]
     assert "instance AUC is {} by weight and {} by score".format(*instances) in page
     values = digits[50, "attention", "auc", None]["values"]

@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import check_grad
@@ -25,7 +25,7 @@ from bagwise.methods.classical.set_kernels import graph_weights, set_kernel
 CLASSICAL = [name for name, (kind, _) in METHODS.items() if issubclass(kind, ClassicalMIL)]
 SCORING = [name for name in CLASSICAL if issubclass(METHODS[name][0], ScoresInstances)]
 every_method = pytest.mark.parametrize("name", CLASSICAL)
-some = settings(max_examples=15)
+some = settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.fixture(scope="module")

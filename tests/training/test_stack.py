@@ -17,7 +17,7 @@ from bagwise.models.architecture import Architecture
 from bagwise.models.encoders import FullyConnected
 from bagwise.models.likelihood import negative_log_likelihood
 from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS
-from bagwise.training import engine
+from bagwise.training import engine, kernels
 from bagwise.training.data import PackedTensors
 from bagwise.training.engine import train
 from bagwise.training.looped import Looped
@@ -138,6 +138,20 @@ def test_what_is_no_number_is_not_hidden():
     model = Architecture("embedding", "mean", "mi-net").build((2,), outputs=1, seed=0)
     logits, _ = compiled_descent(model, torch.tensor([[1.0, torch.nan]]), 1)
     assert logits.isnan().all()
+
+
+def test_no_other_precision_than_the_models_has_the_step_compiled_once_more():
+    model = Architecture("embedding", "mean", "mi-net").build((2,), outputs=1, seed=0)
+    bag = torch.ones(1, 2), np.array([0, 1]), np.array([1])
+
+    def learn(rate, weights, scales):
+        stack = Stack([model], [Optimizer(model.named_parameters(), Settings("sgd", rate, epochs=1))])
+        stack.learn(0, *bag, weights, scales)
+        return len(kernels.learn.signatures)
+
+    width = model.encode(bag[0]).shape[1]
+    before = learn(0.1, np.ones(1, np.float32), torch.ones(1, width))
+    assert learn(np.float32(0.1), np.ones(1), torch.ones(1, width, dtype=torch.float64)) == before
 
 
 def test_several_bags_are_several_steps():
