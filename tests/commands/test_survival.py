@@ -61,7 +61,7 @@ def starting(*argv):
 
 
 def _quietly(argv):
-    with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing), contextlib.redirect_stderr(nothing):
+    with Path(os.devnull).open("w") as nothing, contextlib.redirect_stdout(nothing):
         app(argv)
 
 

