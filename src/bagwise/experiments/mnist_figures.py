@@ -283,14 +283,16 @@ def tables(results: Mapping[str, Any]) -> str:
     Returns
     -------
     str
-        Tables of the AUC, of the instances, and of the findings.
+        Tables of the findings and, at each mean bag size, of the AUC and of the instances.
 
     Examples
     --------
     >>> row = {"mean_bag_size": 10, "training_bags": 50, "method": "attention", "metric": "auc", "mean": 0.84,
     ...        "se_repeats": 0.01, "repeats": 20}
     >>> print(tables({"rows": [row], "findings": []}).replace("\N{NO-BREAK SPACE}", " "))
-    AUC, mean bag size 10:
+    ## Mean bag size 10
+    <BLANKLINE>
+    AUC:
     <BLANKLINE>
     | training bags | 50 |
     |---|---|
@@ -299,26 +301,6 @@ def tables(results: Mapping[str, Any]) -> str:
     <BLANKLINE>
     """
     parts = []
-    rows = results["rows"]
-    sizes = list(dict.fromkeys(row["mean_bag_size"] for row in rows))
-    for size in sizes:
-        of_size = [row for row in rows if row["mean_bag_size"] == size]
-        parts.append(f"AUC, mean bag size {size}:\n\n" + _table(of_size, "auc", repeats=True))
-        for metric, said in (
-            ("instance_auc", "Instance AUC within positive test bags"),
-            ("instance_average_precision", "Average precision within positive test bags"),
-            ("top1_hit_rate", "How often the highest of a positive test bag is a nine"),
-            ("faithfulness", "Faithfulness"),
-        ):
-            if any(row["metric"] == metric for row in of_size):
-                parts.append(f"{said}, mean bag size {size}:\n\n" + _table(of_size, metric))
-        for metric, said in (
-            ("same_first", "How often two members point at the same instance first"),
-            ("rank_correlation", "Rank correlation of two members' weights within a bag"),
-            ("member_auc", "AUC of a member alone"),
-        ):
-            if any(row["metric"] == metric for row in of_size):
-                parts.append(f"{said}, mean bag size {size}:\n\n" + _table(of_size, metric))
     if results["findings"]:
         lines = []
         for one in results["findings"]:
@@ -326,12 +308,28 @@ def tables(results: Mapping[str, Any]) -> str:
             p_value = "< .001" if one["p_value"] < 0.001 else short(one["p_value"])
             told = f"{one['says']} (weakest: {one['weakest']})"
             lines.append([told, holds, signed(one["difference"]), p_value, one["draws"]])
-        parts.append(markdown_table(["finding", "holds", "difference", "p", "draws"], lines))
+        table = markdown_table(["finding", "holds", "difference", "p", "draws"], lines)
+        parts.append("## The paper's findings\n\n" + table)
+    rows = results["rows"]
+    for size in dict.fromkeys(row["mean_bag_size"] for row in rows):
+        parts.append(f"## Mean bag size {size}\n")
+        for metric, said in (
+            ("auc", "AUC"),
+            ("instance_auc", "Instance AUC within positive test bags"),
+            ("instance_average_precision", "Average precision within positive test bags"),
+            ("top1_hit_rate", "How often the highest of a positive test bag is a nine"),
+            ("faithfulness", "Faithfulness"),
+            ("same_first", "How often two members point at the same instance first"),
+            ("rank_correlation", "Rank correlation of two members' weights within a bag"),
+            ("member_auc", "AUC of a member alone"),
+        ):
+            of_metric = [row for row in rows if (row["mean_bag_size"], row["metric"]) == (size, metric)]
+            if of_metric:
+                parts.append(f"{said}:\n\n" + _table(of_metric, repeats=metric == "auc"))
     return "\n".join(parts)
 
 
-def _table(rows: Sequence[Mapping[str, Any]], metric: str, *, repeats: bool = False) -> str:
-    of_metric = [row for row in rows if row["metric"] == metric]
+def _table(of_metric: Sequence[Mapping[str, Any]], *, repeats: bool) -> str:
     cells = {(row["method"], row.get("of", ""), row["training_bags"]): row for row in of_metric}
     bags = sorted({row["training_bags"] for row in of_metric})
     lines: list[list[object]] = []
