@@ -86,4 +86,5 @@ def draw_curves(path: str | Path, panels: Mapping[str, Mapping[str, Curve]], *, 
         handles = {
             label: handle for axes in row for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
         }
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
+        # Long enough that dashes are seen beside the marker.
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, handlelength=3.5)
