@@ -350,7 +350,7 @@ def _draw(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
             about = size, method, "auc"
             points = [row for row in rows if (row["mean_bag_size"], row["method"], row["metric"]) == about]
             if points:
-                bars = [0.0 if np.isnan(row["se_repeats"]) else row["se_repeats"] for row in points]
+                bars = [row["se_repeats"] for row in points]
                 lines[method] = Curve([row["training_bags"] for row in points], [row["mean"] for row in points], bars)
         if lines:
             draw_curves(

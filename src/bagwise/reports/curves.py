@@ -20,7 +20,7 @@ class Curve(NamedTuple):
     x, y
         The points.
     bars
-        Half the length of each point's error bar; None draws none.
+        Half the length of each point's error bar, NaN where there is none; None draws none.
 
     Examples
     --------
@@ -86,5 +86,11 @@ def draw_curves(path: str | Path, panels: Mapping[str, Mapping[str, Curve]], *, 
         handles = {
             label: handle for axes in row for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
         }
-        # Long enough that dashes are seen beside the marker.
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, handlelength=3.5)
+        figure.legend(
+            handles.values(),
+            handles.keys(),
+            loc="outside lower center",
+            ncols=4,
+            handlelength=3,  # so that dashes are seen beside the marker
+            columnspacing=1,
+        )
