@@ -139,6 +139,8 @@ def test_the_pages_tell_what_digits_showed(digits):
     assert f"mean size 100 its AUC is {told(150, 'MI-SVM', size=100)}, and .999 or more" in page
     for method in set(mnist_bags.METHODS) - {"MI-SVM", "instance-mean"}:
         assert told(150, method, size=100) in (".999", "1.000")
+    lost = [told(50, method, size=50) for method in ("instance-max", "instance-mean")]
+    assert "{} against {} with 50 bags of mean size 50".format(*lost) in page
     for size in (50, 100):
         assert max(digits[size, 50, "instance-max", "auc", None]["values"]) < 0.53
     values = digits[10, 50, "attention", "auc", None]["values"]
