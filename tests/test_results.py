@@ -136,6 +136,8 @@ def test_the_pages_tell_what_digits_showed(digits):
     )
     assert f"on a nine in {hits} of positive bags after 200" in page
     assert f"the instance AUC is {weights} by weight and {scores} by score" in page
+    ensemble = [told(200, mnist_bags.ENSEMBLE, "instance_auc", of, size=50) for of in ("attention", "score")]
+    assert "the ensemble's finds more of them, at {} by weight and {} by score".format(*ensemble) in page
     assert f"mean size 100 its AUC is {told(150, 'MI-SVM', size=100)}, and .999 or more" in page
     for method in set(mnist_bags.METHODS) - {"MI-SVM", "instance-mean"}:
         assert told(150, method, size=100) in (".999", "1.000")
