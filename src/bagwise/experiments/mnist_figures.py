@@ -304,7 +304,7 @@ def tables(results: Mapping[str, Any]) -> str:
         lines = []
         for one in results["findings"]:
             holds = "yes" if one["holds"] else "**no**"
-            p_value = "< .001" if one["p_value"] < 0.001 else short(one["p_value"])
+            p_value = "<.001" if one["p_value"] < 0.001 else short(one["p_value"])
             told = f"{one['says']} (weakest: {one['weakest']})"
             lines.append([told, holds, signed(one["difference"]), p_value, one["draws"]])
         table = markdown_table(["finding", "holds", "difference", "p", "draws"], lines)
