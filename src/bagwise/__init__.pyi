@@ -4,6 +4,7 @@ from .bags import Bag as Bag
 from .bags import Bags as Bags
 from .datasets.named import load_dataset as load_dataset
 from .errors import BagwiseError as BagwiseError
+from .errors import BagwiseWarning as BagwiseWarning
 from .evaluation.cross_validation import CrossValidation as CrossValidation
 from .evaluation.cross_validation import cross_validate as cross_validate
 from .io.folders import read_folder as read_folder

@@ -1,6 +1,6 @@
-"""The one kind of error that Bagwise raises for what a user can put right."""
+"""The one kind of error that Bagwise raises for what a user can put right, and the one kind of warning."""
 
-__all__ = ["BagwiseError"]
+__all__ = ["BagwiseError", "BagwiseWarning"]
 
 
 class BagwiseError(ValueError):
@@ -16,4 +16,18 @@ class BagwiseError(ValueError):
     Traceback (most recent call last):
         ...
     bagwise.errors.BagwiseError: there are no bags: give at least one
+    """
+
+
+class BagwiseWarning(UserWarning):
+    """What a user should know of data that are used all the same: what was left out, stripped or put in its place.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> with warnings.catch_warnings(record=True) as told:
+    ...     warnings.simplefilter("always")
+    ...     warnings.warn("2 bags have no label and are left out", BagwiseWarning)
+    >>> str(told[0].message)
+    '2 bags have no label and are left out'
     """
