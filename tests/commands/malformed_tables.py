@@ -1,0 +1,120 @@
+"""Tables that will not do, and options that do not fit them."""
+
+import pandas as pd
+from malformed import CASES, COLUMNS, Plan, case, good_frame, write
+
+
+def table_case(name, says, change, options=(), file="table.csv"):
+    """Add a case of a table that is changed before it is written."""
+
+    def made(folder):
+        changed = change(good_frame())
+        path = folder / file
+        if isinstance(changed, pd.DataFrame):
+            changed.to_parquet(path) if file.endswith("parquet") else changed.to_csv(path, index=False)
+        else:
+            write(folder, file, changed)
+        return Plan("fit", path, *(options or COLUMNS), "--out", folder / "run", says=says)
+
+    CASES[name] = made
+
+
+def replaced(column, row, value):
+    def change(frame):
+        frame[column] = frame[column].astype(object)
+        frame.loc[row, column] = value
+        return frame
+
+    return change
+
+
+def csv_text(frame):
+    return frame.to_csv(index=False)
+
+
+table_case("empty_table", r"table\.csv.*empty", lambda _: "")
+table_case("only_spaces", r"table\.csv.*empty", lambda _: "\n  \n")
+table_case("only_a_header", r"table\.csv.*no rows", lambda _: "bag,label,x\n")
+table_case("ragged_row", r"table\.csv.*row 4", lambda frame: csv_text(frame.head(2)) + "b9,1,0.5\n")
+table_case("too_many_fields", r"table\.csv.*row 4", lambda frame: csv_text(frame.head(2)) + "b9,1,0.5,0.5,7\n")
+table_case("open_quote", r"table\.csv.*quote", lambda frame: csv_text(frame) + '"b9,1,0.5,0.5\n')
+table_case("gap_in_a_feature", r"'x'.*row 7", replaced("x", 5, None))
+table_case("nan_in_a_feature", r"'x'.*row 7", replaced("x", 5, "nan"))
+table_case("infinity_in_a_feature", r"'x'.*row 7", replaced("x", 5, "inf"))
+table_case("text_in_a_feature", r"'x'.*row 7.*'tall'", replaced("x", 5, "tall"))
+table_case("gap_in_the_bag_column", r"'bag'", replaced("bag", 5, None))
+table_case("gap_in_the_labels", r"'label'.*row 7", replaced("label", 5, None))
+table_case("two_labels_in_a_bag", r"'b1'", replaced("label", 5, 0))
+table_case("text_among_labels", r"'label'.*'yes'", lambda frame: frame.assign(label=["yes", *frame.label[1:]]))
+table_case("one_class", r"class", lambda frame: frame.assign(label=1))
+table_case("one_bag", r"label", lambda frame: frame.assign(bag="b1", label=1))
+table_case("no_such_bag_column", r"'bags'.*'bag'", lambda f: f, ["--bag", "bags", "--label", "label"])
+table_case("no_such_label_column", r"'lable'.*'label'", lambda f: f, ["--bag", "bag", "--label", "lable"])
+table_case("no_such_group_column", r"'patient'", lambda f: f, [*COLUMNS, "--group", "patient"])
+table_case("no_such_coordinate", r"'z'", lambda f: f, [*COLUMNS, "--coordinate", "x", "--coordinate", "z"])
+table_case("one_column_for_two_uses", r"'bag'.*2 uses", lambda f: f, ["--bag", "bag", "--label", "bag"])
+table_case("no_bag_column_named", r"--bag.*bag, label, x, y", lambda f: f, ["--label", "label"])
+table_case("no_label_column_named", r"--label", lambda f: f, ["--bag", "bag"])
+table_case("no_features", r"table\.csv.*feature", lambda frame: frame[["bag", "label"]])
+table_case("duplicate_columns", r"2 columns.*'x'", lambda frame: csv_text(frame).replace(",y", ",x", 1))
+table_case("row_numbers", r"no name", lambda frame: frame.to_csv())
+table_case("utf_16", r"UTF-16", lambda frame: csv_text(frame).encode("utf-16"))
+table_case("latin_1", r"UTF-8", lambda frame: csv_text(frame).replace("b3", "bé").encode("latin-1"))
+table_case("nul_bytes", r"NUL", lambda frame: csv_text(frame).replace("b3", "b\0"))
+table_case("truncated_gzip", r"table\.csv\.gz", lambda _: b"\x1f\x8b\x08\x00\x00", file="table.csv.gz")
+table_case("no_parquet", r"table\.parquet", lambda _: b"PAR1 and nothing else", file="table.parquet")
+table_case("unknown_kind_of_table", r"table\.xlsx", csv_text, file="table.xlsx")
+table_case("a_missing_method", r"'atention'", lambda f: f, [*COLUMNS, "--method", "atention"])
+table_case("no_epochs", r"epochs is 0", lambda f: f, [*COLUMNS, "--epochs", "0"])
+table_case("a_negative_seed", r"seed", lambda f: f, [*COLUMNS, "--seed", "-1"])
+table_case("an_empty_ensemble", r"--ensemble is 0", lambda f: f, [*COLUMNS, "--ensemble", "0"])
+table_case("a_wrong_class_weight", r"--class-weight is 'even'", lambda f: f, [*COLUMNS, "--class-weight", "even"])
+table_case("a_wrong_backend", r"'spark'", lambda f: f, [*COLUMNS, "--backend", "spark"])
+table_case("an_address_without_a_cluster", r"--address", lambda f: f, [*COLUMNS, "--address", "here:1"])
+table_case("too_few_to_validate", r"validation", lambda f: f.head(12), [*COLUMNS, "--patience", "3"])
+
+
+@case
+def no_such_file(folder):
+    return Plan("fit", folder / "nowhere.csv", *COLUMNS, "--out", folder / "run", says=r"nowhere\.csv")
+
+
+@case
+def no_such_data_set(folder):
+    return Plan("fit", "musk9", "--out", folder / "run", says=r"'musk9'.*musk1")
+
+
+@case
+def more_folds_than_bags(folder):
+    path = folder / "table.csv"
+    good_frame().to_csv(path, index=False)
+    return Plan("evaluate", path, *COLUMNS, "--folds", 10, "--out", folder / "run", says=r"6 bags.*10 folds")
+
+
+@case
+def a_method_given_twice(folder):
+    path = folder / "table.csv"
+    good_frame().to_csv(path, index=False)
+    twice = ["--method", "attention", "--method", "attention"]
+    return Plan("evaluate", path, *COLUMNS, *twice, "--folds", 2, "--out", folder / "run", says=r"'attention'.*twice")
+
+
+# ---- tables of labels ------------------------------------------------------------------------------------------------
+
+
+def labels_case(name, says, text):
+    def made(folder):
+        frame = good_frame()
+        frame.drop(columns="label").to_csv(folder / "table.csv", index=False)
+        whole = "bag,label\n" + "".join(f"b{number},{number % 2}\n" for number in range(12))
+        labels = write(folder, "labels.csv", text(whole))
+        return Plan("fit", folder / "table.csv", *COLUMNS, "--labels", labels, "--out", folder / "run", says=says)
+
+    CASES[name] = made
+
+
+labels_case("a_label_for_no_bag", r"labels\.csv.*'b99'", lambda text: text + "b99,1\n")
+labels_case("a_bag_for_no_label", r"labels\.csv.*'b3'", lambda text: text.replace("b3,1\n", ""))
+labels_case("a_bag_labelled_twice", r"labels\.csv.*'b3'", lambda text: text + "b3,0\n")
+labels_case("empty_labels", r"labels\.csv", lambda _: "")
+labels_case("labels_without_a_column", r"labels\.csv.*'label'", lambda text: text.replace("label", "diagnosis"))
