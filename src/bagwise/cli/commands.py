@@ -1,0 +1,317 @@
+"""The commands, but for `reproduce`: parse, call, print."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bagwise._version import __version__
+from bagwise.cli.options import (
+    KNOWN_TO_A_RUN,
+    Address,
+    AsJson,
+    Backend,
+    ClassWeight,
+    DataDir,
+    Epochs,
+    Jobs,
+    Method,
+    Patience,
+    Resume,
+    RunFolder,
+    Seed,
+    Source,
+    takes_source,
+)
+from bagwise.cli.output import MOST_ROWS, print_json, print_table, told
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Multiple instance learning that shows which instances decided.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bagwise {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Multiple instance learning that shows which instances decided."""
+
+
+@app.command(epilog="Example: bagwise demo --out demo")
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the report, the metrics and the model.")] = Path("demo"),
+    data: Annotated[
+        str, typer.Option(help="Digits: 'small' (shipped) or 'full' (MNIST in the data directory).")
+    ] = "small",
+    data_dir: DataDir = None,
+    seed: Seed = 0,
+    epochs: Epochs = None,
+    resume: Resume = False,
+    as_json: AsJson = False,
+) -> None:
+    """Learn from real digits which of them make a bag positive, and write a report of it."""
+    from bagwise.commands.demo import run_demo
+
+    metrics = run_demo(
+        out, data=data, data_directory=data_dir, seed=seed, epochs=epochs, resume=resume, verbose=not as_json
+    )
+    if as_json:
+        print_json(metrics)
+        return
+    rows = [
+        ("bag AUC", f"{metrics['bag_auc']:.3f}"),
+        ("bag accuracy", f"{metrics['bag_accuracy']:.3f}"),
+        ("nines ranked by attention (AUC)", f"{metrics['instance_auc']:.3f}"),
+        ("seconds", f"{metrics['seconds']:.0f}"),
+    ]
+    print_table("500 test bags", ["metric", "value"], rows)
+    typer.echo(f"Open {out / 'report.html'} to see which digits decided.")
+
+
+@app.command(epilog="Example: bagwise check cells.csv --bag patient --label ill")
+@takes_source()
+def check(source: Source, as_json: AsJson = False) -> None:
+    """Examine a data set before training; the exit status is 1 if training would fail."""
+    from bagwise.commands.check import examine
+    from bagwise.commands.data import DataSource
+
+    found = examine(DataSource(**source))
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        print_table(source["data"], ["what", "value"], found.facts)
+        for problem in found.problems:
+            typer.echo(f"{problem.severity}: {problem.sentence}")
+        if not found.problems:
+            typer.echo("Nothing is wrong with it.")
+    if found.fails:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: bagwise fit slides/ --labels labels.csv --out run")
+@takes_source()
+def fit(
+    out: Annotated[Path, typer.Option(help="Folder for the model, its metrics and a report.")],
+    source: Source,
+    method: Method = "attention",
+    ensemble: Annotated[int, typer.Option(help="Number of models to train together.")] = 1,
+    epochs: Epochs = None,
+    patience: Patience = None,
+    class_weight: ClassWeight = "balanced",
+    seed: Seed = 0,
+    jobs: Jobs = -1,
+    backend: Backend = "local",
+    address: Address = None,
+    resume: Resume = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model, or an ensemble, on your own bags."""
+    from bagwise.commands.cluster import workers
+    from bagwise.commands.data import DataSource
+    from bagwise.commands.fit import run_fit
+
+    with workers(backend, address):
+        metrics = run_fit(
+            DataSource(**source),
+            out,
+            method=method,
+            ensemble=ensemble,
+            epochs=epochs,
+            patience=patience,
+            class_weight=None if class_weight == "none" else class_weight,
+            seed=seed,
+            jobs=jobs,
+            resume=resume,
+            verbose=not as_json,
+        )
+    if as_json:
+        print_json(metrics)
+        return
+    shown = [(name.replace("_", " "), told(value)) for name, value in metrics.items() if name != "epochs_were"]
+    print_table(f"{method} on {source['data']}", ["what", "value"], shown)
+    typer.echo(f"The number of epochs was {metrics['epochs_were']}.")
+    typer.echo("These are numbers on the bags learnt from; bagwise evaluate measures how good predictions will be.")
+    typer.echo(f"Open {out / 'report.html'} to see which instances count.")
+
+
+@app.command(epilog="Example: bagwise evaluate musk1 --method attention --method MI-Net --repeats 5 --out evaluation")
+@takes_source()
+def evaluate(
+    out: Annotated[Path, typer.Option(help="Folder for results, out-of-fold predictions and figures.")],
+    source: Source,
+    method: Annotated[list[str] | None, typer.Option(help="Name of a method; repeat it to compare several.")] = None,
+    folds: Annotated[int, typer.Option(help="Number of folds.")] = 10,
+    repeats: Annotated[int, typer.Option(help="How often to divide the bags anew.")] = 1,
+    epochs: Epochs = None,
+    patience: Patience = None,
+    class_weight: ClassWeight = "balanced",
+    seed: Seed = 0,
+    jobs: Jobs = -1,
+    backend: Backend = "local",
+    address: Address = None,
+    resume: Resume = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure by cross-validation how good methods are on bags they did not learn from."""
+    from bagwise.commands.cluster import workers
+    from bagwise.commands.data import DataSource
+    from bagwise.commands.evaluate import run_evaluate
+
+    with workers(backend, address):
+        results = run_evaluate(
+            DataSource(**source),
+            out,
+            methods=method or ["attention"],
+            folds=folds,
+            repeats=repeats,
+            epochs=epochs,
+            patience=patience,
+            class_weight=None if class_weight == "none" else class_weight,
+            seed=seed,
+            jobs=jobs,
+            resume=resume,
+            verbose=not as_json,
+        )
+    if as_json:
+        print_json(results)
+        return
+    rows = [
+        (row["method"], row["metric"], *(told(row[name]) for name in ("mean", "sd_folds", "se_repeats")))
+        for row in results["rows"]
+    ]
+    title = f"{source['data']}: {repeats} x {folds} folds, protocol {results['rows'][0]['protocol']}"
+    print_table(title, ["method", "metric", "mean", "SD over folds", "SE over repeats"], rows)
+    if results["differences"]:
+        rows = [
+            (f"{row['first']} - {row['second']}", row["metric"], f"{row['difference']:+.3f}", told(row["p_value"]))
+            for row in results["differences"]
+        ]
+        print_table("Differences (corrected resampled t-test)", ["methods", "metric", "difference", "p"], rows)
+    typer.echo(f"The number of epochs was {results['epochs_were']}.")
+    typer.echo(f"Predictions of each bag by models that never saw it, and figures, are in {out}.")
+    typer.echo(f"Open {out / 'report.html'} to see them, the wrong ones first.")
+
+
+@app.command(epilog="Example: bagwise predict run new.csv --out predictions.csv")
+@takes_source(but=KNOWN_TO_A_RUN)
+def predict(
+    run: RunFolder,
+    *,
+    out: Annotated[Path | None, typer.Option(help="CSV or Parquet file for the predictions.")] = None,
+    source: Source,
+    as_json: AsJson = False,
+) -> None:
+    """Predict bags; labels may be missing. Columns are called as in training unless said otherwise."""
+    from bagwise.commands.predict import run_predict
+    from bagwise.commands.runs import Run
+
+    known = Run.load(run)
+    frame = run_predict(known, known.source(**source), out)
+    rows = json.loads(frame.to_json(orient="records"))
+    if as_json:
+        print_json(rows)
+        return
+    shown = [[told(value) for value in row.values()] for row in rows[:MOST_ROWS]]
+    short = [name.replace("probability_", "p ").replace("spread_", "± ") for name in frame.columns]
+    print_table(f"{len(rows):,} bags", short, shown)
+    if len(rows) > MOST_ROWS:
+        typer.echo(f"... and {len(rows) - MOST_ROWS:,} more" + (": write them to a file with --out" * (out is None)))
+    if out is not None:
+        typer.echo(f"All of them are in {out}.")
+
+
+@app.command(epilog="Example: bagwise explain run new.csv --out explanation")
+@takes_source(but=KNOWN_TO_A_RUN)
+def explain(
+    run: RunFolder,
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for the tables and maps.")],
+    file_format: Annotated[str, typer.Option("--format", help="Of the tables: 'csv' or 'parquet'.")] = "csv",
+    key: Annotated[int, typer.Option(help="How many key instances of each bag.")] = 5,
+    slides: Annotated[
+        Path | None, typer.Option(help="The slides, or one, that features are of: draw the weights on them.")
+    ] = None,
+    source: Source,
+    as_json: AsJson = False,
+) -> None:
+    """Write which instances decided: their weights, the key instances of each bag, what sets them apart, and maps."""
+    from bagwise.commands.explain import run_explain
+    from bagwise.commands.runs import Run
+
+    known = Run.load(run)
+    written = run_explain(known, known.source(**source), out, file_format=file_format, key=key, slides=slides)
+    if as_json:
+        print_json(written)
+        return
+    typer.echo(f"{written['instances']:,} instances of {written['bags']:,} bags are explained in {out}:")
+    for path in written["files"][:MOST_ROWS]:
+        typer.echo(f"  {path}")
+
+
+@app.command(epilog="Example: bagwise tile slides/ --encoder run --mpp 0.5 --out features")
+def tile(
+    slides: Annotated[list[str], typer.Argument(help="Slides, or folders of slides.")],
+    encoder: Annotated[str, typer.Option(help="A folder that bagwise fit wrote on images, or timm:NAME.")],
+    out: Annotated[Path, typer.Option(help="Folder for a feature file a slide, and pictures of the tissue.")],
+    mpp: Annotated[float | None, typer.Option(help="Microns a pixel of a tile.")] = None,
+    level: Annotated[int | None, typer.Option(help="Level of the slide whose pixels tiles have; else 0.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of a tile in pixels; else as the encoder learnt.")] = None,
+    device: Annotated[str, typer.Option(help="Where to encode: 'auto', 'cpu', 'cuda', ...")] = "auto",
+    resume: Resume = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find the tissue of slides, cut it into tiles, and write the features of the tiles, a file a slide."""
+    from bagwise.commands.tile import run_tile
+
+    written = run_tile(
+        slides,
+        encoder,
+        out,
+        mpp=mpp,
+        level=level,
+        size=size,
+        device=device,
+        resume=resume,
+        verbose=not as_json,
+        tell=lambda sentence: typer.echo(f"bagwise: {sentence}", err=True),
+    )
+    if as_json:
+        print_json(written)
+    else:
+        rows = [[told(one.get(name)) for name in ("slide", "tiles", "file")] for one in written["slides"][:MOST_ROWS]]
+        print_table(f"{len(written['slides']):,} slides", ["slide", "tiles", "file"], rows)
+        typer.echo(f"What was taken for tissue is drawn in {out / 'tissue'}.")
+    if written["failed"]:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: bagwise datasets")
+def datasets(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """List the data sets that have a name."""
+    from dataclasses import asdict
+
+    from bagwise.datasets import list_datasets
+
+    known = [asdict(one) for one in list_datasets(data_dir)]
+    if as_json:
+        print_json(known)
+        return
+    columns = ["name", "bags", "instances", "shape", "title", "here"]
+    for one in known:
+        one |= {"shape": " x ".join(map(str, one["shape"])), "here": "yes" if one["here"] else "no"}
+    rows = [[told(one[name]) for name in columns] for one in known]
+    print_table("Data sets", columns, rows)
