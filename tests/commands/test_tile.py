@@ -192,6 +192,19 @@ def test_a_slide_without_microns_cannot_be_cut_by_them(run, encoder, samples, tm
     assert [Path(row["slide"]).stem for row in json.loads(done.out)["slides"]] == [NAMES[0]]
 
 
+def test_only_what_was_drawn_is_said_and_paths_are_whole(run, encoder, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    (tmp_path / "broken.svs").write_text("no slide")
+    done = run("tile", tmp_path / "broken.svs", "--encoder", encoder, "--out", tmp_path / "none")
+    assert (done.status, done.out) == (1, f"0 slides are encoded in {tmp_path / 'none'}:\n")
+    good = small_slide(tmp_path / f"{'long ' * 20}name.tif")
+    done = run("tile", good, "--encoder", encoder, "--out", tmp_path / "out")
+    assert done.out.splitlines()[1:] == [
+        f"  {tmp_path / 'out' / good.stem}.h5: 8 tiles",
+        f"What was taken for tissue is drawn in {tmp_path / 'out' / 'tissue'}.",
+    ]
+
+
 @pytest.fixture(scope="session")
 def vectors(run, cells, tmp_path_factory):
     """A run on a table."""
@@ -211,6 +224,7 @@ def vectors(run, cells, tmp_path_factory):
         ({"--encoder": "{vectors}"}, r"learnt from instances of shape \(2,\)"),
         ({"--encoder": "timm:resnet50"}, r"pip install 'bagwise\[timm\]'"),
         ({"--device": "nonsense"}, "device 'nonsense' is not to be had"),
+        ({"--pool": "mean"}, "--pool is for networks of timm that give tokens"),
         ({"--size": "63"}, "takes tiles of 64 x 64 pixels"),
         ({"--mpp": "0"}, "must be a number above 0"),
         ({"--mpp": "0.5", "--level": "0"}, "give one of them"),

@@ -53,26 +53,28 @@ def test_a_model_of_scaled_images_is_refused():
 
 
 class Network(torch.nn.Module):
-    def __init__(self, fixed):
+    def __init__(self, fixed, gives=None):
         super().__init__()
         self.layer = torch.nn.Linear(3, 4)
+        self.gives = gives
         self.default_cfg = {"fixed_input_size": True} if fixed else {}
 
     def forward(self, images):
         assert images.shape[1:] == (3, 10, 10)
-        return self.layer(images.mean((2, 3)))
+        vectors = self.layer(images.mean((2, 3)))
+        return vectors if self.gives is None else self.gives(vectors)
 
 
 @pytest.fixture
 def timm(monkeypatch):
-    asked = SimpleNamespace(calls=[], fails=None, channels=3, fixed=True)
+    asked = SimpleNamespace(calls=[], fails=None, channels=3, fixed=True, gives=None)
 
     def create_model(name, **options):
         asked.calls.append((name, options))
         if asked.fails:
             raise asked.fails
         torch.manual_seed(0)
-        asked.network = Network(asked.fixed)
+        asked.network = Network(asked.fixed, asked.gives)
         return asked.network
 
     def config(network):
@@ -115,3 +117,56 @@ def test_without_timm_it_is_said_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(bw.BagwiseError, match=r"pip install 'bagwise\[timm\]'"):
         encoder_of_timm("resnet50")
+
+
+def tokens(vectors):
+    """Give a class token, a register and two tokens of the picture."""
+    return torch.stack([vectors, 100 + vectors, 1 + vectors, 3 + vectors], dim=1)
+
+
+@pytest.mark.parametrize(("pool", "above"), [("token", 0), ("mean", 2)])
+def test_tokens_become_a_vector_as_is_asked_for(timm, pool, above):
+    tiles = np.random.default_rng(0).integers(0, 256, (5, 10, 10, 3), dtype=np.uint8)
+    expected = encoder_of_timm("resnet", "cpu")(tiles)
+    timm.gives = tokens
+    Network.num_prefix_tokens, Network.cls_token = 2, torch.zeros(1)
+    try:
+        np.testing.assert_allclose(encoder_of_timm("vit", "cpu", pool)(tiles), expected + above, rtol=1e-5)
+    finally:
+        del Network.num_prefix_tokens, Network.cls_token
+
+
+@pytest.mark.parametrize(
+    ("gives", "pool", "message"),
+    [
+        (tokens, None, "'net' gives 4 tokens a tile, and not one vector: say with --pool whether"),
+        (tokens, "token", "has no class token: take the mean of its tokens, --pool mean"),
+        (tokens, "max", "--pool is 'max': it must be one of token, mean"),
+        (None, "mean", "gives one vector a tile, so that --pool has nothing to choose"),
+        (lambda vectors: vectors[:, :, None, None], "mean", r"gives shape \(1, 4, 1, 1\) for one tile"),
+        (lambda vectors: [vectors], None, "gives list for one tile"),
+        (lambda vectors: vectors[0], None, r"gives shape \(4,\) for one tile"),
+        (lambda vectors: len(vectors) / 0, None, r"does not encode a tile of 10 x 10 pixels \(division by zero\)"),
+    ],
+)
+def test_what_is_no_vector_a_tile_is_refused_before_the_first(timm, gives, pool, message):
+    timm.gives = gives
+    with pytest.raises(bw.BagwiseError, match=message):
+        encoder_of_timm("net", "cpu", pool)
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        'RuntimeError("operator torchvision::nms does not exist\\nmore")',
+        'OSError("libcudart.so.12: cannot open shared object file")',
+        'ImportError("cannot import name x")',
+    ],
+)
+def test_a_broken_installation_is_one_sentence(monkeypatch, tmp_path, raised):
+    (tmp_path / "timm.py").write_text(f"raise {raised}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "timm", raising=False)
+    with pytest.raises(bw.BagwiseError, match=r"cannot be loaded \(\w+Error: \w.* that fit PyTorch 2") as caught:
+        encoder_of_timm("resnet50")
+    assert "\n" not in str(caught.value)

@@ -270,6 +270,9 @@ def tile(
     mpp: Annotated[float | None, typer.Option(help="Microns a pixel of a tile.")] = None,
     level: Annotated[int | None, typer.Option(help="Level of the slide whose pixels tiles have; else 0.")] = None,
     size: Annotated[int | None, typer.Option(help="Side of a tile in pixels; else as the encoder learnt.")] = None,
+    pool: Annotated[
+        str | None, typer.Option(help="Where a network of timm gives tokens: 'token', its class token, or 'mean'.")
+    ] = None,
     device: Annotated[str, typer.Option(help="Where to encode: 'auto', 'cpu', 'cuda', ...")] = "auto",
     resume: Resume = False,
     as_json: AsJson = False,
@@ -284,6 +287,7 @@ def tile(
         mpp=mpp,
         level=level,
         size=size,
+        pool=pool,
         device=device,
         resume=resume,
         verbose=not as_json,
@@ -292,9 +296,12 @@ def tile(
     if as_json:
         print_json(written)
     else:
-        rows = [[told(one.get(name)) for name in ("slide", "tiles", "file")] for one in written["slides"][:MOST_ROWS]]
-        print_table(f"{len(written['slides']):,} slides", ["slide", "tiles", "file"], rows)
-        typer.echo(f"What was taken for tissue is drawn in {out / 'tissue'}.")
+        typer.echo(f"{len(written['slides']):,} slides are encoded in {out}:")
+        for one in written["slides"][:MOST_ROWS]:  # not a table, which would cut their paths
+            tiles = f"{one['tiles']:,} tiles" if "tiles" in one else "finished before"
+            typer.echo(f"  {one['file']}: {tiles}")
+        if (out / "tissue").is_dir():
+            typer.echo(f"What was taken for tissue is drawn in {out / 'tissue'}.")
     if written["failed"]:
         raise typer.Exit(1)
 

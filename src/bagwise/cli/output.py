@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import typer
 from rich.console import Console
@@ -53,7 +53,8 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     """
     table = Table()
     for number, name in enumerate(columns):
-        table.add_column(name, justify="right" if number and number == len(columns) - 1 else "left")
+        justify: Literal["left", "right"] = "right" if number and number == len(columns) - 1 else "left"
+        table.add_column(name, justify=justify, overflow="fold")  # nothing is cut: what is long goes on below
     for row in rows:
         table.add_row(*row)
     console = Console()

@@ -27,6 +27,7 @@ def run_tile(
     mpp: float | None = None,
     level: int | None = None,
     size: int | None = None,
+    pool: str | None = None,
     device: str = "auto",
     resume: bool = False,
     verbose: bool = False,
@@ -47,6 +48,8 @@ def run_tile(
         Microns a pixel of tiles, or the level whose pixels they are; by default level 0.
     size
         Side of a tile in pixels; None takes that of the tiles which the encoder learnt from.
+    pool
+        Of a network of timm that gives tokens, which of them: ``"token"`` or ``"mean"``.
     device
         Where to encode.
     resume
@@ -71,14 +74,14 @@ def run_tile(
         raise BagwiseError("--mpp and --level both say which resolution to take: give one of them")
     check_folder(out, resume=resume)
     found = find_slides(slides)
-    known = _encoder(encoder, device)
+    known = _encoder(encoder, device, pool)
     if known.fixed and size not in (None, known.side):
         raise BagwiseError(
             f"--size is {size}, and {encoder} takes tiles of {known.side} x {known.side} pixels: leave it out, and"
             " choose what a tile covers with --mpp"
         )
     side = known.side if size is None else size
-    asked = {"weights": known.digest, "mpp": mpp, "level": level, "size": side}
+    asked = {"weights": known.digest, "mpp": mpp, "level": level, "size": side, "pool": pool}
     if out.exists() and any(out.iterdir()):
         check_asked_the_same(out / ASKED, read_json(out / ASKED).get("asked") or {}, asked)
         remove_unfinished(out)
@@ -109,9 +112,11 @@ def run_tile(
     return {"slides": written, "failed": failed}
 
 
-def _encoder(name: str, device: str) -> TileEncoder:
+def _encoder(name: str, device: str, pool: str | None) -> TileEncoder:
     if name.startswith(TIMM):
-        return encoder_of_timm(name.removeprefix(TIMM), device)
+        return encoder_of_timm(name.removeprefix(TIMM), device, pool)
+    if pool is not None:
+        raise BagwiseError(f"--pool is for networks of timm that give tokens, and {name} is none: leave it out")
     run = Run.load(name)
     if len(run.models) > 1:
         raise BagwiseError(

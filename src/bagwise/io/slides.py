@@ -487,4 +487,6 @@ def _openslide() -> Any:
         import openslide
     except ImportError as error:
         raise BagwiseError('OpenSlide reads slides and is not installed: run pip install "bagwise[slides]"') from error
+    except OSError as error:
+        raise BagwiseError(f"OpenSlide is installed and cannot be loaded ({error}): install it anew") from error
     return openslide

@@ -14,9 +14,10 @@ from bagwise.errors import BagwiseError
 from bagwise.methods.neural import NeuralMIL
 from bagwise.training.device import one_thread, resolve_device
 
-__all__ = ["TIMM", "TileEncoder", "encoder_of_model", "encoder_of_timm"]
+__all__ = ["POOLS", "TIMM", "TileEncoder", "encoder_of_model", "encoder_of_timm"]
 
 TIMM = "timm:"  # before the name of a network
+POOLS = ("token", "mean")  # how the tokens of a tile become one vector
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +88,7 @@ def encoder_of_model(model: NeuralMIL, device: str = "auto") -> TileEncoder:
     return TileEncoder(network.encode, shape[0], True, _digest(network), place)
 
 
-def encoder_of_timm(name: str, device: str = "auto") -> TileEncoder:
+def encoder_of_timm(name: str, device: str = "auto", pool: str | None = None) -> TileEncoder:
     """Take a network that timm knows, with the weights that it learnt elsewhere and without its last layer.
 
     Parameters
@@ -96,6 +97,9 @@ def encoder_of_timm(name: str, device: str = "auto") -> TileEncoder:
         What timm calls it, such as ``"resnet50.a1_in1k"`` or ``"hf-hub:..."``.
     device
         As in `bagwise.training.device.resolve_device`.
+    pool
+        Of a network that gives tokens, (N, tokens, D), and not one vector a tile: ``"token"`` takes its class token,
+        ``"mean"`` the mean of the tokens of the picture, without class and register tokens.
 
     Returns
     -------
@@ -104,24 +108,20 @@ def encoder_of_timm(name: str, device: str = "auto") -> TileEncoder:
     Raises
     ------
     BagwiseError
-        If timm is not installed, knows no such network, or its weights cannot be had.
+        If timm cannot be used, knows no such network, its weights cannot be had, or what the network gives is no vector
+        a tile; a tile of zeros is tried before the first one.
     """
-    try:
-        import timm
-    except ImportError as error:
-        raise BagwiseError(
-            f"timm cannot be used here ({error}): install it with pip install 'bagwise[timm]', or give the folder of a"
-            " run"
-        ) from error
+    if pool not in (None, *POOLS):
+        raise BagwiseError(f"--pool is {pool!r}: it must be one of {', '.join(POOLS)}")
+    timm = _timm()
     place = resolve_device(device)
     try:
         network: Any = timm.create_model(name, pretrained=True, num_classes=0)
         config: dict[str, Any] = timm.data.resolve_model_data_config(network)
     except Exception as error:  # its hub, its registry and its networks raise what they like
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise BagwiseError(
-            f"timm does not give {name!r} with weights ({reason}): mend the name, or fetch the weights on a machine"
-            " with internet and bring its cache here"
+            f"timm does not give {name!r} with weights ({_reason(error)}): mend the name, or fetch the weights on a"
+            " machine with internet and bring its cache here"
         ) from error
     network = network.to(place).eval()
     channels, side, _ = config["input_size"]
@@ -129,11 +129,64 @@ def encoder_of_timm(name: str, device: str = "auto") -> TileEncoder:
         raise BagwiseError(f"{name!r} takes images of {channels} channels: choose a network for colour images")
     mean, deviation = (torch.tensor(config[key], device=place)[:, None, None] for key in ("mean", "std"))
 
-    def encode(tiles: Tensor) -> Tensor:
-        embeddings: Tensor = network((tiles.permute(0, 3, 1, 2).float() / 255 - mean) / deviation)
-        return embeddings
+    def given(tiles: Tensor) -> Any:
+        return network((tiles.permute(0, 3, 1, 2).float() / 255 - mean) / deviation)
 
-    return TileEncoder(encode, side, bool(network.default_cfg.get("fixed_input_size")), _digest(network), place)
+    with torch.inference_mode(), one_thread():
+        try:
+            tried = given(torch.zeros((1, side, side, 3), dtype=torch.uint8, device=place))
+        except Exception as error:  # a network runs whatever it is made of
+            raise BagwiseError(
+                f"{name!r} does not encode a tile of {side} x {side} pixels ({_reason(error)}): choose another network"
+            ) from error
+    pooled = _pooling(name, network, tried, pool)
+    fixed = bool(network.default_cfg.get("fixed_input_size"))
+    return TileEncoder(lambda tiles: pooled(given(tiles)), side, fixed, _digest(network), place)
+
+
+def _timm() -> Any:
+    try:
+        import timm
+    except ModuleNotFoundError as error:
+        raise BagwiseError(
+            f"timm cannot be used here ({error}): install it with pip install 'bagwise[timm]', or give the folder of a"
+            " run"
+        ) from error
+    except Exception as error:  # a torchvision of another PyTorch, or a library that is not there, raises anything
+        raise BagwiseError(
+            f"timm is installed and cannot be loaded ({type(error).__name__}: {_reason(error)}): install timm and"
+            f" torchvision in versions that fit PyTorch {torch.__version__}, or give the folder of a run"
+        ) from error
+    return timm
+
+
+def _pooling(name: str, network: Any, tried: Any, pool: str | None) -> Callable[[Tensor], Tensor]:
+    """Say how what a network gives becomes one vector a tile, by what it gives of one."""
+    shape = tuple(tried.shape) if isinstance(tried, Tensor) else None
+    if shape is None or len(shape) not in (2, 3) or shape[0] != 1 or 0 in shape:
+        what = type(tried).__name__ if shape is None else f"shape {shape}"
+        raise BagwiseError(
+            f"{name!r} gives {what} for one tile, and not one vector of it: choose a network that pools its features"
+        )
+    if len(shape) == 2:
+        if pool is not None:
+            raise BagwiseError(f"{name!r} gives one vector a tile, so that --pool has nothing to choose: leave it out")
+        return lambda vectors: vectors
+    if pool is None:
+        raise BagwiseError(
+            f"{name!r} gives {shape[1]} tokens a tile, and not one vector: say with --pool whether to take its class"
+            " token ('token') or the mean of the tokens of the picture ('mean'), as those who trained it say"
+        )
+    if pool == "token":
+        if getattr(network, "cls_token", None) is None:
+            raise BagwiseError(f"{name!r} has no class token: take the mean of its tokens, --pool mean")
+        return lambda tokens: tokens[:, 0]
+    first = getattr(network, "num_prefix_tokens", 0)
+    return lambda tokens: tokens[:, first:].mean(dim=1)
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _digest(network: nn.Module) -> str:
