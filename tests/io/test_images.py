@@ -7,7 +7,8 @@ from PIL import Image
 
 import bagwise as bw
 from bagwise import BagwiseError
-from bagwise.io.images import Grid, Points, around_points, cut_patches, read_image, read_images
+from bagwise.io.image_files import read_image
+from bagwise.io.images import Grid, Points, around_points, cut_patches, read_images
 
 
 def picture(height, width, seed=0):
@@ -84,46 +85,6 @@ def test_points_are_rounded_and_may_lie_on_the_edge():
 def test_a_point_outside_is_refused():
     with pytest.raises(BagwiseError, match="point 2 is at x 12, y 3, outside of the image of 10 x 20 pixels"):
         around_points(np.array([[3.0, 3.0], [12.0, 3.0]]), 3, 0, (20, 10, 3))
-
-
-# ---- reading ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "1", "LA", "CMYK"])
-def test_images_of_eight_bits_become_red_green_and_blue(tmp_path, mode):
-    image = Image.fromarray(picture(5, 7)).convert(mode)
-    image.save(tmp_path / ("a.tif" if mode == "CMYK" else "a.png"))
-    found = read_image(next(tmp_path.iterdir()))
-    assert (found.shape, found.dtype) == ((5, 7, 3), np.uint8)
-    if mode == "RGB":
-        np.testing.assert_array_equal(found, picture(5, 7))
-
-
-def test_which_side_is_up_is_obeyed(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turned by 90 degrees
-    save(tmp_path, "a.png", picture(4, 6), exif=exif)
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.rot90(picture(4, 6), -1))
-
-
-def test_what_is_no_image_is_refused_in_a_sentence(tmp_path, monkeypatch):
-    Image.fromarray(np.zeros((3, 3), np.uint16)).save(tmp_path / "deep.png")
-    whole = save(tmp_path, "whole.png", picture(40, 40)).read_bytes()
-    (tmp_path / "half.png").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "text.png").write_text("no image")
-    (tmp_path / "empty.png").touch()
-    for name, message in [
-        ("deep.png", "not of 8 bits a channel"),
-        ("half.png", "cannot be read as an image"),
-        ("text.png", "cannot be read as an image"),
-        ("empty.png", "cannot be read as an image"),
-        ("missing.png", "No such file"),
-    ]:
-        with pytest.raises(BagwiseError, match=message):
-            read_image(tmp_path / name)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    with pytest.raises(BagwiseError, match="too large to be read at once"):
-        read_image(tmp_path / "whole.png")
 
 
 # ---- folders ----------------------------------------------------------------------------------------------------

@@ -1,3 +1,4 @@
+import os
 import sys
 
 import numpy as np
@@ -164,6 +165,9 @@ def test_a_broken_slide_is_said(tmp_path, data_directory):
         Slide(tmp_path / "text.svs")
     with pytest.raises(BagwiseError, match="no such file"):
         Slide(tmp_path / "nothing.svs")
+    os.mkfifo(tmp_path / "pipe.svs")
+    with pytest.raises(slides.SlideError, match="this is a pipe"):
+        Slide(tmp_path / "pipe.svs")
     whole = bytearray((data_directory / "wsi_samples" / NAMES[0]).read_bytes())
     whole[20_000:1_500_000] = bytes(1_480_000)
     (tmp_path / "holed.svs").write_bytes(whole)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
+from io import BytesIO
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from bagwise.bags import Bags
 from bagwise.datasets import list_datasets, load_dataset
 from bagwise.errors import BagwiseError
+from bagwise.inputs import read_whole
 from bagwise.io.folders import read_folder
 from bagwise.io.images import Grid, Points, holds_images, read_images
 from bagwise.io.tables import known_labels, read_table, table_columns
@@ -106,8 +108,10 @@ class DataSource:
         if self.points is None:
             return Grid() if self.patch is None else Grid(self.patch)
         try:
-            table = pd.read_csv(self.points)
-        except (OSError, ValueError) as error:
+            table = pd.read_csv(BytesIO(read_whole(self.points)), dtype={self.bag or "bag": str})
+        except BagwiseError:
+            raise
+        except ValueError as error:
             raise BagwiseError(f"{self.points} cannot be read as a table of points ({error}): give a CSV") from error
         return Points(table) if self.patch is None else Points(table, self.patch)
 

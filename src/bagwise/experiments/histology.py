@@ -25,7 +25,7 @@ from bagwise.experiments.paper import TABLE2, TABLE3
 from bagwise.explain.instances import explain
 from bagwise.explain.rescaling import rescaled_in_bags
 from bagwise.files import remove_unfinished, replacing
-from bagwise.io.images import read_image
+from bagwise.io.image_files import read_image
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.registry import make
 from bagwise.reports.heatmap import draw_heatmap

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from bagwise.bags import Bags
 from bagwise.checks import check_count
 from bagwise.errors import BagwiseError
 from bagwise.io.folders import FEATURE_FILES, BagFiles, FileKind, match_files
+from bagwise.io.image_files import read_image
 from bagwise.stored import Part, StoredInstances
 
 __all__ = [
@@ -27,12 +27,10 @@ __all__ = [
     "around_points",
     "cut_patches",
     "holds_images",
-    "read_image",
     "read_images",
 ]
 
 IMAGES = FileKind("image", (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"))
-_EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 
 class Grid(NamedTuple):
@@ -75,10 +73,12 @@ class Grid(NamedTuple):
             Upper left corners x, y, row by row, shape (K, 2).
         """
         rows, columns = image.shape[0] // self.side, image.shape[1] // self.side
-        whole = image[: rows * self.side, : columns * self.side]
-        # Whole numbers: a threshold of exactly 0.9 is no matter of rounding.
-        bright = whole.sum(axis=2, dtype=np.int64) >= np.ceil(self.white * 255 * 3 - 1e-9)
-        shares = bright.reshape(rows, self.side, columns, self.side).mean(axis=(1, 3))
+        shares = np.empty((rows, columns))
+        for row in range(rows):  # one at a time: the sums of a large image are larger than it
+            band = image[row * self.side : (row + 1) * self.side, : columns * self.side]
+            # Whole numbers: a threshold of exactly 0.9 is no matter of rounding.
+            bright = band.sum(axis=2, dtype=np.int64) >= np.ceil(self.white * 255 * 3 - 1e-9)
+            shares[row] = bright.reshape(self.side, columns, self.side).mean(axis=(0, 2))
         y, x = np.nonzero(shares < self.most_white)
         return np.stack([x, y], axis=1).astype(np.int64) * self.side
 
@@ -110,46 +110,6 @@ class Points(NamedTuple):
     origin: int = 0
 
 
-def read_image(path: str | Path) -> NDArray[np.uint8]:
-    """Read an image of 8 bits a channel as red, green and blue.
-
-    Parameters
-    ----------
-    path
-        The file. What a camera says about which side is up is obeyed; transparency is dropped.
-
-    Returns
-    -------
-    array
-        Shape (H, W, 3).
-
-    Raises
-    ------
-    BagwiseError
-        If it is not there, damaged, of more than 8 bits, or too large to be read at once.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "grey.png"
-    >>> Image.new("L", (4, 3), 7).save(path)
-    >>> read_image(path).shape, int(read_image(path).max())
-    ((3, 4, 3), 7)
-    """
-    try:
-        with Image.open(path) as opened:
-            if opened.mode not in _EIGHT_BITS:
-                raise BagwiseError(
-                    f"{path} is an image of kind {opened.mode}, not of 8 bits a channel: save it as one, as PNG"
-                )
-            return np.array(ImageOps.exif_transpose(opened).convert("RGB"))
-    except Image.DecompressionBombError as error:
-        raise BagwiseError(f"{path} is too large to be read at once ({error}): treat it as a slide") from error
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise BagwiseError(f"{path} cannot be read as an image ({reason}): make it anew, or leave it out") from error
-
-
 def cut_patches(image: NDArray[np.uint8], corners: ArrayLike, side: int) -> NDArray[np.uint8]:
     """Cut square patches out of an image; beyond its edge it goes on as in a mirror.
 
@@ -174,14 +134,28 @@ def cut_patches(image: NDArray[np.uint8], corners: ArrayLike, side: int) -> NDAr
     [[0, 3], [3, 0]]
     """
     places = np.asarray(corners, np.int64).reshape(-1, 2)
-    if not len(places):
-        return np.empty((0, side, side, image.shape[2]), np.uint8)
-    before = np.maximum(-places.min(axis=0), 0)
-    after = np.maximum(places.max(axis=0) + side - image.shape[1::-1], 0)
-    beyond = [(before[1], after[1]), (before[0], after[0]), (0, 0)]
-    windows = sliding_window_view(np.pad(image, beyond, mode="reflect"), (side, side), axis=(0, 1))
-    x, y = (places + before).T
-    return np.ascontiguousarray(windows[y, x].transpose(0, 2, 3, 1))
+    size = np.array(image.shape[1::-1])
+    inside = ((places >= 0) & (places + side <= size)).all(axis=1)
+    patches = np.empty((len(places), side, side, image.shape[2]), np.uint8)
+    if inside.any():
+        x, y = places[inside].T
+        windows = sliding_window_view(image, (side, side), axis=(0, 1))
+        patches[inside] = windows[y, x].transpose(0, 2, 3, 1)
+    # Place by place, so that a large image is not copied to be made larger.
+    columns, rows = (
+        _mirrored(begins[:, None] + np.arange(side), length)
+        for begins, length in zip(places[~inside].T, size.tolist(), strict=True)
+    )
+    patches[~inside] = image[rows[:, :, None], columns[:, None, :]]
+    return patches
+
+
+def _mirrored(places: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Say where places beyond an edge are in an image; the edge itself is not repeated."""
+    if size == 1:
+        return np.zeros_like(places)
+    there = places % (2 * (size - 1))
+    return np.minimum(there, 2 * (size - 1) - there)
 
 
 def around_points(points: NDArray[Any], side: int, origin: int, shape: tuple[int, ...]) -> NDArray[np.int64]:
@@ -250,6 +224,7 @@ def read_images(
     -------
     Bags
         Instances of shape (side, side, 3), 8 bits, in their files; `coordinates` are the patches' upper left corners.
+        What becomes of palettes, transparency, depth and the side up, `bagwise.io.image_files.read_image` says.
 
     Raises
     ------
@@ -259,6 +234,7 @@ def read_images(
     Examples
     --------
     >>> import tempfile
+    >>> from PIL import Image
     >>> folder = Path(tempfile.mkdtemp())
     >>> for name in ("a", "b"):
     ...     Image.new("RGB", (64, 64), "purple").save(folder / f"{name}.png")
@@ -399,6 +375,7 @@ class ImageSource:
     Examples
     --------
     >>> import tempfile
+    >>> from PIL import Image
     >>> path = Path(tempfile.mkdtemp()) / "a.png"
     >>> Image.new("RGB", (8, 8), "purple").save(path)
     >>> ImageSource.of(path, np.array([[0, 0], [4, 4]]), 4).read(1, 2).shape

@@ -16,7 +16,9 @@ from skimage.morphology import closing, disk, remove_small_holes, remove_small_o
 
 from bagwise.checks import check_count
 from bagwise.errors import BagwiseError
+from bagwise.inputs import check_regular
 from bagwise.io.folders import FileKind, match_files
+from bagwise.io.image_files import on_white
 
 __all__ = [
     "SLIDES",
@@ -82,13 +84,15 @@ class Slide:
     >>> Slide("nowhere.svs")
     Traceback (most recent call last):
         ...
-    bagwise.io.slides.SlideError: nowhere.svs cannot be opened as a slide (no such file): check the path
+    bagwise.io.slides.SlideError: nowhere.svs: there is no such file: check its folder and name
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if not self.path.exists():
-            raise SlideError(f"{self.path} cannot be opened as a slide (no such file): check the path")
+        try:
+            check_regular(self.path)
+        except BagwiseError as error:
+            raise SlideError(str(error)) from error
         self._library = _openslide()
         try:
             self._slide = self._library.OpenSlide(str(self.path))
@@ -143,7 +147,7 @@ class Slide:
             If the file is damaged there.
         """
         try:
-            return _on_white(self._slide.read_region((x, y), level, (width, height)))
+            return on_white(self._slide.read_region((x, y), level, (width, height)))
         except self._library.OpenSlideError as error:
             raise SlideError(
                 f"{self.path} is damaged at x {x}, y {y} ({error}): make it anew, or leave it out"
@@ -475,11 +479,6 @@ def read_tiles(slide: Slide, tiling: Tiling, chunk: int = 256) -> Iterator[NDArr
                 read, side = (tiling.read, tiling.read), (tiling.side, tiling.side)
                 tiles.append(slide.shrunk(x, y, tiling.level, read, side))
         yield np.stack(tiles)
-
-
-def _on_white(image: Image.Image) -> NDArray[np.uint8]:
-    white = Image.new("RGBA", image.size, "white")
-    return np.array(Image.alpha_composite(white, image).convert("RGB"))
 
 
 def _openslide() -> Any:
