@@ -1,7 +1,11 @@
 import contextlib
 import io
+import logging
 import os
+import signal
 import sys
+import threading
+import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -73,6 +77,21 @@ def data_directory() -> Path:
 # ---- commands -------------------------------------------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def lent_process():
+    """Take back what the command does to a process that it takes for its own."""
+    stopping = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    kept = threading.excepthook, sys.unraisablehook, logging.lastResort
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONWARNINGS", "ignore")
+        try:
+            yield
+        finally:
+            threading.excepthook, sys.unraisablehook, logging.lastResort = kept
+            for number, handler in stopping.items():
+                signal.signal(number, handler)
+
+
 class Done(NamedTuple):
     status: int
     out: str
@@ -81,20 +100,21 @@ class Done(NamedTuple):
 
 @pytest.fixture(scope="session")
 def run():
-    """Give the command, run in this process."""
+    """Give the command, run in this process; its standard output may be another stream."""
 
-    def run(*argv):
-        told, out, before = io.StringIO(), io.StringIO(), sys.argv
+    def run(*argv, out=None):
+        told, before = io.StringIO(), sys.argv
+        out = io.StringIO() if out is None else out
         sys.argv = ["bagwise", *map(str, argv)]
         try:
-            with contextlib.redirect_stderr(told), contextlib.redirect_stdout(out):
+            with lent_process(), contextlib.redirect_stderr(told), contextlib.redirect_stdout(out):
                 cli.main()
             status = 0
         except SystemExit as stop:
             status = stop.code or 0
         finally:
             sys.argv = before
-        return Done(status, out.getvalue(), told.getvalue())
+        return Done(status, out.getvalue() if isinstance(out, io.StringIO) else "", told.getvalue())
 
     return run
 

@@ -1,5 +1,6 @@
 """The command `bagwise`."""
 
-from bagwise.cli.entry import app, main
+import lazy_loader
 
-__all__ = ["app", "main"]
+# Little is loaded before `main` runs, which knows what to do when it is stopped while the rest loads.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

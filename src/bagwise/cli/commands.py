@@ -24,7 +24,8 @@ from bagwise.cli.options import (
     Source,
     takes_source,
 )
-from bagwise.cli.output import MOST_ROWS, print_json, print_table, told
+from bagwise.cli.output import MOST_ROWS, print_json, print_line, print_table, say, told
+from bagwise.cli.reproduce import reproduce
 
 __all__ = ["app"]
 
@@ -34,11 +35,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.add_typer(reproduce, name="reproduce")
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"bagwise {__version__}")
+        print_line(f"bagwise {__version__}")
         raise typer.Exit
 
 
@@ -79,7 +81,7 @@ def demo(
         ("seconds", f"{metrics['seconds']:.0f}"),
     ]
     print_table("500 test bags", ["metric", "value"], rows)
-    typer.echo(f"Open {out / 'report.html'} to see which digits decided.")
+    print_line(f"Open {out / 'report.html'} to see which digits decided.")
 
 
 @app.command(epilog="Example: bagwise check cells.csv --bag patient --label ill")
@@ -95,9 +97,9 @@ def check(source: Source, as_json: AsJson = False) -> None:
     else:
         print_table(source["data"], ["what", "value"], found.facts)
         for problem in found.problems:
-            typer.echo(f"{problem.severity}: {problem.sentence}")
+            print_line(f"{problem.severity}: {problem.sentence}")
         if not found.problems:
-            typer.echo("Nothing is wrong with it.")
+            print_line("Nothing is wrong with it.")
     if found.fails:
         raise typer.Exit(1)
 
@@ -143,9 +145,9 @@ def fit(
         return
     shown = [(name.replace("_", " "), told(value)) for name, value in metrics.items() if name != "epochs_were"]
     print_table(f"{method} on {source['data']}", ["what", "value"], shown)
-    typer.echo(f"The number of epochs was {metrics['epochs_were']}.")
-    typer.echo("These are numbers on the bags learnt from; bagwise evaluate measures how good predictions will be.")
-    typer.echo(f"Open {out / 'report.html'} to see which instances count.")
+    print_line(f"The number of epochs was {metrics['epochs_were']}.")
+    print_line("These are numbers on the bags learnt from; bagwise evaluate measures how good predictions will be.")
+    print_line(f"Open {out / 'report.html'} to see which instances count.")
 
 
 @app.command(epilog="Example: bagwise evaluate musk1 --method attention --method MI-Net --repeats 5 --out evaluation")
@@ -201,9 +203,9 @@ def evaluate(
             for row in results["differences"]
         ]
         print_table("Differences (corrected resampled t-test)", ["methods", "metric", "difference", "p"], rows)
-    typer.echo(f"The number of epochs was {results['epochs_were']}.")
-    typer.echo(f"Predictions of each bag by models that never saw it, and figures, are in {out}.")
-    typer.echo(f"Open {out / 'report.html'} to see them, the wrong ones first.")
+    print_line(f"The number of epochs was {results['epochs_were']}.")
+    print_line(f"Predictions of each bag by models that never saw it, and figures, are in {out}.")
+    print_line(f"Open {out / 'report.html'} to see them, the wrong ones first.")
 
 
 @app.command(epilog="Example: bagwise predict run new.csv --out predictions.csv")
@@ -229,9 +231,9 @@ def predict(
     short = [name.replace("probability_", "p ").replace("spread_", "± ") for name in frame.columns]
     print_table(f"{len(rows):,} bags", short, shown)
     if len(rows) > MOST_ROWS:
-        typer.echo(f"... and {len(rows) - MOST_ROWS:,} more" + (": write them to a file with --out" * (out is None)))
+        print_line(f"... and {len(rows) - MOST_ROWS:,} more" + (": write them to a file with --out" * (out is None)))
     if out is not None:
-        typer.echo(f"All of them are in {out}.")
+        print_line(f"All of them are in {out}.")
 
 
 @app.command(epilog="Example: bagwise explain run new.csv --out explanation")
@@ -257,9 +259,9 @@ def explain(
     if as_json:
         print_json(written)
         return
-    typer.echo(f"{written['instances']:,} instances of {written['bags']:,} bags are explained in {out}:")
+    print_line(f"{written['instances']:,} instances of {written['bags']:,} bags are explained in {out}:")
     for path in written["files"][:MOST_ROWS]:
-        typer.echo(f"  {path}")
+        print_line(f"  {path}")
 
 
 @app.command(epilog="Example: bagwise tile slides/ --encoder run --mpp 0.5 --out features")
@@ -291,17 +293,17 @@ def tile(
         device=device,
         resume=resume,
         verbose=not as_json,
-        tell=lambda sentence: typer.echo(f"bagwise: {sentence}", err=True),
+        tell=say,
     )
     if as_json:
         print_json(written)
     else:
-        typer.echo(f"{len(written['slides']):,} slides are encoded in {out}:")
+        print_line(f"{len(written['slides']):,} slides are encoded in {out}:")
         for one in written["slides"][:MOST_ROWS]:  # not a table, which would cut their paths
             tiles = f"{one['tiles']:,} tiles" if "tiles" in one else "finished before"
-            typer.echo(f"  {one['file']}: {tiles}")
+            print_line(f"  {one['file']}: {tiles}")
         if (out / "tissue").is_dir():
-            typer.echo(f"What was taken for tissue is drawn in {out / 'tissue'}.")
+            print_line(f"What was taken for tissue is drawn in {out / 'tissue'}.")
     if written["failed"]:
         raise typer.Exit(1)
 

@@ -1,39 +1,155 @@
-"""Where the command starts, and what becomes of errors."""
+"""Where the command starts, and what becomes of all that may go wrong."""
 
+import errno
+import logging
+import os
+import signal
 import sys
+import threading
+import warnings
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
-from bagwise.cli.commands import app
-from bagwise.cli.reproduce import reproduce
-from bagwise.errors import BagwiseError
+from bagwise.cli.streams import UnwritableError, discard, open_standard_streams
+from bagwise.errors import BagwiseError, BagwiseWarning
 
-__all__ = ["app", "main"]
+__all__ = ["main"]
 
-INTERRUPTED = 130
-
-app.add_typer(reproduce, name="reproduce")
+FAILED, MISUSED, UNEXPECTED = 1, 2, 70
+INTERRUPTED, READER_LEFT, TERMINATED = 130, 141, 143  # as a shell says of a program that SIGINT, -PIPE or -TERM ended
 
 
-def main() -> None:
-    """Run the command; what a user can put right is one sentence on standard error and exit status 1.
+def main() -> NoReturn:
+    """Run the command: the process is its own from here on, and ends with its exit status.
+
+    What goes wrong is one sentence on standard error. The status is 0 where all is well; 1 where something is wrong
+    that the user can put right, also that standard output cannot be written; 2 where the command was called wrongly; 70
+    where Bagwise is at fault; 130 and 143 where it was stopped; and 141 where the reader of standard output left early.
+    The environment variable ``BAGWISE_DEBUG`` brings the traceback, and the warnings of other libraries.
 
     Examples
     --------
-    >>> sys.argv = ["bagwise", "--version"]
-    >>> try:
-    ...     main()
-    ... except SystemExit as stop:
-    ...     print(stop.code)
-    bagwise ...
-    0
+    >>> import subprocess
+    >>> code = "from bagwise.cli import main; main()"
+    >>> subprocess.run([sys.executable, "-c", code, "check", "nowhere.csv"]).returncode
+    1
     """
     try:
-        app()
-    except BagwiseError as error:
-        print(f"bagwise: {error}", file=sys.stderr)
-        sys.exit(1)
-    except (KeyboardInterrupt, SystemExit) as stop:
-        # Typer turns an interruption into this exit status, and says nothing.
-        if isinstance(stop, SystemExit) and stop.code != INTERRUPTED:
+        signal.signal(signal.SIGTERM, _terminate)
+        open_standard_streams()
+        if not _debugging():
+            _quieten()
+        status = _run(sys.argv[1:])
+    except KeyboardInterrupt:
+        status = _stopped(INTERRUPTED)
+    except _Terminated:
+        status = _stopped(TERMINATED)
+    # Who stops it from here on wants to hear nothing.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    sys.exit(status)
+
+
+class _Terminated(BaseException):
+    """SIGTERM came; like an interruption it is no error that anybody may catch."""
+
+
+def _terminate(*_: Any) -> NoReturn:
+    raise _Terminated
+
+
+def _debugging() -> bool:
+    return bool(os.environ.get("BAGWISE_DEBUG"))
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        from bagwise.cli.commands import app
+
+        status: int = app(arguments, prog_name="bagwise", standalone_mode=False) or 0
+        if status == INTERRUPTED:  # what Typer makes of an interruption
+            raise KeyboardInterrupt
+        sys.stdout.flush()
+    except UnwritableError as error:
+        discard(sys.stdout)
+        if error.left:
+            return READER_LEFT
+        _say(f"results cannot be printed ({error.reason}); files that were asked for are whole")
+        return FAILED
+    except Exception as error:
+        if _debugging() and not isinstance(error, BagwiseError):
             raise
-        print("bagwise: stopped; the same command with --resume goes on from here", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        sentence, status = _told(error)
+        if sentence:
+            _say(sentence)
+    return status
+
+
+def _told(error: Exception) -> tuple[str, int]:
+    """Say an error in a sentence, and give the exit status."""
+    from concurrent.futures.process import BrokenProcessPool
+
+    from typer import BadParameter
+
+    reason = next(iter(str(error).splitlines()), "")
+    if isinstance(error, BagwiseError):
+        return str(error), FAILED
+    misuse: Any = BadParameter.__base__  # all that Typer says of how a command was called
+    if isinstance(error, misuse):
+        command = error.ctx.command_path if error.ctx else "bagwise"
+        message = error.format_message().rstrip(".")
+        return message and f"{message[0].lower()}{message[1:]}; see {command} --help", MISUSED
+    if isinstance(error, MemoryError) or "allocate memory" in reason or "OutOfMemory" in type(error).__name__:
+        told = f"memory ran out{f' ({reason})' * bool(reason)}"
+        return f"{told}: use fewer --jobs, end other programs, or take a machine with more memory", FAILED
+    if isinstance(error, BrokenProcessPool):
+        return "a worker process was killed, most often because memory ran out: use fewer --jobs", FAILED
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return "too many files are open at once: raise the limit with ulimit -n, or use fewer --jobs", FAILED
+    if isinstance(error, OSError) and error.errno is not None:
+        place = "" if error.filename is None else f" ({os.fsdecode(error.filename)})"
+        return f"the system refused something{place}: {error.strerror}", FAILED
+    return (
+        f"unexpected {type(error).__name__}{f' ({reason})' * bool(reason)}: this is a fault of Bagwise, so please"
+        " report it with what the same command prints where BAGWISE_DEBUG=1 is set"
+    ), UNEXPECTED
+
+
+def _stopped(status: int) -> int:
+    resumed = "; the same command with --resume goes on from here" if _can_resume(sys.argv[1:]) else ""
+    _say(f"stopped{resumed}")
+    return status
+
+
+def _can_resume(arguments: Sequence[str]) -> bool:
+    import typer
+
+    from bagwise.cli.commands import app
+
+    command: Any = typer.main.get_command(app)
+    for argument in arguments:
+        command = getattr(command, "commands", {}).get(argument, command)
+    return any(parameter.name == "resume" for parameter in command.params)
+
+
+def _say(sentence: str) -> None:
+    from bagwise.cli.output import say  # loads rich
+
+    say(sentence)
+
+
+def _quieten() -> None:
+    """Let nothing but Bagwise's own sentences reach the terminal, of this process and of its workers."""
+    noted = set()
+
+    def note(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        if issubclass(category, BagwiseWarning) and str(message) not in noted:
+            noted.add(str(message))
+            _say(f"note: {message}")
+
+    warnings.simplefilter("always", BagwiseWarning)
+    warnings.showwarning = note
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    logging.lastResort = logging.NullHandler()
+    threading.excepthook = lambda _: None
+    sys.unraisablehook = lambda _: None

@@ -1,14 +1,17 @@
-"""How a command tells its results: as tables for people, or as JSON."""
+"""How a command tells its results and its troubles: as tables and sentences for people, or as JSON."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import typer
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["MOST_ROWS", "print_json", "print_table", "told"]
+from bagwise.cli.streams import discard
+from bagwise.terminal import printable
+
+__all__ = ["MOST_ROWS", "print_json", "print_line", "print_table", "say", "told"]
 
 MOST_ROWS = 50
 
@@ -54,20 +57,47 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     table = Table()
     for number, name in enumerate(columns):
         justify: Literal["left", "right"] = "right" if number and number == len(columns) - 1 else "left"
-        table.add_column(name, justify=justify, overflow="fold")  # nothing is cut: what is long goes on below
+        table.add_column(
+            printable(name), justify=justify, overflow="fold"
+        )  # nothing is cut: what is long goes on below
     for row in rows:
-        table.add_row(*row)
-    console = Console()
-    console.print(title, markup=False, highlight=False, soft_wrap=True)  # a table's own title breaks at its width
-    console.print(table, markup=False)
+        table.add_row(*map(printable, row))
+    print_line(title)  # a table's own title breaks at its width
+    Console(markup=False, emoji=False).print(table)
+
+
+def print_line(text: str) -> None:
+    """Print a line on standard output.
+
+    Parameters
+    ----------
+    text
+        What it says.
+    """
+    print(printable(text))
 
 
 def print_json(content: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Print JSON on standard output, on one line.
+    """Print JSON on standard output, on one line of ASCII.
 
     Parameters
     ----------
     content
         What JSON can hold; other things are printed as text.
     """
-    typer.echo(json.dumps(content, default=str))
+    # Of ASCII, json leaves one control character as it is.
+    print(json.dumps(content, default=str).replace("\x7f", "\\u007f"))
+
+
+def say(sentence: str) -> None:
+    """Say something on standard error; where that takes nothing, it is lost.
+
+    Parameters
+    ----------
+    sentence
+        What to say.
+    """
+    try:
+        print(f"bagwise: {printable(sentence)}", file=sys.stderr, flush=True)
+    except OSError:
+        discard(sys.stderr)

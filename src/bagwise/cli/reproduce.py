@@ -16,7 +16,7 @@ from bagwise.cli.options import (
     Resume,
     Seed,
 )
-from bagwise.cli.output import print_json, print_table, told
+from bagwise.cli.output import print_json, print_line, print_table, say, told
 
 __all__ = ["reproduce"]
 
@@ -67,7 +67,7 @@ def table1(
             jobs=jobs,
             resume=resume,
             data_directory=data_dir,
-            tell=lambda sentence: typer.echo(sentence, err=True),
+            tell=say,
         )
     if as_json:
         print_json(results)
@@ -87,7 +87,7 @@ def table1(
     if protocol == "leaky":
         title += " - NOT A RESULT: test bags chose the epoch"
     print_table(title, columns, rows)
-    typer.echo(f"The table, tests between methods and a figure are in {out}.")
+    print_line(f"The table, tests between methods and a figure are in {out}.")
 
 
 @reproduce.command("mil-assumption", epilog="Example: bagwise reproduce mil-assumption --out assumption")
@@ -108,7 +108,7 @@ def mil_assumption(
         seeds=seeds,
         jobs=jobs,
         resume=resume,
-        tell=lambda sentence: typer.echo(sentence, err=True),
+        tell=say,
     )
     if as_json:
         print_json(results)
@@ -117,8 +117,8 @@ def mil_assumption(
     rows = [[told(row[name]) for name in names] for row in results["rows"]]
     print_table("The MIL assumption", ["method", "problem", "verdict", "test AUC", "training AUC"], rows)
     for name, shortcut in results["problems"].items():
-        typer.echo(f"{name}: the shortcut is that {shortcut}")
-    typer.echo(f"The verdicts are in {out}.")
+        print_line(f"{name}: the shortcut is that {shortcut}")
+    print_line(f"The verdicts are in {out}.")
 
 
 def _add_sweep(name: str, what: str, example: str) -> None:
@@ -150,7 +150,7 @@ def _add_sweep(name: str, what: str, example: str) -> None:
             jobs=jobs,
             resume=resume,
             data_directory=data_dir,
-            tell=lambda sentence: typer.echo(sentence, err=True),
+            tell=say,
         )
         if as_json:
             print_json(results)
@@ -161,8 +161,8 @@ def _add_sweep(name: str, what: str, example: str) -> None:
         print_table("MNIST-bags", columns, rows)
         for one in results["findings"]:
             holds = "holds" if one["holds"] else "does not hold"
-            typer.echo(f"{one['says']}: {holds} (p {one['p_value']:.3f})")
-        typer.echo(f"Figures, and tables of key instances, are in {out}.")
+            print_line(f"{one['says']}: {holds} (p {one['p_value']:.3f})")
+        print_line(f"Figures, and tables of key instances, are in {out}.")
 
 
 _add_sweep("figure1", "Figure 1 of the paper: AUC over the number of training bags, mean bag size 10.", "--bags 50 ")
@@ -190,7 +190,7 @@ def figure4(
         return
     rows = [(str(digit), f"{weight:.5f}") for digit, weight in zip(results["digits"], results["weights"], strict=True)]
     print_table(f"A positive bag, probability {results['probability']:.4f}", ["digit", "weight"], rows)
-    typer.echo(f"The figure is in {out}.")
+    print_line(f"The figure is in {out}.")
 
 
 def _add_histology(name: str, what: str) -> None:
@@ -231,7 +231,7 @@ def _add_histology(name: str, what: str) -> None:
             jobs=jobs,
             resume=resume,
             data_folder=data_dir,
-            tell=lambda sentence: typer.echo(sentence, err=True),
+            tell=say,
         )
         if as_json:
             print_json(results)
@@ -239,7 +239,7 @@ def _add_histology(name: str, what: str) -> None:
         columns = ("method", "repeats", "metric", "mean", "se_repeats", "sd_folds", "paper")
         rows = [[told(row[name]) for name in columns] for row in results["rows"] if "paper" in row]
         print_table(f"{folds} folds, protocol {protocol}", columns, rows)
-        typer.echo(f"The table is in {out}.")
+        print_line(f"The table is in {out}.")
 
 
 _add_histology("table2", "Table 2 of the paper: six methods on the breast images, beside the paper's numbers.")
@@ -268,10 +268,10 @@ def figure5(
         jobs=jobs,
         resume=resume,
         data_folder=data_dir,
-        tell=lambda sentence: typer.echo(sentence, err=True),
+        tell=say,
     )
     if as_json:
         print_json(results)
         return
     for dataset, one in results["images"].items():
-        typer.echo(f"{dataset}: image {one['image']}, drawn in {out / f'figure5-{dataset}.png'}")
+        print_line(f"{dataset}: image {one['image']}, drawn in {out / f'figure5-{dataset}.png'}")
