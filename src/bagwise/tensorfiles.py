@@ -5,14 +5,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from bagwise.errors import BagwiseError
 from bagwise.files import replacing
+from bagwise.inputs import check_regular, check_size
 
-__all__ = ["read_tensors", "write_tensors"]
+__all__ = ["plain", "read_tensors", "write_tensors"]
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
@@ -40,7 +42,7 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], description: 
     >>> read_tensors(path)
     ({'w': tensor([1., 1.])}, {'epoch': 3})
     """
-    text = json.dumps(description, default=lambda number: number.item())
+    text = json.dumps(description, default=plain)
     whole = {name: value.cpu().contiguous() for name, value in tensors.items()}
     with replacing(path) as temporary:
         try:
@@ -65,12 +67,42 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], Any]:
     Raises
     ------
     BagwiseError
-        If there is no such file, or another program wrote it, or it is damaged.
+        If there is no such file, it is no regular one or larger than memory can hold, another program wrote it, or it
+        is damaged.
     """
+    check_size(Path(path), check_regular(Path(path)))
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             return tensors, json.loads(file.metadata()["bagwise"])
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise BagwiseError(f"{path} is missing, damaged or not a file of Bagwise's ({reason}): make it anew") from error
+        raise BagwiseError(f"{path} is damaged, or not a file of Bagwise's ({reason}): make it anew") from error
+
+
+def plain(value: Any) -> Any:
+    """Turn a number of numpy into one that JSON can hold, for `json.dumps`.
+
+    Parameters
+    ----------
+    value
+        What JSON cannot hold.
+
+    Returns
+    -------
+    object
+        What Python calls it.
+
+    Raises
+    ------
+    TypeError
+        If it is no number of numpy.
+
+    Examples
+    --------
+    >>> json.dumps({"epochs": np.int64(3)}, default=plain)
+    '{"epochs": 3}'
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a {type(value).__name__} is nothing that JSON can hold")

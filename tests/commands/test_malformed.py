@@ -9,6 +9,7 @@ from pathlib import Path
 
 import malformed_folders  # noqa: F401 - the modules of the corpus register their cases
 import malformed_images  # noqa: F401
+import malformed_models  # noqa: F401
 import malformed_runs  # noqa: F401
 import malformed_tables  # noqa: F401
 import pytest

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bagwise._version import __version__
 from bagwise.checks import is_count
 from bagwise.commands.data import DataSource
 from bagwise.errors import BagwiseError
 from bagwise.files import replacing
+from bagwise.inputs import read_whole
 from bagwise.methods.neural import NeuralMIL
-from bagwise.methods.persistence import describe, load_models, save_models
+from bagwise.methods.persistence import check_format, describe, load_described, save_models
+from bagwise.tensorfiles import plain
 
 __all__ = [
     "CONFIG",
@@ -65,7 +66,7 @@ class Run:
         Raises
         ------
         BagwiseError
-            If it is not finished, of another version, or was edited.
+            If it is not finished, was written by a later version, or was edited.
         """
         folder = Path(folder)
         if not folder.is_dir():
@@ -77,16 +78,10 @@ class Run:
                 " --resume"
             )
         config = read_json(path)
-        written = config.get("bagwise")
-        if written != __version__:
-            raise BagwiseError(
-                f"{path} was not written by this version of Bagwise (it says {written}, this is {__version__}): train"
-                " the model again"
-            )
-        models = load_models(folder)
-        rebuilt = json.loads(_text({**describe(models), "asked": None}))
-        for name in rebuilt.keys() | config.keys():
-            if name != "asked" and config.get(name) != rebuilt.get(name):
+        check_format(path, config)
+        models, described = load_described(folder)
+        for name in sorted(described.keys() | config.keys()):
+            if name != "asked" and config.get(name) != described.get(name):
                 raise BagwiseError(
                     f"{path} does not belong to the {MODEL} beside it: {name!r} differs, so it was edited; put the old"
                     " file back, or train the model again"
@@ -117,10 +112,12 @@ class Run:
         """
         learnt = {name: self.asked["data"].get(name) for name in ("bag", "label", "group", "instance", "coordinates")}
         fields = {**learnt, **{name: value for name, value in given.items() if value}}
-        names = [*(fields["coordinates"] or ()), *(fields[n] for n in ("bag", "label", "group", "instance"))]
-        if not all(name is None or isinstance(name, str) for name in names):
+        coordinates = fields["coordinates"] or ()
+        listed = coordinates if isinstance(coordinates, list | tuple) else [coordinates]
+        names = [*listed, *(fields[n] for n in ("bag", "label", "group", "instance"))]
+        if isinstance(coordinates, str) or not all(name is None or isinstance(name, str) for name in names):
             raise BagwiseError(f"{self.folder / CONFIG} names columns that are no text: it was edited, so train again")
-        fields["coordinates"] = tuple(fields["coordinates"] or ())
+        fields["coordinates"] = tuple(listed)
         patch = self.asked["data"].get("patch")
         if patch is not None and not is_count(patch):
             raise BagwiseError(f"{self.folder / CONFIG} has a patch of {patch!r} pixels: it was edited, so train again")
@@ -232,10 +229,9 @@ def read_json(path: Path) -> dict[str, Any]:
     BagwiseError
         If it is missing or damaged.
     """
+    text = read_whole(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BagwiseError(f"cannot read {path}: {error.strerror}; make it anew in another folder") from error
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise BagwiseError(f"{path} is no JSON ({error}): it is damaged, so make it anew in another folder") from error
     if not isinstance(content, dict):
@@ -263,4 +259,4 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _text(content: Mapping[str, Any]) -> str:
-    return json.dumps(content, indent=2, default=lambda number: number.item(), ensure_ascii=False) + "\n"
+    return json.dumps(content, indent=2, default=plain, ensure_ascii=False) + "\n"

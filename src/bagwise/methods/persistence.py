@@ -1,29 +1,49 @@
 """Trained models on disk: one file of weights and a description in JSON, which cannot run code."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from bagwise._version import __version__
+from bagwise.checks import is_count
 from bagwise.errors import BagwiseError
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.registry import METHODS
 from bagwise.models.architecture import Architecture
-from bagwise.tensorfiles import read_tensors, write_tensors
+from bagwise.tensorfiles import plain, read_tensors, write_tensors
 from bagwise.training.members import Plan, Settings
 
-__all__ = ["describe", "load_model", "load_models", "save_model", "save_models"]
+__all__ = [
+    "FORMAT",
+    "check_format",
+    "describe",
+    "load_described",
+    "load_model",
+    "load_models",
+    "save_model",
+    "save_models",
+]
 
+FORMAT = 2  # of what is written here; 0.1 wrote format 1, and no number
 _FILE = "model.safetensors"
+_CLASSES = {kind.__name__: kind for kind, _ in METHODS.values() if issubclass(kind, NeuralMIL)}
+_OTHERWISE = "keep model_.state_dict() with torch.save"
+# What a description or tensors that were edited may raise when a model is made of them.
+_UNFIT = (KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowError, RuntimeError)
 
 
 def save_model(model: NeuralMIL, folder: str | Path) -> None:
     """Write a fitted model to a folder, as `model.safetensors`.
+
+    Nothing is written that `load_model` would not read: the model is first rebuilt from what the file will hold.
 
     Parameters
     ----------
@@ -35,8 +55,8 @@ def save_model(model: NeuralMIL, folder: str | Path) -> None:
     Raises
     ------
     BagwiseError
-        If the model has an encoder or a pooling of the user's own, which a file of data cannot describe, or the folder
-        cannot be written.
+        If the model has a class, an encoder or a pooling of the user's own, which a file of data cannot describe, if it
+        was changed after it was fitted or holds what is no number, or if the folder cannot be written.
 
     Examples
     --------
@@ -69,11 +89,13 @@ def save_models(models: Sequence[NeuralMIL], folder: str | Path) -> None:
     config = describe(models)
     learnt = [{"history": model.history_, "best_epoch": model.best_epoch_} for model in models]
     tensors = {
-        f"{number}.{name}": value
+        f"{number}.{name}": value.cpu()
         for number, model in enumerate(models)
         for name, value in model.model_.state_dict().items()
     }
-    write_tensors(Path(folder) / _FILE, tensors, {"config": config, "learnt": learnt})
+    description = {"config": config, "learnt": learnt}
+    _check_comes_back(models, tensors, description)
+    write_tensors(Path(folder) / _FILE, tensors, description)
 
 
 def describe(models: Sequence[NeuralMIL]) -> dict[str, Any]:
@@ -92,17 +114,21 @@ def describe(models: Sequence[NeuralMIL]) -> dict[str, Any]:
     Raises
     ------
     BagwiseError
-        If the models have an encoder or a pooling of the user's own.
+        If the models have a class, an encoder or a pooling of the user's own.
     """
     for model in models:
         check_is_fitted(model)
     model = models[0]
     plan = model.plan_
+    if type(model) not in _CLASSES.values():
+        raise BagwiseError(
+            f"a model of your own class {type(model).__name__} cannot be saved here, since only your code can make it:"
+            f" {_OTHERWISE}"
+        )
     for part in ("encoder", "pooling"):
         if not isinstance(getattr(plan.architecture, part), str):
             raise BagwiseError(
-                f"a model with your own {part} cannot be saved here, since only your code can make it: keep"
-                " model_.state_dict() with torch.save"
+                f"a model with your own {part} cannot be saved here, since only your code can make it: {_OTHERWISE}"
             )
     parameters = {name: value for name, value in model.get_params().items() if name != "random_state"}
     names = getattr(model, "feature_names_in_", None)
@@ -110,6 +136,7 @@ def describe(models: Sequence[NeuralMIL]) -> dict[str, Any]:
         parameters["class_weight"] = list(parameters["class_weight"].items())  # JSON has no keys but text
     return {
         "bagwise": __version__,
+        "format": FORMAT,
         "class": type(model).__name__,
         "parameters": parameters | {"random_state": plan.order_seed},
         "plan": asdict(plan),
@@ -160,54 +187,181 @@ def load_models(folder: str | Path) -> list[NeuralMIL]:
     Raises
     ------
     BagwiseError
-        If the folder does not hold models that this version can read.
+        If the folder does not hold models that this version can read: the file was written by a later one, edited or
+        damaged, or a tensor in it has another type or shape than the model or holds what is no number.
+    """
+    return load_described(folder)[0]
+
+
+def load_described(folder: str | Path) -> tuple[list[NeuralMIL], dict[str, Any]]:
+    """Read what `save_models` wrote, and the description that lies in the file.
+
+    Parameters
+    ----------
+    folder
+        Where the models are.
+
+    Returns
+    -------
+    tuple
+        What `load_models` gives, and what `describe` gave when they were written.
+
+    Raises
+    ------
+    BagwiseError
+        As `load_models` does.
     """
     path = Path(folder) / _FILE
     tensors, description = read_tensors(path)
+    config = description.get("config") if isinstance(description, dict) else None
+    if isinstance(config, dict):
+        check_format(path, config)
     try:
-        config, learnt = description["config"], description["learnt"]
-        if len(learnt) != len(config["settings"]) or not learnt:
-            raise ValueError("other members than settings")
-        models = []
-        for number, (settings, told) in enumerate(zip(config["settings"], learnt, strict=True)):
-            prefix = f"{number}."
-            state = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-            models.append(_restored(config, settings, told, state))
-        return models
-    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        config = description.get("config") if isinstance(description, dict) else None
-        written = config.get("bagwise") if isinstance(config, dict) else None
+        return _rebuilt(tensors, description), description["config"]
+    except _UNFIT as error:
         raise BagwiseError(
-            f"{path} was not written by this version of Bagwise (it says {written}, this is {__version__}), or was"
-            " edited: train the model again"
+            f"{path} does not hold a model as it was written ({_reason(error)}): put the old file back, or train the"
+            " model again"
         ) from error
 
 
-def _restored(
-    description: dict[str, Any], settings: dict[str, Any], learnt: dict[str, Any], state: Mapping[str, Tensor]
-) -> NeuralMIL:
-    kinds = {kind.__name__: kind for kind, _ in METHODS.values()}
-    plan = dict(description["plan"])
-    model = kinds[description["class"]](**description["parameters"])
+def check_format(path: Path, config: Mapping[str, Any]) -> None:
+    """Refuse what a later version wrote, in a format of which this one knows nothing.
+
+    Parameters
+    ----------
+    path
+        Where the description is, for the message.
+    config
+        What `describe` gave.
+
+    Raises
+    ------
+    BagwiseError
+        If its format is later than `FORMAT`.
+
+    Examples
+    --------
+    >>> check_format(Path("config.json"), {"bagwise": "0.1.0"})
+    """
+    number = config.get("format", 1)
+    if not is_count(number) or number is True:
+        raise BagwiseError(f"{path} says that its format is {number!r}: it was edited, so put the old file back")
+    if number > FORMAT:
+        raise BagwiseError(
+            f"{path} was written by Bagwise {config.get('bagwise')} in format {number}, and this is Bagwise"
+            f" {__version__}, which reads formats up to {FORMAT}: read it with that version or a later one"
+        )
+
+
+def _check_comes_back(
+    models: Sequence[NeuralMIL], tensors: Mapping[str, Tensor], description: Mapping[str, Any]
+) -> None:
+    """See that models can be rebuilt from what is about to be written, and are what they were."""
+    name = type(models[0]).__name__
+    try:
+        again = _rebuilt(tensors, json.loads(json.dumps(description, default=plain)))
+    except _UNFIT as error:
+        raise BagwiseError(
+            f"this {name} cannot be saved, since it could not be loaded again ({_reason(error)}): {_OTHERWISE}"
+        ) from error
+    for model, other in zip(models, again, strict=True):
+        now, then = _facts(model), _facts(other)
+        for what in now:
+            if now[what] != then[what]:
+                raise BagwiseError(
+                    f"this {name} cannot be saved, since it would come back with other {what}, which were changed after"
+                    f" it was fitted: {_OTHERWISE}"
+                )
+
+
+def _facts(model: NeuralMIL) -> dict[str, Any]:
+    """Say what must be the same again, but for the weights, which were copied."""
+    return {
+        "parameters": {name: value for name, value in model.get_params().items() if name != "random_state"},
+        "hyper-parameters": (model.plan_, model.settings_),
+        "classes": model.classes_.tolist(),
+        "features": (model.instance_shape_, [*getattr(model, "feature_names_in_", ())]),
+        "layers": [*map(type, model.model_.modules())],
+    }
+
+
+def _reason(error: BaseException) -> str:
+    told = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+    return (told or type(error).__name__).splitlines()[0]
+
+
+def _rebuilt(tensors: Mapping[str, Tensor], description: dict[str, Any]) -> list[NeuralMIL]:
+    config, learnt = description["config"], description["learnt"]
+    if len(learnt) != len(config["settings"]) or not learnt:
+        raise ValueError("it has other members than settings")
+    states: list[dict[str, Tensor]] = [{} for _ in learnt]
+    for whole_name, value in tensors.items():
+        number, name = whole_name.split(".", 1)
+        states[int(number)][name] = value
+    return [_restored(config, number, learnt[number], state) for number, state in enumerate(states)]
+
+
+def _restored(config: dict[str, Any], number: int, learnt: dict[str, Any], state: dict[str, Tensor]) -> NeuralMIL:
+    plan, settings = dict(config["plan"]), dict(config["settings"][number])
+    model = _CLASSES[config["class"]](**config["parameters"])
     if isinstance(model.class_weight, list):
         model.class_weight = dict(map(tuple, model.class_weight))
     model.plan_ = Plan(Architecture(**plan.pop("architecture")), **plan)
-    weights = settings.get("class_weights")
+    architecture, weights = model.plan_.architecture, settings.get("class_weights")
     model.settings_ = Settings(**settings | {"class_weights": None if weights is None else tuple(weights)})
-    model.classes_ = np.array(description["classes"])
-    model.instance_shape_ = tuple(description["instance_shape"])
+    model.classes_ = np.array(config["classes"])
+    model.instance_shape_ = tuple(config["instance_shape"])
     model.history_, model.best_epoch_ = learnt["history"], learnt["best_epoch"]
     if len(model.instance_shape_) == 1:
         model.n_features_in_ = model.instance_shape_[0]
-    if description["feature_names"] is not None:
-        model.feature_names_in_ = np.array(description["feature_names"], dtype=object)
+    if config["feature_names"] is not None:
+        model.feature_names_in_ = np.array(config["feature_names"], dtype=object)
         if model.feature_names_in_.shape != model.instance_shape_:
-            raise ValueError("other feature names than features")
-    if model.plan_.architecture.level != model.level or not isinstance(model.plan_.architecture.encoder, str):
-        raise ValueError("the architecture of another class")
-    if model.classes_.shape != (max(2, model.plan_.outputs),):
-        raise ValueError("other classes than outputs")
-    model.model_ = model.plan_.architecture.rebuild(
+            raise ValueError("it has other feature names than features")
+    if architecture.level != model.level or not isinstance(architecture.encoder, str):
+        raise ValueError("its architecture is that of another class")
+    if (model.precision, model.device) != (model.plan_.precision, model.plan_.device):
+        raise ValueError("its parameters are not those of its plan")
+    if not all(map(is_count, model.instance_shape_)):
+        raise ValueError(f"an instance has the shape {model.instance_shape_}")
+    if model.classes_.dtype.kind not in "biufU" or model.classes_.shape != (max(2, model.plan_.outputs),):
+        raise ValueError("it has other classes than outputs")
+    _check_history(model.history_, model.best_epoch_)
+    _check_tensors(model, number, state)
+    model.model_ = architecture.rebuild(
         model.instance_shape_, model.plan_.outputs, state, dropout=model.settings_.dropout, dtype=model.plan_.dtype
     )
     return model
+
+
+def _check_history(history: Any, best_epoch: Any) -> None:
+    numbers = all(isinstance(value, Real) for entry in history for value in entry.values())
+    if not numbers or not all({"epoch", "loss"} <= entry.keys() for entry in history):
+        raise ValueError("its history is none")
+    if not is_count(best_epoch) or best_epoch > len(history):
+        raise ValueError(f"its best epoch is {best_epoch!r}")
+
+
+def _check_tensors(model: NeuralMIL, number: int, state: Mapping[str, Tensor]) -> None:
+    """See that tensors are of the model's types and shapes, and numbers, before any is made or copied."""
+    plan = model.plan_
+    one = model.instance_shape_ if plan.scaling == "standardize" else (1,)
+    shapes = plan.architecture.shapes(model.instance_shape_, plan.outputs)
+    shapes |= {"scaler.shift": one, "scaler.factor": one, "scaler.limit": ()}
+    if missing := shapes.keys() ^ state.keys():
+        raise ValueError(f"the tensor {number}.{min(missing)} is there without need, or is missing")
+    for name, shape in shapes.items():
+        value, dtype = state[name], torch.float64 if name == "scaler.shift" else plan.dtype
+        if (value.dtype, tuple(value.shape)) != (dtype, shape):
+            raise ValueError(
+                f"the tensor {number}.{name} is {_told(value.dtype, value.shape)}, and the model's is"
+                f" {_told(dtype, shape)}"
+            )
+        limit = name == "scaler.limit" and bool(value > 0)  # infinite where nothing is limited
+        if not limit and not torch.isfinite(value).all():
+            raise ValueError(f"the tensor {number}.{name} holds a NaN or an infinity")
+
+
+def _told(dtype: torch.dtype, shape: Sequence[int]) -> str:
+    return f"{str(dtype).removeprefix('torch.')} of shape {tuple(shape)}"

@@ -110,13 +110,8 @@ class Architecture:
         """
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            shown = self._shown(instance_shape)
-            encoder = build_encoder(self.encoder, shown, dropout)
-            width = _embedding_width(encoder, shown)
-            if self.crop is not None:
-                encoder = nn.Sequential(CentreCrop(self.crop), encoder)
             shift, factor = scaling or (np.zeros(1), np.ones(1))
-            model = self._compose(Scaler(shift, factor, dtype, clip), encoder, width, outputs, dropout)
+            model = self._compose(Scaler(shift, factor, dtype, clip), instance_shape, outputs, dropout)
         # The scaler minds its own types.
         for name, part in model.named_children():
             if name != "scaler":
@@ -173,7 +168,40 @@ class Architecture:
             raise BagwiseError("the weights are not those of a model of this architecture: train it again") from error
         return model.eval()
 
-    def _compose(self, scaler: Scaler, encoder: nn.Module, width: int, outputs: int, dropout: float) -> MILModel:
+    def shapes(self, instance_shape: Sequence[int], outputs: int) -> dict[str, tuple[int, ...]]:
+        """Say what parameters a model has, without making them: a description in a file may name any size.
+
+        Parameters
+        ----------
+        instance_shape, outputs
+            As in `build`.
+
+        Returns
+        -------
+        dict
+            Shapes by name, those of the scaler left out.
+
+        Raises
+        ------
+        BagwiseError
+            As `build` does.
+
+        Examples
+        --------
+        >>> Architecture("embedding", "max", "identity").shapes((3,), outputs=1)
+        {'head.weight': (1, 3), 'head.bias': (1,)}
+        """
+        scaler = Scaler(np.zeros(1), np.ones(1), torch.float32)
+        with torch.device("meta"):
+            model = self._compose(scaler, instance_shape, outputs, dropout=0.0)
+        return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+
+    def _compose(self, scaler: Scaler, instance_shape: Sequence[int], outputs: int, dropout: float) -> MILModel:
+        shown = self._shown(instance_shape)
+        encoder = build_encoder(self.encoder, shown, dropout)
+        width = _embedding_width(encoder, shown)
+        if self.crop is not None:
+            encoder = nn.Sequential(CentreCrop(self.crop), encoder)
         make = self.pooling if callable(self.pooling) else self._poolings[self.pooling]
 
         def pooling(width: int) -> Pooling:
