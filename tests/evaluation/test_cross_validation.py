@@ -335,7 +335,7 @@ def result_with(**scores):
     given = {metric: np.array(scores.get(metric, nothing), dtype=float) for metric in METRICS}
     labels = np.array([0, 1, 0, 1])
     return CrossValidation(
-        "default", np.array([0, 1]), labels, np.zeros((2, 4), np.int64), np.zeros((2, 4, 2)), None, given
+        "default", np.array([0, 1]), 1, labels, np.zeros((2, 4), np.int64), np.zeros((2, 4, 2)), None, given
     )
 
 
@@ -392,7 +392,7 @@ def test_rows_are_plain_values_that_json_can_hold():
 
 def test_it_shows_itself():
     lines = repr(replace(result_with(accuracy=[[0.5, 1.0], [0.25, 0.75]]), protocol="grouped")).splitlines()
-    assert lines[0] == "<CrossValidation: 2 x 2 folds of 4 bags, protocol grouped"
+    assert lines[0] == "<CrossValidation: 2 x 2 folds of 4 bags, protocol grouped, positive class 1"
     assert lines[1] == "  accuracy  0.625 (SD over folds 0.323)"
     assert len(lines) == 6
 

@@ -156,3 +156,14 @@ def test_many_classes_with_a_bag_each_are_measured_without_a_warning():
 
 
 # ---- instances --------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 1000), count=st.integers(0, 30))
+def test_the_class_that_is_named_is_the_one_that_is_measured(seed, count):
+    labels, probabilities = predictions(2, seed, count)
+    plain = told(labels, probabilities, [0, 1])
+    swapped = bag_metrics(1 - labels, probabilities[:, ::-1], np.array([0, 1]), positive=0)
+    assert swapped == pytest.approx(plain, rel=1e-12, nan_ok=True)
+    words = np.array(["cancer", "normal"])
+    assert bag_metrics(words[1 - labels], probabilities[:, ::-1], words) == pytest.approx(plain, rel=1e-12, nan_ok=True)

@@ -18,7 +18,7 @@ def explained(values):
     """Give bags, and an explanation in which these values are the weights."""
     bags = Bags.from_arrays([[[value] for value in bag] for bag in values])
     weights = np.concatenate(values)
-    return bags, Explanation(np.array([0, 1]), np.full((len(bags), 2), 0.5), weights, weights)
+    return bags, Explanation(np.array([0, 1]), 1, np.full((len(bags), 2), 0.5), weights, weights)
 
 
 @given(bags_of_values)
@@ -132,7 +132,7 @@ def test_contrast_is_what_a_plain_loop_gives():
     bags = Bags.from_arrays([rng.normal(size=(size, 2)) for size in (1, 2, 5, 20)])
     weights = rng.random(28)
     probabilities = np.array([[0.4, 0.6], [0.1, 0.9], [0.9, 0.1], [0.3, 0.7]])
-    found = Explanation(np.array([0, 1]), probabilities, weights, weights)
+    found = Explanation(np.array([0, 1]), 1, probabilities, weights, weights)
     highs, lows, within = [], [], []
     for number in (1, 3):
         rows = slice(*bags.offsets[number : number + 2])
@@ -150,7 +150,7 @@ def test_contrast_is_what_a_plain_loop_gives():
 
 def test_a_constant_feature_makes_no_difference():
     bags = Bags.from_arrays([[[1.0, 5.0], [2.0, 5.0]]])
-    found = Explanation(np.array([0, 1]), np.array([[0.0, 1.0]]), np.array([0.1, 0.9]), np.array([0.1, 0.9]))
+    found = Explanation(np.array([0, 1]), 1, np.array([[0.0, 1.0]]), np.array([0.1, 0.9]), np.array([0.1, 0.9]))
     assert contrast(found, bags)["difference"].tolist()[-1] == 0
 
 

@@ -12,12 +12,12 @@ from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 from bagwise.bags import Bags, as_bags
+from bagwise.classes import Classes
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.metrics import METRICS, bag_metrics
 from bagwise.evaluation.protocol import Folds
 from bagwise.methods.base import BagClassifier, clone_with_seed
-from bagwise.methods.neural import NeuralMIL, fit_members, predict_members
-from bagwise.models.likelihood import class_probabilities
+from bagwise.methods.neural import NeuralMIL, bag_probabilities, fit_members, predict_members
 
 __all__ = ["CrossValidation", "cross_validate", "summary", "validate_folds"]
 
@@ -33,6 +33,9 @@ class CrossValidation:
         ``"leaky"`` (test bags chose the epoch: no honest number).
     classes
         The labels, sorted.
+    positive
+        Of two classes the one that the standard MIL assumption, precision, recall, F-score and AUC are about; None with
+        more.
     labels
         The true label of each bag, shape (B,).
     assignment
@@ -56,11 +59,17 @@ class CrossValidation:
 
     protocol: str
     classes: NDArray[Any]
+    positive: Any
     labels: NDArray[Any]
     assignment: NDArray[np.int64]
     probabilities: NDArray[np.float64]
     attention: NDArray[np.float64] | None
     scores: dict[str, NDArray[np.float64]]
+
+    @property
+    def predicted(self) -> NDArray[Any]:
+        """The out-of-fold prediction of each bag, shape (repeats, B)."""
+        return Classes(self.classes, self.positive).predicted(self.probabilities)
 
     def mean(self, metric: str = "accuracy") -> float:
         """Average a metric over folds, then over repetitions.
@@ -100,6 +109,8 @@ class CrossValidation:
     def __repr__(self) -> str:
         repeats, folds = self.scores["accuracy"].shape
         lines = [f"<CrossValidation: {repeats} x {folds} folds of {len(self.labels)} bags, protocol {self.protocol}"]
+        if self.positive is not None:
+            lines[0] += f", positive class {self.positive}"
         lines += [
             f"  {row['metric']:<10}{row['mean']:.3f} (SD over folds {row['sd_folds']:.3f})" for row in self.rows()
         ]
@@ -189,7 +200,7 @@ def cross_validate(
     >>> arrays = [rng.normal(size=(3, 2)) + 3 * (bag % 2) for bag in range(12)]
     >>> bags = bw.Bags.from_arrays(arrays, labels=[0, 1] * 6)
     >>> cross_validate(bw.AttentionMIL(epochs=30, random_state=0), bags, folds=3, n_jobs=1)
-    <CrossValidation: 1 x 3 folds of 12 bags, protocol default
+    <CrossValidation: 1 x 3 folds of 12 bags, protocol default, positive class 1
       accuracy  1.000 (SD over folds 0.000)
       ...
     """
@@ -255,6 +266,7 @@ def validate_folds(
     1.0
     """
     assert bags.labels is not None
+    classes = Classes.of(bags.labels, model.positive)
     model = clone_with_seed(model)
     places = [(repeat, fold) for repeat in range(division.repeats) for fold in range(division.folds)]
     trains = [division.training_bags(*place) for place in places]
@@ -278,20 +290,28 @@ def validate_folds(
             delayed(_fit_and_ask)(clone(model), bags[train], bags[test])
             for train, test in zip(trains, tests, strict=True)
         )
-    classes = np.unique(bags.labels)
     shape = (division.repeats, division.folds)
-    probabilities = np.zeros((division.repeats, len(bags), len(classes)))
+    probabilities = np.zeros((division.repeats, len(bags), len(classes.names)))
     scores = {metric: np.full(shape, np.nan) for metric in METRICS}
     attention = None if answers[0].weights is None else np.zeros((division.repeats, len(bags.instances)))
     for (repeat, fold), test, answer in zip(places, tests, answers, strict=True):
-        columns = np.searchsorted(classes, answer.classes)
+        columns = np.searchsorted(classes.names, answer.classes)
         probabilities[repeat, test[:, None], columns] = answer.probabilities
         if attention is not None:
             attention[repeat, bags.rows(test)] = answer.weights
-        for metric, value in bag_metrics(bags.labels[test], probabilities[repeat, test], classes).items():
+        of_fold = bag_metrics(bags.labels[test], probabilities[repeat, test], classes.names, classes.positive)
+        for metric, value in of_fold.items():
             scores[metric][repeat, fold] = value
-    protocol = "leaky" if epoch_by_test else division.name
-    return CrossValidation(protocol, classes, bags.labels, division.assignment, probabilities, attention, scores)
+    return CrossValidation(
+        protocol="leaky" if epoch_by_test else division.name,
+        classes=classes.names,
+        positive=classes.positive,
+        labels=bags.labels,
+        assignment=division.assignment,
+        probabilities=probabilities,
+        attention=attention,
+        scores=scores,
+    )
 
 
 class _Answer(NamedTuple):
@@ -310,9 +330,9 @@ def _ask(models: Sequence[NeuralMIL], bags: Bags, tests: Sequence[NDArray[np.int
         numbers = [number for number, a in enumerate(architectures) if a == one]
         predictions = predict_members([models[n] for n in numbers], bags, [tests[n] for n in numbers])
         for number, prediction in zip(numbers, predictions, strict=True):
-            probabilities = class_probabilities(prediction.logits).numpy()
+            model = models[number]
             weights = None if prediction.weights is None else prediction.weights.numpy()
-            answers[number] = _Answer(models[number].classes_, probabilities, weights)
+            answers[number] = _Answer(model.classes_, bag_probabilities(model, prediction), weights)
     return [answers[number] for number in range(len(models))]
 
 

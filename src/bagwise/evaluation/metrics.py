@@ -6,12 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc_auc_score
 
+from bagwise.classes import Classes, positive_of
+
 __all__ = ["METRICS", "bag_metrics"]
 
 METRICS = ("accuracy", "precision", "recall", "fscore", "auc")
 
 
-def bag_metrics(labels: NDArray[Any], probabilities: NDArray[Any], classes: NDArray[Any]) -> dict[str, float]:
+def bag_metrics(
+    labels: NDArray[Any], probabilities: NDArray[Any], classes: NDArray[Any], positive: Any = None
+) -> dict[str, float]:
     """Measure predictions of bags.
 
     Parameters
@@ -21,7 +25,10 @@ def bag_metrics(labels: NDArray[Any], probabilities: NDArray[Any], classes: NDAr
     probabilities
         Predicted probabilities, shape (B, number of classes).
     classes
-        The classes, sorted; with two, the second is the positive one.
+        The classes, in the order of the columns.
+    positive
+        With two classes, the one whose precision, recall, F-score and AUC these are; None chooses as
+        `bagwise.classes.positive_of` does.
 
     Returns
     -------
@@ -35,17 +42,17 @@ def bag_metrics(labels: NDArray[Any], probabilities: NDArray[Any], classes: NDAr
     >>> bag_metrics(labels, np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]), classes)["auc"]
     1.0
     """
-    predicted = classes[probabilities.argmax(axis=1)]
-    binary = len(classes) == 2
+    told = Classes(classes, positive_of(classes, positive))
+    predicted = told.predicted(probabilities)
     precision, recall, fscore, _ = precision_recall_fscore_support(
         labels,
         predicted,
-        labels=classes[1:] if binary else classes,
+        labels=classes if told.column is None else [told.positive],
         average="macro",
         zero_division=np.nan,
     )
     present = [c for c in range(len(classes)) if 0 < np.sum(labels == classes[c]) < len(labels)]
-    columns = [c for c in present if c == 1] if binary else present
+    columns = [c for c in present if told.column in (None, c)]
     areas = [roc_auc_score(labels == classes[c], probabilities[:, c]) for c in columns]
     values = (accuracy_score(labels, predicted), precision, recall, fscore, np.mean(areas) if areas else np.nan)
     return {name: float(value) for name, value in zip(METRICS, values, strict=True)}

@@ -18,7 +18,7 @@ def contrast(explanation: Explanation, bags: Bags, top: float = 0.1) -> pd.DataF
     In each bag the share `top` of the instances with the highest importance, but at least one and not all, is set
     against the rest. Their two means are averaged over the bags, so that a large bag counts no more than a small one,
     and their difference is divided by the standard deviation of the feature within bags. With two classes only bags
-    that are predicted to be of the second are looked at, as weights mean little in the others; if there are none, all.
+    that are predicted to be positive are looked at, as weights mean little in the others; if there are none, all.
 
     Parameters
     ----------
@@ -45,8 +45,8 @@ def contrast(explanation: Explanation, bags: Bags, top: float = 0.1) -> pd.DataF
     several = np.flatnonzero(bags.sizes > 1)
     if not len(several):
         raise BagwiseError("every bag has one instance: there is nothing to compare it with")
-    if len(explanation.classes) == 2:
-        positive = several[explanation.probabilities[several].argmax(axis=1) == 1]
+    if explanation.positive is not None:
+        positive = several[explanation.predicted[several] == explanation.positive]
         several = positive if len(positive) else several
     high, low, square, freedom = np.zeros(bags.instance_shape), np.zeros(bags.instance_shape), 0.0, 0
     for position in several:

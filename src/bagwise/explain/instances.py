@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from bagwise.bags import Bags
 from bagwise.checks import check_count
+from bagwise.classes import Classes
 from bagwise.explain.rescaling import rescaled_in_bags
-from bagwise.methods.neural import NeuralMIL, instance_probabilities, predict_members
-from bagwise.models.likelihood import class_probabilities
+from bagwise.methods.neural import NeuralMIL, bag_probabilities, instance_probabilities, predict_members
 
 __all__ = ["Explanation", "explain", "key_instances"]
 
@@ -27,12 +27,14 @@ class Explanation:
     ----------
     classes
         The labels, sorted.
+    positive
+        Of two classes the one that the standard MIL assumption is about; None with more.
     probabilities
         Of each bag, shape (B, number of classes).
     weights
         Of the instances in their bag, packed, shape (N,), with sum 1 over each bag; None where the method has none.
     scores
-        Probability that each instance, were it alone, would give its bag (`NeuralMIL.instance_scores`): of the second
+        Probability that each instance, were it alone, would give its bag (`NeuralMIL.instance_scores`): of the positive
         class, shape (N,); with more than two classes shape (N, number of classes).
 
     Examples
@@ -45,9 +47,15 @@ class Explanation:
     """
 
     classes: NDArray[Any]
+    positive: Any
     probabilities: NDArray[np.floating]
     weights: NDArray[np.floating] | None
     scores: NDArray[np.floating]
+
+    @property
+    def predicted(self) -> NDArray[Any]:
+        """The likeliest class of each bag, shape (B,)."""
+        return Classes(self.classes, self.positive).predicted(self.probabilities)
 
     @property
     def importance(self) -> NDArray[np.floating]:
@@ -145,10 +153,16 @@ def explain(models: Sequence[NeuralMIL], bags: Bags) -> Explanation:
     """
     everything = np.arange(len(bags))
     predictions = predict_members(models, bags, [everything] * len(models), alone=True)
-    probabilities = np.mean([class_probabilities(said.logits).numpy() for said in predictions], axis=0)
+    told = [bag_probabilities(model, said) for model, said in zip(models, predictions, strict=True)]
     weights = [said.weights.numpy() for said in predictions if said.weights is not None]
     scores = np.mean([instance_probabilities(said) for said in predictions], axis=0)
-    return Explanation(models[0].classes_, probabilities, np.mean(weights, axis=0) if weights else None, scores)
+    return Explanation(
+        classes=models[0].classes_,
+        positive=models[0].positive_,
+        probabilities=np.mean(told, axis=0),
+        weights=np.mean(weights, axis=0) if weights else None,
+        scores=scores,
+    )
 
 
 def key_instances(explanation: Explanation, bags: Bags, count: int = 5) -> pd.DataFrame:
@@ -174,10 +188,9 @@ def key_instances(explanation: Explanation, bags: Bags, count: int = 5) -> pd.Da
     """
     check_count("the number of key instances", count)
     bag = np.repeat(np.arange(len(bags)), bags.sizes)
-    best = explanation.probabilities.argmax(axis=1)
     table = explanation.table(bags)
-    table.insert(1, "predicted", explanation.classes[best][bag])
-    table.insert(2, "probability", explanation.probabilities[np.arange(len(bags)), best][bag])
+    table.insert(1, "predicted", explanation.predicted[bag])
+    table.insert(2, "probability", explanation.probabilities.max(axis=1)[bag])
     if bags.labels is not None:
         table.insert(3, "label", bags.labels[bag])
     ranks = table["rank"].to_numpy()

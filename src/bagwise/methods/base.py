@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from bagwise.bags import Bags, as_bags
+from bagwise.classes import Classes
 from bagwise.errors import BagwiseError
 
 __all__ = ["BagClassifier", "BagsLike", "clone_with_seed"]
@@ -30,9 +31,14 @@ class BagClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
     ----------
     classes_ : array
         The labels, sorted; the last axis of `predict_proba` follows it.
+    positive_ : object
+        Of two classes the one that the standard MIL assumption is about: a bag is positive if it holds a positive
+        instance. None with more than two.
     """
 
+    positive: Any
     classes_: NDArray[Any]
+    positive_: Any
 
     def fit(self, X: BagsLike, y: ArrayLike | None = None) -> Self:
         """Learn from bags.
@@ -77,7 +83,7 @@ class BagClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
         raise NotImplementedError
 
     def predict(self, X: BagsLike) -> NDArray[Any]:
-        """Give the most probable class of each bag.
+        """Give the most probable class of each bag; where two are equally probable, the negative one.
 
         Parameters
         ----------
@@ -90,8 +96,7 @@ class BagClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
             Shape (B,), values of `classes_`.
         """
         probabilities = self.predict_proba(X)
-        best: NDArray[Any] = self.classes_[probabilities.argmax(axis=1)]
-        return best
+        return self._classes.predicted(probabilities)
 
     def score(self, X: BagsLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> float:
         """Give the accuracy.
@@ -120,9 +125,20 @@ class BagClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
             raise BagwiseError("the bags have no labels to compare with: give y")
         return float(accuracy_score(bags.labels, self.predict(bags), sample_weight=sample_weight))
 
-    def _remember(self, bags: Bags, classes: NDArray[Any]) -> None:
+    @property
+    def _classes(self) -> Classes:
+        return Classes(self.classes_, self.positive_)
+
+    def _classes_of(self, labels: NDArray[Any]) -> Classes:
+        """Find the classes of training bags."""
+        names = np.unique(labels)
+        if len(names) < 2:
+            raise BagwiseError(f"all training bags have the label {names[0]!s}: there must be two classes or more")
+        return Classes.of(names, self.positive)
+
+    def _remember(self, bags: Bags, classes: Classes) -> None:
         """Keep what later bags are compared with."""
-        self.classes_ = classes
+        self.classes_, self.positive_ = classes.names, classes.positive
         self.instance_shape_ = bags.instance_shape
         for learnt_before in ("n_features_in_", "feature_names_in_"):
             self.__dict__.pop(learnt_before, None)

@@ -12,8 +12,7 @@ from sklearn.base import clone
 from bagwise.bags import Bags
 from bagwise.checks import check_count
 from bagwise.methods.base import clone_with_seed
-from bagwise.methods.neural import NeuralMIL, fit_members, predict_members
-from bagwise.models.likelihood import class_probabilities
+from bagwise.methods.neural import NeuralMIL, bag_probabilities, fit_members, predict_members
 
 __all__ = ["EnsemblePrediction", "fit_ensemble", "predict_ensemble"]
 
@@ -129,4 +128,5 @@ def predict_ensemble(models: Sequence[NeuralMIL], bags: Bags) -> EnsemblePredict
         If the bags are not like those learnt from.
     """
     predictions = predict_members(models, bags, [np.arange(len(bags))] * len(models))
-    return EnsemblePrediction(np.stack([class_probabilities(given.logits).numpy() for given in predictions]))
+    told = [bag_probabilities(model, said) for model, said in zip(models, predictions, strict=True)]
+    return EnsemblePrediction(np.stack(told))

@@ -16,6 +16,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from bagwise.bags import Bags, as_bags
 from bagwise.checks import check_seed
+from bagwise.classes import Classes
 from bagwise.errors import BagwiseError
 from bagwise.methods.base import BagClassifier, BagsLike
 from bagwise.methods.recipes import Recipe, recipe_for
@@ -37,6 +38,7 @@ __all__ = [
     "InstanceMIL",
     "NeuralMIL",
     "ResidualMIL",
+    "bag_probabilities",
     "fit_members",
     "instance_probabilities",
     "predict_members",
@@ -55,6 +57,10 @@ class NeuralMIL(BagClassifier):
 
     Parameters
     ----------
+    positive
+        Of two classes the one that the standard MIL assumption is about. None takes the one that is not called by a
+        word for what is normal, else the last by name, and the larger of two numbers
+        (`bagwise.classes.positive_of`).
     encoder
         ``"mi-net"`` (fully connected), ``"lenet5"``, ``"cell-cnn"``, ``"identity"``, a function without arguments that
         makes a `torch.nn.Module`, or a module from whose weights training starts. ``"auto"`` chooses by the shape of
@@ -101,6 +107,8 @@ class NeuralMIL(BagClassifier):
     ----------
     classes_ : array
         The labels, sorted; the last axis of `predict_proba` follows it.
+    positive_ : object
+        Of two classes the positive one; None with more than two.
     history_ : list of dict
         A mapping an epoch: ``epoch``, ``loss`` and, with a patience, ``validation_loss`` and ``validation_error``.
     best_epoch_ : int
@@ -116,6 +124,7 @@ class NeuralMIL(BagClassifier):
     level: ClassVar[str]
     auto_encoder: ClassVar[str | None] = None  # what "auto" means, where the method and not the instance decides
 
+    positive: Any = None
     encoder: EncoderSpec = "auto"
     epochs: int | None = None
     optimizer: str | None = None
@@ -209,7 +218,7 @@ class NeuralMIL(BagClassifier):
         bags: Bags,
         subset: NDArray[np.int64],
         targets: NDArray[np.int64],
-        classes: NDArray[Any],
+        classes: Classes,
         seed: int,
         place: int = 0,
         apart: NDArray[np.int64] | None = None,
@@ -222,10 +231,10 @@ class NeuralMIL(BagClassifier):
             groups = None if bags.groups is None else bags.groups[subset]
             parts = _validation_split(self.validation_fraction, targets[subset], groups, seed)
             train, validation = (subset[part] for part in parts)
-        weights = _class_weights(self.class_weight, targets[train], classes)
+        weights = _class_weights(self.class_weight, targets[train], classes.in_learning)
         return Member(member_seed, train, replace(settings, class_weights=weights), validation)
 
-    def _learnt(self, plan: Plan, member: Member, trained: Trained, bags: Bags, classes: NDArray[Any]) -> None:
+    def _learnt(self, plan: Plan, member: Member, trained: Trained, bags: Bags, classes: Classes) -> None:
         self._remember(bags, classes)
         self.plan_ = plan
         self.settings_ = member.settings
@@ -255,10 +264,10 @@ class NeuralMIL(BagClassifier):
         BagwiseError
             If the instances have another shape than those learnt from.
         """
-        return class_probabilities(self._predict(X).logits).numpy()
+        return bag_probabilities(self, self._predict(X))
 
     def decision_function(self, X: BagsLike) -> NDArray[Any]:
-        """Give log-odds of the second class, or log-probabilities where there are more than two.
+        """Give log-odds of the second of `classes_`, or log-probabilities where there are more than two.
 
         Parameters
         ----------
@@ -271,10 +280,12 @@ class NeuralMIL(BagClassifier):
             Shape (B,) for two classes, else (B, number of classes).
         """
         logits = self._predict(X).logits
-        if len(logits) == 1 and logits.shape[2] == 1:
-            return logits[0, :, 0].numpy()
-        logarithms = log_class_probabilities(logits)
-        return (logarithms[:, 1] - logarithms[:, 0] if len(self.classes_) == 2 else logarithms).numpy()
+        logarithms = log_class_probabilities(logits).numpy()
+        if len(self.classes_) > 2:
+            return logarithms
+        one_head = len(logits) == 1 and logits.shape[2] == 1
+        of_positive = logits[0, :, 0].numpy() if one_head else logarithms[:, 1] - logarithms[:, 0]
+        return of_positive if self._classes.column == 1 else -of_positive
 
     def instance_scores(self, X: BagsLike) -> NDArray[Any]:
         """Give the probability that each instance, were it alone, would give its bag.
@@ -290,8 +301,8 @@ class NeuralMIL(BagClassifier):
         Returns
         -------
         array
-            Packed like `Bags.instances`: shape (N,), the probability of the second class; with more than two classes
-            shape (N, number of classes), each class against the rest at the instance level.
+            Packed like `Bags.instances`: shape (N,), the probability of `positive_`; with more than two classes shape
+            (N, number of classes), each class against the rest at the instance level.
         """
         bags = as_bags(X)
         (said,) = predict_members([self], bags, [np.arange(len(bags))], alone=True)
@@ -516,18 +527,16 @@ def fit_members(
     places = places or [0] * len(estimators)
     apart: Sequence[NDArray[np.int64] | None] = validations or [None] * len(estimators)
     for estimator, subset, place, validation in zip(estimators, subsets, places, apart, strict=True):
-        classes = np.unique(bags.labels[subset])
-        if len(classes) < 2:
-            raise BagwiseError(f"all training bags have the label {classes[0]!s}: there must be two classes or more")
+        classes = estimator._classes_of(bags.labels[subset])
         if isinstance(estimator.random_state, int | np.integer):
             check_seed(estimator.random_state)
             seed = int(estimator.random_state)
         else:
             seed = check_random_state(estimator.random_state).randint(2**31 - 1)
-        plan = estimator._plan(bags, outputs=1 if len(classes) == 2 else len(classes), order_seed=seed)
-        company = next((c for c in companies if c.plan == plan and np.array_equal(c.classes, classes)), None)
+        plan = estimator._plan(bags, outputs=1 if len(classes.names) == 2 else len(classes.names), order_seed=seed)
+        company = next((c for c in companies if c.plan == plan and c.classes.same_as(classes)), None)
         if company is None:
-            company = _Company(plan, classes, np.searchsorted(classes, bags.labels).clip(max=len(classes) - 1))
+            company = _Company(plan, classes, classes.codes(bags.labels))
             companies.append(company)
         company.estimators.append(estimator)
         company.members.append(estimator._member(bags, subset, company.targets, classes, seed, place, validation))
@@ -591,6 +600,31 @@ def predict_members(
     )
 
 
+def bag_probabilities(model: NeuralMIL, said: Prediction) -> NDArray[Any]:
+    """Turn what a model says of bags into probabilities, as `NeuralMIL.predict_proba` gives them.
+
+    Parameters
+    ----------
+    model
+        A fitted estimator.
+    said
+        Of it, from `predict_members`.
+
+    Returns
+    -------
+    array
+        Shape (B, number of classes), columns as in `classes_`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> bags = Bags.from_arrays([[[0.0]], [[1.0]]], labels=["normal", "cancer"])
+    >>> bag_probabilities(AttentionMIL(epochs=1).fit(bags), Prediction(torch.tensor([[[99.0]]]), None, None)).round(3)
+    array([[1., 0.]], dtype=float32)
+    """
+    return model._classes.reordered(class_probabilities(said.logits).numpy())
+
+
 def instance_probabilities(said: Prediction) -> NDArray[Any]:
     """Turn what a model says of instances into probabilities, as `NeuralMIL.instance_scores` gives them.
 
@@ -602,7 +636,7 @@ def instance_probabilities(said: Prediction) -> NDArray[Any]:
     Returns
     -------
     array
-        Shape (N,), or (N, number of classes) where there are more than two.
+        Shape (N,), of the positive class, or (N, number of classes) where there are more than two.
 
     Examples
     --------
@@ -623,7 +657,7 @@ class _Company(Generic[Estimator]):
     """Estimators whose members train together."""
 
     plan: Plan
-    classes: NDArray[Any]
+    classes: Classes
     targets: NDArray[np.int64]
     estimators: list[Estimator] = field(default_factory=list)
     members: list[Member] = field(default_factory=list)

@@ -142,6 +142,7 @@ def describe(models: Sequence[NeuralMIL]) -> dict[str, Any]:
         "plan": asdict(plan),
         "settings": [asdict(member.settings_) for member in models],
         "classes": model.classes_.tolist(),
+        "positive": None if model.positive_ is None else np.asarray(model.positive_).item(),
         "instance_shape": model.instance_shape_,
         "feature_names": None if names is None else names.tolist(),
     }
@@ -280,7 +281,7 @@ def _facts(model: NeuralMIL) -> dict[str, Any]:
     return {
         "parameters": {name: value for name, value in model.get_params().items() if name != "random_state"},
         "hyper-parameters": (model.plan_, model.settings_),
-        "classes": model.classes_.tolist(),
+        "classes": (model.classes_.tolist(), model.positive_),
         "features": (model.instance_shape_, [*getattr(model, "feature_names_in_", ())]),
         "layers": [*map(type, model.model_.modules())],
     }
@@ -311,6 +312,10 @@ def _restored(config: dict[str, Any], number: int, learnt: dict[str, Any], state
     architecture, weights = model.plan_.architecture, settings.get("class_weights")
     model.settings_ = Settings(**settings | {"class_weights": None if weights is None else tuple(weights)})
     model.classes_ = np.array(config["classes"])
+    # 0.1 says nothing of it: of two classes the last by name was positive.
+    names = config["classes"]
+    said = config.get("positive", names[-1])
+    model.positive_ = model.classes_[names.index(said)] if len(names) == 2 else None
     model.instance_shape_ = tuple(config["instance_shape"])
     model.history_, model.best_epoch_ = learnt["history"], learnt["best_epoch"]
     if len(model.instance_shape_) == 1:

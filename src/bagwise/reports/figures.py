@@ -27,6 +27,7 @@ from sklearn.metrics import (
     roc_curve,
 )
 
+from bagwise.classes import Classes, positive_of
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.calibration import reliability
 from bagwise.files import replacing
@@ -82,12 +83,13 @@ def draw_roc(
     labels: ArrayLike,
     probabilities: Mapping[str, ArrayLike],
     classes: ArrayLike,
+    positive: Any = None,
 ) -> None:
     """Draw the ROC curves of one or several methods.
 
-    With two classes there is a line a method, and the second class is the positive one. With more, a single method
-    has a line for each class against the rest; several methods, or more than 12 classes, have a line a method, the mean
-    of those curves over the classes.
+    With two classes there is a line a method, of the positive class. With more, a single method has a line for each
+    class against the rest; several methods, or more than 12 classes, have a line a method, the mean of those curves
+    over the classes.
 
     Of several repetitions the strong line is the mean of their curves at equal false positive rates; where there
     are at most four such lines, a thin line shows each repetition. The legend's area under the curve is the mean over
@@ -105,6 +107,8 @@ def draw_roc(
         classes).
     classes
         The classes in the order of the columns, shape (number of classes,).
+    positive
+        With two classes, the one that the curve is about; None chooses as `bagwise.classes.positive_of` does.
 
     Raises
     ------
@@ -121,7 +125,7 @@ def draw_roc(
     >>> "0.750  attention" in path.read_text(encoding="utf-8")
     True
     """
-    predictions = _Predictions.of(labels, probabilities, classes)
+    predictions = _Predictions.of(labels, probabilities, classes, positive)
     predictions.check_two_classes("an ROC curve")
     with new_figure(path) as (figure, shown):
         axes = _square(
@@ -146,6 +150,7 @@ def draw_precision_recall(
     labels: ArrayLike,
     probabilities: Mapping[str, ArrayLike],
     classes: ArrayLike,
+    positive: Any = None,
 ) -> None:
     """Draw the precision of one or several methods at each recall.
 
@@ -155,7 +160,7 @@ def draw_precision_recall(
 
     Parameters
     ----------
-    path, labels, probabilities, classes
+    path, labels, probabilities, classes, positive
         As in `draw_roc`.
 
     Raises
@@ -172,7 +177,7 @@ def draw_precision_recall(
     >>> "0.833  attention" in path.read_text(encoding="utf-8")
     True
     """
-    predictions = _Predictions.of(labels, probabilities, classes)
+    predictions = _Predictions.of(labels, probabilities, classes, positive)
     predictions.check_two_classes("precision and recall")
     with new_figure(path) as (figure, shown):
         axes = _square(figure, "Recall (fraction of positive bags)", "Precision (fraction of bags called positive)")
@@ -186,7 +191,7 @@ def draw_precision_recall(
                 _draw_line(axes, curves, _mean_steps(curves), predictions.thin_lines, stepped)
             handles.append(_handle(named(line.name), _mean_or_dash(averages), style))
         if predictions.is_binary:
-            chance = float(np.mean(predictions.codes == 1))
+            chance = float(np.mean(predictions.codes == predictions.column))
             axes.plot([0, 1], [chance, chance], **_REFERENCE)
             handles.append(_handle("chance", f"{chance:.3f}", _REFERENCE))
         axes.set_title("\n".join([predictions.positive(shown), *predictions.said_of_mean()]))
@@ -198,11 +203,12 @@ def draw_calibration(
     labels: ArrayLike,
     probabilities: Mapping[str, ArrayLike],
     classes: ArrayLike,
+    positive: Any = None,
 ) -> None:
     """Draw how often what was predicted with a probability came true: a reliability diagram.
 
-    With two classes there is a line a method, of the probability of the second class. With more, a single method has a
-    line a class, of the probability of that class; several methods, or more than 12 classes, have a line a method, of
+    With two classes there is a line a method, of the probability of the positive class. With more, a single method has
+    a line a class, of the probability of that class; several methods, or more than 12 classes, have a line a method, of
     the probability of the predicted class, and what came true is that the prediction was right.
 
     Bins are of equal counts, as `bagwise.evaluation.calibration.reliability` makes them: ten, or fewer where a bin
@@ -212,7 +218,7 @@ def draw_calibration(
 
     Parameters
     ----------
-    path, labels, probabilities, classes
+    path, labels, probabilities, classes, positive
         As in `draw_roc`.
 
     Raises
@@ -229,7 +235,7 @@ def draw_calibration(
     >>> "0.050  0.175  attention" in path.read_text(encoding="utf-8")
     True
     """
-    predictions = _Predictions.of(labels, probabilities, classes)
+    predictions = _Predictions.of(labels, probabilities, classes, positive)
     bins = int(np.clip(len(predictions.codes) // _LEAST_BAGS_A_BIN, 1, _MOST_BINS))
     with new_figure(path) as (figure, shown):
         events = "right predictions" if predictions.one_line_for_all_classes else "positive bags"
@@ -381,11 +387,15 @@ class _Predictions:
 
     codes: NDArray[np.int64]
     classes: list[Any]
+    column: int | None  # of the positive class
     methods: dict[Any, NDArray[np.float64]]
 
     @classmethod
-    def of(cls, labels: ArrayLike, probabilities: Mapping[str, ArrayLike], classes: ArrayLike) -> "_Predictions":
+    def of(
+        cls, labels: ArrayLike, probabilities: Mapping[str, ArrayLike], classes: ArrayLike, positive: Any
+    ) -> "_Predictions":
         listed = _valid_classes(classes)
+        column = Classes(np.array(listed, dtype=object), positive_of(listed, positive)).column
         codes = _codes(_listed(labels, "the labels"), listed, "label")
         if not isinstance(probabilities, Mapping):
             raise BagwiseError(f"the probabilities are of type {type(probabilities).__name__}: give {{name: array}}")
@@ -394,11 +404,11 @@ class _Predictions:
         methods = {
             name: _valid_probabilities(values, str(name), len(codes), listed) for name, values in probabilities.items()
         }
-        return cls(codes, listed, methods)
+        return cls(codes, listed, column, methods)
 
     @property
     def is_binary(self) -> bool:
-        return len(self.classes) == 2
+        return self.column is not None
 
     @property
     def one_line_for_all_classes(self) -> bool:
@@ -417,16 +427,17 @@ class _Predictions:
     def lines(self) -> list[_Line]:
         outcomes = self.codes == np.arange(len(self.classes))[:, None]
         by_class = {name: np.moveaxis(values, -1, 1) for name, values in self.methods.items()}
-        if self.is_binary:
-            return [_Line(name, outcomes[1:], values[:, 1:]) for name, values in by_class.items()]
+        if self.column is not None:
+            of_positive = [self.column]
+            return [_Line(name, outcomes[of_positive], values[:, of_positive]) for name, values in by_class.items()]
         if self.one_line_for_all_classes:
             return [_Line(name, outcomes, values) for name, values in by_class.items()]
         (values,) = by_class.values()
         return [_Line(name, outcomes[c : c + 1], values[:, c : c + 1]) for c, name in enumerate(self.classes)]
 
     def positive(self, shown: "_Shown") -> str:
-        if self.is_binary:
-            return f"Positive: {shown(self.classes[1], 1)}"
+        if self.column is not None:
+            return f"Positive: {shown(self.classes[self.column], 1)}"
         return "Positive: each class against the rest"
 
     def said_of_mean(self) -> list[str]:

@@ -84,7 +84,7 @@ class Learner(ABC):
 
 
 class _Learnt(NamedTuple):
-    """A scaler if there is one, and a learner for each class, or one for the second of two."""
+    """A scaler if there is one, and a learner for each class, or one for the positive of two."""
 
     scaler: StandardScaler | None
     learners: list[Learner]
@@ -113,6 +113,8 @@ class ClassicalMIL(BagClassifier, ABC):
 
     Parameters
     ----------
+    positive
+        As in `bagwise.methods.neural.NeuralMIL`.
     standardize
         False leaves features as they are: for those that have one scale already, such as pixels.
     random_state
@@ -123,6 +125,8 @@ class ClassicalMIL(BagClassifier, ABC):
     ----------
     classes_ : array
         The labels, sorted; the last axis of `predict_proba` follows it.
+    positive_ : object
+        Of two classes the positive one; None with more than two.
     parameters_ : dict
         The hyper-parameters, with what was chosen.
     validation_errors_ : list of float
@@ -138,6 +142,7 @@ class ClassicalMIL(BagClassifier, ABC):
 
     GRID: ClassVar[Sequence[Mapping[str, Any]]]
 
+    positive: Any = None
     standardize: bool = True
     random_state: Any = None
 
@@ -169,9 +174,8 @@ class ClassicalMIL(BagClassifier, ABC):
                 f"{type(self).__name__} learns from vectors, not from instances of shape {bags.instance_shape}: give"
                 " features of them, or use a neural method"
             )
-        classes, targets = np.unique(bags.labels, return_inverse=True)
-        if len(classes) < 2:
-            raise BagwiseError(f"all training bags have the label {classes[0]!s}: there must be two classes or more")
+        classes = self._classes_of(bags.labels)
+        targets = classes.codes(bags.labels)
         if not isinstance(self.standardize, bool | np.bool_):
             raise BagwiseError(f"standardize is {self.standardize!r}: it must be True or False")
         self._check_parameters()
@@ -209,11 +213,10 @@ class ClassicalMIL(BagClassifier, ABC):
         BagwiseError
             If the instances have another shape than those learnt from.
         """
-        probabilities: NDArray[Any] = np.exp(self._log_probabilities(X))
-        return probabilities
+        return self._classes.reordered(np.exp(self._log_probabilities(as_bags(X))))
 
     def decision_function(self, X: BagsLike) -> NDArray[Any]:
-        """Give log-odds of the second class, or log-probabilities where there are more than two.
+        """Give log-odds of the second of `classes_`, or log-probabilities where there are more than two.
 
         Parameters
         ----------
@@ -225,11 +228,11 @@ class ClassicalMIL(BagClassifier, ABC):
         array
             Shape (B,) for two classes, else (B, number of classes).
         """
-        logarithms = self._log_probabilities(X)
+        logarithms = self._classes.reordered(self._log_probabilities(as_bags(X)))
         return logarithms[:, 1] - logarithms[:, 0] if len(self.classes_) == 2 else logarithms
 
-    def _log_probabilities(self, X: BagsLike) -> NDArray[Any]:
-        bags = as_bags(X)
+    def _log_probabilities(self, bags: Bags) -> NDArray[Any]:
+        """Give them in the order of learning."""
         self._check_fits(bags)
         return self.calibration_.log_probabilities(self.learnt_.decide(bags))
 
@@ -296,12 +299,13 @@ class ScoresInstances(ClassicalMIL):
         Returns
         -------
         array
-            Packed like `Bags.instances`: shape (N,), the probability of the second class; with more than two classes
-            shape (N, number of classes).
+            Packed like `Bags.instances`: shape (N,), the probability of `positive_`; with more than two classes shape
+            (N, number of classes).
         """
         bags = as_bags(X)
         self._check_fits(bags)
-        probabilities = self.predict_proba(Bags(_values(bags), np.arange(len(bags.instances) + 1)))
+        alone = Bags(_values(bags), np.arange(len(bags.instances) + 1))
+        probabilities: NDArray[Any] = np.exp(self._log_probabilities(alone))
         return probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities
 
 
@@ -348,7 +352,7 @@ class Calibration(NamedTuple):
     sharpness
         The multiple.
     offsets
-        Shape (), the second class's, for decisions of shape (B,); else shape (number of classes,).
+        Shape (), the positive class's, for decisions of shape (B,); else shape (number of classes,).
     """
 
     sharpness: float
