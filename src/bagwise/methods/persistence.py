@@ -312,10 +312,9 @@ def _restored(config: dict[str, Any], number: int, learnt: dict[str, Any], state
     architecture, weights = model.plan_.architecture, settings.get("class_weights")
     model.settings_ = Settings(**settings | {"class_weights": None if weights is None else tuple(weights)})
     model.classes_ = np.array(config["classes"])
-    # 0.1 says nothing of it: of two classes the last by name was positive.
     names = config["classes"]
-    said = config.get("positive", names[-1])
-    model.positive_ = model.classes_[names.index(said)] if len(names) == 2 else None
+    positive = config["positive"] if "format" in config else names[-1]  # in 0.1 it was the last by name
+    model.positive_ = model.classes_[names.index(positive)] if len(names) == 2 else None
     model.instance_shape_ = tuple(config["instance_shape"])
     model.history_, model.best_epoch_ = learnt["history"], learnt["best_epoch"]
     if len(model.instance_shape_) == 1:
