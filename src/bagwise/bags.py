@@ -3,17 +3,15 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bagwise import checks
 from bagwise.errors import BagwiseError
+from bagwise.frames import as_pandas, packed_parts
 from bagwise.stored import StoredInstances
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["Bag", "Bags", "as_bags"]
 
@@ -217,7 +215,7 @@ class Bags:
     @classmethod
     def from_table(
         cls,
-        frame: "pd.DataFrame",
+        frame: Any,
         bag: str,
         label: str | None = None,
         *,
@@ -235,7 +233,7 @@ class Bags:
         Parameters
         ----------
         frame
-            A pandas DataFrame.
+            A pandas or polars DataFrame, an Arrow table, or whatever else has Arrow's method ``__arrow_c_stream__``.
         bag
             The column that says which bag a row belongs to.
         label
@@ -259,7 +257,8 @@ class Bags:
         Raises
         ------
         BagwiseError
-            If a column is missing, not numeric or holds a gap, or if a bag's rows disagree about its label or group.
+            If this is no table, if a column is missing, not numeric or holds a gap, or if a bag's rows disagree about
+            its label or group.
 
         Examples
         --------
@@ -272,43 +271,17 @@ class Bags:
         >>> bags.feature_names, bags[0].instances.tolist()
         (('width', 'height'), [[1.0, 4.0], [3.0, 6.0]])
         """
-        spoken_for = [bag, label, group, instance_label, instance, *coordinates]
-        given = [] if features is None else list(features)
-        checks.check_columns(frame, [column for column in [*spoken_for, *given] if column is not None])
-        if features is None:
-            given = [column for column in frame.columns if column not in spoken_for]
-        if len(frame) == 0:
-            raise BagwiseError("the table has no rows: a bag needs at least one")
-        if not given:
-            raise BagwiseError("the table has no feature columns: all of its columns have another use")
-        codes, values = frame[bag].factorize()
-        checks.check_no_gap(codes, bag)
-        order = np.argsort(codes, kind="stable")
-        offsets = np.concatenate([[0], np.cumsum(np.bincount(codes))])
-        names = np.array([str(value) for value in values], dtype=object)
-        columns = [checks.numeric_column(frame, column, names[codes]) for column in given]
-        instances = np.column_stack(columns)
-        if (np.diff(order) != 1).any():  # else the copy would cost as much as all the rest
-            instances = instances[order]
-        first = order[offsets[:-1]]
-
-        def of_bag(column: str | None) -> NDArray[Any] | None:
-            if column is None:
-                return None
-            checks.check_constant(frame, column, codes, first, names)
-            return np.asarray(frame[column].to_numpy()[first])
-
-        where = [checks.numeric_column(frame, column, names[codes]) for column in coordinates]
         return cls(
-            instances,
-            offsets,
-            of_bag(label),
-            names,
-            of_bag(group),
-            None if instance_label is None else np.asarray(frame[instance_label].to_numpy())[order],
-            np.column_stack(where)[order] if where else None,
-            tuple(str(column) for column in given),
-            None if instance is None else np.asarray(frame[instance].to_numpy(dtype=object))[order],
+            **packed_parts(
+                as_pandas(frame),
+                bag,
+                label,
+                features=features,
+                group=group,
+                instance_label=instance_label,
+                instance=instance,
+                coordinates=coordinates,
+            )
         )
 
     @classmethod

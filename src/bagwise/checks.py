@@ -2,15 +2,12 @@
 
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bagwise.errors import BagwiseError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _FINITE_CHECK_VALUES = 1 << 22  # how many values are looked at in one go: memory stays small on mapped files
 
@@ -215,60 +212,9 @@ def joined(
     return np.concatenate(arrays)
 
 
-def check_columns(frame: "pd.DataFrame", columns: Sequence[str]) -> None:
-    duplicate = frame.columns[frame.columns.duplicated()]
-    if len(duplicate):
-        raise BagwiseError(f"the table has two columns {duplicate[0]!r}: give each column a name of its own")
-    for column in columns:
-        if column not in frame.columns:
-            known = ", ".join(map(str, frame.columns[:20])) + ", ..." * (len(frame.columns) > 20)
-            raise BagwiseError(f"the table has no column {column!r}: its columns are {known}")
-        if columns.count(column) > 1:
-            raise BagwiseError(f"column {column!r} is given two uses: give each use a column of its own")
-
-
 def check_no_gap(codes: NDArray[Any], column: str) -> None:
     if (codes < 0).any():
         raise BagwiseError(f"column {column!r} is empty in row {int(np.argmin(codes))}: fill it in, or drop the row")
-
-
-def check_constant(
-    frame: "pd.DataFrame",
-    column: str,
-    bag_of_row: NDArray[Any],
-    first: NDArray[Any],
-    names: NDArray[np.object_],
-) -> None:
-    codes, values = frame[column].factorize()
-    check_no_gap(codes, column)
-    differs = codes != codes[first][bag_of_row]
-    if differs.any():
-        row = int(np.argmax(differs))
-        bag = int(bag_of_row[row])
-        raise BagwiseError(
-            f"column {column!r} differs within bag {names[bag]!r}: {values[codes[first[bag]]]} in row {first[bag]},"
-            f" {values[codes[row]]} in row {row}; all rows of a bag need the same value"
-        )
-
-
-def numeric_column(frame: "pd.DataFrame", column: str, bag_of_row: NDArray[np.object_]) -> NDArray[Any]:
-    series = frame[column]
-    if series.dtype.kind not in "biuf":
-        for row, value in enumerate(series):
-            if series.dtype != object or not isinstance(value, Real):
-                raise BagwiseError(
-                    f"column {column!r} is not numeric: row {row} (bag {bag_of_row[row]!r}) holds {value!r};"
-                    " leave the column out, or turn it into numbers"
-                )
-    values = series.to_numpy(dtype=np.float32 if series.dtype == np.float32 else np.float64, na_value=np.nan)
-    finite = np.isfinite(values)
-    if not finite.all():
-        row = int(np.argmin(finite))
-        raise BagwiseError(
-            f"column {column!r} has a NaN or an infinity in row {row} (bag {bag_of_row[row]!r}):"
-            " fill it in, or leave the row out"
-        )
-    return values
 
 
 def positions(key: Any, count: int) -> NDArray[np.int64]:

@@ -1,0 +1,202 @@
+"""What a table in memory, whose rows are instances, says of bags."""
+
+from collections import Counter
+from collections.abc import Sequence
+from decimal import Decimal
+from difflib import get_close_matches
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bagwise.checks import check_no_gap
+from bagwise.errors import BagwiseError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["as_pandas", "packed_parts"]
+
+_SHOWN = 20
+_ROW_NUMBERS = "__index_level_"  # what pandas calls row numbers in Arrow: as a feature they would tell the bags apart
+
+
+def as_pandas(frame: Any) -> "pd.DataFrame":
+    """Turn a table of any library that speaks Arrow into pandas' own.
+
+    Parameters
+    ----------
+    frame
+        A pandas DataFrame, or what has Arrow's method ``__arrow_c_stream__`` and holds columns with names.
+
+    Returns
+    -------
+    DataFrame
+        The very same, where it is one.
+
+    Raises
+    ------
+    BagwiseError
+        If it is something else; the message says what to call.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> as_pandas(pa.table({"bag": ["a"], "width": [1.0]})).columns.tolist()
+    ['bag', 'width']
+    """
+    import pandas as pd
+
+    if isinstance(frame, pd.DataFrame):
+        return frame
+    if hasattr(frame, "__arrow_c_stream__"):
+        import pyarrow as pa
+
+        try:
+            table = pa.table(frame)
+            kept = [place for place, name in enumerate(table.column_names) if not name.startswith(_ROW_NUMBERS)]
+            plain: pd.DataFrame = table.select(kept).to_pandas(ignore_metadata=True)
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise BagwiseError(f"the {type(frame).__name__} is no table that Arrow can read: {error}") from error
+        return plain
+    if isinstance(frame, str) or hasattr(frame, "__fspath__"):
+        raise BagwiseError(f"{str(frame)!r} is a path and no table: bagwise.read_table reads files")
+    told = "a pandas or polars DataFrame or an Arrow table; a list of arrays goes to Bags.from_arrays"
+    for method in ("compute", "collect", "to_pandas"):
+        if hasattr(frame, method):
+            told = f"what its {method}() gives"
+    raise BagwiseError(f"a table is wanted, not a {type(frame).__name__}: give {told}")
+
+
+def packed_parts(
+    frame: "pd.DataFrame",
+    bag: str,
+    label: str | None,
+    *,
+    features: Sequence[str] | None,
+    group: str | None,
+    instance_label: str | None,
+    instance: str | None,
+    coordinates: Sequence[str],
+) -> dict[str, Any]:
+    """Bring the rows of each bag together, and check what the columns say.
+
+    Parameters
+    ----------
+    frame, bag, label, features, group, instance_label, instance, coordinates
+        As in `bagwise.Bags.from_table`.
+
+    Returns
+    -------
+    dict
+        What `bagwise.Bags` takes.
+
+    Raises
+    ------
+    BagwiseError
+        As `bagwise.Bags.from_table` does.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> nothing = dict.fromkeys(("features", "group", "instance_label", "instance"))
+    >>> frame = pd.DataFrame({"bag": ["a", "b", "a"], "width": [1.0, 2.0, 3.0]})
+    >>> packed_parts(frame, "bag", None, coordinates=(), **nothing)["instances"].tolist()
+    [[1.0], [3.0], [2.0]]
+    """
+    for use, several in (("features", features), ("coordinates", coordinates)):
+        if isinstance(several, str):
+            raise BagwiseError(f"{use} is {several!r}: give a list of names of columns")
+    spoken_for = [bag, label, group, instance_label, instance, *coordinates]
+    given = [] if features is None else list(features)
+    _check_columns(frame, [column for column in [*spoken_for, *given] if column is not None])
+    if features is None:
+        given = [column for column in frame.columns if column not in spoken_for]
+    if len(frame) == 0:
+        raise BagwiseError("the table has no rows: a bag needs at least one")
+    if not given:
+        raise BagwiseError("the table has no feature columns: all of its columns have another use")
+    codes, values = frame[bag].factorize()
+    check_no_gap(codes, bag)
+    order = np.argsort(codes, kind="stable")
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(codes))])
+    names = np.array([str(value) for value in values], dtype=object)
+    bag_of_row = names[codes]
+    instances = np.column_stack([_numbers(frame, column, bag_of_row) for column in given])
+    if (np.diff(order) != 1).any():  # else the copy would cost as much as all the rest
+        instances = instances[order]
+    first = order[offsets[:-1]]
+
+    def of_bag(column: str | None) -> NDArray[Any] | None:
+        if column is None:
+            return None
+        _check_constant(frame, column, codes, first, names)
+        return np.asarray(frame[column].to_numpy()[first])
+
+    where = [_numbers(frame, column, bag_of_row) for column in coordinates]
+    return {
+        "instances": instances,
+        "offsets": offsets,
+        "labels": of_bag(label),
+        "names": names,
+        "groups": of_bag(group),
+        "instance_labels": None if instance_label is None else np.asarray(frame[instance_label].to_numpy())[order],
+        "coordinates": np.column_stack(where)[order] if where else None,
+        "feature_names": tuple(str(column) for column in given),
+        "instance_names": None if instance is None else np.asarray(frame[instance].to_numpy(dtype=object))[order],
+    }
+
+
+def _check_columns(frame: "pd.DataFrame", columns: Sequence[str]) -> None:
+    duplicate = frame.columns[frame.columns.duplicated()]
+    if len(duplicate):
+        raise BagwiseError(f"the table has two columns {duplicate[0]!r}: give each column a name of its own")
+    for column in columns:
+        if isinstance(column, list | dict | set):
+            raise BagwiseError(f"{column!r} is given for a column: give one name")
+    for column, uses in Counter(columns).items():
+        if column not in frame.columns:
+            known = [str(name) for name in frame.columns]
+            close = " or ".join(map(repr, get_close_matches(str(column), known)))
+            listed = ", ".join(known[:_SHOWN]) + ", ..." * (len(known) > _SHOWN)
+            raise BagwiseError(
+                f"the table has no column {column!r}: " + (f"did you mean {close}?" if close else f"it has {listed}")
+            )
+        if uses > 1:
+            raise BagwiseError(f"column {column!r} is given two uses: give each use a column of its own")
+
+
+def _check_constant(
+    frame: "pd.DataFrame", column: str, bag_of_row: NDArray[Any], first: NDArray[Any], names: NDArray[np.object_]
+) -> None:
+    codes, values = frame[column].factorize()
+    check_no_gap(codes, column)
+    differs = codes != codes[first][bag_of_row]
+    if differs.any():
+        row = int(np.argmax(differs))
+        bag = int(bag_of_row[row])
+        raise BagwiseError(
+            f"column {column!r} differs within bag {names[bag]!r}: {values[codes[first[bag]]]} in row {first[bag]},"
+            f" {values[codes[row]]} in row {row}; all rows of a bag need the same value"
+        )
+
+
+def _numbers(frame: "pd.DataFrame", column: str, bag_of_row: NDArray[np.object_]) -> NDArray[Any]:
+    series = frame[column]
+    if series.dtype.kind not in "biuf":
+        for row, value in enumerate(series):
+            if series.dtype != object or not isinstance(value, Real | Decimal):
+                raise BagwiseError(
+                    f"column {column!r} is not numeric: row {row} (bag {bag_of_row[row]!r}) holds {value!r};"
+                    " leave the column out, or turn it into numbers"
+                )
+    values = series.to_numpy(dtype=np.float32 if series.dtype == np.float32 else np.float64, na_value=np.nan)
+    finite = np.isfinite(values)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise BagwiseError(
+            f"column {column!r} has a NaN or an infinity in row {row} (bag {bag_of_row[row]!r}):"
+            " fill it in, or leave the row out"
+        )
+    return values
