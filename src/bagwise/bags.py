@@ -1,7 +1,8 @@
 """A set of bags as one packed array."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from hashlib import blake2b
 from typing import Any, overload
 
@@ -10,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from bagwise import checks
 from bagwise.errors import BagwiseError
-from bagwise.frames import as_pandas, packed_parts
+from bagwise.frames import as_pandas, in_one_order, packed_parts
 from bagwise.stored import StoredInstances
 
-__all__ = ["Bag", "Bags", "as_bags"]
+__all__ = ["Bag", "Bags", "BagsLike", "as_bags", "in_feature_order"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,13 +160,14 @@ class Bags:
         Parameters
         ----------
         arrays
-            One array a bag, each of shape (K, ...): K may differ from bag to bag, the rest may not.
+            One array a bag, each of shape (K, ...): K may differ from bag to bag, the rest may not. Of tables (pandas,
+            polars, Arrow) the columns' names become the features', and all are brought into the order of the first.
         labels, names, groups
             One value a bag, as in `Bags`.
         instance_labels, coordinates, instance_names
             One array a bag, of shape (K,), (K, C) and (K,).
         feature_names
-            One name a feature.
+            One name a feature. None takes the names of columns, where all of `arrays` are tables.
 
         Returns
         -------
@@ -183,8 +185,12 @@ class Bags:
         >>> bw.Bags.from_arrays([[[1.0, 2.0]], [[3.0, 4.0], [5.0, 6.0]]], labels=["cat", "dog"])
         <Bags: 2 bags of 1 to 2 instances (3 in all), each of shape (2,) float64; labels cat: 1, dog: 1>
         """
+        if not hasattr(arrays, "__len__"):
+            raise BagwiseError(f"arrays is of type {type(arrays).__name__}: give a list with one array a bag")
         if len(arrays) == 0:
             raise BagwiseError("there are no bags: give at least one")
+        if feature_names is None:
+            arrays, feature_names = in_one_order(arrays)
         bag_names = checks.valid_names(names, len(arrays))
         parts = [checks.numeric(array, f"bag {name!r}") for array, name in zip(arrays, bag_names, strict=True)]
         for part, name in zip(parts, bag_names, strict=True):
@@ -431,6 +437,14 @@ class Bags:
             return self._bag(int(key))
         return self._take(checks.positions(key, len(self)))
 
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]:
+        # What scikit-learn calls where it wants a table; of a sequence it would make an array of objects.
+        raise BagwiseError(
+            "bags are no table, which StandardScaler, SelectKBest, permutation_importance and their like want:"
+            " leave a scaler out, since methods standardise features themselves (standardize), and see"
+            " bagwise.explain.contrast for the features that count; bags.instances is the array of all instances"
+        )
+
     def __iter__(self) -> Iterator[Bag]:
         return (self._bag(position) for position in range(len(self)))
 
@@ -520,7 +534,10 @@ class Bags:
         )
 
 
-def as_bags(X: "Bags | Sequence[ArrayLike]", y: ArrayLike | None = None) -> Bags:
+BagsLike = Bags | Sequence[ArrayLike]
+
+
+def as_bags(X: BagsLike, y: ArrayLike | None = None) -> Bags:
     """Turn what a user passes as ``X`` and ``y`` into `Bags`.
 
     Parameters
@@ -548,7 +565,67 @@ def as_bags(X: "Bags | Sequence[ArrayLike]", y: ArrayLike | None = None) -> Bags
     if isinstance(X, Bags):
         return X if y is None else X.with_labels(y)
     if isinstance(X, list | tuple):
+        if any(isinstance(one, Bag) for one in X):
+            raise BagwiseError(
+                "X is a list of Bag objects: give the Bags that they are from; bags[[0, 2]] is some of them"
+            )
         return Bags.from_arrays(X, y)
-    raise BagwiseError(
-        f"X is of type {type(X).__name__}: give Bags, or a list with one array of shape (instances, features) a bag"
-    )
+    told = "give Bags, or a list with one array of shape (instances, features) a bag"
+    if hasattr(X, "columns"):
+        told = "which rows are of one bag, it does not say: make Bags of it, Bags.from_table(X, bag=..., label=...)"
+    elif isinstance(X, np.ndarray) and X.ndim == 2:
+        told = "which rows are of one bag, it does not say: make Bags of it, Bags(X, offsets, labels)"
+    elif isinstance(X, np.ndarray):
+        told = "if its first axis counts bags, give list(X); if instances, Bags(X, offsets, labels)"
+    elif isinstance(X, Bag):
+        told = "give Bags: bags[[3]] are bags of which there is one"
+    shape = f" and shape {X.shape}" if isinstance(X, np.ndarray) else ""
+    raise BagwiseError(f"X is of type {type(X).__name__}{shape}: {told}")
+
+
+def in_feature_order(bags: Bags, names: Sequence[str]) -> Bags:
+    """Put the features of bags, which have names, into another order.
+
+    Parameters
+    ----------
+    bags
+        Bags of vectors with `feature_names`.
+    names
+        Of the features, in the order wanted.
+
+    Returns
+    -------
+    Bags
+        The very same, where the order is that already.
+
+    Raises
+    ------
+    BagwiseError
+        If the bags lack one of the features or have another.
+
+    Examples
+    --------
+    >>> bags = Bags([[1.0, 2.0]], [0, 1], feature_names=["width", "height"])
+    >>> in_feature_order(bags, ["height", "width"]).instances.tolist()
+    [[2.0, 1.0]]
+    """
+    assert bags.feature_names is not None
+    given = list(bags.feature_names)
+    if given == list(names):
+        return bags
+    place = {name: number for number, name in enumerate(given)}
+    for name in names:
+        if name not in place:
+            close = " or ".join(map(repr, get_close_matches(name, given)))
+            raise BagwiseError(
+                f"the bags have no feature {name!r}, which the model learnt from"
+                + (f": is it {close}?" if close else "")
+            )
+    for name in set(given).difference(names):
+        raise BagwiseError(f"the bags have a feature {name!r}, which the model did not learn from: leave it out")
+    if len(place) < len(given) or len(given) != len(names) or isinstance(bags.instances, StoredInstances):
+        raise BagwiseError(
+            "the bags have other features than the model learnt from, or in another order: give the same"
+        )
+    order = [place[name] for name in names]
+    return replace(bags, instances=bags.instances[:, order], feature_names=tuple(names))

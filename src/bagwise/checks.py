@@ -13,7 +13,7 @@ _FINITE_CHECK_VALUES = 1 << 22  # how many values are looked at in one go: memor
 
 
 def is_count(value: Any) -> bool:
-    return isinstance(value, Integral) and int(value) >= 1
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
 
 
 def check_seed(value: Any) -> None:
@@ -52,6 +52,11 @@ def numeric(values: ArrayLike, what: str) -> NDArray[Any]:
         array = np.asarray(values)
     except ValueError as error:
         raise BagwiseError(f"{what} is ragged: all of its instances need one shape") from error
+    except (
+        TypeError,
+        RuntimeError,
+    ) as error:  # a tensor with a gradient or on a GPU; its own message says what to call
+        raise BagwiseError(f"{what} is no array: {error}") from error
     if array.dtype.kind not in "biuf":
         raise BagwiseError(f"{what} holds {array.dtype} values: instances must be real numbers")
     return array

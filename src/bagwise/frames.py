@@ -16,7 +16,7 @@ from bagwise.errors import BagwiseError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["as_pandas", "packed_parts"]
+__all__ = ["as_pandas", "in_one_order", "packed_parts"]
 
 _SHOWN = 20
 _ROW_NUMBERS = "__index_level_"  # what pandas calls row numbers in Arrow: as a feature they would tell the bags apart
@@ -67,6 +67,43 @@ def as_pandas(frame: Any) -> "pd.DataFrame":
         if hasattr(frame, method):
             told = f"what its {method}() gives"
     raise BagwiseError(f"a table is wanted, not a {type(frame).__name__}: give {told}")
+
+
+def in_one_order(arrays: Sequence[Any]) -> tuple[Sequence[Any], list[str] | None]:
+    """Bring the columns of tables, one a bag, into the order of the first's; arrays without names stay as they are.
+
+    Parameters
+    ----------
+    arrays
+        Arrays or tables, one a bag.
+
+    Returns
+    -------
+    tuple
+        Them, and the names of the columns, where all are tables.
+
+    Raises
+    ------
+    BagwiseError
+        If two tables have different columns.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> tables = [pd.DataFrame({"a": [1.0], "b": [2.0]}), pd.DataFrame({"b": [4.0], "a": [3.0]})]
+    >>> [table.values.tolist() for table in in_one_order(tables)[0]]
+    [[[1.0, 2.0]], [[3.0, 4.0]]]
+    """
+    if not all(hasattr(array, "columns") for array in arrays):
+        return arrays, None
+    frames = [as_pandas(array) for array in arrays]
+    names = list(frames[0].columns)
+    for place, frame in enumerate(frames):
+        for name in frame.columns.symmetric_difference(names):
+            lacking, having = (place, 0) if name in names else (0, place)
+            raise BagwiseError(f"table {lacking} has no column {name!r}, table {having} has: all need the same")
+        _check_columns(frame, names)
+    return [frame[names] for frame in frames], [str(name) for name in names]
 
 
 def packed_parts(

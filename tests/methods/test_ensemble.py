@@ -42,7 +42,7 @@ def test_one_member_has_no_spread():
     assert not EnsemblePrediction(np.full((1, 3, 2), 0.5)).spread.any()
 
 
-@pytest.mark.parametrize("size", [0, -1, 1.5, "two"])
+@pytest.mark.parametrize("size", [0, -1, 1.5, "two", True, None])
 def test_a_size_that_will_not_do(make_bags, size):
     with pytest.raises(BagwiseError, match="the size of the ensemble"):
         bw.fit_ensemble(bw.AttentionMIL(epochs=1), make_bags(), size)

@@ -373,19 +373,6 @@ def test_another_number_of_features_is_refused(make_bags, fitted, name, ask):
         getattr(fitted(name), ask)(make_bags(shape=(4,)))
 
 
-def test_other_feature_names_or_another_order_are_refused(make_bags):
-    bags = make_bags()
-    named = [
-        bw.Bags(bags.instances, bags.offsets, bags.labels, feature_names=names)
-        for names in [("age", "size", "mass"), ("age", "mass", "size")]
-    ]
-    model = fast().fit(named[0])
-    with pytest.raises(BagwiseError, match="feature 1 is 'mass', but the model learnt from 'size' in its place"):
-        model.predict(named[1])
-    model.predict(bags)  # without names nothing can be compared
-    fast().fit(bags).predict(named[0])
-
-
 @pytest.mark.parametrize(
     ("parameter", "value"),
     [

@@ -117,8 +117,8 @@ def test_feature_names_come_back_and_are_still_checked(make_bags, folder):
     model = bw.load_model(folder)
     assert model.feature_names_in_.tolist() == ["a", "b", "c"]
     bags = make_bags()
-    with pytest.raises(BagwiseError, match="feature 0 is 'c', but the model learnt from 'a'"):
-        model.predict(Bags(bags.instances, bags.offsets, feature_names=("c", "b", "a")))
+    with pytest.raises(BagwiseError, match="no feature 'a', which the model learnt from"):
+        model.predict(Bags(bags.instances, bags.offsets, feature_names=("c", "b", "d")))
 
 
 def test_one_file_is_written(saved):
@@ -215,7 +215,7 @@ def test_members_that_differ_in_more_than_what_they_learnt_are_refused(make_bags
         bw.EmbeddingMIL(**small).fit(make_bags()),
     ]
     for other in models[1:]:
-        with pytest.raises(BagwiseError, match="cannot be saved"):
+        with pytest.raises(BagwiseError, match="cannot be saved|different classes"):
             bw.save_models([models[0], other], tmp_path / "model")
     assert not (tmp_path / "model").exists()
 

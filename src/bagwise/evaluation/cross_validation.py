@@ -11,12 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
-from bagwise.bags import Bags, as_bags
+from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.classes import Classes
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.metrics import METRICS, bag_metrics
 from bagwise.evaluation.protocol import Folds
-from bagwise.methods.base import BagClassifier, clone_with_seed
+from bagwise.methods.base import BagClassifier, clone_with_seed, kind_of
 from bagwise.methods.neural import NeuralMIL, bag_probabilities, fit_members, predict_members
 
 __all__ = ["CrossValidation", "cross_validate", "summary", "validate_folds"]
@@ -151,7 +151,7 @@ def summary(scores: NDArray[np.float64]) -> dict[str, Any]:
 
 def cross_validate(
     model: BagClassifier,
-    X: Bags | Sequence[ArrayLike],
+    X: BagsLike,
     y: ArrayLike | None = None,
     *,
     folds: int = 10,
@@ -206,7 +206,8 @@ def cross_validate(
     """
     if not isinstance(model, BagClassifier):
         raise BagwiseError(
-            f"{model!r} is not a method of Bagwise: give an estimator, such as bagwise.make('attention')"
+            f"cross_validate needs a method of Bagwise, such as bagwise.make('attention'), not {kind_of(model)}:"
+            " scikit-learn's own cross_validate takes any estimator"
         )
     bags = as_bags(X, y)
     return validate_folds(

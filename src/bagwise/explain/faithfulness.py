@@ -5,14 +5,14 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from bagwise.bags import Bags
+from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.checks import check_count
 
 __all__ = ["deletion_curves"]
 
 
 def deletion_curves(
-    predict_proba: Callable[[Bags], NDArray[np.floating]], bags: Bags, importance: NDArray[np.floating], most: int
+    predict_proba: Callable[[Bags], NDArray[np.floating]], bags: BagsLike, importance: NDArray[np.floating], most: int
 ) -> NDArray[np.floating]:
     """Ask a model about bags again and again, with ever more of their most important instances removed.
 
@@ -48,6 +48,7 @@ def deletion_curves(
     [0.5, 0.2, 0.1]
     """
     check_count("most", most)
+    bags = as_bags(bags)
     kept = []
     for position in range(len(bags)):
         begin, end = bags.offsets[position : position + 2]

@@ -5,14 +5,14 @@ from numbers import Real
 import numpy as np
 import pandas as pd
 
-from bagwise.bags import Bags
+from bagwise.bags import BagsLike, as_bags
 from bagwise.errors import BagwiseError
 from bagwise.explain.instances import Explanation
 
 __all__ = ["contrast"]
 
 
-def contrast(explanation: Explanation, bags: Bags, top: float = 0.1) -> pd.DataFrame:
+def contrast(explanation: Explanation, bags: BagsLike, top: float = 0.1) -> pd.DataFrame:
     """Compare, feature by feature, the instances of high weight with the others of their bag.
 
     In each bag the share `top` of the instances with the highest importance, but at least one and not all, is set
@@ -40,6 +40,7 @@ def contrast(explanation: Explanation, bags: Bags, top: float = 0.1) -> pd.DataF
     """
     if not isinstance(top, Real) or not 0 < top < 1:
         raise BagwiseError(f"top is {top!r}: it must be a number above 0 and below 1")
+    bags = as_bags(bags)
     if len(bags.instance_shape) != 1:
         raise BagwiseError(f"instances have shape {bags.instance_shape}: only vectors have features to compare")
     several = np.flatnonzero(bags.sizes > 1)

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bagwise.bags import Bags
+from bagwise.bags import BagsLike, as_bags
 from bagwise.checks import check_count
 from bagwise.classes import Classes
 from bagwise.explain.rescaling import rescaled_in_bags
+from bagwise.methods.ensemble import members_of
 from bagwise.methods.neural import NeuralMIL, bag_probabilities, instance_probabilities, predict_members
 
 __all__ = ["Explanation", "explain", "key_instances"]
@@ -64,7 +65,7 @@ class Explanation:
             return self.weights
         return self.scores if self.scores.ndim == 1 else self.scores.max(axis=1)
 
-    def rescaled(self, bags: Bags) -> NDArray[np.float64]:
+    def rescaled(self, bags: BagsLike) -> NDArray[np.float64]:
         """Bring the importance in each bag to 0..1, as the paper's figures do (section 4.3).
 
         Parameters
@@ -77,9 +78,9 @@ class Explanation:
         array
             Shape (N,); see `rescaled_in_bags`.
         """
-        return rescaled_in_bags(self.importance, bags.offsets)
+        return rescaled_in_bags(self.importance, as_bags(bags).offsets)
 
-    def ranks(self, bags: Bags) -> NDArray[np.int64]:
+    def ranks(self, bags: BagsLike) -> NDArray[np.int64]:
         """Rank the instances of each bag by importance.
 
         Parameters
@@ -92,13 +93,14 @@ class Explanation:
         array
             Shape (N,), from 1; of equals the first comes first.
         """
+        bags = as_bags(bags)
         bag = np.repeat(np.arange(len(bags)), bags.sizes)
         order = np.lexsort((-self.importance, bag))
         ranks = np.empty(len(order), np.int64)
         ranks[order] = np.arange(len(order)) - bags.offsets[:-1][bag] + 1
         return ranks
 
-    def table(self, bags: Bags) -> pd.DataFrame:
+    def table(self, bags: BagsLike) -> pd.DataFrame:
         """Put all of it into a table.
 
         Parameters
@@ -113,6 +115,7 @@ class Explanation:
             from 0), ``x``, ``y`` (and ``z``) where there are coordinates, ``weight`` where the method has weights,
             ``rescaled_weight``, ``rank``, and ``score`` or ``score_CLASS``.
         """
+        bags = as_bags(bags)
         bag = np.repeat(np.arange(len(bags)), bags.sizes)
         numbers = np.arange(len(bag)) - bags.offsets[:-1][bag]
         columns: dict[str, Any] = {
@@ -131,15 +134,15 @@ class Explanation:
         return pd.DataFrame(columns)
 
 
-def explain(models: Sequence[NeuralMIL], bags: Bags) -> Explanation:
+def explain(models: NeuralMIL | Sequence[NeuralMIL], X: BagsLike) -> Explanation:
     """Ask models what each instance counts.
 
     Parameters
     ----------
     models
-        Fitted: one, or the members of an ensemble.
-    bags
-        The bags. Of those in files one is in memory at a time.
+        Fitted neural methods: one, or the members of an ensemble.
+    X
+        `Bags`, or a list with one array a bag. Of bags in files one is in memory at a time.
 
     Returns
     -------
@@ -149,23 +152,23 @@ def explain(models: Sequence[NeuralMIL], bags: Bags) -> Explanation:
     Raises
     ------
     BagwiseError
-        If the bags are not like those learnt from.
+        If the bags are not like those learnt from, or a model is no neural method.
     """
-    everything = np.arange(len(bags))
-    predictions = predict_members(models, bags, [everything] * len(models), alone=True)
-    told = [bag_probabilities(model, said) for model, said in zip(models, predictions, strict=True)]
+    members, bags = members_of(models, "explain"), as_bags(X)
+    predictions = predict_members(members, bags, [np.arange(len(bags))] * len(members), alone=True)
+    told = [bag_probabilities(model, said) for model, said in zip(members, predictions, strict=True)]
     weights = [said.weights.numpy() for said in predictions if said.weights is not None]
     scores = np.mean([instance_probabilities(said) for said in predictions], axis=0)
     return Explanation(
-        classes=models[0].classes_,
-        positive=models[0].positive_,
+        classes=members[0].classes_,
+        positive=members[0].positive_,
         probabilities=np.mean(told, axis=0),
         weights=np.mean(weights, axis=0) if weights else None,
         scores=scores,
     )
 
 
-def key_instances(explanation: Explanation, bags: Bags, count: int = 5) -> pd.DataFrame:
+def key_instances(explanation: Explanation, bags: BagsLike, count: int = 5) -> pd.DataFrame:
     """Give the instances that count most in each bag.
 
     Parameters
@@ -187,6 +190,7 @@ def key_instances(explanation: Explanation, bags: Bags, count: int = 5) -> pd.Da
         If `count` is no whole number from 1 on.
     """
     check_count("the number of key instances", count)
+    bags = as_bags(bags)
     bag = np.repeat(np.arange(len(bags)), bags.sizes)
     table = explanation.table(bags)
     table.insert(1, "predicted", explanation.predicted[bag])

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.color import lab2rgb, rgb2lab
 
-from bagwise.bags import Bags
+from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.errors import BagwiseError
 
 __all__ = ["StainReference", "normalise_stain", "stain_reference"]
@@ -35,7 +35,7 @@ class StainReference(NamedTuple):
     spread: tuple[float, float, float]
 
 
-def stain_reference(bags: Bags) -> StainReference:
+def stain_reference(bags: BagsLike) -> StainReference:
     """Measure the colours of the tissue in bags; give it training bags, and normalise others to what it says.
 
     Parameters
@@ -59,7 +59,7 @@ def stain_reference(bags: Bags) -> StainReference:
     >>> [round(value) for value in stain_reference(bags).mean]
     [54, 0, 0]
     """
-    _check(bags)
+    bags = _of_images(bags)
     measured = [found for bag in bags if (found := _colours(rgb2lab(bag.instances), _tissue(bag.instances)))]
     if not measured:
         raise BagwiseError("none of the bags shows tissue: all pixels are white")
@@ -67,7 +67,7 @@ def stain_reference(bags: Bags) -> StainReference:
     return StainReference(_three(means), _three(spreads))
 
 
-def normalise_stain(bags: Bags, reference: StainReference) -> Bags:
+def normalise_stain(bags: BagsLike, reference: StainReference) -> Bags:
     """Bring the tissue of each bag to the mean and spread of a reference, channel by channel in CIE L*a*b*.
 
     Whether that helps depends on the images: where all come from one scanner, a stain can say something of the tissue,
@@ -101,7 +101,7 @@ def normalise_stain(bags: Bags, reference: StainReference) -> Bags:
     >>> [round(value) for value in stain_reference(other).mean]
     [60, 20, -15]
     """
-    _check(bags)
+    bags = _of_images(bags)
     return replace(bags, instances=np.concatenate([_normalised(bag.instances, reference) for bag in bags]))
 
 
@@ -134,9 +134,11 @@ def _three(values: Sequence[float]) -> tuple[float, float, float]:
     return first, second, third
 
 
-def _check(bags: Bags) -> None:
+def _of_images(given: BagsLike) -> Bags:
+    bags = as_bags(given)
     if len(bags.instance_shape) != 3 or bags.instance_shape[2] != 3 or bags.instances.dtype != np.uint8:
         raise BagwiseError(
             f"the instances have shape {bags.instance_shape} and type {bags.instances.dtype}: stains are normalised on"
             " colour images of 8 bits a channel"
         )
+    return bags

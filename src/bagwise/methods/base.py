@@ -1,6 +1,5 @@
 """What every method has in common, neural or classical: scikit-learn's manners on bags."""
 
-from collections.abc import Sequence
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -10,13 +9,12 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from bagwise.bags import Bags, as_bags
+from bagwise.bags import Bags, BagsLike, as_bags, in_feature_order
 from bagwise.classes import Classes
 from bagwise.errors import BagwiseError
 
-__all__ = ["BagClassifier", "BagsLike", "clone_with_seed"]
+__all__ = ["BagClassifier", "clone_with_seed", "kind_of"]
 
-BagsLike = Bags | Sequence[ArrayLike]
 Estimator = TypeVar("Estimator", bound="BagClassifier")
 
 
@@ -147,20 +145,17 @@ class BagClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
         if bags.feature_names is not None:
             self.feature_names_in_ = np.array(bags.feature_names, dtype=object)
 
-    def _check_fits(self, bags: Bags) -> None:
+    def _like_learnt(self, bags: Bags) -> Bags:
+        """Give bags with their features in the order learnt from, where names are known; refuse those with others."""
         check_is_fitted(self)
+        if bags.feature_names is not None and hasattr(self, "feature_names_in_"):
+            bags = in_feature_order(bags, self.feature_names_in_.tolist())
         if bags.instance_shape != self.instance_shape_:
             raise BagwiseError(
                 f"the instances have shape {bags.instance_shape}, but the model learnt from instances of shape"
                 f" {self.instance_shape_}: give it the same features in the same order"
             )
-        if bags.feature_names is not None and hasattr(self, "feature_names_in_"):
-            for position, (learnt, given) in enumerate(zip(self.feature_names_in_, bags.feature_names, strict=True)):
-                if learnt != given:
-                    raise BagwiseError(
-                        f"feature {position} is {given!r}, but the model learnt from {learnt!r} in its place: give it"
-                        " the same features in the same order"
-                    )
+        return bags
 
 
 def clone_with_seed(model: Estimator) -> Estimator:
@@ -186,3 +181,25 @@ def clone_with_seed(model: Estimator) -> Estimator:
     if not isinstance(copy.random_state, int | np.integer):
         copy.random_state = int(check_random_state(copy.random_state).randint(2**31 - 1))
     return copy
+
+
+def kind_of(model: Any) -> str:
+    """Say what was given for a method, for a message.
+
+    Parameters
+    ----------
+    model
+        Anything.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> kind_of(3), kind_of(int)
+    ('an object of type int', 'the class int itself')
+    """
+    if isinstance(model, type):
+        return f"the class {model.__name__} itself"
+    return f"an object of type {type(model).__name__}"

@@ -3,18 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted
 
-from bagwise.bags import Bags
+from bagwise.bags import BagsLike, as_bags
 from bagwise.checks import check_count
-from bagwise.methods.base import clone_with_seed
+from bagwise.errors import BagwiseError
+from bagwise.methods.base import clone_with_seed, kind_of
 from bagwise.methods.neural import NeuralMIL, bag_probabilities, fit_members, predict_members
 
-__all__ = ["EnsemblePrediction", "fit_ensemble", "predict_ensemble"]
+__all__ = ["EnsemblePrediction", "fit_ensemble", "members_of", "predict_ensemble"]
 
 Estimator = TypeVar("Estimator", bound=NeuralMIL)
 
@@ -54,8 +56,9 @@ class EnsemblePrediction:
 
 def fit_ensemble(
     model: Estimator,
-    bags: Bags,
+    X: BagsLike,
     size: int,
+    y: ArrayLike | None = None,
     *,
     n_jobs: int | None = 1,
     checkpoints: Path | None = None,
@@ -68,11 +71,13 @@ def fit_ensemble(
     Parameters
     ----------
     model
-        What to fit copies of; it is not changed.
-    bags
-        Bags with labels.
+        A neural method to fit copies of; it is not changed.
+    X
+        `Bags`, or a list with one array a bag.
     size
         K, the number of members.
+    y
+        One label a bag. None takes those of the `Bags`.
     n_jobs, checkpoints, verbose
         As in `bagwise.training.engine.train`.
 
@@ -94,7 +99,9 @@ def fit_ensemble(
     >>> predict_ensemble(members, bags).members.shape
     (3, 4, 2)
     """
+    _check_neural(model, "fit_ensemble")
     check_count("the size of the ensemble", size)
+    bags = as_bags(X, y)
     alike = clone_with_seed(model)
     return fit_members(
         [clone(alike) for _ in range(size)],
@@ -107,15 +114,15 @@ def fit_ensemble(
     )
 
 
-def predict_ensemble(models: Sequence[NeuralMIL], bags: Bags) -> EnsemblePrediction:
+def predict_ensemble(models: NeuralMIL | Sequence[NeuralMIL], X: BagsLike) -> EnsemblePrediction:
     """Ask all members in one pass over the bags.
 
     Parameters
     ----------
     models
         As `fit_ensemble` gives them; one is an ensemble too.
-    bags
-        The bags.
+    X
+        `Bags`, or a list with one array a bag.
 
     Returns
     -------
@@ -125,8 +132,57 @@ def predict_ensemble(models: Sequence[NeuralMIL], bags: Bags) -> EnsemblePredict
     Raises
     ------
     BagwiseError
-        If the bags are not like those learnt from.
+        If the bags are not like those learnt from, or a model is no neural method.
     """
-    predictions = predict_members(models, bags, [np.arange(len(bags))] * len(models))
-    told = [bag_probabilities(model, said) for model, said in zip(models, predictions, strict=True)]
+    members, bags = members_of(models, "predict_ensemble"), as_bags(X)
+    predictions = predict_members(members, bags, [np.arange(len(bags))] * len(members))
+    told = [bag_probabilities(model, said) for model, said in zip(members, predictions, strict=True)]
     return EnsemblePrediction(np.stack(told))
+
+
+def members_of(models: NeuralMIL | Sequence[NeuralMIL], asked_by: str) -> list[NeuralMIL]:
+    """Give the members of an ensemble, which one model is, too.
+
+    Parameters
+    ----------
+    models
+        Fitted.
+    asked_by
+        What needs them, for messages.
+
+    Returns
+    -------
+    list of estimators
+
+    Raises
+    ------
+    BagwiseError
+        If there are none, one is no neural method, or they learnt different classes.
+
+    Examples
+    --------
+    >>> members_of([], "explain")
+    Traceback (most recent call last):
+        ...
+    bagwise.errors.BagwiseError: explain got no model: give at least one
+    """
+    members: list[Any] = list(models) if isinstance(models, list | tuple) else [models]
+    if not members:
+        raise BagwiseError(f"{asked_by} got no model: give at least one")
+    for model in members:
+        _check_neural(model, asked_by)
+        check_is_fitted(model)
+        one, other = ((member.classes_.tolist(), member.positive_) for member in (members[0], model))
+        if one != other:
+            raise BagwiseError(
+                f"the models learnt different classes, {one[0]} (positive {one[1]}) and {other[0]} (positive"
+                f" {other[1]}): {asked_by} takes models of the same"
+            )
+    return members
+
+
+def _check_neural(model: Any, asked_by: str) -> None:
+    if not isinstance(model, NeuralMIL):
+        raise BagwiseError(
+            f"{asked_by} needs a neural method of Bagwise, such as bagwise.make('attention'), not {kind_of(model)}"
+        )

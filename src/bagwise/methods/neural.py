@@ -14,11 +14,11 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
 
-from bagwise.bags import Bags, as_bags
+from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.checks import check_seed
 from bagwise.classes import Classes
 from bagwise.errors import BagwiseError
-from bagwise.methods.base import BagClassifier, BagsLike
+from bagwise.methods.base import BagClassifier
 from bagwise.methods.recipes import Recipe, recipe_for
 from bagwise.models.architecture import Architecture
 from bagwise.models.encoders import EncoderSpec
@@ -585,9 +585,11 @@ def predict_members(
     >>> [prediction.weights.tolist() for prediction in predict_members(models, bags, [np.arange(2, 4), np.arange(1)])]
     [[1.0, 1.0], [1.0]]
     """
-    for estimator in estimators:
-        estimator._check_fits(bags)
     first = estimators[0]
+    bags = first._like_learnt(bags)
+    for estimator in estimators[1:]:
+        if estimator._like_learnt(bags) is not bags:
+            raise BagwiseError("the models learnt from the same features in different orders: ask them one by one")
     device = resolve_device(first.device, first.precision)
     return predict(
         [estimator.model_.to(device) for estimator in estimators],

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from bagwise._version import __version__
 from bagwise.checks import is_count
 from bagwise.errors import BagwiseError
+from bagwise.methods.ensemble import members_of
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.registry import METHODS
 from bagwise.models.architecture import Architecture
@@ -86,6 +86,7 @@ def save_models(models: Sequence[NeuralMIL], folder: str | Path) -> None:
     BagwiseError
         As `save_model` does.
     """
+    models = members_of(models, "save_models")
     config = describe(models)
     learnt = [{"history": model.history_, "best_epoch": model.best_epoch_} for model in models]
     tensors = {
@@ -116,8 +117,7 @@ def describe(models: Sequence[NeuralMIL]) -> dict[str, Any]:
     BagwiseError
         If the models have a class, an encoder or a pooling of the user's own.
     """
-    for model in models:
-        check_is_fitted(model)
+    models = members_of(models, "save_model")
     model = models[0]
     plan = model.plan_
     if type(model) not in _CLASSES.values():

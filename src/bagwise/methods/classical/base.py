@@ -13,10 +13,10 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
-from bagwise.bags import Bags, as_bags
+from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.checks import check_seed
 from bagwise.errors import BagwiseError
-from bagwise.methods.base import BagClassifier, BagsLike
+from bagwise.methods.base import BagClassifier
 from bagwise.stored import StoredInstances
 
 __all__ = [
@@ -233,7 +233,7 @@ class ClassicalMIL(BagClassifier, ABC):
 
     def _log_probabilities(self, bags: Bags) -> NDArray[Any]:
         """Give them in the order of learning."""
-        self._check_fits(bags)
+        bags = self._like_learnt(bags)
         return self.calibration_.log_probabilities(self.learnt_.decide(bags))
 
     # ---- what a method fills in ---------------------------------------------------------------------
@@ -302,8 +302,7 @@ class ScoresInstances(ClassicalMIL):
             Packed like `Bags.instances`: shape (N,), the probability of `positive_`; with more than two classes shape
             (N, number of classes).
         """
-        bags = as_bags(X)
-        self._check_fits(bags)
+        bags = self._like_learnt(as_bags(X))
         alone = Bags(_values(bags), np.arange(len(bags.instances) + 1))
         probabilities: NDArray[Any] = np.exp(self._log_probabilities(alone))
         return probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities
