@@ -15,7 +15,7 @@ from bagwise import cli
 
 COMMAND = Path(sys.executable).parent / "bagwise"
 KEYS = {"bag_auc", "bag_accuracy", "instance_auc", "seconds"}
-WRITTEN = {"report.html", "metrics.json", "model.safetensors"}
+WRITTEN = {"report.html", "metrics.json", "model.safetensors", ".bagwise"}
 PATIENCE = 120  # seconds
 
 
@@ -281,14 +281,14 @@ def test_ctrl_c_gives_status_130_and_one_sentence(interrupted):
 
 
 def test_ctrl_c_leaves_its_progress_and_nothing_half_written(interrupted):
-    assert set(interrupted.files) == {"checkpoints/block-0000.safetensors"}
+    assert set(interrupted.files) == {".bagwise", "checkpoints/block-0000.safetensors"}
 
 
 @pytest.mark.slow
 def test_a_killed_run_leaves_no_half_written_final_file_and_resumes_to_the_same_end(killed, tmp_path):
     assert killed.done.status == -signal.SIGKILL
     assert "checkpoints/block-0000.safetensors" in killed.files
-    assert {Path(name).parts[0] for name in killed.files} == {"checkpoints"}
+    assert {Path(name).parts[0] for name in killed.files} == {".bagwise", "checkpoints"}
 
     other_seed = run(*three_epochs(killed.out), "--resume", "--seed", 1)
     assert_one_sentence(other_seed, "checkpoint of a training with other data, members or settings")

@@ -56,7 +56,12 @@ def test_metrics_are_fractions_and_time_passed(run):
 
 
 def test_nothing_but_report_metrics_and_model_is_left(run):
-    assert {path.name for path in run.out.iterdir()} == {"report.html", "metrics.json", "model.safetensors"}
+    assert {path.name for path in run.out.iterdir()} == {
+        ".bagwise",
+        "report.html",
+        "metrics.json",
+        "model.safetensors",
+    }
 
 
 def test_there_are_200_training_and_500_test_bags_that_are_positive_if_they_hold_a_nine(run):

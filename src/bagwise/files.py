@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bagwise.errors import BagwiseError
+from bagwise.folders import TEMPORARY, folder_around
 
-__all__ = ["remove_unfinished", "replacing"]
-
-_PREFIX = ".writing-"
+__all__ = ["replacing"]
 
 
 @contextmanager
@@ -20,7 +19,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     Parameters
     ----------
     path
-        The file to write. Its folder is made if it is missing.
+        The file to write. Its folder is made if it is missing. In a folder of results it is one of them.
 
     Yields
     ------
@@ -30,7 +29,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     Raises
     ------
     BagwiseError
-        If the folder cannot be made or the file cannot be written.
+        If the folder cannot be made, the file cannot be written, or it lies in a folder of results and another program
+        wrote it.
 
     Examples
     --------
@@ -43,9 +43,16 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     ours = {None, str(path), *map(str, path.parents)}
+    results = folder_around(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=path.suffix, dir=path.parent)
+        if results is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            prefix = TEMPORARY
+        else:
+            results.check_free(path)
+            results.make(path.parent)
+            prefix = results.temporary
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
         os.close(handle)
         ours.add(name)
         temporary = Path(name)
@@ -53,6 +60,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
             yield temporary
             # A temporary file is its owner's alone; the finished file is an ordinary one.
             temporary.chmod(0o666 & ~_umask())
+            if results is not None:
+                results.take(path, temporary.stat().st_size)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -62,27 +71,6 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise BagwiseError(
             f"cannot write {path}: {error.strerror or error}; choose a place with room that you may write to"
         ) from error
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Remove temporary files that processes which were killed have left in a folder that nobody writes to now.
-
-    Parameters
-    ----------
-    folder
-        Where to look.
-
-    Examples
-    --------
-    >>> import tempfile, pathlib
-    >>> folder = pathlib.Path(tempfile.mkdtemp())
-    >>> (folder / ".writing-x.json").touch()
-    >>> remove_unfinished(folder)
-    >>> list(folder.iterdir())
-    []
-    """
-    for path in folder.glob(f"{_PREFIX}*"):
-        path.unlink(missing_ok=True)
 
 
 def _umask() -> int:

@@ -178,7 +178,12 @@ def test_slides_that_are_broken_are_said_and_the_others_go_on(encoder, samples, 
         assert line == f"bagwise: {row['reason']}"
         assert name in line
     assert "has no tile of 64 x 64 pixels" in lines[3]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["d-good.h5", "tile.json", "tissue"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        ".bagwise",
+        "d-good.h5",
+        "tile.json",
+        "tissue",
+    ]
     assert read_features(tmp_path / "out" / "d-good.h5").coordinates.tolist() == [
         [x, y] for y in range(0, 256, 64) for x in (0, 64)
     ]
@@ -276,7 +281,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_the_same(run, tiled, encoder, sa
     before = first.stat().st_mtime_ns
     refused = run("tile", samples, "--encoder", encoder, "--out", out)
     assert refused.status == 1
-    assert "is not empty: choose another folder, or resume the run in it with --resume" in refused.told
+    assert "is not empty (bagwise tile was stopped before it had finished there)" in refused.told
     done = run("tile", samples, "--encoder", encoder, "--out", out, "--resume", "--json")
     assert (done.status, done.told) == (0, "")
     assert first.stat().st_mtime_ns == before

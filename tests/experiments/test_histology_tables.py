@@ -180,7 +180,7 @@ def test_figure_5_is_the_first_positive_image_of_a_test_fold(folder, tmp_path, r
         "pooled_instance_auc",
     }
     assert set(results["images"]["breast_cancer"]["instance-max"]) == {"probability"}
-    files = {"cells", "figure5.json", "figure5-colon_cancer.png", "figure5-breast_cancer.png"}
+    files = {".bagwise", "cells", "figure5.json", "figure5-colon_cancer.png", "figure5-breast_cancer.png"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == files
     refused = run("reproduce", "figure5", *options)
     assert refused.status == 1

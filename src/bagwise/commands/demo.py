@@ -1,6 +1,5 @@
 """The demo: MNIST-bags of real digits (paper, section 4.2), and a page that shows which digits made a bag positive."""
 
-import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +10,12 @@ from numpy.typing import NDArray
 from bagwise.bags import Bags
 from bagwise.checks import check_seed
 from bagwise.commands.bag_views import as_texts, bag_views
-from bagwise.commands.runs import check_folder, write_json
+from bagwise.commands.older import BLOCKS, written_before
+from bagwise.commands.runs import MODEL, write_json
 from bagwise.datasets import bags_from_images, load_digits
 from bagwise.evaluation.key_instances import key_instance_metrics
 from bagwise.evaluation.metrics import bag_metrics
+from bagwise.folders import ResultFolder, claims_folder
 from bagwise.methods.neural import AttentionMIL
 from bagwise.methods.persistence import save_model
 from bagwise.reports import Metric, Report, write_report
@@ -25,6 +26,7 @@ TARGET = 9
 TRAINING_BAGS, TEST_BAGS = 200, 500
 
 
+@claims_folder("demo", older=written_before(MODEL, "report.html", BLOCKS))
 def run_demo(
     out: Path,
     *,
@@ -32,7 +34,7 @@ def run_demo(
     data_directory: Path | None = None,
     seed: int = 0,
     epochs: int | None = None,
-    resume: bool = False,
+    resume: bool = False,  # noqa: ARG001 - claims_folder reads it
     verbose: bool = False,
 ) -> dict[str, float]:
     """Train gated attention on bags of digits and write what it learnt to a folder.
@@ -74,7 +76,6 @@ def run_demo(
     ['bag_accuracy', 'bag_auc', 'instance_auc', 'seconds']
     """
     check_seed(seed)
-    check_folder(out, resume=resume)
     begin = time.perf_counter()
     digits = load_digits(data, data_directory)
     train = bags_from_images(digits.train_images, digits.train_labels, target=TARGET, count=TRAINING_BAGS, seed=seed)
@@ -96,7 +97,7 @@ def run_demo(
     save_model(model, out)
     write_report(_report(model, metrics, train, test, probabilities, weights, nines, data, seed), out / "report.html")
     write_json(out / "metrics.json", metrics)
-    shutil.rmtree(out / "checkpoints")
+    ResultFolder(out).clear("checkpoints")
     return metrics
 
 

@@ -1,6 +1,5 @@
 """`bagwise evaluate`: how good methods are on bags they did not learn from."""
 
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,14 +17,16 @@ from bagwise.bags import Bags
 from bagwise.checks import check_names, check_seed
 from bagwise.commands.data import DataSource, digest_of_labelled, in_memory_if_small
 from bagwise.commands.fit import configured
+from bagwise.commands.older import BLOCKS, written_before
 from bagwise.commands.report import evaluation_report
-from bagwise.commands.runs import check_asked_the_same, check_folder, read_json, write_json
+from bagwise.commands.runs import check_asked_the_same, read_json, write_json
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.cross_validation import CrossValidation, cross_validate
 from bagwise.evaluation.metrics import METRICS
 from bagwise.evaluation.protocol import Folds
 from bagwise.evaluation.significance import corrected_t_test
-from bagwise.files import remove_unfinished, replacing
+from bagwise.files import replacing
+from bagwise.folders import ResultFolder, claims_folder
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.registry import make
 from bagwise.reports import Figure, write_report
@@ -36,6 +37,7 @@ __all__ = ["run_evaluate"]
 RESULTS = "results.json"
 
 
+@claims_folder("evaluate", older=written_before(RESULTS, "report.html", BLOCKS))
 def run_evaluate(
     source: DataSource,
     out: Path,
@@ -85,7 +87,6 @@ def run_evaluate(
     check_names(methods, "method")
     for name in methods:
         make(name)
-    check_folder(out, resume=resume)
     bags = in_memory_if_small(source.read())
     asked = {
         "data": source.told(),
@@ -143,8 +144,7 @@ def run_evaluate(
     report = evaluation_report(found, bags, results, _draw(found, out), source.data)
     write_report(report, out / "report.html")
     write_json(out / RESULTS, results)
-    shutil.rmtree(out / "checkpoints", ignore_errors=True)
-    remove_unfinished(out)
+    ResultFolder(out).clear("checkpoints")
     return results
 
 

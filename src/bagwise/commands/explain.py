@@ -9,10 +9,11 @@ import pandas as pd
 from bagwise.bags import Bags
 from bagwise.commands.data import DataSource
 from bagwise.commands.report import explanation_report
-from bagwise.commands.runs import Run, check_folder
+from bagwise.commands.runs import Run
 from bagwise.commands.slide_maps import draw_on_slides, find_on_slides
 from bagwise.errors import BagwiseError
 from bagwise.explain import Explanation, contrast, draw_map, explain, key_instances, write_table
+from bagwise.folders import claims_folder
 from bagwise.reports import write_report
 
 __all__ = ["run_explain"]
@@ -20,6 +21,7 @@ __all__ = ["run_explain"]
 FORMATS = ("csv", "parquet")
 
 
+@claims_folder("explain")
 def run_explain(
     run: Run, source: DataSource, out: Path, *, file_format: str = "csv", key: int = 5, slides: Path | None = None
 ) -> dict[str, Any]:
@@ -56,7 +58,6 @@ def run_explain(
     """
     if file_format not in FORMATS:
         raise BagwiseError(f"--format is {file_format!r}: it must be one of {', '.join(FORMATS)}")
-    check_folder(out)
     bags = source.read_like(run.feature_names, coordinates=True)
     placed = [] if slides is None else find_on_slides(bags, slides)
     found = explain(run.models, bags)

@@ -1,6 +1,5 @@
 """`bagwise fit`: from a user's data to a run."""
 
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -11,21 +10,22 @@ from numpy.typing import NDArray
 from bagwise.bags import Bags
 from bagwise.checks import check_count, check_seed
 from bagwise.commands.data import DataSource, digest_of_labelled, in_memory_if_small
+from bagwise.commands.older import BLOCKS, written_before
 from bagwise.commands.report import training_report
 from bagwise.commands.runs import (
     CONFIG,
+    HISTORY,
     METRICS,
     MODEL,
     Run,
     check_asked_the_same,
-    check_folder,
     read_json,
     write_json,
     write_run,
 )
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.metrics import bag_metrics
-from bagwise.files import remove_unfinished
+from bagwise.folders import ResultFolder, claims_folder
 from bagwise.methods.base import BagClassifier
 from bagwise.methods.ensemble import fit_ensemble, predict_ensemble
 from bagwise.methods.neural import NeuralMIL
@@ -100,6 +100,7 @@ def configured(
     return model, why
 
 
+@claims_folder("fit", older=written_before(CONFIG, MODEL, METRICS, HISTORY, "report.html", BLOCKS))
 def run_fit(
     source: DataSource,
     out: Path,
@@ -152,7 +153,6 @@ def run_fit(
         raise BagwiseError(
             f"{method} cannot be kept in a file: fit a neural method, or measure {method} with bagwise evaluate"
         )
-    check_folder(out, resume=resume)
     bags = in_memory_if_small(source.read())
     asked = {
         "data": source.told(),
@@ -178,8 +178,7 @@ def run_fit(
         metrics = _metrics(models, bags, said, why, time.perf_counter() - begin)
         write_report(training_report(models, bags, said, metrics, source.data, why), out / "report.html")
         write_json(out / METRICS, metrics)
-    shutil.rmtree(out / "checkpoints", ignore_errors=True)
-    remove_unfinished(out)
+    ResultFolder(out).clear("checkpoints")
     return read_json(out / METRICS)
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,11 @@ from bagwise.tensorfiles import plain
 
 __all__ = [
     "CONFIG",
+    "HISTORY",
     "METRICS",
     "MODEL",
     "Run",
     "check_asked_the_same",
-    "check_folder",
     "read_json",
     "write_json",
     "write_run",
@@ -132,34 +131,6 @@ class Run:
         """What the features were called, in their order."""
         names = getattr(self.models[0], "feature_names_in_", None)
         return None if names is None else [str(name) for name in names]
-
-
-def check_folder(out: Path, *, resume: bool | None = None) -> None:
-    """See that results may be written to a folder, before much work is done for them.
-
-    Parameters
-    ----------
-    out
-        The folder; it is made when the first file is.
-    resume
-        Whether it may hold something; None where there is nothing that could be resumed.
-
-    Raises
-    ------
-    BagwiseError
-        If it is a file, may not be written to, or holds something.
-    """
-    try:
-        nearest = next(place for place in (out, *out.absolute().parents) if place.exists())
-        if not nearest.is_dir():
-            raise BagwiseError(f"{nearest} is a file: choose a folder")
-        if nearest is out and not resume and any(out.iterdir()):
-            or_resume = "" if resume is None else ", or resume the run in it with --resume"
-            raise BagwiseError(f"{out} is not empty: choose another folder{or_resume}")
-    except OSError as error:
-        raise BagwiseError(f"cannot use the folder {out}: {error.strerror}; choose another") from error
-    if not os.access(nearest, os.W_OK):
-        raise BagwiseError(f"cannot write to {out}: you may not write in {nearest}; choose another folder")
 
 
 def check_asked_the_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

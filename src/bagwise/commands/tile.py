@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from bagwise._version import __version__
-from bagwise.commands.runs import Run, check_asked_the_same, check_folder, read_json, write_json
+from bagwise.commands.older import written_before
+from bagwise.commands.runs import Run, check_asked_the_same, read_json, write_json
 from bagwise.errors import BagwiseError
-from bagwise.files import remove_unfinished
+from bagwise.folders import ResultFolder, claims_folder
 from bagwise.io.slides import Slide, SlideError, find_slides, find_tissue, plan_tiles
 from bagwise.io.tile_files import write_tiles
 from bagwise.methods.tile_encoders import TIMM, TileEncoder, encoder_of_model, encoder_of_timm
@@ -19,6 +20,7 @@ __all__ = ["run_tile"]
 ASKED, PICTURES = "tile.json", "tissue"
 
 
+@claims_folder("tile", older=written_before(ASKED, "*.h5"))
 def run_tile(
     slides: Sequence[str | Path],
     encoder: str,
@@ -29,7 +31,7 @@ def run_tile(
     size: int | None = None,
     pool: str | None = None,
     device: str = "auto",
-    resume: bool = False,
+    resume: bool = False,  # noqa: ARG001 - claims_folder reads it
     verbose: bool = False,
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
@@ -72,7 +74,6 @@ def run_tile(
     """
     if mpp is not None and level is not None:
         raise BagwiseError("--mpp and --level both say which resolution to take: give one of them")
-    check_folder(out, resume=resume)
     found = find_slides(slides)
     known = _encoder(encoder, device, pool)
     if known.fixed and size not in (None, known.side):
@@ -82,11 +83,13 @@ def run_tile(
         )
     side = known.side if size is None else size
     asked = {"weights": known.digest, "mpp": mpp, "level": level, "size": side, "pool": pool}
-    if out.exists() and any(out.iterdir()):
+    results = ResultFolder(out)
+    if results.is_used():
         check_asked_the_same(out / ASKED, read_json(out / ASKED).get("asked") or {}, asked)
-        remove_unfinished(out)
-        remove_unfinished(out / PICTURES)
-    write_json(out / ASKED, {"bagwise": __version__, "encoder": encoder, "asked": asked})
+    else:
+        write_json(out / ASKED, {"bagwise": __version__, "encoder": encoder, "asked": asked})
+    for name in found:
+        results.check_free(out / f"{name}.h5")
     written: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     for number, (name, path) in enumerate(found.items(), start=1):

@@ -16,9 +16,14 @@ from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
 from bagwise._version import __version__
+from bagwise.commands.older import written_before
 from bagwise.commands.runs import read_json, write_json
+from bagwise.errors import BagwiseError
 
-__all__ = ["cell", "cells_on_workers", "environment", "finite"]
+__all__ = ["OLDER", "cell", "cells_on_workers", "environment", "finite"]
+
+# Cells may come from elsewhere, such as a copy of those in `results/`.
+OLDER = written_before("cells/*.json")
 
 
 def cell(folder: Path, question: Mapping[str, Any], answer: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
@@ -57,8 +62,11 @@ def cell(folder: Path, question: Mapping[str, Any], answer: Callable[[], Mapping
     path = folder / f"{name}.json"
     if not path.exists():
         write_json(path, {"question": asked, "answer": finite(answer())})
-    kept: dict[str, Any] = read_json(path)["answer"]
-    return kept
+    kept = read_json(path)
+    if kept.get("question") != asked or not isinstance(kept.get("answer"), dict):
+        raise BagwiseError(f"{path} does not answer what is asked for: it is damaged, so remove it")
+    answered: dict[str, Any] = kept["answer"]
+    return answered
 
 
 def cells_on_workers(

@@ -12,19 +12,20 @@ from numpy.typing import NDArray
 from bagwise.bags import Bags
 from bagwise.checks import check_count, check_names, check_seed
 from bagwise.commands.data import digest_of_labelled
-from bagwise.commands.runs import check_folder, write_json
+from bagwise.commands.runs import write_json
 from bagwise.datasets.histology import EPITHELIAL, breast_cancer, colon_cancer
 from bagwise.datasets.store import data_directory
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.key_instances import key_instance_metrics
 from bagwise.evaluation.metrics import METRICS, bag_metrics
 from bagwise.evaluation.protocol import Folds
-from bagwise.experiments.cells import cells_on_workers, environment, finite
+from bagwise.experiments.cells import OLDER, cells_on_workers, environment, finite
 from bagwise.experiments.markdown import markdown_table, short, with_error
 from bagwise.experiments.paper import TABLE2, TABLE3
 from bagwise.explain.instances import explain
 from bagwise.explain.rescaling import rescaled_in_bags
-from bagwise.files import remove_unfinished, replacing
+from bagwise.files import replacing
+from bagwise.folders import claims_folder
 from bagwise.io.image_files import read_image
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.registry import make
@@ -68,6 +69,7 @@ TABLES = {
 }
 
 
+@claims_folder("reproduce", older=OLDER)
 def run_histology(
     out: Path,
     name: str,
@@ -80,7 +82,7 @@ def run_histology(
     sample: int | None = None,
     seed: int = 0,
     jobs: int = -1,
-    resume: bool = False,
+    resume: bool = False,  # noqa: ARG001 - claims_folder reads it
     data_folder: Path | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
@@ -135,7 +137,6 @@ def run_histology(
         raise BagwiseError(f"there is no protocol {protocol!r}: choose 'default' or 'grouped'")
     if protocol == "grouped" and table.dataset != "breast_cancer":
         raise BagwiseError("nobody knows which patient an image of the colon set is from: use the protocol 'default'")
-    check_folder(out, resume=resume)
     directory = str(data_directory(data_folder))
     bags = _load(table.dataset, directory)
     methods = tuple(methods) or METHODS
@@ -168,10 +169,10 @@ def run_histology(
     write_json(out / f"{name}.json", results)
     with replacing(out / f"{name}.md") as temporary:
         temporary.write_text(tables(results), encoding="utf-8")
-    remove_unfinished(out)
     return results
 
 
+@claims_folder("reproduce", older=OLDER)
 def run_figure5(
     out: Path,
     *,
@@ -180,7 +181,7 @@ def run_figure5(
     folds: int = 10,
     seed: int = 0,
     jobs: int = -1,
-    resume: bool = False,
+    resume: bool = False,  # noqa: ARG001 - claims_folder reads it
     data_folder: Path | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
@@ -209,7 +210,6 @@ def run_figure5(
     """
     check_seed(seed)
     check_count("--epochs", epochs)
-    check_folder(out, resume=resume)
     directory = str(data_directory(data_folder))
     shown: dict[str, Any] = {}
     for table in TABLES.values():
@@ -225,7 +225,6 @@ def run_figure5(
         shown[table.dataset] = _draw_figure5(out, table, bags[test], answers, Path(directory))
     results: dict[str, Any] = finite({"experiment": "figure5", "environment": environment(), "images": shown})
     write_json(out / "figure5.json", results)
-    remove_unfinished(out)
     return results
 
 

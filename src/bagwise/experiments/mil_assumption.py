@@ -10,23 +10,25 @@ from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
 from bagwise.checks import check_count, check_names
-from bagwise.commands.runs import check_folder, write_json
+from bagwise.commands.runs import write_json
 from bagwise.evaluation.assumption import PROBLEMS, Problem, check_assumption
-from bagwise.experiments.cells import cell, environment
+from bagwise.experiments.cells import OLDER, cell, environment
 from bagwise.experiments.markdown import markdown_table
-from bagwise.files import remove_unfinished, replacing
+from bagwise.files import replacing
+from bagwise.folders import claims_folder
 from bagwise.methods.registry import METHODS, make
 
 __all__ = ["run_mil_assumption", "table"]
 
 
+@claims_folder("reproduce", older=OLDER)
 def run_mil_assumption(
     out: Path,
     *,
     methods: Sequence[str] = (),
     seeds: int = 5,
     jobs: int = -1,
-    resume: bool = False,
+    resume: bool = False,  # noqa: ARG001 - claims_folder reads it
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Try methods on the problems of `bagwise.evaluation.assumption`.
@@ -60,7 +62,6 @@ def run_mil_assumption(
     check_names(methods, "method")
     for name in methods:
         make(name)
-    check_folder(out, resume=resume)
     rows: list[dict[str, Any]] = []
     for name in methods or METHODS:
 
@@ -80,7 +81,6 @@ def run_mil_assumption(
     write_json(out / "mil_assumption.json", results)
     with replacing(out / "mil_assumption.md") as temporary:
         temporary.write_text(table(results), encoding="utf-8")
-    remove_unfinished(out)
     return results
 
 

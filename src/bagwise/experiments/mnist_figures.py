@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from bagwise.checks import check_count, check_names, check_seed
-from bagwise.commands.runs import check_folder, write_json
+from bagwise.commands.runs import write_json
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.cross_validation import summary
-from bagwise.experiments.cells import cell, environment, finite
+from bagwise.experiments.cells import OLDER, cell, environment, finite
 from bagwise.experiments.markdown import markdown_table, short, signed, with_error
 from bagwise.experiments.mnist_bags import (
     GRID,
@@ -25,7 +25,8 @@ from bagwise.experiments.mnist_bags import (
     draw_bags,
 )
 from bagwise.experiments.mnist_findings import findings
-from bagwise.files import remove_unfinished, replacing
+from bagwise.files import replacing
+from bagwise.folders import claims_folder
 from bagwise.methods.neural import AttentionMIL
 from bagwise.reports.curves import Curve, draw_curves
 from bagwise.reports.strip import draw_strip
@@ -46,6 +47,7 @@ _SHOWN_SIZE, _SHOWN_TRAINING_BAGS = 13, 200
 _DELETION_BAGS = (50, 200)
 
 
+@claims_folder("reproduce", older=OLDER)
 def run_mnist_bags(
     out: Path,
     name: str = "mnist-bags",
@@ -57,7 +59,7 @@ def run_mnist_bags(
     quick: bool = False,
     seed: int = 0,
     jobs: int = -1,
-    resume: bool = False,
+    resume: bool = False,  # noqa: ARG001 - claims_folder reads it
     source: str = "full",
     data_directory: Path | None = None,
     tell: Callable[[str], None] = lambda _: None,
@@ -110,7 +112,6 @@ def run_mnist_bags(
     if repeats is not None:
         check_count("--repeats", repeats)
     check_names(methods, "method", METHODS, "MNIST-bags")
-    check_folder(out, resume=resume)
     test_bags = _QUICK_TEST_BAGS if quick else _TEST_BAGS
     common: dict[str, Any] = {"epochs": epochs, "test_bags": test_bags, "seed": seed, "source": source}
     sweeps = []
@@ -141,17 +142,17 @@ def run_mnist_bags(
     with replacing(out / f"{name}.md") as temporary:
         temporary.write_text(tables(results), encoding="utf-8")
     _draw(rows, out)
-    remove_unfinished(out)
     return results
 
 
+@claims_folder("reproduce", older=OLDER)
 def run_figure4(
     out: Path,
     *,
     epochs: int | None = None,
     quick: bool = False,
     seed: int = 0,
-    resume: bool = False,
+    resume: bool = False,  # noqa: ARG001 - claims_folder reads it
     source: str = "full",
     data_directory: Path | None = None,
 ) -> dict[str, Any]:
@@ -179,7 +180,6 @@ def run_figure4(
     """
     check_seed(seed)
     epochs = _epochs(epochs, quick)
-    check_folder(out, resume=resume)
     question: dict[str, Any] = {
         "figure": 4,
         "mean_size": 10,
@@ -211,7 +211,6 @@ def run_figure4(
         {"experiment": "figure4", "environment": environment(), "asked": question, "digits": digits, **said}
     )
     write_json(out / "figure4.json", results)
-    remove_unfinished(out)
     return results
 
 

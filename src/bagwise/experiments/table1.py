@@ -13,16 +13,17 @@ from sklearn.base import clone
 from bagwise.bags import Bags
 from bagwise.checks import check_count, check_names, check_seed
 from bagwise.commands.data import digest_of_labelled
-from bagwise.commands.runs import check_folder, write_json
+from bagwise.commands.runs import write_json
 from bagwise.datasets.named import load_dataset
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.cross_validation import summary, validate_folds
 from bagwise.evaluation.protocol import Folds
 from bagwise.evaluation.significance import corrected_t_test
-from bagwise.experiments.cells import cell, environment, finite
+from bagwise.experiments.cells import OLDER, cell, environment, finite
 from bagwise.experiments.markdown import markdown_table, short, signed, with_error
 from bagwise.experiments.paper import TABLE1
-from bagwise.files import remove_unfinished, replacing
+from bagwise.files import replacing
+from bagwise.folders import claims_folder
 from bagwise.methods.base import BagClassifier
 from bagwise.methods.neural import AttentionMIL, NeuralMIL
 from bagwise.methods.registry import make
@@ -53,6 +54,7 @@ _EXPLAINED = {
 }
 
 
+@claims_folder("reproduce", older=OLDER)
 def run_table1(
     out: Path,
     *,
@@ -66,7 +68,7 @@ def run_table1(
     epochs: int = EPOCHS,
     seed: int = 0,
     jobs: int = -1,
-    resume: bool = False,
+    resume: bool = False,  # noqa: ARG001 - claims_folder reads it
     data_directory: Path | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
@@ -126,7 +128,6 @@ def run_table1(
                 raise BagwiseError(f"{name} has no epochs to choose: the protocol 'leaky' takes neural methods only")
         if select_epoch or select_hidden:
             raise BagwiseError("the protocol 'leaky' chooses by test bags: leave --select-epoch and --select-L out")
-    check_folder(out, resume=resume)
     sets = {name: load_dataset(name, data_directory) for name in datasets}
     asked = {
         "protocol": protocol,
@@ -172,7 +173,6 @@ def run_table1(
         with replacing(out / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
     _draw(results, out / "table1.png")
-    remove_unfinished(out)
     return results
 
 

@@ -1,0 +1,73 @@
+"""Folders of Bagwise 0.1, which marked none: their files are known by what is in them."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+from safetensors import SafetensorError, safe_open
+
+__all__ = ["BLOCKS", "written_before"]
+
+BLOCKS = "checkpoints/**/block-*.safetensors"
+
+_TEMPORARY = re.compile(r"\.writing-[a-z0-9_]{8}\.safetensors")
+_METRICS = {"bags", "instances", "members", "epochs_were"}
+_MOST_OF_A_HEAD = 4096  # bytes
+
+
+def written_before(*patterns: str) -> Callable[[Path], list[Path]]:
+    """Make a search for the files of a command of Bagwise 0.1.
+
+    Parameters
+    ----------
+    *patterns
+        Of their names, as `Path.glob` understands them. Files that Bagwise 0.1 did not write are left out.
+
+    Returns
+    -------
+    function
+        Takes the folder; what it gives is empty where the folder is none of Bagwise's.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = (folder / "config.json").write_text('{"of": "another program"}')
+    >>> written_before("config.json")(folder)
+    []
+    """
+
+    def find(folder: Path) -> list[Path]:
+        found = [path for pattern in patterns for path in folder.glob(pattern) if _is_ours(path)]
+        # What a kill left half-written, beside checkpoints that are whole.
+        beside = {path.parent for path in found if path.name.startswith("block-")}
+        return found + [path for place in beside for path in place.iterdir() if _TEMPORARY.fullmatch(path.name)]
+
+    return find
+
+
+def _is_ours(path: Path) -> bool:
+    if path.is_symlink() or not path.is_file():
+        return False
+    try:
+        match path.suffix:
+            case ".json":
+                told = json.loads(path.read_bytes())
+                return isinstance(told, dict) and ("bagwise" in told or "question" in told or told.keys() >= _METRICS)
+            case ".safetensors":
+                with safe_open(path, framework="numpy") as file:
+                    return "bagwise" in (file.metadata() or {})
+            case ".h5":
+                with h5py.File(path) as file:
+                    return "features" in file and file["coords"].attrs.get("name") == path.stem
+            case ".html":
+                with path.open("rb") as file:
+                    return b" \xc2\xb7 Bagwise</title>" in file.read(_MOST_OF_A_HEAD)
+            case ".csv":
+                with path.open("rb") as file:
+                    return file.read(len(b"member,epoch,")) == b"member,epoch,"
+    except (OSError, ValueError, KeyError, RecursionError, SafetensorError):
+        pass
+    return False
