@@ -9,6 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from bagwise.errors import BagwiseError
 
+# What a feature may span: its mean and spread stay far from the ends of double precision, and what it is multiplied
+# with from those of single precision.
+LEAST_SPAN, MOST_SPAN = 1e-30, 1e30
 _FINITE_CHECK_VALUES = 1 << 22  # how many values are looked at in one go: memory stays small on mapped files
 
 
@@ -162,6 +165,31 @@ def check_finite(array: NDArray[Any], offsets: NDArray[np.int64], names: NDArray
                 f"the {what} of bag {names[position]!r} have a NaN or an infinity in row {row - offsets[position]}"
                 f" (row {row} of all): fill it in, or leave the row out"
             )
+
+
+def constant_features(lowest: NDArray[np.float64], highest: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Say which features are the same everywhere, but for rounding."""
+    with np.errstate(over="ignore"):
+        constant: NDArray[np.bool_] = highest - lowest <= 8 * np.finfo(np.float64).eps * np.maximum(
+            abs(lowest), abs(highest)
+        )
+    return constant
+
+
+def out_of_span(lowest: NDArray[np.float64], highest: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Say which features cannot be brought to one scale, because their values are too far apart or too close."""
+    with np.errstate(over="ignore"):
+        span = highest - lowest
+    return np.flatnonzero(~constant_features(lowest, highest) & ~((span >= LEAST_SPAN) & (span <= MOST_SPAN)))
+
+
+def check_span(lowest: NDArray[np.float64], highest: NDArray[np.float64], names: Sequence[str] | None) -> None:
+    for number in out_of_span(lowest, highest)[:1]:
+        raise BagwiseError(
+            f"feature {number if names is None else names[number]!r} reaches from {lowest[number]:.4g} to"
+            f" {highest[number]:.4g}, and only what spans {LEAST_SPAN:g} to {MOST_SPAN:g} can be scaled: give it in"
+            " other units, or leave it out"
+        )
 
 
 def valid_labels(labels: ArrayLike, names: NDArray[np.object_]) -> NDArray[Any]:

@@ -4,8 +4,8 @@ import json
 import os
 
 import torch
-from malformed import run_case, write
-from malformed_runs import edited
+from malformed import COLUMNS, Plan, case, good_frame, run_case, write
+from malformed_runs import changed_table, edited
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -82,3 +82,43 @@ run_case("weights_of_half_precision", r"model\.safetensors .* is float16", weigh
 run_case("weights_of_another_shape", r"model\.safetensors .* of shape \(1, 3\)", weights(lambda weight: weight[:, :3]))
 run_case("a_scaler_without_numbers", r"0\.scaler\.factor .*NaN", weights(lambda w: w * torch.nan, "0.scaler.factor"))
 run_case("explain_weights_that_are_no_numbers", r"0\.head", weights(lambda weight: weight * torch.nan), "explain")
+
+
+# ---- numbers that would overflow -------------------------------------------------------------------------------------
+
+
+def far_out(frame):
+    frame.loc[4, "y"] = 1e300
+    return frame
+
+
+def told(folder, frame, *argv, says):
+    frame.to_csv(folder / "table.csv", index=False)
+    return Plan(argv[0], folder / "table.csv", *COLUMNS, "--out", folder / "run", *argv[1:], says=says)
+
+
+@case
+def a_value_too_far_out_to_learn_from(folder):
+    return told(folder, far_out(good_frame()), "fit", "--epochs", "1", says=r"'y' .*1e\+300")
+
+
+@case
+def values_too_close_together_to_learn_from(folder):
+    frame = good_frame()
+    return told(folder, frame.assign(y=frame["y"] * 1e-300), "fit", "--epochs", "1", says=r"'y' .*1e-30")
+
+
+@case
+def a_value_too_far_out_to_evaluate_by(folder):
+    return told(folder, far_out(good_frame()), "evaluate", "--folds", "2", "--epochs", "1", "--jobs", "1", says=r"'y'")
+
+
+@case
+def a_value_too_far_out_for_a_classical_method(folder):
+    argv = ["evaluate", "--folds", "2", "--method", "MI-SVM", "--jobs", "1"]
+    return told(folder, far_out(good_frame()), *argv, says=r"'y'")
+
+
+FAR_OUT = r"bag 'b1' has 1e\+300 as feature 'y' in row 1"
+run_case("a_value_out_of_range", FAR_OUT, changed_table(far_out))
+run_case("explain_a_value_out_of_range", FAR_OUT, changed_table(far_out), "explain")

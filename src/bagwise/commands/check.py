@@ -13,6 +13,7 @@ import psutil
 from numpy.typing import NDArray
 
 from bagwise.bags import Bags
+from bagwise.checks import LEAST_SPAN, MOST_SPAN, out_of_span
 from bagwise.commands.data import DataSource
 from bagwise.errors import BagwiseError
 from bagwise.io.features import open_features, peek_features
@@ -244,6 +245,17 @@ class _Found:
             )
         if self.low is None or self.high is None or sum(self.sizes) < 2:
             return
+        if not bad:
+            beyond = [self.column_name(int(number)) for number in out_of_span(self.low, self.high)]
+            if beyond:
+                self.say(
+                    "error",
+                    "out-of-range",
+                    f"the values of {_counted(len(beyond), 'feature')} ({_listed(beyond)}) are too far apart, or too"
+                    f" close, to be scaled: give what spans {LEAST_SPAN:g} to {MOST_SPAN:g}, in other units, or leave"
+                    " them out",
+                    beyond,
+                )
         constant = [self.column_name(int(number)) for number in np.flatnonzero(self.low == self.high)]
         if constant:
             self.say(

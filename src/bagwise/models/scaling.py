@@ -1,5 +1,6 @@
 """The first thing a model does to an instance: bring its numbers to a common scale."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -8,9 +9,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bagwise.checks import check_span, constant_features
+from bagwise.errors import BagwiseError
 from bagwise.stored import StoredInstances
 
-__all__ = ["Moments", "Scaler", "as_floating"]
+__all__ = ["Moments", "RangeError", "Scaler", "as_floating"]
+
+
+class RangeError(BagwiseError):
+    """Instances that are no numbers any more once they are scaled."""
 
 
 class Scaler(nn.Module):
@@ -68,6 +75,31 @@ class Scaler(nn.Module):
         -------
         Tensor
             Shape (N, ...), in the model's floating point.
+
+        Raises
+        ------
+        RangeError
+            In prediction, if a value is out of range once it is scaled: an activation might make an answer of it. What
+            is learnt from was looked at before training.
+        """
+        scaled = self.scaled(instances)
+        # The sum is not finite where a value is not, and takes no memory.
+        if not self.training and not torch.isfinite(scaled.sum()) and not torch.isfinite(scaled).all():
+            raise RangeError("an instance is out of range once it is scaled: look for extreme values")
+        return scaled
+
+    def scaled(self, instances: Tensor) -> Tensor:
+        """Scale instances, and let pass what becomes of them.
+
+        Parameters
+        ----------
+        instances
+            Shape (N, ...), any real type.
+
+        Returns
+        -------
+        Tensor
+            Shape (N, ...), in the model's floating point.
         """
         exact = as_floating(instances, self.factor.dtype)
         if self._changes:
@@ -113,6 +145,8 @@ class Moments:
         Vectors, shape (N, D).
     offsets
         Shape (B + 1,).
+    names
+        Of the features, for messages; None calls them by number.
 
     Examples
     --------
@@ -122,16 +156,24 @@ class Moments:
     ([2.0], [1.0])
     """
 
-    def __init__(self, instances: NDArray[np.number] | StoredInstances, offsets: NDArray[np.int64]) -> None:
+    def __init__(
+        self,
+        instances: NDArray[np.number] | StoredInstances,
+        offsets: NDArray[np.int64],
+        names: Sequence[str] | None = None,
+    ) -> None:
+        self.names = names
         self.counts = np.diff(offsets)
         self.means, self.squares, self.lowest, self.highest = np.zeros((4, len(self.counts), *instances.shape[1:]))
         for number, (begin, end) in enumerate(pairwise(offsets)):
             bag = instances[begin:end].astype(np.float64)
-            # Differences from an instance keep their digits, however large the values.
-            deviations = bag - bag[0]
-            mean = deviations.mean(axis=0)
-            self.means[number] = bag[0] + mean
-            self.squares[number] = ((deviations - mean) ** 2).sum(axis=0)
+            # Differences from an instance keep their digits, however large the values. Of what overflows no scaler is
+            # made.
+            with np.errstate(over="ignore", invalid="ignore"):
+                deviations = bag - bag[0]
+                mean = deviations.mean(axis=0)
+                self.means[number] = bag[0] + mean
+                self.squares[number] = ((deviations - mean) ** 2).sum(axis=0)
             self.lowest[number], self.highest[number] = bag.min(axis=0), bag.max(axis=0)
 
     def standardisation(self, bags: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -149,13 +191,33 @@ class Moments:
         -------
         tuple of arrays
             Shift and factor, each of shape (D,).
+
+        Raises
+        ------
+        BagwiseError
+            If the values of a feature are too far apart, or too close, to be scaled.
         """
+        lowest, highest = self.range(bags)
+        check_span(lowest, highest, self.names)
         counts, origin = self.counts[bags, None], self.means[bags[0]]
         deviations = self.means[bags] - origin
         total = counts.sum()
         mean = (counts * deviations).sum(axis=0) / total
         variance = (self.squares[bags].sum(axis=0) + (counts * (deviations - mean) ** 2).sum(axis=0)) / total
-        lowest, highest = self.lowest[bags].min(axis=0), self.highest[bags].max(axis=0)
-        rounding = 8 * np.finfo(np.float64).eps * np.maximum(abs(lowest), abs(highest))
-        constant = highest - lowest <= rounding
+        constant = constant_features(lowest, highest)
         return origin + mean, np.where(constant, 1.0, 1.0 / np.sqrt(np.where(constant, 1.0, variance)))
+
+    def range(self, bags: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Give the lowest and the highest value of each feature over some bags.
+
+        Parameters
+        ----------
+        bags
+            Positions of the bags.
+
+        Returns
+        -------
+        tuple of arrays
+            Each of shape (D,).
+        """
+        return self.lowest[bags].min(axis=0), self.highest[bags].max(axis=0)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bagwise.bags import Bags
+from bagwise.errors import BagwiseError
+from bagwise.models.scaling import Scaler
 from bagwise.stored import StoredInstances
 
 __all__ = ["PackedTensors", "as_tensor"]
@@ -71,6 +73,9 @@ class PackedTensors:
         self._instances = bags.instances
         self._whole = None if isinstance(bags.instances, StoredInstances) else as_tensor(bags.instances)
         self._held: dict[int, Tensor] = {}
+        self.names = bags.names
+        self.feature_names = bags.feature_names
+        self.dtype = bags.instances.dtype
         self.instance_shape = bags.instance_shape
         self.offsets = bags.offsets
         self.sizes = bags.sizes
@@ -139,6 +144,34 @@ class PackedTensors:
         offsets = np.concatenate([[0], np.cumsum(self.sizes[positions])])
         targets = self.targets[positions]
         return instances.to(device), torch.from_numpy(offsets).to(device), targets.to(device)
+
+    def check_range(self, positions: NDArray[np.int64], scaler: Scaler) -> None:
+        """Refuse bags with values that are no numbers any more once they are scaled; it reads the bags to find them.
+
+        Parameters
+        ----------
+        positions
+            Which bags.
+        scaler
+            What scales them.
+
+        Raises
+        ------
+        BagwiseError
+            If there is such a value; the sentence names its bag, row and column.
+        """
+        for position in positions.tolist():
+            bag = self._bag(position)
+            bad = ~torch.isfinite(scaler.scaled(bag.to(scaler.shift.device)))
+            if bad.any():
+                row, *place = bad.nonzero()[0].tolist()
+                name = place[0] if len(place) == 1 else tuple(place)
+                if self.feature_names is not None:
+                    name = self.feature_names[place[0]]
+                raise BagwiseError(
+                    f"bag {self.names[position]!r} has {bag[row, *place].item():.4g} as feature {name!r} in row {row},"
+                    " which is out of range once it is scaled: mend the value, or leave the row out"
+                )
 
     def _bag(self, position: int) -> Tensor:
         if self._whole is not None:

@@ -1,6 +1,7 @@
 """All epochs of all members: blocks, validation, stopping, checkpoints, workers."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import pairwise
@@ -26,7 +27,11 @@ from bagwise.training.progress import Counter, progress_bar, spinner
 from bagwise.training.stack import can_stack, compile_step
 from bagwise.training.stacked import Stacked
 
-__all__ = ["digest_of", "train"]
+__all__ = ["DivergedError", "digest_of", "train"]
+
+
+class DivergedError(BagwiseError):
+    """A training whose loss or weights are no numbers any more."""
 
 
 def train(
@@ -71,7 +76,8 @@ def train(
     Raises
     ------
     BagwiseError
-        If the checkpoints there are of another training.
+        If the checkpoints there are of another training, a value is out of range once it is scaled, or a member's loss
+        or weights are no numbers any more; then no checkpoints are left.
 
     Examples
     --------
@@ -84,7 +90,7 @@ def train(
     [2, 2, 2]
     """
     executor = _executor(plan, bags)
-    moments = Moments(bags.instances, bags.offsets) if plan.scaling == "standardize" else None
+    moments = Moments(bags.instances, bags.offsets, bags.feature_names) if plan.scaling == "standardize" else None
     data = b"" if checkpoints is None else targets.tobytes() + digest_of(bags)
     stored = isinstance(bags.instances, StoredInstances)
     # Bags in files are read once an epoch for all members, so these stay together.
@@ -95,11 +101,19 @@ def train(
             compile_step(plan.dtype)
     total = sum(member.settings.epochs for member in members)
     with progress_bar(total, len(blocks), verbose) as counters:
+        firsts = np.cumsum([0, *map(len, blocks)]).tolist()
+        names = ["the model" if len(members) == 1 else f"model {n + 1} of {len(members)}" for n in range(len(members))]
         jobs = [
-            joblib.delayed(_train_block)(executor, plan, bags, targets, block, moments, path, data, counter)
-            for block, path, counter in zip(blocks, paths, counters, strict=True)
+            joblib.delayed(_train_block)(
+                executor, plan, bags, targets, block, moments, path, data, counter, names[first : first + len(block)]
+            )
+            for block, path, counter, first in zip(blocks, paths, counters, firsts, strict=False)
         ]
-        results = joblib.Parallel(n_jobs=n_jobs if len(jobs) > 1 else 1)(jobs)
+        try:
+            results = joblib.Parallel(n_jobs=n_jobs if len(jobs) > 1 else 1)(jobs)
+        except DivergedError:
+            _forget(paths)
+            raise
     return [trained for block in results for trained in block]
 
 
@@ -153,6 +167,7 @@ def _train_block(
     checkpoint: Path | None,
     data: bytes,
     counter: Counter,
+    names: Sequence[str],
 ) -> list[Trained]:
     device = resolve_device(plan.device, plan.precision)
     with one_thread(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -169,6 +184,9 @@ def _train_block(
             if not active:
                 break
             losses = executor.run_epoch(epoch, active)
+            for number, loss in zip(active, losses.tolist(), strict=True):
+                if not np.isfinite(loss) or not executor.is_finite(number):
+                    raise DivergedError(_diverged(names[number], epoch, members[number], plan))
             validated = [number for number in active if len(members[number].validation)]
             measured = dict(zip(validated, executor.validate(validated), strict=True)) if validated else {}
             for number, loss in zip(active, losses.tolist(), strict=True):
@@ -184,6 +202,25 @@ def _train_block(
             )
             for number, record in enumerate(records)
         ]
+
+
+def _diverged(name: str, epoch: int, member: Member, plan: Plan) -> str:
+    own = [part for part in ("encoder", "pooling") if not isinstance(getattr(plan.architecture, part), str)]
+    cure = f"look into your own {' and '.join(own)}, " if own else "look for extreme values among the features, "
+    return (
+        f"the training of {name} diverged in epoch {epoch + 1}, so that its loss or weights are no numbers: {cure}or"
+        f" give a smaller learning_rate than {member.settings.learning_rate:g}"
+    )
+
+
+def _forget(paths: Sequence[Path | None]) -> None:
+    """Remove the checkpoints of a training that nobody should go on with."""
+    for path in paths:
+        if path is not None:
+            path.unlink(missing_ok=True)
+    for folder in {path.parent for path in paths if path is not None}:
+        with suppress(OSError):  # something else is in it, or it was never made
+            folder.rmdir()
 
 
 @dataclass
@@ -226,7 +263,7 @@ def _save(path: Path, identity: str, executor: Looped, records: list[_Record], e
 
 def _resume(path: Path, identity: str, executor: Looped, records: list[_Record]) -> int:
     tensors, progress = read_tensors(path)
-    if progress.get("fingerprint") != identity:
+    if not isinstance(progress, dict) or progress.get("fingerprint") != identity:
         raise BagwiseError(
             f"{path} is the checkpoint of a training with other data, members or settings: choose another folder"
         )

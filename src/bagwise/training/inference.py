@@ -8,7 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bagwise.errors import BagwiseError
 from bagwise.models.model import MILModel, Output
+from bagwise.models.scaling import RangeError
 from bagwise.training.data import PackedTensors
 from bagwise.training.device import autocast, one_thread
 from bagwise.training.schedule import batches
@@ -77,6 +79,11 @@ def predict(
     list of Prediction
         One a model.
 
+    Raises
+    ------
+    BagwiseError
+        If a value of a bag is out of range once it is scaled, or what a model says of a bag is no number.
+
     Examples
     --------
     >>> from bagwise.bags import Bags
@@ -100,14 +107,20 @@ def predict(
         for batch, (number, place) in packed.turn(visits):
             instances, offsets, _ = packed.batch(batch, device)
             model = models[number].eval()
-            embeddings = model.encode_in_chunks(instances, chunk)
+            try:
+                embeddings = model.encode_in_chunks(instances, chunk)
+            except RangeError:
+                packed.check_range(batch, model.scaler)
+                raise
             output = outputs[number][place] = model.aggregate(embeddings, offsets)
             if alone and output.scores is None:
                 apart[number][place] = torch.cat([_alone(model, part) for part in embeddings.split(chunk)], dim=1)
-    return [
-        _joined([found[place] for place in sorted(found)], [single[place] for place in sorted(single)])
-        for found, single in zip(outputs, apart, strict=True)
-    ]
+    predictions = []
+    for found, single, positions in zip(outputs, apart, wanted, strict=True):
+        said = _joined([found[place] for place in sorted(found)], [single[place] for place in sorted(single)])
+        _check_numbers(said, packed, positions)
+        predictions.append(said)
+    return predictions
 
 
 def _alone(model: MILModel, embeddings: Tensor) -> Tensor:
@@ -123,3 +136,21 @@ def _joined(outputs: list[Output], apart: list[Tensor]) -> Prediction:
     assert logits is not None
     weights, scores = cat([output.weights for output in outputs]), cat([output.scores for output in outputs])
     return Prediction(logits, weights, scores, cat(apart, dim=1))
+
+
+def _check_numbers(said: Prediction, packed: PackedTensors, positions: NDArray[np.int64]) -> None:
+    """Refuse what is no number, before an index of the highest or a comparison makes an answer of it."""
+    bag_of_row = np.repeat(positions, packed.sizes[positions])
+    for what, values, bag, axes in (
+        ("logits", said.logits, positions, (0, 2)),
+        ("weights", said.weights, bag_of_row, ()),
+        ("scores", said.scores, bag_of_row, (1,)),
+        ("logits of instances", said.alone, bag_of_row, (0, 2)),
+    ):
+        if values is None or torch.isfinite(values).all():
+            continue
+        bad = ~np.isfinite(values.numpy()).all(axis=axes)
+        raise BagwiseError(
+            f"the model has no answer for bag {packed.names[bag[np.argmax(bad)]]!r}, because its {what} are no numbers:"
+            " look for extreme values in the bag, or into an encoder or a pooling of your own"
+        )

@@ -75,7 +75,12 @@ class Looped:
         elif self.plan.scaling == "standardize":
             assert moments is not None
             scaling = moments.standardisation(member.train)
-        model = self.plan.architecture.build(
+        model = self._initial(member, scaling)
+        self._check_range(model, member, moments)
+        return model.to(self.device)
+
+    def _initial(self, member: Member, scaling: tuple[NDArray[np.float64], NDArray[np.float64]] | None) -> MILModel:
+        return self.plan.architecture.build(
             self.packed.instance_shape,
             self.plan.outputs,
             member.seed,
@@ -84,7 +89,17 @@ class Looped:
             clip=np.inf if self.plan.clip is None else self.plan.clip,
             dtype=self.plan.dtype,
         )
-        return model.to(self.device)
+
+    def _check_range(self, model: MILModel, member: Member, moments: Moments | None) -> None:
+        """See that all that a member meets stays a number once it is scaled: once here, and not at every step."""
+        met = np.concatenate([member.train, member.validation])
+        if moments is None:  # nothing but what is cast to fewer digits can leave the range
+            safe = self.packed.dtype.itemsize <= self.plan.dtype.itemsize or self.packed.dtype.kind != "f"
+        else:
+            extremes = torch.from_numpy(np.stack(moments.range(met)))
+            safe = bool(torch.isfinite(model.scaler.scaled(extremes)).all())
+        if not safe:
+            self.packed.check_range(met, model.scaler)
 
     def run_epoch(self, epoch: int, active: Sequence[int]) -> NDArray[np.float64]:
         """Let some members see each of their training bags once.
@@ -210,6 +225,21 @@ class Looped:
             wrong, losses = errors(logits, targets), negative_log_likelihood(logits, targets)
             measured.append((float(weights @ wrong.double()), float(weights @ losses.double())))
         return measured
+
+    def is_finite(self, number: int) -> bool:
+        """Say whether a member's parameters are still numbers.
+
+        Parameters
+        ----------
+        number
+            Which member.
+
+        Returns
+        -------
+        bool
+        """
+        parameters = self.models[number].parameters()
+        return all(bool(torch.isfinite(parameter.detach().sum())) for parameter in parameters)
 
     def class_weights(self, number: int) -> Tensor | None:
         """Give a member's class weights, in the precision of its parameters.

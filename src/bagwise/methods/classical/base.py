@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
 from bagwise.bags import Bags, BagsLike, as_bags
-from bagwise.checks import check_seed
+from bagwise.checks import MOST_SPAN, check_seed, check_span
 from bagwise.errors import BagwiseError
 from bagwise.methods.base import BagClassifier
 from bagwise.stored import StoredInstances
@@ -93,6 +93,12 @@ class _Learnt(NamedTuple):
         """Give decisions, shape (B,) or (B, number of classes)."""
         packed = _packed(bags, self.scaler)
         decisions = np.stack([learner.decide(packed) for learner in self.learners], axis=1)
+        known = np.isfinite(decisions).all(axis=1)
+        if not known.all():
+            raise BagwiseError(
+                f"the model has no answer for bag {bags.names[np.argmin(known)]!r}, because its decision is no number:"
+                " look for extreme values in the bag"
+            )
         return decisions[:, 0] if len(self.learners) == 1 else decisions
 
 
@@ -258,7 +264,8 @@ class ClassicalMIL(BagClassifier, ABC):
         return points
 
     def _learn_classes(self, bags: Bags, targets: NDArray[Any], parameters: Mapping[str, Any], seed: int) -> _Learnt:
-        scaler = StandardScaler().fit(_values(bags)) if self.standardize else None
+        values = _values(bags)
+        scaler = _scaler(values, bags.feature_names) if self.standardize else None
         packed = _packed(bags, scaler)
         classes = range(int(targets.max()) + 1)
         told_apart = classes[1:] if len(classes) == 2 else classes
@@ -332,9 +339,37 @@ def check_positive(name: str, value: Any) -> None:
     raise BagwiseError(f"{name} is {value!r}: it must be a number above 0, or None to choose one")
 
 
+def _scaler(values: NDArray[np.float64], names: Sequence[str] | None) -> StandardScaler:
+    lowest = values.min(axis=0)
+    check_span(lowest, values.max(axis=0), names)
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaler = StandardScaler().fit(values)
+    # Squares of what is the same everywhere may overflow.
+    lost = ~np.isfinite(scaler.mean_ + scaler.scale_)
+    scaler.mean_[lost], scaler.scale_[lost] = lowest[lost], 1.0
+    return scaler
+
+
 def _packed(bags: Bags, scaler: StandardScaler | None) -> Packed:
     values = _values(bags)
-    return Packed(values if scaler is None else scaler.transform(values).clip(-CLIP, CLIP), bags.offsets)
+    if scaler is None:
+        _check_extent(values, bags)
+        return Packed(values, bags.offsets)
+    with np.errstate(over="ignore"):  # what is infinite is clipped
+        return Packed(scaler.transform(values).clip(-CLIP, CLIP), bags.offsets)
+
+
+def _check_extent(values: NDArray[np.float64], bags: Bags) -> None:
+    """Refuse values whose squares overflow, where nothing brings them to a scale."""
+    if max(values.max(), -values.min()) > MOST_SPAN:
+        row, column = np.unravel_index(np.argmax(abs(values)), values.shape)
+        bag = int(np.searchsorted(bags.offsets, row, side="right")) - 1
+        raise BagwiseError(
+            f"bag {bags.names[bag]!r} has {values[row, column]:.4g} as feature"
+            f" {int(column) if bags.feature_names is None else bags.feature_names[column]!r} in row"
+            f" {row - bags.offsets[bag]}, which is out of range without scaling: mend the value, or give features in"
+            " other units"
+        )
 
 
 def _values(bags: Bags) -> NDArray[np.float64]:
