@@ -123,8 +123,8 @@ def test_names_are_positions_by_default_and_text_always():
 
 @quick
 @example(["a", "a\0"])
-@example(["", " ", "\ud800"])
-@given(st.lists(st.text(st.characters()), min_size=1, max_size=5, unique=True))
+@example(["", " "])
+@given(st.lists(st.text(), min_size=1, max_size=5, unique=True))
 def test_any_text_is_a_name_and_comes_back_as_it_is(names):
     bags = Bags.from_arrays(arrays_of([1] * len(names)), names=names)
     assert bags.names.tolist() == names
@@ -133,7 +133,15 @@ def test_any_text_is_a_name_and_comes_back_as_it_is(names):
     repr(bags)
 
 
-@pytest.mark.parametrize("name", ["", " ", "../../etc/passwd", "a\nb", "{0}", "%s", "\ud800", "x" * 10_000])
+def test_half_a_character_in_a_name_is_written_out_and_one_in_a_label_refused():
+    bags = Bags.from_arrays([[[1.0]], [[2.0]]], names=["\udcff.v1", "é"])
+    assert bags.names.tolist() == [r"\udcff.v1", "é"]
+    for part in ("labels", "groups"):
+        text = refusal(Bags.from_arrays, [[[1.0]], [[2.0]]], names=["a", "b"], **{part: ["\ud800", "yes"]})
+        assert f"the {part[:-1]} '\\ud800' of bag 'a' holds half a character" in text
+
+
+@pytest.mark.parametrize("name", ["", " ", "../../etc/passwd", "a\nb", "{0}", "%s", "x" * 10_000])
 def test_hostile_names_stand_in_errors_and_keys(name):
     text = refusal(Bags.from_arrays, [[[np.nan]]], names=[name])
     assert repr(name) in text

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from bagwise.commands import check as checking
 from bagwise.errors import BagwiseWarning
-from bagwise.terminal import printable
+from bagwise.text import printable
 
 COMMAND = str(Path(sys.executable).parent / "bagwise")
 ACTING = [

@@ -76,7 +76,8 @@ class Bags:
     labels
         One label a bag: whole numbers, booleans or strings. Two classes or more.
     names
-        One name a bag, each only once. By default the bag's position, ``"0"``, ``"1"``, ...
+        One name a bag, each only once. By default the bag's position, ``"0"``, ``"1"``, ... Half a surrogate pair, as
+        Python makes it of a file's name that is no UTF-8, becomes the escape that Python prints for it.
     groups
         What a bag belongs to (patient, tissue block): bags of one group never end up on both sides of a split.
     instance_labels
@@ -137,7 +138,7 @@ class Bags:
             parts["feature_names"] = checks.valid_feature_names(self.feature_names, self.instances.shape[1:])
         if self.instance_names is not None:
             given = checks.of_length(self.instance_names, rows, "instance_names", "instance")
-            parts["instance_names"] = np.array([str(name) for name in given], dtype=object)
+            parts["instance_names"] = checks.as_names(given)
         self._set(parts)
 
     # ---- other ways in ------------------------------------------------------------------------------
@@ -395,7 +396,7 @@ class Bags:
         Everything random in training that concerns a bag depends on its key and on a seed, so it does not depend on the
         bag's position or on which other bags there are.
         """
-        digests = (blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest() for name in self.names)
+        digests = (blake2b(name.encode(), digest_size=8).digest() for name in self.names)
         return np.fromiter((int.from_bytes(digest) for digest in digests), np.uint64, len(self))
 
     def rows(self, positions: ArrayLike) -> NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """What data and parameters must be, and the sentence a user reads where they are not."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bagwise.errors import BagwiseError
+from bagwise.text import encodable
 
 # What a feature may span: its mean and spread stay far from the ends of double precision, and what it is multiplied
 # with from those of single precision.
@@ -79,6 +80,8 @@ def of_one_kind(values: ArrayLike, names: NDArray[np.object_], what: str) -> NDA
     for name, value in zip(names, listed, strict=True):
         if is_missing(value):
             raise BagwiseError(f"bag {name!r} has no {what}: give it one, or leave the bag out")
+        if isinstance(value, str) and encodable(value) != value:
+            raise BagwiseError(f"the {what} {value!r} of bag {name!r} holds half a character: mend it")
     if array.dtype.kind == "T":  # numpy's own strings, of which scikit-learn knows nothing
         return np.array(listed, dtype=str)
     if array.dtype.kind in "biufU":
@@ -122,10 +125,14 @@ def valid_offsets(offsets: ArrayLike) -> NDArray[np.int64]:
     return array
 
 
+def as_names(values: Iterable[Any]) -> NDArray[np.object_]:
+    return np.array([encodable(str(value)) for value in values], dtype=object)
+
+
 def valid_names(names: ArrayLike | None, count: int) -> NDArray[np.object_]:
     if names is None:
         return np.array([str(position) for position in range(count)], dtype=object)
-    array = np.array([str(name) for name in of_length(names, count, "the names", "bag")], dtype=object)
+    array = as_names(of_length(names, count, "the names", "bag"))
     seen: set[str] = set()
     for name in array:
         if name in seen:
@@ -213,7 +220,7 @@ def valid_coordinates(values: ArrayLike, offsets: NDArray[np.int64], names: NDAr
 
 
 def valid_feature_names(names: Sequence[str], shape: tuple[int, ...]) -> tuple[str, ...]:
-    checked = tuple(str(name) for name in names)
+    checked = tuple(as_names(names))
     if shape != (len(checked),):
         raise BagwiseError(f"there are {len(checked)} feature names, but an instance has shape {shape}")
     return checked

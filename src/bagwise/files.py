@@ -8,8 +8,9 @@ from pathlib import Path
 
 from bagwise.errors import BagwiseError
 from bagwise.folders import TEMPORARY, folder_around
+from bagwise.text import encodable
 
-__all__ = ["replacing"]
+__all__ = ["replacing", "write_text"]
 
 
 @contextmanager
@@ -71,6 +72,33 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise BagwiseError(
             f"cannot write {path}: {error.strerror or error}; choose a place with room that you may write to"
         ) from error
+
+
+def write_text(path: str | Path, text: str) -> None:
+    r"""Write text as UTF-8, in the place of an older file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    text
+        Halves of surrogate pairs, which UTF-8 does not hold, are written as escapes; JSON reads them as they were.
+
+    Raises
+    ------
+    BagwiseError
+        As `replacing`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "name.txt"
+    >>> write_text(path, "caf\u00e9 \udcff")
+    >>> path.read_bytes()
+    b'caf\xc3\xa9 \\udcff'
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(encodable(text).encode())
 
 
 def _umask() -> int:

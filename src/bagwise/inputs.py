@@ -2,14 +2,16 @@
 
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 import psutil
 
 from bagwise.errors import BagwiseError
+from bagwise.text import encodable
 
-__all__ = ["check_regular", "check_size", "most_bytes", "read_whole", "told_size", "unpacked"]
+__all__ = ["check_regular", "check_size", "most_bytes", "named_in_utf8", "read_whole", "told_size", "unpacked"]
 
 _SHARE_OF_MEMORY = 0.25
 _PIECE = 1 << 20
@@ -170,6 +172,27 @@ def read_whole(path: Path, most: int | None = None) -> bytes:
     except OSError as error:
         reason = error.strerror or error
         raise BagwiseError(f"{path}: the file cannot be read ({reason}): check its name and permissions") from error
+
+
+@contextmanager
+def named_in_utf8(path: Path) -> Iterator[str]:
+    """Name a file so that libraries open it that know no names but those in UTF-8.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Yields
+    ------
+    str
+        Its path, or what the system calls it while the body runs.
+    """
+    if encodable(str(path)) == str(path):
+        yield str(path)
+        return
+    with path.open("rb") as file:
+        yield f"/dev/fd/{file.fileno()}"
 
 
 def unpacked(path: Path, stream: IO[bytes], most: int | None = None) -> bytes:

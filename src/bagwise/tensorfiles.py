@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bagwise.errors import BagwiseError
 from bagwise.files import replacing
-from bagwise.inputs import check_regular, check_size
+from bagwise.inputs import check_regular, check_size, named_in_utf8
 
 __all__ = ["plain", "read_tensors", "write_tensors"]
 
@@ -72,8 +72,8 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], Any]:
     """
     check_size(Path(path), check_regular(Path(path)))
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        with named_in_utf8(Path(path)) as name, safe_open(name, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
             return tensors, json.loads(file.metadata()["bagwise"])
     except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]

@@ -182,6 +182,17 @@ def test_tables_come_back(tmp_path, suffix):
         write_table(frame, tmp_path / "table.xlsx")
 
 
+@pytest.mark.parametrize("columns", [["bag", "score"], ["b\rag", "score"]])
+def test_texts_in_tables_stay_what_they_are(tmp_path, columns):
+    texts = ["d\re", "f\ng", "h\r\ni", "=1+1", "@x", 'k"l', "", "NA", "é\x1b[31m\u202e"]
+    for path in (tmp_path / "table.csv", tmp_path / "table.parquet"):
+        write_table(pd.DataFrame({columns[0]: texts, columns[1]: np.arange(9) / 2}), path)
+        again = pd.read_csv(path, keep_default_na=False) if path.suffix == ".csv" else pd.read_parquet(path)
+        assert again.columns.tolist() == columns
+        assert again[columns[0]].tolist() == texts
+        assert again["score"].tolist() == [number / 2 for number in range(9)]
+
+
 @pytest.mark.parametrize("suffix", ["png", "svg"])
 @pytest.mark.parametrize("count", [1, 5, 400])
 def test_maps_are_drawn(tmp_path, suffix, count):

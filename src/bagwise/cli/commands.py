@@ -22,6 +22,7 @@ from bagwise.cli.options import (
     RunFolder,
     Seed,
     Source,
+    TableFormat,
     takes_source,
 )
 from bagwise.cli.output import MOST_ROWS, print_json, print_line, print_table, say, told
@@ -162,6 +163,7 @@ def evaluate(
     patience: Patience = None,
     class_weight: ClassWeight = "balanced",
     seed: Seed = 0,
+    file_format: TableFormat = "csv",
     jobs: Jobs = -1,
     backend: Backend = "local",
     address: Address = None,
@@ -184,6 +186,7 @@ def evaluate(
             patience=patience,
             class_weight=None if class_weight == "none" else class_weight,
             seed=seed,
+            file_format=file_format,
             jobs=jobs,
             resume=resume,
             verbose=not as_json,
@@ -213,7 +216,9 @@ def evaluate(
 def predict(
     run: RunFolder,
     *,
-    out: Annotated[Path | None, typer.Option(help="CSV or Parquet file for the predictions.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File for the predictions: .csv, or .parquet, in which nothing is a formula.")
+    ] = None,
     source: Source,
     as_json: AsJson = False,
 ) -> None:
@@ -242,7 +247,7 @@ def explain(
     run: RunFolder,
     *,
     out: Annotated[Path, typer.Option(help="Folder for the tables and maps.")],
-    file_format: Annotated[str, typer.Option("--format", help="Of the tables: 'csv' or 'parquet'.")] = "csv",
+    file_format: TableFormat = "csv",
     key: Annotated[int, typer.Option(help="How many key instances of each bag.")] = 5,
     slides: Annotated[
         Path | None, typer.Option(help="The slides, or one, that features are of: draw the weights on them.")

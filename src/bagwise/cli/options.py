@@ -35,6 +35,9 @@ Backend = Annotated[str, typer.Option(help="Where blocks of models train: 'local
 Address = Annotated[str | None, typer.Option(help="HOST:PORT of the cluster's head, with --backend ray.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where a stopped run in --out was.")]
 Quick = Annotated[bool, typer.Option("--quick", help="A small version of the whole, in minutes.")]
+TableFormat = Annotated[
+    str, typer.Option("--format", help="Of tables: 'csv', or 'parquet', in which nothing is a formula.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 # A command's `source`: an option added here is one of `check`, `fit`, `evaluate`, `predict` and `explain`.

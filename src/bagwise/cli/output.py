@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bagwise.cli.streams import discard
-from bagwise.terminal import printable
+from bagwise.text import printable
 
 __all__ = ["MOST_ROWS", "print_json", "print_line", "print_table", "say", "told"]
 

@@ -25,7 +25,7 @@ from bagwise.evaluation.cross_validation import CrossValidation, cross_validate
 from bagwise.evaluation.metrics import METRICS
 from bagwise.evaluation.protocol import Folds
 from bagwise.evaluation.significance import corrected_t_test
-from bagwise.files import replacing
+from bagwise.explain import check_format, write_table
 from bagwise.folders import ResultFolder, claims_folder
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.registry import make
@@ -49,6 +49,7 @@ def run_evaluate(
     patience: int | None = None,
     class_weight: str | None = "balanced",
     seed: int = 0,
+    file_format: str = "csv",
     jobs: int = -1,
     resume: bool = False,
     verbose: bool = False,
@@ -60,7 +61,7 @@ def run_evaluate(
     source
         The data. Where bags have groups, no group is on both sides of a fold.
     out
-        The folder for ``results.json``, ``predictions.csv`` (out-of-fold) and the figures ``roc.png``,
+        The folder for ``results.json``, ``predictions`` (out-of-fold) and the figures ``roc.png``,
         ``precision_recall.png``, ``calibration.png`` and, for each method, ``confusion_NUMBER.png``; and
         ``report.html``, which shows all of it.
     methods
@@ -69,6 +70,8 @@ def run_evaluate(
         As in `bagwise.evaluation.protocol.Folds`.
     epochs, patience, class_weight
         As in `bagwise.commands.fit.configured`; the training bags of a fold decide alone.
+    file_format
+        ``"csv"`` or ``"parquet"``, of the predictions.
     jobs, resume, verbose
         As in `bagwise.commands.fit.run_fit`; what is finished is left as it is.
 
@@ -84,6 +87,7 @@ def run_evaluate(
         If the data or a parameter will not do, or the folder is in use.
     """
     check_seed(seed)
+    check_format(file_format)
     check_names(methods, "method")
     for name in methods:
         make(name)
@@ -140,7 +144,7 @@ def run_evaluate(
         ],
         "differences": _differences(found, folds),
     }
-    _write_predictions(found, bags, out / "predictions.csv")
+    _write_predictions(found, bags, out / f"predictions.{file_format}")
     report = evaluation_report(found, bags, results, _draw(found, out), source.data)
     write_report(report, out / "report.html")
     write_json(out / RESULTS, results)
@@ -181,8 +185,7 @@ def _write_predictions(found: Mapping[str, CrossValidation], bags: Bags, path: P
                 columns["group"] = bags.groups
             columns |= {f"probability_{label}": probabilities[:, c] for c, label in enumerate(one.classes)}
             parts.append(pd.DataFrame(columns))
-    with replacing(path) as temporary:
-        pd.concat(parts).to_csv(temporary, index=False)
+    write_table(pd.concat(parts), path)
 
 
 def _draw(found: Mapping[str, CrossValidation], out: Path) -> list[Figure]:

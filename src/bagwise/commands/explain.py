@@ -11,14 +11,11 @@ from bagwise.commands.data import DataSource
 from bagwise.commands.report import explanation_report
 from bagwise.commands.runs import Run
 from bagwise.commands.slide_maps import draw_on_slides, find_on_slides
-from bagwise.errors import BagwiseError
-from bagwise.explain import Explanation, contrast, draw_map, explain, key_instances, write_table
+from bagwise.explain import Explanation, check_format, contrast, draw_map, explain, key_instances, write_table
 from bagwise.folders import claims_folder
 from bagwise.reports import write_report
 
 __all__ = ["run_explain"]
-
-FORMATS = ("csv", "parquet")
 
 
 @claims_folder("explain")
@@ -56,8 +53,7 @@ def run_explain(
     BagwiseError
         If the data are not like those learnt from, or the folder is in use.
     """
-    if file_format not in FORMATS:
-        raise BagwiseError(f"--format is {file_format!r}: it must be one of {', '.join(FORMATS)}")
+    check_format(file_format)
     bags = source.read_like(run.feature_names, coordinates=True)
     placed = [] if slides is None else find_on_slides(bags, slides)
     found = explain(run.models, bags)

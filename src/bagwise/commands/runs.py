@@ -10,7 +10,7 @@ from typing import Any
 from bagwise.checks import is_count
 from bagwise.commands.data import DataSource
 from bagwise.errors import BagwiseError
-from bagwise.files import replacing
+from bagwise.files import replacing, write_text
 from bagwise.inputs import read_whole
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.persistence import check_format, describe, load_described, save_models
@@ -225,8 +225,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     BagwiseError
         If the file cannot be written.
     """
-    with replacing(path) as temporary:
-        temporary.write_text(_text(content), encoding="utf-8")
+    write_text(path, _text(content))
 
 
 def _text(content: Mapping[str, Any]) -> str:

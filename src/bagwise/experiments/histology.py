@@ -24,7 +24,7 @@ from bagwise.experiments.markdown import markdown_table, short, with_error
 from bagwise.experiments.paper import TABLE2, TABLE3
 from bagwise.explain.instances import explain
 from bagwise.explain.rescaling import rescaled_in_bags
-from bagwise.files import replacing
+from bagwise.files import write_text
 from bagwise.folders import claims_folder
 from bagwise.io.image_files import read_image
 from bagwise.methods.neural import NeuralMIL
@@ -167,8 +167,7 @@ def run_histology(
         }
     )
     write_json(out / f"{name}.json", results)
-    with replacing(out / f"{name}.md") as temporary:
-        temporary.write_text(tables(results), encoding="utf-8")
+    write_text(out / f"{name}.md", tables(results))
     return results
 
 

@@ -14,7 +14,7 @@ from bagwise.commands.runs import write_json
 from bagwise.evaluation.assumption import PROBLEMS, Problem, check_assumption
 from bagwise.experiments.cells import OLDER, cell, environment
 from bagwise.experiments.markdown import markdown_table
-from bagwise.files import replacing
+from bagwise.files import write_text
 from bagwise.folders import claims_folder
 from bagwise.methods.registry import METHODS, make
 
@@ -79,8 +79,7 @@ def run_mil_assumption(
         "rows": rows,
     }
     write_json(out / "mil_assumption.json", results)
-    with replacing(out / "mil_assumption.md") as temporary:
-        temporary.write_text(table(results), encoding="utf-8")
+    write_text(out / "mil_assumption.md", table(results))
     return results
 
 

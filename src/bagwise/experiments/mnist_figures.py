@@ -25,7 +25,7 @@ from bagwise.experiments.mnist_bags import (
     draw_bags,
 )
 from bagwise.experiments.mnist_findings import findings
-from bagwise.files import replacing
+from bagwise.files import write_text
 from bagwise.folders import claims_folder
 from bagwise.methods.neural import AttentionMIL
 from bagwise.reports.curves import Curve, draw_curves
@@ -139,8 +139,7 @@ def run_mnist_bags(
         }
     )
     write_json(out / f"{name}.json", results)
-    with replacing(out / f"{name}.md") as temporary:
-        temporary.write_text(tables(results), encoding="utf-8")
+    write_text(out / f"{name}.md", tables(results))
     _draw(rows, out)
     return results
 

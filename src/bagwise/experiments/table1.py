@@ -22,7 +22,7 @@ from bagwise.evaluation.significance import corrected_t_test
 from bagwise.experiments.cells import OLDER, cell, environment, finite
 from bagwise.experiments.markdown import markdown_table, short, signed, with_error
 from bagwise.experiments.paper import TABLE1
-from bagwise.files import replacing
+from bagwise.files import write_text
 from bagwise.folders import claims_folder
 from bagwise.methods.base import BagClassifier
 from bagwise.methods.neural import AttentionMIL, NeuralMIL
@@ -170,8 +170,7 @@ def run_table1(
     }
     write_json(out / "table1.json", results)
     for name, text in (("table1.md", tables(results)), ("overview.md", overview(results))):
-        with replacing(out / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(out / name, text)
     _draw(results, out / "table1.png")
     return results
 

@@ -6,4 +6,5 @@ from .instances import key_instances as key_instances
 from .maps import draw_map as draw_map
 from .places import spacing as spacing
 from .rescaling import rescaled_in_bags as rescaled_in_bags
+from .tables import check_format as check_format
 from .tables import write_table as write_table

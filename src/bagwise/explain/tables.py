@@ -1,13 +1,34 @@
 """Tables as files."""
 
+import csv
 from pathlib import Path
+from typing import Any, Literal
 
 import pandas as pd
 
 from bagwise.errors import BagwiseError
 from bagwise.files import replacing
 
-__all__ = ["write_table"]
+__all__ = ["FORMATS", "check_format", "write_table"]
+
+FORMATS = ("csv", "parquet")
+
+
+def check_format(name: str) -> None:
+    """Raise if tables cannot be written so.
+
+    Parameters
+    ----------
+    name
+        One of `FORMATS`.
+
+    Raises
+    ------
+    BagwiseError
+        If it is another.
+    """
+    if name not in FORMATS:
+        raise BagwiseError(f"--format is {name!r}: it must be one of {', '.join(FORMATS)}")
 
 
 def write_table(frame: pd.DataFrame, path: str | Path) -> None:
@@ -16,7 +37,7 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> None:
     Parameters
     ----------
     frame
-        The table; its index is left out.
+        The table; its index is left out. Texts stay what they are, also those that a spreadsheet takes for a formula.
     path
         Ends in ``.csv`` or ``.parquet``.
 
@@ -34,10 +55,19 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> None:
     'bag,weight\na,0.5\n'
     """
     path = Path(path)
-    if path.suffix not in (".csv", ".parquet"):
+    if path.suffix.removeprefix(".") not in FORMATS:
         raise BagwiseError(f"{path} must end in .csv or .parquet: name it so")
     with replacing(path) as temporary:
         if path.suffix == ".csv":
-            frame.to_csv(temporary, index=False, lineterminator="\n")
+            # Python leaves a carriage return without quotes, and whoever reads it takes it for the end of a row.
+            quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if _holds_return(frame) else csv.QUOTE_MINIMAL
+            frame.to_csv(temporary, index=False, lineterminator="\n", quoting=quoting)
         else:
-            frame.to_parquet(temporary, index=False)
+            with temporary.open("wb") as file:  # Arrow knows no names of files but those in UTF-8
+                frame.to_parquet(file, index=False)
+
+
+def _holds_return(frame: pd.DataFrame) -> bool:
+    texts = frame.select_dtypes(exclude=["number", "bool"])
+    columns: list[Any] = [frame.columns, *(texts[name].unique() for name in texts)]
+    return any("\r" in str(text) for column in columns for text in column)

@@ -16,6 +16,7 @@ from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
 from bagwise.io.features import SUFFIXES, FeatureInfo, open_features, peek_features
 from bagwise.stored import Part, StoredInstances
+from bagwise.text import encodable
 
 __all__ = ["FEATURE_FILES", "BagFiles", "FileKind", "Matched", "check_widths", "match_files", "read_folder"]
 
@@ -381,7 +382,7 @@ def _by_real_path(folder: Path, files: Sequence[Path]) -> dict[str, Path]:
 def _by_name(files: Sequence[Path]) -> dict[str, list[Path]]:
     by_name: dict[str, list[Path]] = {}
     for file in files:
-        by_name.setdefault(file.with_suffix("").as_posix(), []).append(file)
+        by_name.setdefault(encodable(file.with_suffix("").as_posix()), []).append(file)
     return by_name
 
 

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
-from bagwise.files import replacing
+from bagwise.files import write_text
 from bagwise.reports.pictures import colour_picture, ink_picture, svg_picture
 from bagwise.reports.tilemap import TileMap
 from bagwise.reports.view import BagView, Report
@@ -73,9 +73,7 @@ def write_report(report: Report, path: Path) -> None:
         shows_maps=any(row.map for _, rows in groups for row in rows),
         panels=_panels(report.history),
     )
-    with replacing(path) as temporary:
-        # Half of a surrogate pair, as a damaged file name may hold, has no UTF-8.
-        temporary.write_bytes(page.encode("utf-8", errors="xmlcharrefreplace"))
+    write_text(path, page)
 
 
 def _fraction(value: float, digits: int = 3) -> str:

@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from bagwise.text import printable
 
 __all__ = ["Counter", "counting", "progress_bar", "spinner"]
 
@@ -105,7 +108,7 @@ def spinner(text: str, show: bool) -> Iterator[None]:
     if not show or not console.is_terminal:
         yield
         return
-    with console.status(text):
+    with console.status(Text(printable(text))):
         yield
 
 
@@ -138,7 +141,7 @@ def counting(text: str, total: int, show: bool) -> Iterator[Callable[[int], None
         return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(text, total=total)
+        task = bar.add_task(printable(text), total=total)
         yield lambda more: bar.advance(task, more)
 
 
