@@ -11,7 +11,16 @@ import psutil
 from bagwise.errors import BagwiseError
 from bagwise.text import encodable
 
-__all__ = ["check_regular", "check_size", "most_bytes", "named_in_utf8", "read_whole", "told_size", "unpacked"]
+__all__ = [
+    "check_regular",
+    "check_size",
+    "most_bytes",
+    "most_unpacked",
+    "named_in_utf8",
+    "read_whole",
+    "told_size",
+    "unpacked",
+]
 
 _SHARE_OF_MEMORY = 0.25
 _PIECE = 1 << 20
@@ -42,6 +51,27 @@ def most_bytes() -> int:
     True
     """
     return int(_SHARE_OF_MEMORY * psutil.virtual_memory().total)
+
+
+def most_unpacked(packed: int) -> int:
+    """Give the most that a compressed file of this size can mean; what unpacks to more was made to fill memory.
+
+    Parameters
+    ----------
+    packed
+        Bytes.
+
+    Returns
+    -------
+    int
+        Bytes: 200 times as many, and 256 MiB in any case.
+
+    Examples
+    --------
+    >>> told_size(most_unpacked(2_000)), told_size(most_unpacked(2 << 30))
+    ('256.0 MiB', '400.0 GiB')
+    """
+    return max(_UNSUSPICIOUS, _MOST_UNPACKED_PER_BYTE * packed)
 
 
 def told_size(size: float) -> str:
@@ -233,7 +263,7 @@ def _pieces(path: Path, stream: IO[bytes], most: int) -> Iterator[bytes]:
     while piece := stream.read(_PIECE):
         size += len(piece)
         check_size(path, size, most, "what it unpacks to")
-        if size > max(_UNSUSPICIOUS, _MOST_UNPACKED_PER_BYTE * packed):
+        if size > most_unpacked(packed):
             raise BagwiseError(
                 f"{path}: {told_size(packed)} unpack to more than {told_size(size - 1)}: unpack it yourself if it is"
                 " what it should be, and give the plain file"

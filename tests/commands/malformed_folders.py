@@ -1,12 +1,16 @@
 """Folders of feature files that will not do."""
 
+import os
 import pickle
+import struct
 import zipfile
+import zlib
 
 import h5py
 import numpy as np
 import torch
 from malformed import CASES, Bomb, Plan, case, truncated, write
+from malformed_images import listening
 from safetensors.numpy import save_file
 
 
@@ -58,6 +62,55 @@ def zip_bomb(path):
             file.write(bytes(1 << 25))
 
 
+def packed_h5(shape, values):
+    """Write a chunk that unpacks to something else than it says."""
+
+    def save(path):
+        with h5py.File(path, "w") as file:
+            made = file.create_dataset("features", shape, "f4", chunks=shape, compression="gzip")
+            made.id.write_direct_chunk((0, 0), zlib.compress(values))
+
+    return save
+
+
+def unfinished_h5(path):
+    with h5py.File(path, "w") as file:
+        file.create_dataset("features", (5, 4), "f4", chunks=(1, 4))[:3] = 1
+
+
+def h5_of_links(path):
+    with h5py.File(path, "w") as file:
+        file["features"], file["other"] = h5py.SoftLink("/other"), h5py.SoftLink("/features")
+
+
+def h5_elsewhere(path):
+    with h5py.File(path, "w") as file:
+        file.create_dataset("features", (5, 4), "f4", external=[("/dev/zero", 0, h5py.h5f.UNLIMITED)])
+
+
+def virtual_h5(path):
+    layout = h5py.VirtualLayout((5, 4), "f4")
+    layout[:] = h5py.VirtualSource(path.with_name("s1.h5"), "features", shape=(5, 4))
+    with h5py.File(path, "w") as file:
+        file.create_virtual_dataset("features", layout)
+
+
+def npy_of_a_trillion_rows(path):
+    with path.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": (10**12, 4)})
+
+
+def long_head(path):
+    path.write_bytes(struct.pack("<Q", 1 << 40) + b"{}")
+
+
+class Zeros:
+    """Pickled, this is 8 GiB in a few bytes."""
+
+    def __reduce__(self):
+        return bytearray, (8 << 30,)
+
+
 def nan_inside(path):
     values = np.ones((5, 4), np.float32)
     values[3, 1] = np.nan
@@ -104,6 +157,29 @@ folder_case(
 )
 folder_case("a_missing_file", r"'s2'.*labels\.csv.*slides", lambda slides: (slides / "s2.h5").unlink())
 folder_case("a_bag_with_two_files", r"'s2'.*two files", lambda slides: np.save(slides / "s2.npy", np.ones((2, 4))))
+folder_case("an_unfinished_h5", r"s2\.h5.*3 of the 5 chunks", rewritten("s2.h5", unfinished_h5))
+folder_case("a_chunk_of_a_gigabyte", r"s2\.h5.*1\.0 GiB", rewritten("s2.h5", packed_h5((1 << 14, 1 << 14), b"")))
+folder_case("a_chunk_beyond_memory", r"s2\.h5", rewritten("s2.h5", packed_h5((1 << 20, 1 << 10), b"")))
+folder_case(
+    "a_chunk_that_swells", r"s2\.h5.*more than it says", rewritten("s2.h5", packed_h5((5, 4), bytes(20_000_000)))
+)
+folder_case("h5_links_in_a_circle", r"s2\.h5.*link", rewritten("s2.h5", h5_of_links))
+folder_case("an_h5_that_reads_a_device", r"s2\.h5.*other files", rewritten("s2.h5", h5_elsewhere))
+folder_case("a_virtual_h5", r"s2\.h5.*other files", rewritten("s2.h5", virtual_h5))
+folder_case("a_trillion_rows_in_npy", r"s2\.npy.*1000000000000", rewritten("s2.npy", npy_of_a_trillion_rows))
+folder_case("a_long_head_of_safetensors", r"s2\.safetensors.*1024\.0 GiB", rewritten("s2.safetensors", long_head))
+folder_case(
+    "a_number_in_pt_without_end",
+    r"s2\.pt.*would grow",
+    rewritten("s2.pt", lambda path: torch.save(torch.zeros(1).expand(10**9, 4), path)),
+)
+folder_case(
+    "gigabytes_of_a_number_in_pt", r"s2\.pt.*bytearray", rewritten("s2.pt", lambda path: torch.save([Zeros()], path))
+)
+for ending in ("h5", "pt", "npy", "npz", "safetensors"):
+    name = f"s2.{ending}"
+    folder_case(f"a_pipe_as_{ending}", rf"s2\.{ending}.*pipe", rewritten(name, os.mkfifo))
+    folder_case(f"a_socket_as_{ending}", rf"s2\.{ending}.*socket", rewritten(name, listening))
 folder_case("symlink_loop", r"loop\.h5", symlink_loop)
 folder_case("a_link_out_of_the_folder", r"s2\.h5.*elsewhere", link_outside)
 folder_case("an_empty_folder", r"slides", lambda slides: [path.unlink() for path in slides.iterdir()])

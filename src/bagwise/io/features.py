@@ -1,41 +1,25 @@
 """Files with the features of one slide, or of one other bag: HDF5, PyTorch, NumPy and safetensors."""
 
-import re
-import stat
-import warnings
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
 from math import prod
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
 
 from bagwise.errors import BagwiseError
+from bagwise.inputs import check_regular, check_size, most_unpacked, told_size
+from bagwise.io.array_files import OPENERS, UNNAMED, Array, Source
 
 __all__ = ["SUFFIXES", "FeatureFile", "FeatureInfo", "Features", "open_features", "peek_features", "read_features"]
 
-FEATURES = ("features", "feats", "patch_embeddings")  # CLAM and TRIDENT; STAMP; exports of slide encoders
+FEATURES = (UNNAMED, "feats", "patch_embeddings")  # CLAM and TRIDENT; STAMP; exports of slide encoders
 COORDINATES = ("coords", "coordinates")
+SUFFIXES = tuple(OPENERS)
 _FINITE_CHECK_VALUES = 1 << 22  # how many values are looked at in one go: a mask of all of them would cost memory
-_BOMB_BYTES = 1 << 30
-_BOMB_FACTOR = 100
-_SAFETENSORS_TYPES = {
-    **{f"F{bits}": f"float{bits}" for bits in (16, 32, 64)},
-    **{
-        f"{letter}{bits}": f"{kind}{bits}" for letter, kind in (("I", "int"), ("U", "uint")) for bits in (8, 16, 32, 64)
-    },
-    "BF16": "bfloat16",
-    "BOOL": "bool",
-}
 
 
 class FeatureInfo(NamedTuple):
@@ -152,7 +136,7 @@ def read_features(path: str | Path) -> Features:
 
     Examples
     --------
-    >>> import tempfile
+    >>> import h5py, tempfile
     >>> path = Path(tempfile.mkdtemp()) / "slide.h5"
     >>> with h5py.File(path, "w") as file:
     ...     file["features"] = np.ones((2, 3), np.float16)
@@ -205,7 +189,7 @@ def open_features(path: str | Path, *, check_values: bool = True) -> Iterator["F
             features, coordinates = _tables(path, source)
             where = None if coordinates is None else coordinates.rows(0, coordinates.count)
             checked = features if check_values else replace(features, check_values=False)
-            file = FeatureFile(path, where, source.attributes(), checked)
+            file = FeatureFile(path, where, source.attributes(COORDINATES), checked)
         yield file
 
 
@@ -259,23 +243,6 @@ class FeatureFile:
 # ---- what all kinds of files have in common ---------------------------------------------------------------------
 
 
-class _Array(NamedTuple):
-    """An array in a file, not yet read; `read` takes a slice for each of the leading axes."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    read: Callable[[tuple[slice, ...]], NDArray[Any]]
-
-
-class _Source(NamedTuple):
-    """An open file: the names in it, how to get an array by name, and whether a lone array needs no known name."""
-
-    names: Sequence[str]
-    get: Callable[[str], _Array]
-    any_name: bool = False
-    attributes: Callable[[], dict[str, Any]] = dict
-
-
 @dataclass(frozen=True, eq=False)
 class _Table:
     """An array in a file that is known to hold rows of numbers."""
@@ -285,12 +252,14 @@ class _Table:
     count: int
     width: int
     dtype: np.dtype[Any]
-    array: _Array
+    array: Array
     check_values: bool = True
 
     def rows(self, begin: int, end: int) -> NDArray[Any]:
         if begin == end:
             return np.empty((0, self.width), self.dtype)
+        size = (end - begin) * self.width * self.dtype.itemsize
+        check_size(self.path, size, what=f"{self.what!r}, read at once,")
         leading = (slice(0, 1),) * (len(self.array.shape) - 2)
         read = self.array.read((*leading, slice(begin, end)))
         # Values of its own, because a map of the file or the array that others are read from may not be handed out.
@@ -311,7 +280,7 @@ class _Table:
                 )
 
 
-def _tables(path: Path, source: _Source) -> tuple[_Table, _Table | None]:
+def _tables(path: Path, source: Source) -> tuple[_Table, _Table | None]:
     where = _choose(path, source.names, COORDINATES)
     name = _choose(path, source.names, FEATURES)
     others = [other for other in source.names if other != where]
@@ -345,7 +314,7 @@ def _choose(path: Path, names: Sequence[str], known: Sequence[str]) -> str | Non
     return found[0] if found else None
 
 
-def _table(path: Path, name: str, array: _Array) -> _Table:
+def _table(path: Path, name: str, array: Array) -> _Table:
     if array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:
         raise BagwiseError(f"{path} holds {array.dtype} values in {name!r}: they must be whole numbers or floats")
     shape = array.shape[1:] if len(array.shape) == 3 and array.shape[0] == 1 else array.shape
@@ -357,17 +326,13 @@ def _table(path: Path, name: str, array: _Array) -> _Table:
         raise BagwiseError(
             f"{path} is empty: {name!r} has shape {array.shape}; leave the file out, or extract the features anew"
         )
-    _check_bomb(path, prod(array.shape) * array.dtype.itemsize)
-    return _Table(path, name, *shape, array.dtype.newbyteorder("="), array)
-
-
-def _check_bomb(path: Path, size: int) -> None:
-    held = path.stat().st_size
-    if size > _BOMB_BYTES and size > _BOMB_FACTOR * held:
+    held, size = path.stat().st_size, prod(array.shape) * array.dtype.itemsize
+    if size > most_unpacked(held):
         raise BagwiseError(
-            f"{path} would grow from {held} to {size} bytes when it is read: no features shrink that far, so it is"
-            " damaged or made to fill the memory; extract the features anew"
+            f"{path} would grow from {told_size(held)} to {told_size(size)} when {name!r} is read: no features"
+            " shrink that far, so it is damaged or made to fill memory; extract the features anew"
         )
+    return _Table(path, name, *shape, array.dtype.newbyteorder("="), array)
 
 
 @contextmanager
@@ -376,6 +341,11 @@ def _blaming(path: Path) -> Iterator[None]:
         yield
     except BagwiseError:
         raise
+    except (PermissionError, BlockingIOError) as error:  # of a lock, HDF5 says pages
+        raise BagwiseError(
+            f"{path} cannot be read: it may be read by others only, or another program is writing it; see its"
+            " permissions, or try again later"
+        ) from error
     except MemoryError as error:
         raise BagwiseError(f"{path} does not fit into memory: read it in pieces with open_features") from error
     except Exception as error:  # on damaged files the libraries raise whatever their parsers stumble over
@@ -384,189 +354,10 @@ def _blaming(path: Path) -> Iterator[None]:
         raise BagwiseError(f"{path} cannot be read ({reason}): it may be damaged, so write it anew") from error
 
 
-def _opened(path: Path) -> AbstractContextManager[_Source]:
-    opener = _OPENERS.get(path.suffix.lower())
+def _opened(path: Path) -> AbstractContextManager[Source]:
+    opener = OPENERS.get(path.suffix.lower())
     if opener is None:
         raise BagwiseError(f"{path} is not a feature file: its name must end in one of {', '.join(SUFFIXES)}")
-    try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise BagwiseError(f"{path} is a folder: give a file")
-        if not stat.S_ISREG(status.st_mode):
-            raise BagwiseError(f"{path} is not an ordinary file: copy what it holds into one")
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise BagwiseError(
-            f"cannot read {path}: {error.strerror}; give a file that is there and may be read"
-        ) from error
-    if status.st_size == 0:
+    if check_regular(path) == 0:
         raise BagwiseError(f"{path} is empty, 0 bytes long: write it anew")
     return opener(path)
-
-
-# ---- one opener a kind of file -----------------------------------------------------------------------------------
-
-
-@contextmanager
-def _open_hdf5(path: Path) -> Iterator[_Source]:
-    with h5py.File(path, "r") as file:
-
-        def get(name: str) -> _Array:
-            # Whoever sends a file must not choose which other files of this machine are read.
-            if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-                raise BagwiseError(f"{path} has only a link in the place of {name!r}: copy the dataset itself into it")
-            dataset = file[name]
-            if not isinstance(dataset, h5py.Dataset):
-                raise BagwiseError(f"{path} has a group in the place of {name!r}: it must be a dataset")
-            if dataset.external or dataset.is_virtual:
-                raise BagwiseError(f"{path} keeps {name!r} in other files: copy the values into it")
-            _check_bomb(path, prod(dataset.chunks or ()) * dataset.dtype.itemsize)
-            return _Array(dataset.shape or (), dataset.dtype, dataset.__getitem__)
-
-        def attributes() -> dict[str, Any]:
-            said = dict(file.attrs)  # STAMP describes the file, the others the dataset
-            for name in COORDINATES:
-                if name in file:
-                    said.update(file[name].attrs)
-            return {name: _plain(value) for name, value in said.items()}
-
-        yield _Source(list(file), get, attributes=attributes)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, list):
-        return [_plain(part) for part in value]
-    if isinstance(value, h5py.Empty):
-        return None
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    return value if isinstance(value, str | int | float) else str(value)
-
-
-@contextmanager
-def _open_torch(path: Path) -> Iterator[_Source]:
-    members = _members(path) if zipfile.is_zipfile(path) else []
-    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-        # torch.load maps members as they lie in the file, and would take compressed bytes for numbers.
-        raise BagwiseError(f"{path} is compressed, as PyTorch never writes it: save it anew with torch.save")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickles that are refused anyway
-            held = torch.load(path, map_location="cpu", weights_only=True, mmap=bool(members))
-    except UnpicklingError as error:
-        asked = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"asks to call {asked[1]}" if asked else "is damaged, or holds more than tensors"
-        raise BagwiseError(
-            f"{path} {reason}: nothing in it was run, because a pickle may run any code; save a tensor, or a dict of"
-            " tensors"
-        ) from error
-    if isinstance(held, torch.Tensor):
-        held = {FEATURES[0]: held}
-    if not isinstance(held, dict):
-        raise BagwiseError(f"{path} holds a {type(held).__name__}: save a tensor, or a dict of tensors")
-
-    def get(name: str) -> _Array:
-        tensor = held[name]
-        if not isinstance(tensor, torch.Tensor):
-            raise BagwiseError(f"{path} holds a {type(tensor).__name__} in {name!r}: save a tensor")
-        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
-            raise BagwiseError(f"{path} holds a sparse, quantised or empty tensor in {name!r}: save a dense one")
-        # A mapped file is not asked how long its members are: a short one would be read on into the next.
-        if members and tensor.untyped_storage().nbytes() not in {member.file_size for member in members}:
-            raise BagwiseError(f"{path} has fewer values in {name!r} than it promises: it is damaged, so write it anew")
-        dtype = _numpy_type(path, name, str(tensor.dtype).removeprefix("torch."))
-        return _Array(tuple(tensor.shape), dtype, lambda rows: _as_numpy(tensor[rows]))
-
-    yield _Source([str(name) for name in held], get)
-
-
-@contextmanager
-def _open_safetensors(path: Path) -> Iterator[_Source]:
-    with safe_open(path, framework="pt") as file:
-
-        def get(name: str) -> _Array:
-            array = file.get_slice(name)
-            dtype = _numpy_type(path, name, _SAFETENSORS_TYPES.get(array.get_dtype(), array.get_dtype()))
-            return _Array(tuple(array.get_shape()), dtype, lambda rows: _as_numpy(array[rows]))
-
-        yield _Source(list(file.keys()), get, any_name=True)
-
-
-def _numpy_type(path: Path, name: str, dtype: str) -> np.dtype[Any]:
-    if dtype == "bfloat16":
-        return np.dtype(np.float32)
-    try:
-        return np.dtype(dtype)
-    except TypeError as error:
-        raise BagwiseError(f"{path} holds {dtype} values in {name!r}: save them as float16 or float32") from error
-
-
-def _as_numpy(tensor: torch.Tensor) -> NDArray[Any]:
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy(force=True)
-
-
-@contextmanager
-def _open_npy(path: Path) -> Iterator[_Source]:
-    with path.open("rb") as stream:
-        shape, dtype = _npy_head(path, stream, path.stat().st_size)
-    yield _Source(
-        FEATURES[:1],
-        lambda _: _Array(shape, dtype, lambda rows: np.load(path, mmap_mode="r", allow_pickle=False)[rows]),
-    )
-
-
-@contextmanager
-def _open_npz(path: Path) -> Iterator[_Source]:
-    _members(path)
-    with zipfile.ZipFile(path) as archive:
-
-        def get(name: str) -> _Array:
-            member = archive.getinfo(f"{name}.npy")
-            with archive.open(member) as stream:
-                shape, dtype = _npy_head(path, stream, member.file_size)
-
-            @cache
-            def whole() -> NDArray[Any]:
-                with archive.open(member) as stream:
-                    return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
-
-            return _Array(shape, dtype, lambda rows: whole()[rows])
-
-        yield _Source([name.removesuffix(".npy") for name in archive.namelist()], get, any_name=True)
-
-
-def _members(path: Path) -> list[zipfile.ZipInfo]:
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-    _check_bomb(path, sum(member.file_size for member in members))
-    return members
-
-
-def _npy_head(path: Path, stream: IO[bytes], size: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    version = np.lib.format.read_magic(stream)
-    read_head = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read_head(stream)
-    if any(length < 0 for length in shape):
-        raise BagwiseError(f"{path} says that it holds an array of shape {shape}: it is damaged, so write it anew")
-    there, needed = size - stream.tell(), prod(shape) * dtype.itemsize
-    if there != needed and dtype.kind in "iuf":
-        raise BagwiseError(
-            f"{path} has {there} bytes of values where an array of shape {shape} has {needed}: it is damaged, so write"
-            " it anew"
-        )
-    return shape, dtype
-
-
-_OPENERS: dict[str, Callable[[Path], AbstractContextManager[_Source]]] = {
-    ".h5": _open_hdf5,
-    ".hdf5": _open_hdf5,
-    ".pt": _open_torch,
-    ".pth": _open_torch,
-    ".npy": _open_npy,
-    ".npz": _open_npz,
-    ".safetensors": _open_safetensors,
-}
-SUFFIXES = tuple(_OPENERS)

@@ -1,0 +1,30 @@
+import random
+
+import pytest
+from fuzz import Reader, fuzz
+from fuzz_changes import changed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [11, 12, 13])
+def test_whatever_is_read_is_a_result_or_a_refusal(tmp_path, seed):
+    """Twenty seconds each; `tests/io/fuzz.py` goes on for as long as it is told."""
+    done = fuzz(tmp_path, 1 / 3, seed)
+    assert done["inputs"] > 20
+    assert not [(kept, (tmp_path / "findings" / f"{kept}.txt").read_text()) for kept in done["findings"]]
+
+
+def test_changes_are_the_same_from_the_same_seed():
+    one, other = (changed(random.Random(7), "a.csv", b"bag,x\na,1\n" * 9, [b"other"]) for _ in range(2))
+    assert one == other != b"bag,x\na,1\n" * 9
+
+
+@pytest.mark.slow
+def test_the_fuzzer_sees_what_is_no_refusal(tmp_path):
+    """What is refused, and what ends in something else, are told apart: here a kind of input that there is not."""
+    (tmp_path / "a.csv").write_text("bag,label\n")
+    reader = Reader()
+    assert reader.outcome("table", tmp_path / "a.csv").startswith("refused")
+    assert reader.outcome("run", tmp_path / "a.csv").startswith("refused")
+    assert reader.outcome("features", 3).startswith("raised")
+    reader.close()
