@@ -23,12 +23,12 @@ def main() -> None:
     # A model of all customers, for new ones whose end nobody knows yet.
     model = method.fit(bags)
     new = bw.read_table(HERE / "new_contacts.csv", bag="customer", instance="contact")
-    at_risk = model.predict_proba(new)[:, 1] > 0.5
+    at_risk = new.names[model.predict_proba(new)[:, 1] > 0.5]
 
     # The contact that counted most in each customer at risk, beside what the table says of it.
     worst = key_instances(explain([model], new), new, count=1)
     contacts = pd.read_csv(HERE / "new_contacts.csv")[["contact", "minutes_waited", "days_open", "messages"]]
-    shown = worst[at_risk].merge(contacts, left_on="instance", right_on="contact")
+    shown = worst[worst["bag"].isin(at_risk)].merge(contacts, left_on="instance", right_on="contact")
     print(
         shown[["bag", "probability", "contact", "minutes_waited", "days_open", "messages"]]
         .round(2)

@@ -3,10 +3,21 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib import colormaps
+from PIL import Image
 
 import bagwise as bw
 from bagwise import Bags, BagwiseError
-from bagwise.explain import Explanation, contrast, draw_map, explain, key_instances, rescaled_in_bags, write_table
+from bagwise.explain import (
+    Explanation,
+    contrast,
+    draw_map,
+    explain,
+    key_instances,
+    mean_where_covered,
+    rescaled_in_bags,
+    write_table,
+)
 from bagwise.io.folders import read_folder
 
 bags_of_values = st.lists(
@@ -26,10 +37,9 @@ def test_ranks_and_rescaled_weights_are_what_plain_loops_give(values):
     bags, found = explained(values)
     ranks, shares = [], []
     for bag in values:
-        ordered = sorted(range(len(bag)), key=lambda k: (-bag[k], k))
-        ranks += [ordered.index(k) + 1 for k in range(len(bag))]
+        ranks += [1 + sum(other > value for other in bag) for value in bag]
         low, high = min(bag), max(bag)
-        shares += [1.0 if low == high else (value - low) / (high - low) for value in bag]
+        shares += [0.5 if low == high else (value - low) / (high - low) for value in bag]
     assert found.ranks(bags).tolist() == ranks
     np.testing.assert_allclose(found.rescaled(bags), shares)
 
@@ -38,12 +48,29 @@ def test_ranks_and_rescaled_weights_are_what_plain_loops_give(values):
 def test_key_instances_are_the_first_of_each_bag(values, count):
     bags, found = explained(values)
     keys = key_instances(found, bags, count)
-    expected = [(str(number), rank) for number, bag in enumerate(values) for rank in range(1, min(count, len(bag)) + 1)]
+    expected = []
+    for number, bag in enumerate(values):
+        ranks = sorted(1 + sum(other > value for other in bag) for value in bag)
+        expected += [(str(number), rank) for rank in ranks if rank <= count and len(set(bag)) > 1]
     assert list(zip(keys["bag"], keys["rank"], strict=True)) == expected
 
 
 def test_the_smallest_weights_are_told_apart():
     assert rescaled_in_bags(np.array([1e-30, 2e-30], np.float32), np.array([0, 2])).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 1000])
+def test_what_rounding_makes_of_equal_weights_is_equal(size):
+    weights = np.float32(1) / np.arange(1, size + 1, dtype=np.float32) * np.arange(1, size + 1, dtype=np.float32) / size
+    bags = Bags.from_arrays([np.zeros((size, 1)), [[0.0], [1.0]]])
+    weights = np.append(weights.astype(np.float32), [0.4, 0.6])
+    found = Explanation(np.array(["no", "yes"]), np.array([[0.1, 0.9], [0.8, 0.2]]), weights, weights)
+    assert found.equal(bags).tolist() == [True, False]
+    assert found.rescaled(bags).tolist() == [0.5] * size + [0, 1]
+    assert found.ranks(bags).tolist() == [1] * size + [2, 1]
+    assert key_instances(found, bags)["bag"].tolist() == ["1", "1"]
+    assert found.title(bags, 0) == "0: yes 0.90, all weights are equal"
+    assert found.title(bags, 1) == "1: no 0.80"
 
 
 @pytest.fixture(scope="module", params=[("attention", 2), ("attention", 3), ("mi-Net", 2), ("MI-Net", 3)], ids=str)
@@ -87,7 +114,7 @@ def test_names_and_coordinates_are_shown():
     table = found.table(bags)
     assert table["instance"].tolist() == ["a", "b", "a"]
     assert table[["x", "y"]].to_numpy().tolist() == [[1, 2], [3, 4], [5, 6]]
-    assert key_instances(found, bags, 1)["label"].tolist() == [0, 1]
+    assert key_instances(found, bags, 1)["label"].tolist() == [0]
 
 
 def test_bags_in_files_are_explained_as_those_in_memory(tmp_path):
@@ -163,7 +190,7 @@ def test_a_share_that_will_not_do(top):
 
 def test_bags_of_one_instance_have_nothing_to_compare():
     bags, found = explained([[0.1], [0.9]])
-    with pytest.raises(BagwiseError, match="one instance"):
+    with pytest.raises(BagwiseError, match="all instances count the same"):
         contrast(found, bags)
 
 
@@ -200,6 +227,40 @@ def test_maps_are_drawn(tmp_path, suffix, count):
     draw_map(tmp_path / f"map.{suffix}", places, np.linspace(0, 1, count), title="a $lide_7$")
     assert (tmp_path / f"map.{suffix}").stat().st_size > 1000
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@given(st.data())
+def test_a_place_has_the_mean_of_the_squares_that_cover_it(data):
+    count, side = data.draw(st.integers(1, 8)), data.draw(st.sampled_from([1, 3, 2.5, 0.1]))
+    steps = st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=count, max_size=count)
+    corners = np.array(data.draw(steps)) * (side / 2 if data.draw(st.booleans()) else side)
+    values = np.array(data.draw(st.lists(st.floats(0, 1), min_size=count, max_size=count)))
+    drawn = mean_where_covered(corners, side, values)
+    for row, y in enumerate((drawn.y[1:] + drawn.y[:-1]) / 2):
+        for column, x in enumerate((drawn.x[1:] + drawn.x[:-1]) / 2):
+            over = ((corners <= (x, y)) & ((x, y) < corners + side)).all(axis=1)
+            if over.any():
+                assert drawn.means[row, column] == pytest.approx(values[over].mean(), rel=1e-12)
+            else:
+                assert np.isnan(drawn.means[row, column])
+
+
+def test_very_many_places_are_drawn_on_few_cells():
+    corners = np.random.default_rng(0).random((5000, 2)) * 1e5
+    drawn = mean_where_covered(corners, 300.0, np.full(5000, 0.25))
+    assert drawn.means.shape == (1500, 1500)
+    assert np.unique(drawn.means[np.isfinite(drawn.means)]).tolist() == [0.25]
+    assert np.isfinite(drawn.means).mean() == pytest.approx(1 - np.exp(-5000 * (300 / 1e5) ** 2), abs=0.01)
+
+
+def test_the_hottest_of_tiles_that_overlap_has_its_colour_where_it_lies_alone(tmp_path):
+    draw_map(tmp_path / "map.png", [[0, 0], [50, 0]], [1.0, 0.0], patch_size=100)
+    with Image.open(tmp_path / "map.png") as opened:
+        pixels = np.array(opened.convert("RGB")).reshape(-1, 3).astype(int)
+    colours = colormaps["viridis"]([0.0, 0.5, 1.0], bytes=True)[:, :3].astype(int)
+    counts = [(np.abs(pixels - colour).max(axis=1) <= 1).sum() for colour in colours]
+    assert min(counts) > 50_000  # a third each
+    assert max(counts) < 1.2 * min(counts)
 
 
 @pytest.mark.parametrize(("places", "values"), [([[1, 2]], [1, 2]), ([[1]], [1]), ([1, 2], [1, 2]), ([], [])])

@@ -353,13 +353,49 @@ def test_a_map_puts_patches_at_their_places_and_veils_them_by_their_weights(tmp_
     assert (tiles["side"], tiles["x"], tiles["y"]) == (64, [0, 128, 0], [64, 0, 0])
 
 
-def test_of_patches_that_overlap_the_one_that_counts_most_is_on_top(tmp_path: Path) -> None:
+def test_where_patches_overlap_their_mean_is_seen(tmp_path: Path) -> None:
     images = np.stack([np.full((8, 8, 3), 10, np.uint8), np.full((8, 8, 3), 240, np.uint8)])
     for weights in ([0.9, 0.1], [0.1, 0.9]):
         places = {"corners": np.array([[0, 0], [4, 0]]), "side": 8.0}
         picture, veil, _ = layers(written(report(bag(weights=np.array(weights), images=images, **places)), tmp_path))
-        assert veil[32, 48] == 0
-        assert (picture[32, 48, 0] > 128) == (weights[1] > 0.5)
+        seen = [0, 255] if weights[0] > 0.5 else [255, 0]
+        assert veil[32, [16, 48, 80]].astype(int) == pytest.approx([seen[0], 128, seen[1]], abs=9)
+        assert picture[32, [16, 48, 80], 0].astype(int) == pytest.approx([10, 125, 240], abs=16)
+
+
+def test_weights_that_are_all_equal_are_said_to_be(tmp_path: Path) -> None:
+    told = "All weights are equal: no instance counts more than another."
+    for size in (2, 30, 31, 1000):
+        text = written(report(bag("equal", size, weights=np.full(size, 1 / size))), tmp_path)
+        assert told in text
+        assert ("The first 30 are shown" in text) == (size > 30)
+        assert "largest weights, largest first" not in text
+    assert told not in written(report(bag("one", 1), bag("others", 5)), tmp_path)
+    places = {"corners": grid(4, 2), "side": 32.0}
+    _, veil, tiles = layers(written(report(bag(weights=np.full(4, 0.25), **places)), tmp_path))
+    assert np.unique(veil).astype(int) == pytest.approx([128], abs=9)
+    assert tiles["rank"] == [1] * 4
+
+
+def test_a_bag_of_several_files_has_a_map_a_file(tmp_path: Path) -> None:
+    weights = np.array([0.4, 0.1, 0.1, 0.2, 0.2])
+    files = ["a/one.h5", "two.h5", "two.h5", "a/one.h5", "two.h5"]
+    one = bag(weights=weights, corners=np.array([[0, 0], [0, 0], [32, 0], [32, 0], [64, 0]]), side=32.0, files=files)
+    text = written(report(one), tmp_path)
+    assert Page(text).texts("p", "file") == ["a/one.h5", "two.h5"]
+    maps = [
+        json.loads(attributes["data-tiles"] or "")
+        for _, attributes, _ in Page(text).elements
+        if "data-tiles" in attributes
+    ]
+    assert [drawn["weight"] for drawn in maps] == [[0.4, 0.2], [0.2, 0.1, 0.1]]
+    assert [drawn["rank"] for drawn in maps] == [[1, 2], [2, 4, 4]]
+    assert [drawn["size"] for drawn in maps] == [5, 5]
+    veils = re.findall(r"--veil:url\(data:image/\w+;base64,([^)]+)\)", text)
+    drawn = np.asarray(Image.open(io.BytesIO(base64.b64decode(veils[1]))).convert("RGBA"))[32, [32, 96, 160], 3].astype(
+        int
+    )
+    assert drawn == pytest.approx([255, 255, 170], abs=9)  # on the scale of the bag
 
 
 def test_vectors_are_squares_and_ink_is_opacity(tmp_path: Path) -> None:

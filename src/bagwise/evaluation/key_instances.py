@@ -79,7 +79,7 @@ class Agreement(NamedTuple):
     Attributes
     ----------
     same_first
-        How often two models value the same instance most, in [0, 1].
+        How often two models value the same instance most, in [0, 1]; of equals one is drawn by chance.
     rank_correlation
         Spearman's correlation of their values within a bag, in [-1, 1]; of bags of two instances and more.
 
@@ -126,7 +126,8 @@ def agreement(bags: Bags, values: Sequence[NDArray[Any]], chosen: NDArray[np.boo
     same, correlations = [], []
     for part in _parts(bags, chosen & (bags.sizes > 1)):
         for one, other in combinations([value[part] for value in values], 2):
-            same.append(one.argmax() == other.argmax())
+            first, second = one == one.max(), other == other.max()
+            same.append((first & second).sum() / (first.sum() * second.sum()))
             ranks = rankdata(one), rankdata(other)
             # A model that values all instances of a bag alike agrees with none.
             constant = any(np.ptp(rank) == 0 for rank in ranks)

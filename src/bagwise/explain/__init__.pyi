@@ -4,7 +4,9 @@ from .instances import Explanation as Explanation
 from .instances import explain as explain
 from .instances import key_instances as key_instances
 from .maps import draw_map as draw_map
+from .places import mean_where_covered as mean_where_covered
 from .places import spacing as spacing
+from .rescaling import equal_in_bags as equal_in_bags
 from .rescaling import rescaled_in_bags as rescaled_in_bags
 from .tables import check_format as check_format
 from .tables import write_table as write_table

@@ -17,8 +17,9 @@ def contrast(explanation: Explanation, bags: BagsLike, top: float = 0.1) -> pd.D
 
     In each bag the share `top` of the instances with the highest importance, but at least one and not all, is set
     against the rest. Their two means are averaged over the bags, so that a large bag counts no more than a small one,
-    and their difference is divided by the standard deviation of the feature within bags. With two classes only bags
-    that are predicted to be positive are looked at, as weights mean little in the others; if there are none, all.
+    and their difference is divided by the standard deviation of the feature within bags. Bags whose instances all count
+    the same are left out. With two classes only bags that are predicted to be positive are looked at, as weights mean little
+    in the others; if there are none, all.
 
     Parameters
     ----------
@@ -36,16 +37,16 @@ def contrast(explanation: Explanation, bags: BagsLike, top: float = 0.1) -> pd.D
     Raises
     ------
     BagwiseError
-        If the instances are no vectors, `top` is out of its range, or no bag has two instances.
+        If the instances are no vectors, `top` is out of its range, or there is no bag whose instances count differently.
     """
     if not isinstance(top, Real) or not 0 < top < 1:
         raise BagwiseError(f"top is {top!r}: it must be a number above 0 and below 1")
     bags = as_bags(bags)
     if len(bags.instance_shape) != 1:
         raise BagwiseError(f"instances have shape {bags.instance_shape}: only vectors have features to compare")
-    several = np.flatnonzero(bags.sizes > 1)
+    several = np.flatnonzero(~explanation.equal(bags))
     if not len(several):
-        raise BagwiseError("every bag has one instance: there is nothing to compare it with")
+        raise BagwiseError("in every bag all instances count the same: there is nothing to compare")
     if explanation.positive is not None:
         positive = several[explanation.predicted[several] == explanation.positive]
         several = positive if len(positive) else several

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bagwise.bags import BagsLike, as_bags
 from bagwise.checks import check_count
 from bagwise.classes import Classes
-from bagwise.explain.rescaling import rescaled_in_bags
+from bagwise.explain.rescaling import equal_in_bags, rescaled_in_bags
 from bagwise.methods.ensemble import members_of
 from bagwise.methods.neural import NeuralMIL, bag_probabilities, instance_probabilities, predict_members
 
@@ -80,6 +80,42 @@ class Explanation:
         """
         return rescaled_in_bags(self.importance, as_bags(bags).offsets)
 
+    def equal(self, bags: BagsLike) -> NDArray[np.bool_]:
+        """Say in which bags all instances count the same, so that none of them is a key instance.
+
+        Parameters
+        ----------
+        bags
+            The bags that were explained.
+
+        Returns
+        -------
+        array
+            Shape (B,); see `equal_in_bags`.
+        """
+        return equal_in_bags(self.importance, as_bags(bags).offsets)
+
+    def title(self, bags: BagsLike, position: int) -> str:
+        """Say in a line what a bag was taken for, and whether all of its instances count the same.
+
+        Parameters
+        ----------
+        bags
+            The bags that were explained.
+        position
+            Of the bag.
+
+        Returns
+        -------
+        str
+        """
+        bags = as_bags(bags)
+        best = int(np.argmax(self.probabilities[position]))
+        told = f"{bags.names[position]}: {self.classes[best]} {self.probabilities[position, best]:.2f}"
+        begin, end = bags.offsets[position : position + 2]
+        equal = equal_in_bags(self.importance[begin:end], np.array([0, end - begin])).all()
+        return f"{told}, all {'scores' if self.weights is None else 'weights'} are equal" if equal else told
+
     def ranks(self, bags: BagsLike) -> NDArray[np.int64]:
         """Rank the instances of each bag by importance.
 
@@ -91,13 +127,17 @@ class Explanation:
         Returns
         -------
         array
-            Shape (N,), from 1; of equals the first comes first.
+            Shape (N,), from 1; equals have one rank, and the next has the rank that it would have without their being
+            equal: 1, 2, 2, 4.
         """
         bags = as_bags(bags)
         bag = np.repeat(np.arange(len(bags)), bags.sizes)
-        order = np.lexsort((-self.importance, bag))
+        importance = np.where(self.equal(bags)[bag], 0.0, self.importance)
+        order = np.lexsort((-importance, bag))
+        places = np.arange(len(order))
+        new = (np.diff(bag, prepend=-1) != 0) | (np.diff(importance[order], prepend=0) != 0)
         ranks = np.empty(len(order), np.int64)
-        ranks[order] = np.arange(len(order)) - bags.offsets[:-1][bag] + 1
+        ranks[order] = np.maximum.accumulate(np.where(new, places, 0)) - bags.offsets[:-1][bag] + 1
         return ranks
 
     def table(self, bags: BagsLike) -> pd.DataFrame:
@@ -176,7 +216,8 @@ def key_instances(explanation: Explanation, bags: BagsLike, count: int = 5) -> p
     explanation, bags
         The bags, and what was found of them.
     count
-        How many of each bag; of a smaller bag, all.
+        How many of each bag; of a smaller bag, all. More where the last of them has equals, and none of a bag whose
+        instances all count the same (`Explanation.equal`), because any choice would be arbitrary.
 
     Returns
     -------
@@ -198,5 +239,5 @@ def key_instances(explanation: Explanation, bags: BagsLike, count: int = 5) -> p
     if bags.labels is not None:
         table.insert(3, "label", bags.labels[bag])
     ranks = table["rank"].to_numpy()
-    chosen = np.flatnonzero(ranks <= count)
+    chosen = np.flatnonzero((ranks <= count) & ~explanation.equal(bags)[bag])
     return table.iloc[chosen[np.lexsort((ranks[chosen], bag[chosen]))]].reset_index(drop=True)

@@ -1,19 +1,19 @@
 """Maps: the instances of a bag where they were, coloured by what they count."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import PolyCollection
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from bagwise.errors import BagwiseError
-from bagwise.explain.places import spacing
+from bagwise.explain.places import mean_where_covered, spacing
 from bagwise.files import replacing
 
-__all__ = ["WEIGHT_COLOURS", "draw_map", "squares"]
+__all__ = ["WEIGHT_COLOURS", "draw_map", "draw_squares"]
 
 WEIGHT_COLOURS = "viridis"
 
@@ -29,6 +29,8 @@ def draw_map(
     patch_size: float | None = None,
 ) -> None:
     """Draw the instances of one bag at their places.
+
+    Where instances overlap, a place has the colour of their mean.
 
     Parameters
     ----------
@@ -70,9 +72,7 @@ def draw_map(
     figure = Figure(figsize=(width + _BESIDE, height + _ABOVE), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    order = np.argsort(shares, kind="stable")  # what counts is drawn on top of what does not
-    patches = squares(places[order, :2], side, shares[order])
-    axes.add_collection(patches)
+    patches = draw_squares(axes, places[:, :2], side, shares)
     margin = 0.02 * extent.max()
     axes.set_xlim(low[0] - margin, low[0] + extent[0] + margin)
     axes.set_ylim(low[1] + extent[1] + margin, low[1] - margin)
@@ -86,28 +86,43 @@ def draw_map(
         figure.savefig(temporary, dpi=150)
 
 
-def squares(corners: NDArray[np.number], side: float, values: NDArray[np.floating]) -> PolyCollection:
-    """Make squares coloured by rescaled weight, to be added to axes.
+def draw_squares(
+    axes: Axes, corners: NDArray[np.number], side: float, values: NDArray[np.floating], opacity: float = 1.0
+) -> QuadMesh:
+    """Paint squares in the colours of rescaled weights; each place once, in the colour of the mean of what is there.
 
     Parameters
     ----------
+    axes
+        Where to.
     corners
         Upper left corners x, y, shape (K, 2).
     side
         Of a square.
     values
         In [0, 1], shape (K,).
+    opacity
+        In [0, 1].
 
     Returns
     -------
-    PolyCollection
+    QuadMesh
+        What a colour bar needs.
 
     Examples
     --------
-    >>> squares(np.array([[0, 0], [10, 0]]), 10, np.array([0.5, 1.0])).get_array().tolist()
-    [0.5, 1.0]
+    >>> axes = Figure().add_subplot()
+    >>> draw_squares(axes, np.array([[0, 0], [5, 0]]), 10, np.array([0.5, 1.0])).get_array().tolist()
+    [[0.5, 0.75, 1.0]]
     """
-    outlines: Any = corners[:, None, :] + side * np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
-    made = PolyCollection(outlines, cmap=WEIGHT_COLOURS)
-    made.set(array=values, clim=(0, 1), linewidth=0, antialiased=False)
-    return made
+    drawn = mean_where_covered(corners, side, values)
+    return axes.pcolormesh(
+        drawn.x,
+        drawn.y,
+        np.ma.masked_invalid(drawn.means),
+        cmap=WEIGHT_COLOURS,
+        vmin=0,
+        vmax=1,
+        alpha=opacity,
+        rasterized=True,  # a drawing of hundreds of thousands of cells would be larger than any picture
+    )

@@ -1,10 +1,14 @@
 """Where instances were, before anything is drawn."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-__all__ = ["spacing"]
+__all__ = ["Covered", "mean_where_covered", "spacing"]
+
+_MOST_CELLS = 1500  # across and down: more than a picture has pixels for
 
 
 def spacing(coordinates: NDArray[np.floating]) -> float:
@@ -30,3 +34,72 @@ def spacing(coordinates: NDArray[np.floating]) -> float:
         return 1.0
     distances, _ = KDTree(different).query(different, k=2, p=np.inf)
     return float(np.median(distances[:, 1]))
+
+
+class Covered(NamedTuple):
+    """A rectangle cut into cells, with the mean of the squares that cover each.
+
+    Attributes
+    ----------
+    x, y
+        The edges of the cells, rising, shape (C + 1,) and (R + 1,).
+    means
+        Shape (R, C), NaN where no square is.
+
+    Examples
+    --------
+    >>> Covered(np.array([0, 1]), np.array([0, 1]), np.array([[0.5]])).means.shape
+    (1, 1)
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    means: NDArray[np.float64]
+
+
+def mean_where_covered(corners: NDArray[np.number], side: float, values: NDArray[np.floating]) -> Covered:
+    """Give a map of squares one value a place: the mean of all squares that lie there.
+
+    Cells begin and end where squares do. Squares that lie at very many different places are moved a little, to cells of
+    at most a 1,500th of the map.
+
+    Parameters
+    ----------
+    corners
+        Upper left corners x, y, shape (K, 2).
+    side
+        Of a square.
+    values
+        Of the squares, shape (K,).
+
+    Returns
+    -------
+    Covered
+
+    Examples
+    --------
+    >>> drawn = mean_where_covered(np.array([[0, 0], [5, 0]]), 10, np.array([1.0, 0.0]))
+    >>> drawn.x.tolist(), drawn.means.tolist()
+    ([0.0, 5.0, 10.0, 15.0], [[1.0, 0.5, 0.0]])
+    """
+    low = corners.min(axis=0).astype(np.float64)
+    begins = np.round((corners - low) / side, 6)  # in sides; rounded, so that neighbours share an edge
+    (x, left, right), (y, top, bottom) = (_cells(along) for along in begins.T)
+    sums, counts = np.zeros((len(y) - 1, len(x) - 1)), np.zeros((len(y) - 1, len(x) - 1), np.int64)
+    for number, value in enumerate(values.tolist()):
+        place = slice(top[number], bottom[number]), slice(left[number], right[number])
+        sums[place] += value
+        counts[place] += 1
+    means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+    return Covered(low[0] + side * x, low[1] + side * y, means)
+
+
+def _cells(begins: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Give the edges of cells along an axis, and in which cells each square begins and ends."""
+    ends = np.round(begins + 1, 6)
+    edges = np.unique([begins, ends])
+    if len(edges) > _MOST_CELLS + 1:
+        edges = np.linspace(0, edges[-1], _MOST_CELLS + 1)
+        begins, ends = (np.rint(along / edges[1]) * edges[1] for along in (begins, ends))
+    first, last = (np.searchsorted(edges, along - 1e-9) for along in (begins, ends))
+    return edges, first, np.maximum(last, first + 1)

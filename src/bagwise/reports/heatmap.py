@@ -24,7 +24,7 @@ def weighted_patches(image: NDArray[np.uint8], corners: ArrayLike, side: int, we
     side
         Of a patch.
     weights
-        In [0, 1], shape (K,). Where patches overlap, the highest counts.
+        In [0, 1], shape (K,). Where patches overlap, their mean counts.
 
     Returns
     -------
@@ -47,10 +47,12 @@ def weighted_patches(image: NDArray[np.uint8], corners: ArrayLike, side: int, we
         raise BagwiseError(f"there are {len(shares)} weights and corners of shape {places.shape}: give one each")
     if not ((shares >= 0) & (shares <= 1)).all():
         raise BagwiseError("a weight is below 0 or above 1: rescale weights first")
-    bright = np.zeros(image.shape[:2])
+    sums, counts = np.zeros(image.shape[:2]), np.zeros(image.shape[:2], np.int64)
     for (x, y), share in zip(places, shares, strict=True):
-        part = bright[max(y, 0) : max(y + side, 0), max(x, 0) : max(x + side, 0)]
-        np.maximum(part, share, out=part)
+        part = slice(max(y, 0), max(y + side, 0)), slice(max(x, 0), max(x + side, 0))
+        sums[part] += share
+        counts[part] += 1
+    bright = sums / np.maximum(counts, 1)
     return np.round(image * bright[..., None]).astype(np.uint8)
 
 

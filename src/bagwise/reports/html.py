@@ -11,9 +11,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
+from bagwise.explain.rescaling import equal_in_bags
 from bagwise.files import write_text
 from bagwise.reports.pictures import colour_picture, ink_picture, svg_picture
-from bagwise.reports.tilemap import TileMap
+from bagwise.reports.tilemap import BagWeights, TileMap
 from bagwise.reports.view import BagView, Report
 
 __all__ = ["write_report"]
@@ -70,7 +71,7 @@ def write_report(report: Report, path: Path) -> None:
         groups=groups,
         shows_key=any(bag.key is not None for bag in report.bags),
         shows_weights=any(bag.weights is not None for bag in report.bags),
-        shows_maps=any(row.map for _, rows in groups for row in rows),
+        shows_maps=any(row.maps for _, rows in groups for row in rows),
         panels=_panels(report.history),
     )
     write_text(path, page)
@@ -100,7 +101,7 @@ class _Row:
     strip: str  # data URI of the instances' pictures side by side, or empty
     aspect: float  # width of a picture over its height
     ink: bool
-    map: TileMap | None
+    maps: list[TileMap]  # one a file
     digits: int  # of weights
     rest: str  # what is said of what is not shown
 
@@ -123,7 +124,7 @@ def _rows(bags: Sequence[tuple[BagView, bool]]) -> Iterator[_Row]:
     room = _MOST_PICTURE_BYTES
     for bag, with_map in bags:
         if bag.weights is None:
-            yield _Row(bag, 0, [], strip="", aspect=1.0, ink=False, map=None, digits=0, rest="")
+            yield _Row(bag, 0, [], strip="", aspect=1.0, ink=False, maps=[], digits=0, rest="")
             continue
         size = len(bag.weights)
         # All in their own order, or the largest, largest first.
@@ -133,14 +134,14 @@ def _rows(bags: Sequence[tuple[BagView, bool]]) -> Iterator[_Row]:
         names = [str(i + 1) for i in range(size)] if bag.instance_names is None else bag.instance_names
         key = np.zeros(size, dtype=bool) if bag.key is None else bag.key
         images = None if bag.images is None or room <= 0 else np.asarray(bag.images)
-        strip, aspect, tile_map = "", 1.0, None
+        strip, aspect, maps = "", 1.0, []
         if bag.corners is not None and with_map and room > 0:
-            tile_map = TileMap.of(bag.corners, bag.side, bag.weights, names, images)
-            room -= tile_map.size
+            maps = _maps(bag, bag.corners, bag.weights, names, images)
+            room -= sum(one.size for one in maps)
         if images is not None:
             strip, aspect = _strip(images[order])
             room -= len(strip)
-        left_out = ["map"] * (bag.corners is not None and not tile_map) + ["pictures"] * (
+        left_out = ["map"] * (bag.corners is not None and not maps) + ["pictures"] * (
             bag.images is not None and not strip
         )
         yield _Row(
@@ -153,16 +154,36 @@ def _rows(bags: Sequence[tuple[BagView, bool]]) -> Iterator[_Row]:
             strip=strip,
             aspect=aspect,
             ink=images is not None and images.ndim == 3,
-            map=tile_map,
+            maps=maps,
             digits=_digits(bag.weights),
             rest=_rest(bag.weights, key, order, left_out),
         )
 
 
+def _maps(
+    bag: BagView,
+    corners: NDArray[Any],
+    weights: NDArray[Any],
+    names: Sequence[str],
+    images: NDArray[np.uint8] | None,
+) -> list[TileMap]:
+    """Draw a map a file, in the order of the bag, all on the scale of the bag."""
+    known = BagWeights.of(weights)
+    files = np.array([""] * len(weights) if bag.files is None else bag.files, dtype=object)
+    maps = []
+    for file in dict.fromkeys(files):
+        rows = np.flatnonzero(files == file)
+        pictures = None if images is None else images[rows]
+        maps.append(TileMap.of(corners[rows], bag.side, known.take(rows), [names[row] for row in rows], pictures, file))
+    return maps
+
+
 def _rest(weights: NDArray[Any], key: NDArray[np.bool_], order: NDArray[np.intp], left_out: Sequence[str]) -> str:
-    text = ""
+    equal = len(weights) > 1 and equal_in_bags(weights, np.array([0, len(weights)])).all()
+    text = "All weights are equal: no instance counts more than another. " if equal else ""
     if hidden := len(weights) - len(order):
-        text = f"The {len(order)} largest weights, largest first. The other {hidden:,} sum to "
+        shown = f"The first {len(order)} are shown" if equal else f"The {len(order)} largest weights, largest first"
+        text += f"{shown}. The other {hidden:,} sum to "
         text += f"{np.delete(weights, order).sum():.2f}"
         if key.any():
             text += f" and hold {key.sum() - key[order].sum()} of {key.sum()} known key instances"

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bagwise.explain.maps import squares
+from bagwise.explain.maps import draw_squares
 from bagwise.files import replacing
 from bagwise.io.slides import Tiling, Tissue
 from bagwise.reports.figures import new_figure
@@ -68,6 +68,8 @@ def draw_overlay(
 ) -> None:
     """Lay the rescaled weights of tiles over a picture of their slide, which is grey: stains are colours, too.
 
+    Where tiles overlap, a place has the colour of their mean.
+
     Parameters
     ----------
     path
@@ -106,9 +108,8 @@ def draw_overlay(
         axes.imshow(
             np.array(Image.fromarray(picture).convert("L")), "gray", extent=(0, width, height, 0), clim=(0, 255)
         )
-        tiles = squares(corners, span, values)
-        tiles.set_alpha(0.5)
-        axes.add_collection(tiles, autolim=False)
+        tiles = draw_squares(axes, corners, span, values, opacity=0.5)
+        axes.set(xlim=(0, width), ylim=(height, 0))
         axes.set_axis_off()
         axes.set_title(title.replace("$", r"\$"))  # a name is a name, not a formula
         bar = figure.colorbar(tiles, ax=axes, label="rescaled weight", shrink=0.8)

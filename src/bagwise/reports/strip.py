@@ -21,7 +21,7 @@ def draw_strip(
 ) -> None:
     """Draw the images of a bag with their weights (paper, figure 4).
 
-    The frame of an image is the more opaque the more it counts.
+    The frame of an image is the more opaque the more it counts; where all count the same, all are half opaque.
 
     Parameters
     ----------

@@ -131,6 +131,8 @@ class BagView:
         them, made of their images or of squares. By default unknown.
     side
         Of an instance, in the unit of `corners`.
+    files
+        K names of the files that the instances are from: the page draws a map a file. None: all are on one map.
 
     Raises
     ------
@@ -157,6 +159,7 @@ class BagView:
     key: NDArray[np.bool_] | None = None
     corners: NDArray[Any] | None = None
     side: float = 1.0
+    files: Sequence[str] | None = None
 
     @property
     def verdict(self) -> str:
@@ -179,7 +182,7 @@ class BagView:
             raise BagwiseError(
                 f"{bag} has weights with sum {weights.sum():.4g}: none may be negative, and the sum must be 1"
             )
-        for part in ("images", "instance_names", "key", "corners"):
+        for part in ("images", "instance_names", "key", "corners", "files"):
             values = getattr(self, part)
             if values is not None and len(values) != len(weights):
                 raise BagwiseError(

@@ -1,13 +1,13 @@
 "use strict";
 (() => {
   function read(map, found) {
-    const { side, x, y, weight, name } = JSON.parse(map.dataset.tiles);
+    const { side, x, y, weight, rank: ranks, size, name } = JSON.parse(map.dataset.tiles);
     const ground = map.querySelector(".ground");
     const mark = ground.querySelector("u");
     const { rank } = map.querySelector("form").elements;
 
     function point(tile) {
-      const text = `${name[tile]}: weight ${weight[tile].toPrecision(3)}, rank ${tile + 1} of ${x.length}`;
+      const text = `${name[tile]}: weight ${weight[tile].toPrecision(3)}, rank ${ranks[tile]} of ${size}`;
       mark.style.cssText = `--x:${x[tile]};--y:${y[tile]};--side:${side}`;
       mark.hidden = false;
       found.textContent = text;
@@ -15,7 +15,7 @@
       rank.setAttribute("aria-valuetext", text);
     }
 
-    // Tiles come by rank, so the first one at a place is the one on top.
+    // Tiles come by rank, so the first one at a place is the one that counts most.
     function at(event) {
       const box = ground.getBoundingClientRect();
       const scale = map.style.getPropertyValue("--width") / box.width;
