@@ -37,6 +37,8 @@ class Bag:
         Array of shape (K, C), or None.
     instance_names
         Array of shape (K,), or None.
+    sources
+        Array of shape (K,), or None.
 
     Examples
     --------
@@ -53,6 +55,7 @@ class Bag:
     instance_labels: NDArray[Any] | None = None
     coordinates: NDArray[Any] | None = None
     instance_names: NDArray[np.object_] | None = None
+    sources: NDArray[np.object_] | None = None
 
     def __len__(self) -> int:
         return len(self.instances)
@@ -88,6 +91,8 @@ class Bags:
         One name a feature, for instances that are vectors.
     instance_names
         What an instance is called; names may stand more than once.
+    sources
+        Which file an instance is from: a slide of a patient has a map of its own. Bags from a folder know it.
 
     Raises
     ------
@@ -116,6 +121,7 @@ class Bags:
     coordinates: NDArray[Any] | None = None
     feature_names: tuple[str, ...] | None = None
     instance_names: NDArray[np.object_] | None = None
+    sources: NDArray[np.object_] | None = None
 
     def __post_init__(self) -> None:
         parts: dict[str, Any] = {"offsets": checks.valid_offsets(self.offsets)}
@@ -136,9 +142,10 @@ class Bags:
             parts["coordinates"] = checks.valid_coordinates(self.coordinates, parts["offsets"], parts["names"])
         if self.feature_names is not None:
             parts["feature_names"] = checks.valid_feature_names(self.feature_names, self.instances.shape[1:])
-        if self.instance_names is not None:
-            given = checks.of_length(self.instance_names, rows, "instance_names", "instance")
-            parts["instance_names"] = checks.as_names(given)
+        for what in ("instance_names", "sources"):
+            if getattr(self, what) is not None:
+                given = checks.of_length(getattr(self, what), rows, what, "instance")
+                parts[what] = checks.as_names(given)
         self._set(parts)
 
     # ---- other ways in ------------------------------------------------------------------------------
@@ -342,6 +349,8 @@ class Bags:
                         f" {pieces[0].dtype} of shape {pieces[0].shape[1:]}: all sets need the same"
                     )
             joined[name] = np.concatenate(pieces)
+        if all(part.sources is not None for part in parts):  # what was in memory is from no file
+            joined["sources"] = np.concatenate([part.sources for part in parts])
         joined["offsets"] = np.concatenate([[0], np.cumsum(np.concatenate([part.sizes for part in parts]))])
         return cls._unchecked(joined)
 
@@ -500,6 +509,7 @@ class Bags:
             instance_labels=at(self.instance_labels, rows),
             coordinates=at(self.coordinates, rows),
             instance_names=at(self.instance_names, rows),
+            sources=at(self.sources, rows),
         )
 
     def _take(self, positions: NDArray[np.int64]) -> "Bags":
@@ -531,6 +541,7 @@ class Bags:
                 "coordinates": take(self.coordinates, rows),
                 "feature_names": self.feature_names,
                 "instance_names": take(self.instance_names, rows),
+                "sources": take(self.sources, rows),
             }
         )
 

@@ -330,12 +330,102 @@ def test_one_slide_is_enough_and_patients_may_have_several(run, tiled, judged, s
     assert sorted(path.name for path in (tmp_path / "why" / "slides").iterdir()) == [
         f"{NAMES[0]}.geojson",
         f"{NAMES[0]}.png",
+        "slides.csv",
     ]
+    index = pd.read_csv(tmp_path / "why" / "slides" / "slides.csv").to_dict("records")
+    names = {"map": f"{NAMES[0]}.png", "geojson": f"{NAMES[0]}.geojson"}
+    assert index == [{**names, "bag": "one", "file": f"{NAMES[0]}.h5", "slide": str(slide)}]
+    maps = pd.read_csv(tmp_path / "why" / "maps" / "maps.csv", dtype=str)
+    assert maps[["bag", "file"]].to_numpy().tolist() == [["one", f"{name}.h5"] for name in reversed(NAMES)]
+    assert all((tmp_path / "why" / "maps" / name).stat().st_size > 5000 for name in maps["map"])
     content = json.loads((tmp_path / "why" / "slides" / f"{NAMES[0]}.geojson").read_text())
     tiles = [one["properties"] for one in content["features"] if one["properties"]["objectType"] == "tile"]
     table = pd.read_csv(tmp_path / "why" / "instances.csv").tail(len(tiles))
     assert len(tiles) == len(read_features(tiled[0] / f"{NAMES[0]}.h5").features)
     np.testing.assert_allclose([tile["measurements"]["score"] for tile in tiles], table["score"], rtol=1e-6)
+
+
+@pytest.fixture(scope="session")
+def of_one_name(tmp_path_factory):
+    """Two slides of one name in two folders, and features of them."""
+    place = tmp_path_factory.mktemp("of-one-name")
+    rng = np.random.default_rng(0)
+    for number, folder in enumerate("ab"):
+        for kind in ("slides", "features"):
+            (place / kind / folder).mkdir(parents=True)
+        small_slide(place / "slides" / folder / "s.tif", colour=[(200, 120, 170), (90, 60, 160)][number])
+        with h5py.File(place / "features" / folder / "s.h5", "w") as file:
+            file["features"] = rng.normal(size=(4, 3)).astype(np.float32)
+            file["coords"] = np.array([[0, 0], [64, 0], [0, 64], [64, 64 * number]])
+            file["coords"].attrs["patch_size_level0"] = 64
+    (place / "labels.csv").write_text("bag,label\na/s,0\nb/s,1\n")
+    return place
+
+
+def test_files_of_one_name_have_maps_of_their_own(run, of_one_name, tmp_path):
+    features, slides = of_one_name / "features", of_one_name / "slides"
+    options = ["--labels", of_one_name / "labels.csv", "--epochs", 1, "--jobs", 1]
+    assert run("fit", features, *options, "--out", tmp_path / "run").status == 0
+    done = run("explain", tmp_path / "run", features, "--slides", slides, "--out", tmp_path / "why")
+    assert done.status == 0, done.told
+    index = pd.read_csv(tmp_path / "why" / "slides" / "slides.csv")
+    assert index["file"].tolist() == ["a/s.h5", "b/s.h5"]
+    assert index["slide"].tolist() == [str(slides / "a" / "s.tif"), str(slides / "b" / "s.tif")]
+    table = pd.read_csv(tmp_path / "why" / "instances.csv")
+    for name, file in zip(index["geojson"], index["file"], strict=True):
+        content = json.loads((tmp_path / "why" / "slides" / name).read_text())
+        weights = [one["properties"]["measurements"]["weight"] for one in content["features"][:4]]
+        np.testing.assert_allclose(weights, table.loc[table["file"] == file, "weight"], rtol=1e-6)
+    one, other = ((tmp_path / "why" / "slides" / name).read_bytes() for name in index["map"])
+    assert one != other
+    # A file in no folder could be of either.
+    shutil.copy(features / "a" / "s.h5", tmp_path / "s.h5")
+    (tmp_path / "flat").mkdir()
+    shutil.move(tmp_path / "s.h5", tmp_path / "flat")
+    done = run("explain", tmp_path / "run", tmp_path / "flat", "--slides", slides, "--out", tmp_path / "again")
+    assert (done.status, done.told.count("\n")) == (1, 1)
+    assert "s.h5 may be of" in done.told
+    assert "which have one name" in done.told
+    assert not (tmp_path / "again").exists()
+
+
+def test_slides_of_one_name_become_files_of_their_own(run, encoder, of_one_name, tmp_path):
+    out = tmp_path / "features"
+    done = run("tile", of_one_name / "slides", "--encoder", encoder, "--out", out, "--json")
+    assert done.status == 0, done.told
+    assert [row["file"] for row in json.loads(done.out)["slides"]] == [str(out / f"{name}/s.h5") for name in "ab"]
+    one, other = (read_features(out / name / "s.h5").features for name in "ab")
+    assert not np.array_equal(one, other)
+    assert all((out / "tissue" / name / "s.jpg").exists() for name in "ab")
+    # What was made when there was one slide of that name is of one of the two.
+    before = tmp_path / "before"
+    assert run("tile", of_one_name / "slides" / "a", "--encoder", encoder, "--out", before).status == 0
+    done = run("tile", of_one_name / "slides", "--encoder", encoder, "--out", before, "--resume")
+    assert (done.status, done.told.count("\n")) == (1, 1)
+    assert "is of one slide of several that have its name now" in done.told
+
+
+def test_places_in_microns_lie_where_they_were_cut(run, of_one_name, tmp_path, monkeypatch):
+    (tmp_path / "features").mkdir()
+    for name in "ab":
+        with h5py.File(tmp_path / "features" / f"{name}.h5", "w") as file:
+            file["feats"] = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float16)
+            file["coords"] = np.array([[0.0, 0.0], [16.0, 32.0]], np.float32)
+            file.attrs.update({"unit": "um", "tile_size_um": 16.0, "tile_size_px": 224, "extractor": "uni"})
+    (tmp_path / "labels.csv").write_text("bag,label\na,0\nb,1\n")
+    options = ["--labels", tmp_path / "labels.csv", "--epochs", 1, "--jobs", 1]
+    assert run("fit", tmp_path / "features", *options, "--out", tmp_path / "run").status == 0
+    shutil.copy(of_one_name / "slides" / "a" / "s.tif", tmp_path / "a.tif")
+    asked = ["explain", tmp_path / "run", tmp_path / "features", "--slides", tmp_path / "a.tif"]
+    done = run(*asked, "--out", tmp_path / "unknown")
+    assert (done.status, done.told.count("\n")) == (1, 1)
+    assert "a.tif does not say how many microns a pixel is" in done.told
+    monkeypatch.setattr(Slide, "_number", lambda _, name: 0.25 if "mpp" in name else None)
+    done = run(*asked, "--out", tmp_path / "why")
+    assert done.status == 0, done.told
+    content = json.loads((tmp_path / "why" / "slides" / "a.geojson").read_text())
+    rings = [one["geometry"]["coordinates"][0] for one in content["features"][:2]]
+    assert [(ring[0], ring[2]) for ring in rings] == [([0, 0], [64, 64]), ([64, 128], [128, 192])]
 
 
 def changed(tiled, folder, change):
@@ -350,7 +440,8 @@ def changed(tiled, folder, change):
     ("change", "message"),
     [
         (lambda file: file["coords"].attrs.__delitem__("patch_size_level0"), None),  # CLAM's attributes are enough
-        (lambda file: file["coords"].attrs.clear(), "does not say how large its tiles are in pixels of level 0"),
+        (lambda file: file["coords"].attrs.clear(), "does not say how large its tiles are, nor in what unit"),
+        (lambda file: file.attrs.update({"unit": "mm"}), "has its places in 'mm'"),
         (lambda file: file["coords"].__setitem__((0, 0), 99999), "has a tile at x 99999, y .* outside of"),
         (lambda file: file.__delitem__("coords"), "does not say where its tiles were cut"),
     ],

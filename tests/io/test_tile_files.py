@@ -7,7 +7,7 @@ import tifffile
 from bagwise.io import tile_files
 from bagwise.io.features import read_features
 from bagwise.io.slides import Slide, SlideError, Tiling, Tissue, find_slides, plan_tiles, read_tiles
-from bagwise.io.tile_files import tile_span, write_tiles
+from bagwise.io.tile_files import on_level0, write_tiles
 
 NAMES = ["CMU-1-Small-Region", "TCGA-CR-7395-01A-01-TS1"]
 
@@ -73,26 +73,47 @@ def test_who_would_cut_other_tiles_finds_no_level(data_directory, tmp_path):
         told = read_features(tmp_path / "a.h5").attributes
         assert "patch_level" not in told
         assert (told["patch_size"], told["patch_size_level0"], told["target_magnification"]) == (100, 200, 10)
-        assert tile_span(told, slide) == 200
+        assert on_level0("a.h5", told, slide) == (1, 200)
 
 
 @pytest.mark.parametrize(
-    ("attributes", "span"),
+    ("attributes", "placed"),
     [
-        ({"patch_size_level0": 512, "patch_size": 256, "patch_level": 0}, 512),
-        ({"patch_size": 256, "patch_level": 0}, 256),
-        ({"patch_size": 256, "patch_level": 1, "downsample": [2.0005, 2.0005]}, 512),
-        ({"patch_size": 256}, None),
-        ({"patch_size": 256, "patch_level": 7}, None),
-        ({"patch_size": 256, "patch_level": -1}, None),
-        ({"patch_size": "large", "patch_level": 0}, None),
-        ({"patch_size_level0": float("nan")}, None),
-        ({}, None),
+        ({"patch_size_level0": 512, "patch_size": 256, "patch_level": 0}, (1, 512)),
+        ({"patch_size": 256, "patch_level": 0}, (1, 256)),
+        ({"patch_size": 256, "patch_level": 1, "downsample": [2.0005, 2.0005]}, (1, 512)),
+        ({"patch_size_level0": 512, "unit": "px"}, (1, 512)),
+        ({"unit": "um", "tile_size_um": 256.0, "tile_size_px": 224}, (4, 1024)),
+        ({"unit": "um", "tile_size": 256.0}, (4, 1024)),
+        ({"tile_size_um": 256}, (4, 1024)),
+        # Who added what an older sentence asked for is not led to a half of each place.
+        ({"unit": "um", "tile_size_um": 256.0, "patch_size_level0": 256}, (4, 1024)),
+        ({"unit": "\u00b5m", "patch_size_level0": 256}, "does not say how large its tiles are in microns"),
+        ({"unit": "um", "tile_size_um": "wide"}, "does not say how large its tiles are in microns"),
+        ({"unit": "mm", "patch_size_level0": 256}, "has its places in 'mm'"),
+        ({"unit": 7}, "has its places in 7"),
+        ({"patch_size": 256}, "if these are pixels of level 0, and only then, add"),
+        ({"patch_size": 256, "patch_level": 7}, "and only then"),
+        ({"patch_size": 256, "patch_level": -1}, "and only then"),
+        ({"patch_size": "large", "patch_level": 0}, "and only then"),
+        ({"patch_size_level0": float("nan")}, "and only then"),
+        ({}, "and only then"),
     ],
 )
-def test_the_side_of_tiles_is_read_as_trident_and_clam_write_it(data_directory, attributes, span):
+def test_places_are_read_as_trident_clam_and_stamp_write_them(data_directory, attributes, placed):
     with Slide(data_directory / "wsi_samples" / f"{NAMES[1]}.svs") as slide:
-        assert tile_span(attributes, slide) == span
+        slide.mpp = 0.25
+        if isinstance(placed, str):
+            with pytest.raises(ValueError, match=f"^a.h5 .*{placed}"):
+                on_level0("a.h5", attributes, slide)
+            return
+        assert on_level0("a.h5", attributes, slide) == placed
+        slide.mpp = None
+        if placed[0] == 1:
+            assert on_level0("a.h5", attributes, slide) == placed
+        else:
+            with pytest.raises(ValueError, match="does not say how many microns a pixel is: --slides cannot"):
+                on_level0("a.h5", attributes, slide)
 
 
 def test_fewer_of_large_tiles_are_encoded_at_once(slide, tmp_path):
@@ -146,11 +167,23 @@ def test_slides_are_found_by_name(tmp_path):
     assert find_slides([tmp_path / "a", tmp_path / "a" / "s 10.svs"]).keys() == {"t.1", "s 9", "s 10"}
 
 
+def test_slides_of_one_name_are_called_by_their_paths(tmp_path):
+    for path in ("a/x/s.svs", "a/y/s.svs", "a/y/t.svs"):
+        (tmp_path / path).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / path).touch()
+    found = find_slides([tmp_path / "a"])
+    assert {name: path.relative_to(tmp_path / "a").as_posix() for name, path in found.items()} == {
+        "x/s": "x/s.svs",
+        "y/s": "y/s.svs",
+        "t": "y/t.svs",
+    }
+
+
 def test_slides_that_cannot_be_told_apart_are_refused(tmp_path):
     (tmp_path / "a").mkdir()
     for path in ("a/s.svs", "s.svs"):
         (tmp_path / path).touch()
-    with pytest.raises(ValueError, match="are both called 's'"):
+    with pytest.raises(ValueError, match="are both called 's.svs'"):
         find_slides([tmp_path / "a", tmp_path / "s.svs"])
     with pytest.raises(ValueError, match="there is no slide or folder"):
         find_slides([tmp_path / "b"])

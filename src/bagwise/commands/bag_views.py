@@ -8,7 +8,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bagwise.bags import Bags
-from bagwise.explain import spacing
 from bagwise.reports import BagView
 
 __all__ = ["as_texts", "bag_views", "choose_bags"]
@@ -137,10 +136,17 @@ def bag_views(
                 instance_names=names,
                 key=None if key is None else key[rows],
                 corners=corners,
-                side=1.0 if corners is None else float(bags.instance_shape[0]) if pixels else spacing(corners),
+                files=_files(bags, rows),
+                side=float(bags.instance_shape[0]) if pixels else None,
             )
         )
     return views
+
+
+def _files(bags: Bags, rows: slice) -> list[str] | None:
+    """Give the files of instances, where a bag has several."""
+    files = [] if bags.sources is None else bags.sources[rows].tolist()
+    return files if len(set(files)) > 1 else None
 
 
 def _shares(importance: NDArray[np.floating], bags: Bags) -> NDArray[np.float64]:

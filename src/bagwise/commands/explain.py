@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from bagwise.bags import Bags
@@ -11,7 +10,7 @@ from bagwise.commands.data import DataSource
 from bagwise.commands.report import explanation_report
 from bagwise.commands.runs import Run
 from bagwise.commands.slide_maps import draw_on_slides, find_on_slides
-from bagwise.explain import Explanation, check_format, contrast, draw_map, explain, key_instances, write_table
+from bagwise.explain import Explanation, by_file, check_format, contrast, draw_map, explain, key_instances, write_table
 from bagwise.folders import claims_folder
 from bagwise.reports import write_report
 
@@ -33,8 +32,8 @@ def run_explain(
     out
         The folder for ``instances`` (weight, rescaled weight, rank and score of each), ``key_instances`` (of each bag
         the ones that count most), ``features`` (in which instances of high and low weight differ most) and, where
-        there are coordinates, ``maps`` with a picture a bag and ``maps.csv``, which says whose it is; and
-        ``report.html``, which shows all of it.
+        there are coordinates, ``maps`` with a picture a bag, or a file where a bag has several, and ``maps.csv``, which
+        says whose it is; and ``report.html``, which shows all of it.
     file_format
         ``"csv"`` or ``"parquet"``, of the tables.
     key
@@ -61,7 +60,7 @@ def run_explain(
         "instances": found.table(bags),
         "key_instances": key_instances(found, bags, key),
     }
-    if len(bags.instance_shape) == 1 and bags.sizes.max() > 1:
+    if len(bags.instance_shape) == 1 and not found.equal(bags).all():
         tables["features"] = contrast(found, bags)
     files = [out / "report.html"]
     labels = source.known_labels(bags.names)
@@ -80,14 +79,15 @@ def _draw_maps(found: Explanation, bags: Bags, folder: Path) -> list[Path]:
     assert bags.coordinates is not None
     shares = found.rescaled(bags)
     side = bags.instance_shape[0] if len(bags.instance_shape) > 1 else None
-    digits = len(str(len(bags)))
-    paths = [folder / f"{number:0{digits}}.png" for number in range(1, len(bags) + 1)]
-    for position, path in enumerate(paths):
-        rows = slice(*bags.offsets[position : position + 2])
-        best = int(np.argmax(found.probabilities[position]))
-        told = f"{bags.names[position]}: {found.classes[best]} {found.probabilities[position, best]:.2f}"
-        draw_map(path, bags.coordinates[rows], shares[rows], title=told, patch_size=side)
-    # Bags' names may hold what file names must not.
-    index = folder / "maps.csv"
-    write_table(pd.DataFrame({"map": [path.name for path in paths], "bag": bags.names}), index)
-    return [*paths, index]
+    drawn = list(by_file(bags))
+    digits = len(str(len(drawn)))
+    # Bags' names and files' may hold what file names must not.
+    paths = [folder / f"{number:0{digits}}.png" for number in range(1, len(drawn) + 1)]
+    for one, path in zip(drawn, paths, strict=True):
+        title = found.title(bags, one.bag) + ("" if one.alone else f"\n{one.file}")
+        draw_map(path, bags.coordinates[one.rows], shares[one.rows], title=title, patch_size=side)
+    index = {"map": [path.name for path in paths], "bag": bags.names[[one.bag for one in drawn]]}
+    if bags.sources is not None:
+        index["file"] = [one.file for one in drawn]
+    write_table(pd.DataFrame(index), folder / "maps.csv")
+    return [*paths, folder / "maps.csv"]

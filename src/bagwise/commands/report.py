@@ -223,6 +223,8 @@ def explanation_report(
     chosen = choose_bags(labels, found.classes, found.probabilities)
     shown, known = bags[chosen], pd.notna(labels)
     notes = ["If the run learnt from some of these bags, its predictions for those are better than for new ones."]
+    if equal := int(found.equal(bags).sum()):
+        notes.append(f"In {equal:,} of the {len(bags):,} bags all instances count the same: none is a key instance.")
     if not known.all():
         notes.append(f"The label is not known here of {np.sum(~known):,} of the {len(bags):,} bags.")
     tables = []

@@ -1,6 +1,7 @@
 """What `bagwise explain` draws on slides: the tiles of feature files where they were cut."""
 
-from pathlib import Path
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -8,10 +9,11 @@ import pandas as pd
 
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
-from bagwise.explain import Explanation, write_geojson
+from bagwise.explain import Explanation, write_geojson, write_table
 from bagwise.io.features import SUFFIXES, open_features
 from bagwise.io.slides import Slide, find_slides
-from bagwise.io.tile_files import tile_span
+from bagwise.io.sources import distinct_names
+from bagwise.io.tile_files import OnLevel0, on_level0
 from bagwise.reports.overlay import draw_overlay
 from bagwise.stored import StoredInstances
 
@@ -25,22 +27,27 @@ class OnSlide(NamedTuple):
     ----------
     slide
         The slide's file.
+    file
+        The feature file, as a path in its folder.
     bag
         The bag's position.
     rows
         Where its tiles are among the packed instances.
-    span
-        Side of a tile in pixels of level 0.
+    level0
+        How their places become pixels of level 0.
     """
 
     slide: Path
+    file: str
     bag: int
     rows: slice
-    span: int
+    level0: OnLevel0
 
 
 def find_on_slides(bags: Bags, slides: Path) -> list[OnSlide]:
-    """Find the slide of each feature file, by its name without the ending.
+    """Find the slide of each feature file.
+
+    It is the one at the same path in its folder, endings aside, else the only one that has the file's name.
 
     Parameters
     ----------
@@ -57,8 +64,8 @@ def find_on_slides(bags: Bags, slides: Path) -> list[OnSlide]:
     Raises
     ------
     BagwiseError
-        If no slide is found, one cannot be opened, or a file does not say where its tiles are, or says that they are
-        outside of the slide.
+        If no slide is found, or several are for one file, one cannot be opened, or a file does not say where its tiles
+        are, or says that they are outside of the slide.
     """
     known = find_slides([slides])
     parts = bags.instances.parts if isinstance(bags.instances, StoredInstances) else ()
@@ -67,22 +74,19 @@ def find_on_slides(bags: Bags, slides: Path) -> list[OnSlide]:
     if bags.coordinates is None:
         raise BagwiseError(
             "a feature file does not say where its tiles were cut ('coords'), so that --slides has nothing to show:"
-            " write it anew with bagwise tile"
+            " leave --slides out, or extract these features with their coordinates"
         )
     found, begin = [], 0
     for part in parts:
         file, rows = Path(part.source.name), slice(begin, begin + part.end - part.begin)
         begin = rows.stop
-        if file.stem not in known:
+        told = file.name if bags.sources is None else bags.sources[rows.start]
+        path = _slide_of(told, known)
+        if path is None:
             continue
-        with Slide(known[file.stem]) as slide, open_features(file) as features:
-            span = tile_span(features.attributes, slide)
-            if span is None:
-                raise BagwiseError(
-                    f"{file} does not say how large its tiles are in pixels of level 0: add the attribute"
-                    " patch_size_level0 to its coords, or write it anew with bagwise tile"
-                )
-            where = bags.coordinates[rows, :2]
+        with Slide(path) as slide, open_features(file) as features:
+            level0 = on_level0(file, features.attributes, slide)
+            where = bags.coordinates[rows, :2] * level0.scale
             outside = ((where < 0) | (where >= slide.size)).any(axis=1)
             if outside.any():
                 x, y = where[np.argmax(outside)]
@@ -91,7 +95,7 @@ def find_on_slides(bags: Bags, slides: Path) -> list[OnSlide]:
                     f" {slide.size[1]} pixels: give the slide that it was cut from"
                 )
         position = int(np.searchsorted(bags.offsets, rows.start, side="right")) - 1
-        found.append(OnSlide(known[file.stem], position, rows, span))
+        found.append(OnSlide(path, told, position, rows, level0))
     if not found:
         raise BagwiseError(
             f"no slide in {slides} has the name of a feature file: the first slide is called {next(iter(known))!r}, the"
@@ -100,10 +104,26 @@ def find_on_slides(bags: Bags, slides: Path) -> list[OnSlide]:
     return found
 
 
+def _slide_of(file: str, slides: Mapping[str, Path]) -> Path | None:
+    name = PurePosixPath(file).with_suffix("")
+    if name.as_posix() in slides:
+        return slides[name.as_posix()]
+    same = [path for path in slides.values() if path.stem == name.name]
+    if len(same) > 1:
+        raise BagwiseError(
+            f"{file} may be of {same[0]} or of {same[1]}, which have one name: give --slides one of them, or lay the"
+            " feature files out in folders as the slides are"
+        )
+    return same[0] if same else None
+
+
 def draw_on_slides(
     placed: list[OnSlide], found: Explanation, bags: Bags, table: pd.DataFrame, key: int, folder: Path
 ) -> list[Path]:
-    """Write an overlay and a GeoJSON a slide, both called as the slide is.
+    """Write an overlay and a GeoJSON a feature file, and a table of whose they are.
+
+    Both are called as the feature file is, without its ending; where two have one name, by their paths
+    (`bagwise.io.sources.distinct_names`).
 
     Parameters
     ----------
@@ -114,7 +134,7 @@ def draw_on_slides(
     key
         How many key instances of each bag.
     folder
-        Where to.
+        Where to; it gets ``slides.csv``, too, with ``map``, ``geojson``, ``bag``, ``file`` and ``slide``.
 
     Returns
     -------
@@ -126,15 +146,21 @@ def draw_on_slides(
     BagwiseError
         If a slide is damaged, or a file cannot be written.
     """
-    written = []
-    for one in placed:
+    written, index = [], []
+    equal = found.equal(bags)
+    for one, name in zip(placed, distinct_names([one.file for one in placed]), strict=True):
         rows = table.iloc[one.rows]
-        best = int(np.argmax(found.probabilities[one.bag]))
-        title = f"{bags.names[one.bag]}: {found.classes[best]} {found.probabilities[one.bag, best]:.2f}"
-        overlay, geojson = (folder / f"{one.slide.stem}.{ending}" for ending in ("png", "geojson"))
+        rows = rows.assign(x=rows["x"] * one.level0.scale, y=rows["y"] * one.level0.scale)
+        overlay, geojson = (folder / f"{name}.{ending}" for ending in ("png", "geojson"))
         with Slide(one.slide) as slide:
             corners, shares = rows[["x", "y"]].to_numpy(), rows["rescaled_weight"].to_numpy()
-            draw_overlay(overlay, slide.overview(), slide.size, corners, one.span, shares, title=title)
-            write_geojson(geojson, rows, found.classes.tolist(), span=one.span, bounds=slide.bounds, key=key)
+            title, span = found.title(bags, one.bag), one.level0.span
+            draw_overlay(overlay, slide.overview(), slide.size, corners, span, shares, title=title)
+            keys = 0 if equal[one.bag] else key
+            write_geojson(geojson, rows, found.classes.tolist(), span=span, bounds=slide.bounds, key=keys)
         written += [overlay, geojson]
+        index.append((f"{name}.png", f"{name}.geojson", bags.names[one.bag], one.file, str(one.slide)))
+    if index:
+        write_table(pd.DataFrame(index, columns=["map", "geojson", "bag", "file", "slide"]), folder / "slides.csv")
+        written.append(folder / "slides.csv")
     return written

@@ -44,7 +44,8 @@ def run_tile(
     encoder
         A folder that `bagwise fit` wrote, or ``timm:NAME``.
     out
-        The folder for a feature file a slide (`bagwise.io.tile_files.write_tiles`), ``tissue`` with a picture a slide
+        The folder for a feature file a slide (`bagwise.io.tile_files.write_tiles`), called as
+        `bagwise.io.slides.find_slides` calls it, ``tissue`` with a picture a slide
         of what was taken for tissue, and ``tile.json``, which says what was asked for.
     mpp, level
         Microns a pixel of tiles, or the level whose pixels they are; by default level 0.
@@ -90,6 +91,9 @@ def run_tile(
         write_json(out / ASKED, {"bagwise": __version__, "encoder": encoder, "asked": asked})
     for name in found:
         results.check_free(out / f"{name}.h5")
+        before = out / f"{Path(name).name}.h5"
+        if "/" in name and before.exists():
+            raise BagwiseError(f"{before} is of one slide of several that have its name now: choose another folder")
     written: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     for number, (name, path) in enumerate(found.items(), start=1):

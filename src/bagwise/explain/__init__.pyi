@@ -4,6 +4,7 @@ from .instances import Explanation as Explanation
 from .instances import explain as explain
 from .instances import key_instances as key_instances
 from .maps import draw_map as draw_map
+from .places import by_file as by_file
 from .places import mean_where_covered as mean_where_covered
 from .places import spacing as spacing
 from .rescaling import equal_in_bags as equal_in_bags

@@ -37,7 +37,7 @@ def contrast(explanation: Explanation, bags: BagsLike, top: float = 0.1) -> pd.D
     Raises
     ------
     BagwiseError
-        If the instances are no vectors, `top` is out of its range, or there is no bag whose instances count differently.
+        If the instances are no vectors, `top` is out of its range, or in every bag all instances count the same.
     """
     if not isinstance(top, Real) or not 0 < top < 1:
         raise BagwiseError(f"top is {top!r}: it must be a number above 0 and below 1")

@@ -47,7 +47,7 @@ def write_geojson(
         `Slide.bounds`, of which QuPath shows nothing else: polygons count from its upper left corner, and what of a
         tile is beyond is cut off.
     key
-        Tiles of this rank in their bag, and of those before it, are key instances.
+        Tiles of this rank in their bag, and of those before it, are key instances; 0: there are none.
 
     Raises
     ------

@@ -152,7 +152,8 @@ class Explanation:
         -------
         DataFrame
             One row an instance, in the order of the bags: ``bag``, ``instance`` (its name, else its number in the bag
-            from 0), ``x``, ``y`` (and ``z``) where there are coordinates, ``weight`` where the method has weights,
+            from 0), ``file`` where the bags know it (`Bags.sources`), ``x``, ``y`` (and ``z``) where there are
+            coordinates, ``weight`` where the method has weights,
             ``rescaled_weight``, ``rank``, and ``score`` or ``score_CLASS``.
         """
         bags = as_bags(bags)
@@ -162,6 +163,8 @@ class Explanation:
             "bag": bags.names[bag],
             "instance": numbers if bags.instance_names is None else bags.instance_names,
         }
+        if bags.sources is not None:
+            columns["file"] = bags.sources
         if bags.coordinates is not None:
             columns |= dict(zip(_AXES, bags.coordinates.T, strict=False))
         if self.weights is not None:

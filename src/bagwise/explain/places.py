@@ -1,12 +1,15 @@
 """Where instances were, before anything is drawn."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-__all__ = ["Covered", "mean_where_covered", "spacing"]
+from bagwise.bags import Bags
+
+__all__ = ["Covered", "OfFile", "by_file", "mean_where_covered", "spacing"]
 
 _MOST_CELLS = 1500  # across and down: more than a picture has pixels for
 
@@ -103,3 +106,59 @@ def _cells(begins: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np
         begins, ends = (np.rint(along / edges[1]) * edges[1] for along in (begins, ends))
     first, last = (np.searchsorted(edges, along - 1e-9) for along in (begins, ends))
     return edges, first, np.maximum(last, first + 1)
+
+
+class OfFile(NamedTuple):
+    """The instances of a bag that are from one file, and so have places of their own.
+
+    Attributes
+    ----------
+    bag
+        The bag's position.
+    file
+        The file, or None where nothing is known of files.
+    alone
+        Whether all instances of the bag are from it.
+    rows
+        Where they are among the packed instances.
+
+    Examples
+    --------
+    >>> OfFile(0, "a.h5", True, np.arange(3)).file
+    'a.h5'
+    """
+
+    bag: int
+    file: str | None
+    alone: bool
+    rows: NDArray[np.int64]
+
+
+def by_file(bags: Bags) -> Iterator[OfFile]:
+    """Take bags apart by the files that their instances are from.
+
+    Parameters
+    ----------
+    bags
+        The bags.
+
+    Yields
+    ------
+    OfFile
+        In the order of the bags, and the files of a bag in the order of its instances.
+
+    Examples
+    --------
+    >>> bags = Bags.from_arrays([[[0.0], [1.0], [2.0]]])
+    >>> [one.rows.tolist() for one in by_file(bags)]
+    [[0, 1, 2]]
+    """
+    for position, (begin, end) in enumerate(zip(bags.offsets[:-1].tolist(), bags.offsets[1:].tolist(), strict=True)):
+        rows = np.arange(begin, end)
+        if bags.sources is None:
+            yield OfFile(position, None, True, rows)
+            continue
+        found = bags.sources[begin:end]
+        files = list(dict.fromkeys(found))
+        for file in files:
+            yield OfFile(position, file, len(files) == 1, rows if len(files) == 1 else rows[found == file])

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
 from bagwise.io.features import SUFFIXES, FeatureInfo, open_features, peek_features
+from bagwise.io.sources import sources_of
 from bagwise.stored import Part, StoredInstances
 from bagwise.text import encodable
 
@@ -254,7 +255,7 @@ def read_folder(
     Returns
     -------
     Bags
-        Their `instances` are `bagwise.stored.StoredInstances`.
+        Their `instances` are `bagwise.stored.StoredInstances`; their `sources` are paths in the folder.
 
     Raises
     ------
@@ -292,6 +293,7 @@ def read_folder(
         names=np.array([one.name for one in matched.bags], dtype=object),
         groups=None if matched.bags[0].group is None else np.array([one.group for one in matched.bags]),
         coordinates=where,
+        sources=sources_of(folder, [Path(part.source.name) for part in parts], [part.end for part in parts]),
     )
 
 

@@ -16,6 +16,7 @@ from bagwise.checks import check_count
 from bagwise.errors import BagwiseError
 from bagwise.io.folders import FEATURE_FILES, BagFiles, FileKind, match_files
 from bagwise.io.image_files import read_image
+from bagwise.io.sources import sources_of
 from bagwise.stored import Part, StoredInstances
 
 __all__ = [
@@ -254,6 +255,7 @@ def read_images(
         groups=None if matched.bags[0].group is None else np.array([one.group for one in matched.bags]),
         coordinates=np.concatenate([source.corners for source in sources]),
         instance_labels=np.concatenate(kinds) if kinds else None,
+        sources=sources_of(folder, [Path(source.name) for source in sources], [len(one.corners) for one in sources]),
     )
 
 

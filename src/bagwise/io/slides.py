@@ -19,6 +19,7 @@ from bagwise.errors import BagwiseError
 from bagwise.inputs import check_regular
 from bagwise.io.folders import FileKind, match_files
 from bagwise.io.image_files import on_white
+from bagwise.io.sources import distinct_names, path_within
 
 __all__ = [
     "SLIDES",
@@ -216,7 +217,9 @@ class Slide:
 
 
 def find_slides(places: Sequence[str | Path]) -> dict[str, Path]:
-    """Find slides and their names, which are those of their files without the ending.
+    """Find slides and give each a name: that of its file without the ending.
+
+    Slides of one name in two folders are called by their paths in the folder that was given, again without the ending.
 
     Parameters
     ----------
@@ -231,27 +234,34 @@ def find_slides(places: Sequence[str | Path]) -> dict[str, Path]:
     Raises
     ------
     BagwiseError
-        If a place is not there, a folder holds no slide, or two slides have one name.
+        If a place is not there, a folder holds no slide, or two slides cannot be told apart.
 
     Examples
     --------
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
-    >>> for name in ("b 10.svs", "b 9.svs", "notes.txt"):
+    >>> for name in ("b 10.svs", "b 9.svs", "a/c.svs", "d/c.svs", "notes.txt"):
+    ...     (folder / name).parent.mkdir(exist_ok=True)
     ...     (folder / name).touch()
     >>> list(find_slides([folder]))
-    ['b 9', 'b 10']
+    ['a/c', 'b 9', 'b 10', 'd/c']
     """
-    found: dict[str, Path] = {}
+    found: dict[Path, str] = {}  # the path of each in its place
     for place in map(Path, places):
         if not place.exists():
             raise BagwiseError(f"there is no slide or folder {place}: check the path")
         matched = match_files(place, kind=SLIDES).bags if place.is_dir() else ()
-        for path in [file for one in matched for file in one.files] or [place]:
-            other = found.setdefault(path.stem, path)
-            if other.absolute() != path.absolute():
-                raise BagwiseError(f"{other} and {path} are both called {path.stem!r}: rename one")
-    return found
+        inside = {file: path_within(place, file) for one in matched for file in one.files}
+        for path, within in (inside or {place: place.name}).items():
+            if path.absolute() not in {known.absolute() for known in found}:
+                found[path] = within
+    names = distinct_names(list(found.values()))
+    named: dict[str, Path] = {}
+    for name, path in zip(names, found, strict=True):
+        if name in named:
+            raise BagwiseError(f"{named[name]} and {path} are both called {name!r}: take them one at a time")
+        named[name] = path
+    return named
 
 
 @dataclass(frozen=True, eq=False)

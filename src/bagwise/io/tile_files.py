@@ -2,18 +2,21 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeGuard
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from bagwise.errors import BagwiseError
 from bagwise.files import replacing
 from bagwise.io.slides import Slide, SlideError, Tiling, read_tiles
 
-__all__ = ["tile_span", "write_tiles"]
+__all__ = ["OnLevel0", "on_level0", "write_tiles"]
 
 _MOST_TILES, _MOST_PIXELS = 256, 1 << 21  # that are encoded at once
+_MICRONS = ("um", "\N{MICRO SIGN}m", "\N{GREEK SMALL LETTER MU}m", "micron", "microns", "micrometer", "micrometre")
+_PIXELS = ("px", "pixel", "pixels")
 
 
 def write_tiles(
@@ -74,30 +77,82 @@ def write_tiles(
         file["coords"].attrs.update(_attributes(slide, tiling))
 
 
-def tile_span(attributes: Mapping[str, Any], slide: Slide) -> int | None:
-    """Say how large tiles are, by what a feature file says of its coordinates.
+class OnLevel0(NamedTuple):
+    """How the places in a feature file become pixels of level 0.
+
+    Attributes
+    ----------
+    scale
+        Pixels a unit of the coordinates.
+    span
+        Side of a tile in pixels.
+
+    Examples
+    --------
+    >>> OnLevel0(scale=4.0, span=1024).span
+    1024
+    """
+
+    scale: float
+    span: int
+
+
+def on_level0(path: str | Path, attributes: Mapping[str, Any], slide: Slide) -> OnLevel0:
+    """Say where tiles lie on their slide, by what a feature file says of its coordinates.
 
     Parameters
     ----------
+    path
+        The feature file.
     attributes
-        As in `bagwise.io.features.Features`: TRIDENT's ``patch_size_level0``, or CLAM's ``patch_size`` in pixels of
-        ``patch_level``.
+        As in `bagwise.io.features.Features`: TRIDENT's ``patch_size_level0``; CLAM's ``patch_size`` in pixels of
+        ``patch_level``; or STAMP's ``tile_size_um``, before its version 2.1 ``tile_size``, with the ``unit`` "um": both
+        its coordinates and its tiles are in microns.
     slide
         The slide they were cut from.
 
     Returns
     -------
-    int or None
-        Side in pixels of level 0; None where the file does not say it.
+    OnLevel0
+
+    Raises
+    ------
+    BagwiseError
+        If the file does not say how large its tiles are, or speaks of microns and the slide does not.
     """
+    unit = attributes.get("unit")
+    if unit in _MICRONS or (unit is None and "tile_size_um" in attributes):
+        side = attributes.get("tile_size_um", attributes.get("tile_size"))
+        if not _is_length(side):
+            raise BagwiseError(
+                f"{path} has its places in microns, and does not say how large its tiles are in microns"
+                " ('tile_size_um'): --slides cannot show it"
+            )
+        if slide.mpp is None:
+            raise BagwiseError(
+                f"{path} has its places in microns, and {slide.path} does not say how many microns a pixel is:"
+                " --slides cannot show it"
+            )
+        return OnLevel0(1 / slide.mpp, max(1, round(side / slide.mpp)))
+    if unit is not None and unit not in _PIXELS:
+        raise BagwiseError(f"{path} has its places in {unit!r}: --slides knows pixels of level 0 and microns ('um')")
     side = attributes.get("patch_size_level0")
     if side is None:
-        side, level = attributes.get("patch_size"), attributes.get("patch_level")
-        levels = range(len(slide.downsamples))
-        if not isinstance(side, int | float) or not isinstance(level, int) or level not in levels:
-            return None
-        side *= slide.downsamples[level]
-    return round(side) if isinstance(side, int | float) and 1 <= side < np.inf else None
+        level: Any = attributes.get("patch_level")
+        side = attributes.get("patch_size")
+        known = isinstance(level, int) and level in range(len(slide.downsamples))
+        side = side * slide.downsamples[level] if known and _is_length(side) else None
+    if not _is_length(side) or side < 1:
+        raise BagwiseError(
+            f"{path} does not say how large its tiles are, nor in what unit its places are: if these are pixels of"
+            " level 0, and only then, add the attribute patch_size_level0, the side of a tile in such pixels, to its"
+            " coords"
+        )
+    return OnLevel0(1.0, round(side))
+
+
+def _is_length(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < np.inf
 
 
 def _attributes(slide: Slide, tiling: Tiling) -> dict[str, Any]:

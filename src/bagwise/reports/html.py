@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
+from bagwise.explain.places import spacing
 from bagwise.explain.rescaling import equal_in_bags
 from bagwise.files import write_text
 from bagwise.reports.pictures import colour_picture, ink_picture, svg_picture
@@ -173,8 +174,11 @@ def _maps(
     maps = []
     for file in dict.fromkeys(files):
         rows = np.flatnonzero(files == file)
+        side = spacing(corners[rows]) if bag.side is None else bag.side
         pictures = None if images is None else images[rows]
-        maps.append(TileMap.of(corners[rows], bag.side, known.take(rows), [names[row] for row in rows], pictures, file))
+        maps.append(
+            TileMap.of(corners[rows], side, known.take(rows), [names[int(row)] for row in rows], pictures, file)
+        )
     return maps
 
 

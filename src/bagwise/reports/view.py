@@ -130,7 +130,7 @@ class BagView:
         Where the instances were: upper left corners x, y, with y downwards, shape (K, 2). The page draws a map of
         them, made of their images or of squares. By default unknown.
     side
-        Of an instance, in the unit of `corners`.
+        Of an instance, in the unit of `corners`. None: how far apart neighbours usually are.
     files
         K names of the files that the instances are from: the page draws a map a file. None: all are on one map.
 
@@ -158,7 +158,7 @@ class BagView:
     instance_names: Sequence[str] | None = None
     key: NDArray[np.bool_] | None = None
     corners: NDArray[Any] | None = None
-    side: float = 1.0
+    side: float | None = None
     files: Sequence[str] | None = None
 
     @property
@@ -197,7 +197,7 @@ class BagView:
         if self.corners is not None:
             if self.corners.shape != (len(weights), 2) or not np.isfinite(self.corners).all():
                 raise BagwiseError(f"{bag} has corners of shape {self.corners.shape}: give finite x and y for each")
-            if not 0 < self.side < np.inf:
+            if self.side is not None and not 0 < self.side < np.inf:
                 raise BagwiseError(f"{bag} has the side {self.side}: it must be above 0")
 
 
