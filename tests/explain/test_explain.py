@@ -64,7 +64,7 @@ def test_what_rounding_makes_of_equal_weights_is_equal(size):
     weights = np.float32(1) / np.arange(1, size + 1, dtype=np.float32) * np.arange(1, size + 1, dtype=np.float32) / size
     bags = Bags.from_arrays([np.zeros((size, 1)), [[0.0], [1.0]]])
     weights = np.append(weights.astype(np.float32), [0.4, 0.6])
-    found = Explanation(np.array(["no", "yes"]), np.array([[0.1, 0.9], [0.8, 0.2]]), weights, weights)
+    found = Explanation(np.array(["no", "yes"]), "yes", np.array([[0.1, 0.9], [0.8, 0.2]]), weights, weights)
     assert found.equal(bags).tolist() == [True, False]
     assert found.rescaled(bags).tolist() == [0.5] * size + [0, 1]
     assert found.ranks(bags).tolist() == [1] * size + [2, 1]

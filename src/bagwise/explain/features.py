@@ -18,8 +18,8 @@ def contrast(explanation: Explanation, bags: BagsLike, top: float = 0.1) -> pd.D
     In each bag the share `top` of the instances with the highest importance, but at least one and not all, is set
     against the rest. Their two means are averaged over the bags, so that a large bag counts no more than a small one,
     and their difference is divided by the standard deviation of the feature within bags. Bags whose instances all count
-    the same are left out. With two classes only bags that are predicted to be positive are looked at, as weights mean little
-    in the others; if there are none, all.
+    the same are left out. With two classes only bags that are predicted to be positive are looked at, as weights mean
+    little in the others; if there are none, all.
 
     Parameters
     ----------
