@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bagwise.bags import Bags
+from bagwise.classes import Classes
 from bagwise.errors import BagwiseError
 from bagwise.explain import Explanation, write_geojson, write_table
 from bagwise.io.features import SUFFIXES, open_features
@@ -147,7 +148,7 @@ def draw_on_slides(
         If a slide is damaged, or a file cannot be written.
     """
     written, index = [], []
-    equal = found.equal(bags)
+    equal, classes = found.equal(bags), Classes(found.classes, found.positive).in_learning.tolist()
     for one, name in zip(placed, distinct_names([one.file for one in placed]), strict=True):
         rows = table.iloc[one.rows]
         rows = rows.assign(x=rows["x"] * one.level0.scale, y=rows["y"] * one.level0.scale)
@@ -157,7 +158,7 @@ def draw_on_slides(
             title, span = found.title(bags, one.bag), one.level0.span
             draw_overlay(overlay, slide.overview(), slide.size, corners, span, shares, title=title)
             keys = 0 if equal[one.bag] else key
-            write_geojson(geojson, rows, found.classes.tolist(), span=span, bounds=slide.bounds, key=keys)
+            write_geojson(geojson, rows, classes, span=span, bounds=slide.bounds, key=keys)
         written += [overlay, geojson]
         index.append((f"{name}.png", f"{name}.geojson", bags.names[one.bag], one.file, str(one.slide)))
     if index:

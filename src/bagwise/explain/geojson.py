@@ -40,7 +40,7 @@ def write_geojson(
         Rows of `bagwise.explain.Explanation.table` for tiles of one slide; ``x`` and ``y`` are their upper left
         corners in pixels of level 0.
     classes
-        The labels, as in the explanation.
+        The labels; of two the positive one, which scores are of, is the second.
     span
         Side of a tile in pixels of level 0.
     bounds

@@ -110,8 +110,8 @@ class Explanation:
         str
         """
         bags = as_bags(bags)
-        best = int(np.argmax(self.probabilities[position]))
-        told = f"{bags.names[position]}: {self.classes[best]} {self.probabilities[position, best]:.2f}"
+        likeliest = Classes(self.classes, self.positive).predicted(self.probabilities[position])
+        told = f"{bags.names[position]}: {likeliest} {self.probabilities[position].max():.2f}"
         begin, end = bags.offsets[position : position + 2]
         equal = equal_in_bags(self.importance[begin:end], np.array([0, end - begin])).all()
         return f"{told}, all {'scores' if self.weights is None else 'weights'} are equal" if equal else told
