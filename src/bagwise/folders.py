@@ -263,7 +263,6 @@ class ResultFolder:
             match _parsed(text):
                 case {"file": str(name), "size": int(size)}:
                     files.setdefault(name, set()).add(size)
-                    finished = False
                 case {"folder": str(name)}:
                     folders.append(name)
                 case {"finished": True}:

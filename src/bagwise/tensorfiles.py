@@ -1,6 +1,7 @@
 """Files of tensors and what is to be said of them; nothing in such a file can run code."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from bagwise.errors import BagwiseError
 from bagwise.files import replacing
 from bagwise.inputs import check_regular, check_size, named_in_utf8
 
-__all__ = ["plain", "read_tensors", "write_tensors"]
+__all__ = ["is_tensor_file", "plain", "read_tensors", "write_tensors"]
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
@@ -32,7 +33,7 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], description: 
     Raises
     ------
     BagwiseError
-        If the file cannot be written.
+        If the file cannot be written, or one is there that Bagwise did not write.
 
     Examples
     --------
@@ -42,6 +43,8 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], description: 
     >>> read_tensors(path)
     ({'w': tensor([1., 1.])}, {'epoch': 3})
     """
+    if os.path.lexists(path) and not is_tensor_file(Path(path)):
+        raise BagwiseError(f"{path} is there already, and Bagwise did not write it: choose another folder")
     text = json.dumps(description, default=plain)
     whole = {name: value.cpu().contiguous() for name, value in tensors.items()}
     with replacing(path) as temporary:
@@ -78,6 +81,32 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], Any]:
     except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise BagwiseError(f"{path} is damaged, or not a file of Bagwise's ({reason}): make it anew") from error
+
+
+def is_tensor_file(path: Path) -> bool:
+    """Say whether `write_tensors` wrote a file.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_tensor_file(Path("nowhere.safetensors"))
+    False
+    """
+    if path.is_symlink() or not path.is_file():
+        return False
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return "bagwise" in (file.metadata() or {})
+    except (OSError, SafetensorError):
+        return False
 
 
 def plain(value: Any) -> Any:

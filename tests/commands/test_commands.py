@@ -217,3 +217,51 @@ def test_a_data_set_by_name(run, data_directory, tmp_path):
     assert json.loads(done.out)[0]["bag"] == "MUSK-188"
     refused = run("fit", "musk1", "--bag", "x", "--data-dir", data_directory, "--out", tmp_path / "other")
     assert "--bag is of no use" in refused.told
+
+
+# ---- nothing of others is replaced -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["said.csv", "said.parquet"])
+def test_predictions_replace_earlier_ones_and_no_other_file(fitted, run, tmp_path, name):
+    out = tmp_path / name
+    command = ["predict", fitted / "run", fitted / "cells.csv", "--out", out]
+    for mine in (b"bag,predicted,note\na,ill,mine\n", b"", b"\xff\xfe", b"bag,label\na,1\n"):
+        out.write_bytes(mine)
+        done = run(*command)
+        assert done.status == 1
+        assert f"{out} is there already" in done.told
+        assert out.read_bytes() == mine
+    out.unlink()
+    assert run(*command).status == 0
+    written = out.stat().st_ino
+    assert run(*command).status == 0
+    assert out.stat().st_ino != written
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_predictions_never_replace_a_file_of_the_run(fitted, run):
+    before = (fitted / "run" / "history.csv").read_bytes()
+    done = run("predict", fitted / "run", fitted / "cells.csv", "--out", fitted / "run" / "history.csv")
+    assert (done.status, (fitted / "run" / "history.csv").read_bytes()) == (1, before)
+
+
+@pytest.mark.parametrize("command", ["fit", "evaluate", "demo", "tile", "reproduce"])
+@pytest.mark.parametrize("mine", ["checkpoints/mine.pt", "cells/mine.json", ".writing-notes", "report.html"])
+def test_no_command_goes_on_in_a_folder_of_others(fitted, run, tmp_path, command, mine):
+    argv = {
+        "fit": ["fit", fitted / "cells.csv", *CELLS],
+        "evaluate": ["evaluate", fitted / "cells.csv", *CELLS],
+        "demo": ["demo"],
+        "tile": ["tile", tmp_path, "--encoder", fitted / "run"],
+        "reproduce": ["reproduce", "mil-assumption"],
+    }[command]
+    out = tmp_path / "out"
+    (out / mine).parent.mkdir(parents=True)
+    (out / mine).write_text("{}")
+    before = {path: path.stat().st_mtime_ns for path in [out, *out.rglob("*")]}
+    for resume in ([], ["--resume"]):
+        done = run(*argv, "--out", out, *resume)
+        assert done.status == 1
+        assert f"{out} is not empty" in done.told
+    assert {path: path.stat().st_mtime_ns for path in [out, *out.rglob("*")]} == before

@@ -526,3 +526,16 @@ def test_an_ensemble_comes_back_with_the_same_bits(make_bags, tmp_path, options)
     with pytest.raises(BagwiseError, match="an ensemble of 3 models: read it with load_models"):
         bw.load_model(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
+
+
+@pytest.mark.parametrize("mine", [b"mine", b"\x08\0\0\0\0\0\0\0{}      ", None])
+def test_a_file_of_another_program_is_not_replaced(fitted, tmp_path, mine):
+    path = tmp_path / FILE
+    if mine is None:
+        path.symlink_to(tmp_path / "elsewhere")
+    else:
+        path.write_bytes(mine)
+    with pytest.raises(BagwiseError, match="Bagwise did not write it"):
+        bw.save_model(fitted("attention"), tmp_path)
+    assert path.is_symlink() if mine is None else path.read_bytes() == mine
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]

@@ -270,7 +270,8 @@ def test_hostile_texts_stay_texts(tmp_path: Path) -> None:
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "report.html"
-    path.write_text("old")
+    write_report(report(), path)
+    old = path.read_bytes()
 
     def full(self: Path, data: bytes) -> int:
         with self.open("wb") as file:
@@ -280,7 +281,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypa
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(BagwiseError, match=r"report\.html: No space left"):
         write_report(report(), path)
-    assert path.read_text() == "old"
+    assert path.read_bytes() == old
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -766,3 +767,15 @@ def test_maps_of_five_thousand_instances_stay_small(tmp_path: Path) -> None:
     text = written(report(*bags), tmp_path)
     assert len(Page(text).texts("figure", "map")) == 12
     assert len(text) < 5e6
+
+
+def test_a_page_of_another_program_is_not_replaced(tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text("<title>Mine</title>")
+    with pytest.raises(BagwiseError, match="no report of Bagwise's"):
+        write_report(Report("MUSK1", "92 molecules.", [], [], [], []), path)
+    assert path.read_text() == "<title>Mine</title>"
+    path.unlink()
+    for summary in ("92 molecules.", "102 molecules."):
+        write_report(Report("MUSK1", summary, [], [], [], []), path)
+    assert "102 molecules." in path.read_text()

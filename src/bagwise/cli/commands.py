@@ -217,7 +217,10 @@ def predict(
     run: RunFolder,
     *,
     out: Annotated[
-        Path | None, typer.Option(help="File for the predictions: .csv, or .parquet, in which nothing is a formula.")
+        Path | None,
+        typer.Option(
+            help="File for the predictions: .csv, or .parquet, in which nothing is a formula; replaces earlier ones."
+        ),
     ] = None,
     source: Source,
     as_json: AsJson = False,

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import h5py
-from safetensors import SafetensorError, safe_open
+
+from bagwise.reports.html import is_report
+from bagwise.tensorfiles import is_tensor_file
 
 __all__ = ["BLOCKS", "written_before"]
 
@@ -14,7 +16,6 @@ BLOCKS = "checkpoints/**/block-*.safetensors"
 
 _TEMPORARY = re.compile(r"\.writing-[a-z0-9_]{8}\.safetensors")
 _METRICS = {"bags", "instances", "members", "epochs_were"}
-_MOST_OF_A_HEAD = 4096  # bytes
 
 
 def written_before(*patterns: str) -> Callable[[Path], list[Path]]:
@@ -57,17 +58,15 @@ def _is_ours(path: Path) -> bool:
                 told = json.loads(path.read_bytes())
                 return isinstance(told, dict) and ("bagwise" in told or "question" in told or told.keys() >= _METRICS)
             case ".safetensors":
-                with safe_open(path, framework="numpy") as file:
-                    return "bagwise" in (file.metadata() or {})
+                return is_tensor_file(path)
             case ".h5":
                 with h5py.File(path) as file:
                     return "features" in file and file["coords"].attrs.get("name") == path.stem
             case ".html":
-                with path.open("rb") as file:
-                    return b" \xc2\xb7 Bagwise</title>" in file.read(_MOST_OF_A_HEAD)
+                return is_report(path)
             case ".csv":
                 with path.open("rb") as file:
                     return file.read(len(b"member,epoch,")) == b"member,epoch,"
-    except (OSError, ValueError, KeyError, RecursionError, SafetensorError):
+    except (OSError, ValueError, KeyError, RecursionError):
         pass
     return False

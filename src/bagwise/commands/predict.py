@@ -1,17 +1,25 @@
 """`bagwise predict`: what a run says of bags that nobody has labelled."""
 
+import csv
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from bagwise.commands.data import DataSource
 from bagwise.commands.runs import Run
+from bagwise.errors import BagwiseError
 from bagwise.explain import write_table
 from bagwise.methods.ensemble import predict_ensemble
 
 __all__ = ["run_predict"]
+
+OF_A_CLASS = ("probability_", "spread_")
+_LONGEST_HEADER = 1 << 20
 
 
 def run_predict(run: Run, source: DataSource, out: Path | None = None) -> pd.DataFrame:
@@ -24,7 +32,8 @@ def run_predict(run: Run, source: DataSource, out: Path | None = None) -> pd.Dat
     source
         The data; labels may be missing.
     out
-        A CSV or Parquet file to write the table to. None writes none.
+        A CSV or Parquet file to write the table to; earlier predictions there are replaced, and no other file is.
+        None writes none.
 
     Returns
     -------
@@ -35,8 +44,10 @@ def run_predict(run: Run, source: DataSource, out: Path | None = None) -> pd.Dat
     Raises
     ------
     BagwiseError
-        If the data are not like those learnt from, or cannot be read.
+        If the data are not like those learnt from or cannot be read, or `out` is there and holds no predictions.
     """
+    if out is not None and os.path.lexists(out) and not _holds_predictions(out):
+        raise BagwiseError(f"{out} is there already, and bagwise predict did not write it: choose another name")
     bags = source.read_like(run.feature_names)
     said = predict_ensemble(run.models, bags)
     classes = run.models[0].classes_
@@ -48,3 +59,17 @@ def run_predict(run: Run, source: DataSource, out: Path | None = None) -> pd.Dat
     if out is not None:
         write_table(frame, out)
     return frame
+
+
+def _holds_predictions(path: Path) -> bool:
+    if path.is_symlink() or not path.is_file():
+        return False
+    try:
+        if path.suffix == ".parquet":
+            columns = pq.read_schema(path).names
+        else:
+            with path.open(encoding="utf-8", newline="") as file:
+                columns = next(csv.reader([file.readline(_LONGEST_HEADER)]), [])
+    except (OSError, ValueError, csv.Error, pa.ArrowException):
+        return False
+    return columns[:2] == ["bag", "predicted"] and all(name.startswith(OF_A_CLASS) for name in columns[2:])

@@ -50,7 +50,7 @@ def save_model(model: NeuralMIL, folder: str | Path) -> None:
     model
         A fitted neural estimator with one of Bagwise's own encoders and poolings.
     folder
-        Where to; made if it is missing, and a model that is there is replaced.
+        Where to; made if it is missing. A model of Bagwise's that is there is replaced; another file is left alone.
 
     Raises
     ------

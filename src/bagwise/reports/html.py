@@ -1,6 +1,7 @@
 """The page of a report: what was measured, bags with the weights of their instances, and how it was trained."""
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
+from bagwise.errors import BagwiseError
 from bagwise.explain.places import spacing
 from bagwise.explain.rescaling import equal_in_bags
 from bagwise.files import write_text
@@ -18,7 +20,10 @@ from bagwise.reports.pictures import colour_picture, ink_picture, svg_picture
 from bagwise.reports.tilemap import BagWeights, TileMap
 from bagwise.reports.view import BagView, Report
 
-__all__ = ["write_report"]
+__all__ = ["is_report", "write_report"]
+
+_TITLE_ENDS = " · Bagwise</title>".encode()
+_MOST_OF_A_HEAD = 4096  # bytes, which hold the title
 
 # What keeps a page of 1,000 bags of 200 instances under 15 MB, and quick to open.
 _MOST_INSTANCES = 30
@@ -39,13 +44,13 @@ def write_report(report: Report, path: Path) -> None:
     report
         What to say.
     path
-        Where to write. A file that is there is replaced when the new one is complete, and untouched if anything
+        Where to write. A report that is there is replaced when the new one is complete, and untouched if anything
         fails. Missing folders are made.
 
     Raises
     ------
     BagwiseError
-        If the file cannot be written.
+        If the file cannot be written, or one is there that is no report of Bagwise's.
 
     Examples
     --------
@@ -55,6 +60,8 @@ def write_report(report: Report, path: Path) -> None:
     >>> "<h1><bdi>MUSK1</bdi></h1>" in path.read_text(encoding="utf-8")
     True
     """
+    if os.path.lexists(path) and not is_report(path):
+        raise BagwiseError(f"{path} is there already, and is no report of Bagwise's: choose another place")
     environment = Environment(
         loader=PackageLoader("bagwise.reports"),
         autoescape=True,
@@ -76,6 +83,32 @@ def write_report(report: Report, path: Path) -> None:
         panels=_panels(report.history),
     )
     write_text(path, page)
+
+
+def is_report(path: Path) -> bool:
+    """Say whether `write_report` wrote a file.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_report(Path("nowhere.html"))
+    False
+    """
+    if path.is_symlink() or not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return _TITLE_ENDS in file.read(_MOST_OF_A_HEAD)
+    except OSError:
+        return False
 
 
 def _fraction(value: float, digits: int = 3) -> str:

@@ -1,5 +1,7 @@
 """All epochs of all members: blocks, validation, stopping, checkpoints, workers."""
 
+import multiprocessing
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -175,6 +177,7 @@ def _train_block(
         executor = kind(plan, packed, members, moments)
         records = [_Record() for _ in members]
         first = 0
+        employer = os.getppid() if multiprocessing.parent_process() is not None else None
         identity = "" if checkpoint is None else fingerprint(plan, members, executor.tensors(), data)
         if checkpoint is not None and checkpoint.exists():
             first = _resume(checkpoint, identity, executor, records)
@@ -183,6 +186,8 @@ def _train_block(
             active = [n for n, member in enumerate(members) if _goes_on(member, records[n], epoch)]
             if not active:
                 break
+            if employer is not None and os.getppid() != employer:
+                raise SystemExit  # a worker whose command was killed: nobody waits for it
             losses = executor.run_epoch(epoch, active)
             for number, loss in zip(active, losses.tolist(), strict=True):
                 if not np.isfinite(loss) or not executor.is_finite(number):
