@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bagwise.errors import BagwiseError
 
-__all__ = ["MISSING", "NEGATIVE", "Classes", "positive_of"]
+__all__ = ["ASSUMPTION", "MISSING", "NEGATIVE", "Classes", "positive_of"]
 
 # By which tables say that there is nothing, in any case. "none" is not among them: it is a class in many.
 MISSING = frozenset(("", "na", "n/a", "nan", "null"))
@@ -29,6 +29,10 @@ NEGATIVE = frozenset(
         *("clean", "genuine", "legitimate", "background"),
     )
 )
+
+
+# What it means that a class is positive, as commands and reports say it.
+ASSUMPTION = "a bag is positive if at least one of its instances is (the standard MIL assumption)"
 
 
 @dataclass(frozen=True, eq=False)

@@ -130,7 +130,7 @@ def test_of_many_bags_the_surest_of_each_predicted_class_are_shown(explained):
 def test_scores_that_are_all_zero_count_alike(make_bags):
     bags = make_bags(2)
     views = bag_views(
-        bags, as_texts([0, 1]), np.array([0, 1]), np.array([[0.5, 0.5], [0.2, 0.8]]), np.zeros(len(bags.instances))
+        bags, as_texts([0, 1]), as_texts([0, 1]), np.array([[0.5, 0.5], [0.2, 0.8]]), np.zeros(len(bags.instances))
     )
     for view in views:
         assert view.weights.tolist() == pytest.approx([1 / len(view.weights)] * len(view.weights))
@@ -195,7 +195,7 @@ def test_wrong_predictions_are_chosen_before_others():
     for share in (0.0, 0.05, 0.5, 1.0):
         wrong = rng.random(1000) < share
         labels = as_texts(np.where(wrong, positive <= 0.5, positive > 0.5).astype(int))
-        chosen = choose_bags(labels, np.array([0, 1]), probabilities)
+        chosen = choose_bags(labels, as_texts((positive > 0.5).astype(int)), probabilities)
         assert len(np.unique(chosen)) == len(chosen) <= 200
         sure = probabilities.max(axis=1)
         expected = np.sort(sure[wrong])[::-1][:100]

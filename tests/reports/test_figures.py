@@ -50,11 +50,11 @@ def drawn(tmp_path_factory):
     """Give the figure that would be saved."""
     path = tmp_path_factory.mktemp("figures") / "figure.svg"
 
-    def draw(function, labels, values, classes):
+    def draw(function, labels, values, classes, **given):
         saved = []
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Figure, "savefig", lambda figure, *_, **__: saved.append(figure))
-            function(path, labels, values, classes)
+            function(path, labels, values, classes, **given)
         return saved[0]
 
     return draw
@@ -133,6 +133,25 @@ def test_the_area_under_the_strong_line_is_the_number_in_the_legend(drawn, draw,
     for line, said in zip(strong(figure), legend(figure), strict=False):
         assert area(line) == pytest.approx(expected, rel=1e-9)
         assert said.split()[0] == f"{expected:.3f}"
+
+
+@pytest.mark.parametrize("draw", [draw_roc, draw_precision_recall, draw_calibration])
+def test_curves_are_of_the_positive_class_wherever_its_column_is(drawn, draw):
+    rng = np.random.default_rng(0)
+    codes, share = rng.integers(2, size=40), rng.random(40)
+    values = np.stack([1 - share, share], axis=1)
+    figures = [
+        drawn(draw, np.array(["normal", "tumour"])[codes], {"m": values}, ["normal", "tumour"]),
+        drawn(draw, np.array(["normal", "cancer"])[codes], {"m": values[:, ::-1]}, ["cancer", "normal"]),
+        drawn(draw, np.array(["a", "b"])[1 - codes], {"m": values[:, ::-1]}, ["a", "b"], positive="a"),
+    ]
+    titles = [figure.axes[0].get_title("left") for figure in figures]
+    assert titles == ["Positive: tumour", "Positive: cancer", "Positive: a"]
+    first = figures[0]
+    for other in figures[1:]:
+        assert legend(other) == legend(first)
+        for one, another in zip(strong(other), strong(first), strict=True):
+            np.testing.assert_array_equal(one.get_xydata(), another.get_xydata())
 
 
 @pytest.mark.parametrize("draw", RANKED)

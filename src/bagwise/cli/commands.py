@@ -18,6 +18,7 @@ from bagwise.cli.options import (
     Jobs,
     Method,
     Patience,
+    Positive,
     Resume,
     RunFolder,
     Seed,
@@ -87,16 +88,17 @@ def demo(
 
 @app.command(epilog="Example: bagwise check cells.csv --bag patient --label ill")
 @takes_source()
-def check(source: Source, as_json: AsJson = False) -> None:
+def check(source: Source, positive: Positive = None, as_json: AsJson = False) -> None:
     """Examine a data set before training; the exit status is 1 if training would fail."""
     from bagwise.commands.check import examine
     from bagwise.commands.data import DataSource
 
-    found = examine(DataSource(**source))
+    found = examine(DataSource(**source), positive)
     if as_json:
         print_json(found.as_dict())
     else:
         print_table(source["data"], ["what", "value"], found.facts)
+        _print_positive(found.numbers["positive"], to_be_named=True)
         for problem in found.problems:
             print_line(f"{problem.severity}: {problem.sentence}")
         if not found.problems:
@@ -115,6 +117,7 @@ def fit(
     epochs: Epochs = None,
     patience: Patience = None,
     class_weight: ClassWeight = "balanced",
+    positive: Positive = None,
     seed: Seed = 0,
     jobs: Jobs = -1,
     backend: Backend = "local",
@@ -136,6 +139,7 @@ def fit(
             epochs=epochs,
             patience=patience,
             class_weight=None if class_weight == "none" else class_weight,
+            positive=positive,
             seed=seed,
             jobs=jobs,
             resume=resume,
@@ -144,8 +148,10 @@ def fit(
     if as_json:
         print_json(metrics)
         return
-    shown = [(name.replace("_", " "), told(value)) for name, value in metrics.items() if name != "epochs_were"]
+    sentences = ("epochs_were", "positive")
+    shown = [(name.replace("_", " "), told(value)) for name, value in metrics.items() if name not in sentences]
     print_table(f"{method} on {source['data']}", ["what", "value"], shown)
+    _print_positive(metrics.get("positive"), to_be_named=True)
     print_line(f"The number of epochs was {metrics['epochs_were']}.")
     print_line("These are numbers on the bags learnt from; bagwise evaluate measures how good predictions will be.")
     print_line(f"Open {out / 'report.html'} to see which instances count.")
@@ -162,6 +168,7 @@ def evaluate(
     epochs: Epochs = None,
     patience: Patience = None,
     class_weight: ClassWeight = "balanced",
+    positive: Positive = None,
     seed: Seed = 0,
     file_format: TableFormat = "csv",
     jobs: Jobs = -1,
@@ -185,6 +192,7 @@ def evaluate(
             epochs=epochs,
             patience=patience,
             class_weight=None if class_weight == "none" else class_weight,
+            positive=positive,
             seed=seed,
             file_format=file_format,
             jobs=jobs,
@@ -206,6 +214,7 @@ def evaluate(
             for row in results["differences"]
         ]
         print_table("Differences (corrected resampled t-test)", ["methods", "metric", "difference", "p"], rows)
+    _print_positive(results.get("positive"), to_be_named=True)
     print_line(f"The number of epochs was {results['epochs_were']}.")
     print_line(f"Predictions of each bag by models that never saw it, and figures, are in {out}.")
     print_line(f"Open {out / 'report.html'} to see them, the wrong ones first.")
@@ -240,6 +249,7 @@ def predict(
     print_table(f"{len(rows):,} bags", short, shown)
     if len(rows) > MOST_ROWS:
         print_line(f"... and {len(rows) - MOST_ROWS:,} more" + (": write them to a file with --out" * (out is None)))
+    _print_positive(known.models[0].positive_)
     if out is not None:
         print_line(f"All of them are in {out}.")
 
@@ -267,6 +277,7 @@ def explain(
     if as_json:
         print_json(written)
         return
+    _print_positive(written["positive"])
     print_line(f"{written['instances']:,} instances of {written['bags']:,} bags are explained in {out}:")
     for path in written["files"][:MOST_ROWS]:
         print_line(f"  {path}")
@@ -332,3 +343,12 @@ def datasets(data_dir: DataDir = None, as_json: AsJson = False) -> None:
         one |= {"shape": " x ".join(map(str, one["shape"])), "here": "yes" if one["here"] else "no"}
     rows = [[told(one[name]) for name in columns] for one in known]
     print_table("Data sets", columns, rows)
+
+
+def _print_positive(positive: object, *, to_be_named: bool = False) -> None:
+    """Say which of two classes is positive, and, where it can still be chosen, how."""
+    if positive is not None:
+        from bagwise.classes import ASSUMPTION
+
+        cure = "; --positive names another" if to_be_named else ""
+        print_line(f"The positive class is {positive}: {ASSUMPTION}{cure}.")

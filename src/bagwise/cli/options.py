@@ -29,6 +29,9 @@ Method = Annotated[str, typer.Option(help="Name of the method, such as attention
 Epochs = Annotated[int | None, typer.Option(help="How often each training bag is seen (with --patience at most).")]
 Patience = Annotated[int | None, typer.Option(help="Stop after so many epochs without progress on validation bags.")]
 ClassWeight = Annotated[str, typer.Option(help="'balanced': classes share the loss evenly; 'none'.")]
+Positive = Annotated[
+    str | None, typer.Option(help="Of two classes the positive one; else that which is not called normal, no, 0, ...")
+]
 Seed = Annotated[int, typer.Option(help="Decides everything that is left to chance.")]
 Jobs = Annotated[int, typer.Option(help="Number of worker processes; -1 is one a core.")]
 Backend = Annotated[str, typer.Option(help="Where blocks of models train: 'local' or 'ray'.")]

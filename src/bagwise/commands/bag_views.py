@@ -37,7 +37,7 @@ def as_texts(labels: Iterable[Any]) -> NDArray[np.object_]:
 
 
 def choose_bags(
-    labels: NDArray[np.object_], classes: NDArray[Any], probabilities: NDArray[np.floating]
+    labels: NDArray[np.object_], predicted: NDArray[np.object_], probabilities: NDArray[np.floating]
 ) -> NDArray[np.int64]:
     """Choose at most 200 bags to show.
 
@@ -48,8 +48,8 @@ def choose_bags(
     ----------
     labels
         Of each bag its label as text, or None where it is unknown.
-    classes
-        The labels, sorted.
+    predicted
+        Of each bag the predicted class as text.
     probabilities
         Of each bag, shape (B, number of classes).
 
@@ -61,10 +61,10 @@ def choose_bags(
     Examples
     --------
     >>> probabilities = np.array([[0.9, 0.1], [0.2, 0.8]])
-    >>> choose_bags(as_texts([0, 0]), np.array([0, 1]), probabilities).tolist()
+    >>> choose_bags(as_texts([0, 0]), as_texts([0, 1]), probabilities).tolist()
     [0, 1]
     """
-    predicted, unknown = as_texts(classes[probabilities.argmax(axis=1)]), pd.isna(labels)
+    unknown = pd.isna(labels)
     surest = np.argsort(-probabilities.max(axis=1), kind="stable")
     order = surest if unknown.all() else np.arange(len(labels))
     kinds = np.where(unknown, predicted, labels)
@@ -79,7 +79,7 @@ def choose_bags(
 def bag_views(
     bags: Bags,
     labels: NDArray[np.object_],
-    classes: NDArray[Any],
+    predicted: NDArray[np.object_],
     probabilities: NDArray[np.floating],
     importance: NDArray[np.floating] | None,
     key: NDArray[np.bool_] | None = None,
@@ -92,8 +92,8 @@ def bag_views(
         The bags.
     labels
         Of each bag its label as text, or None where it is unknown.
-    classes
-        The labels, sorted.
+    predicted
+        Of each bag the predicted class as text.
     probabilities
         Of each bag, shape (B, number of classes).
     importance
@@ -108,12 +108,11 @@ def bag_views(
     Examples
     --------
     >>> bags = Bags.from_arrays([[[0.0], [1.0]]])
-    >>> classes, probabilities, importance = np.array(["ill", "well"]), np.array([[0.9, 0.1]]), np.array([3, 1])
-    >>> (view,) = bag_views(bags, as_texts(["ill"]), classes, probabilities, importance)
+    >>> label, probabilities, importance = as_texts(["ill"]), np.array([[0.9, 0.1]]), np.array([3, 1])
+    >>> (view,) = bag_views(bags, label, label, probabilities, importance)
     >>> view.verdict, view.weights.tolist()
     ('right', [0.75, 0.25])
     """
-    best = probabilities.argmax(axis=1)
     pixels = len(bags.instance_shape) > 1
     pictures = pixels and bags.instances.dtype == np.uint8
     placed = bags.coordinates is not None and bags.coordinates.shape[1] > 1
@@ -129,8 +128,8 @@ def bag_views(
             BagView(
                 name=name,
                 label=labels[position],
-                predicted=str(classes[best[position]]),
-                probability=float(probabilities[position, best[position]]),
+                predicted=predicted[position],
+                probability=float(probabilities[position].max()),
                 weights=None if shares is None else shares[rows],
                 images=bags[position : position + 1].instances if pictures else None,
                 instance_names=names,

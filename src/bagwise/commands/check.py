@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bagwise.bags import Bags
 from bagwise.checks import LEAST_SPAN, MOST_SPAN, out_of_span
+from bagwise.classes import positive_of
 from bagwise.commands.data import DataSource
 from bagwise.errors import BagwiseError
 from bagwise.io.features import open_features, peek_features
@@ -113,7 +114,7 @@ class Examination:
         return {**self.numbers, "problems": [asdict(problem) for problem in self.problems], "fails": self.fails}
 
 
-def examine(source: DataSource) -> Examination:
+def examine(source: DataSource, positive: str | None = None) -> Examination:
     """Look at all of a data set, one file at a time, and say what is wrong with it.
 
     Unlike reading, which stops at the first fault, this goes on and collects them.
@@ -122,6 +123,8 @@ def examine(source: DataSource) -> Examination:
     ----------
     source
         The data.
+    positive
+        The positive class, as it is written; None as in `bagwise.classes.positive_of`.
 
     Returns
     -------
@@ -133,7 +136,7 @@ def examine(source: DataSource) -> Examination:
         If nothing can be looked at: there is no such file, or no such column.
     """
     path = source.path
-    found = _Found()
+    found = _Found(named=positive)
     if path is None:
         found.take_bags(source.read())
     elif path.is_dir():
@@ -151,6 +154,8 @@ def examine(source: DataSource) -> Examination:
 class _Found:
     """What was seen so far; of instances only digests are kept, so that a set may be larger than memory."""
 
+    named: str | None = None
+    positive: Any = None
     problems: list[Problem] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
@@ -288,6 +293,11 @@ class _Found:
         elif len(counts) == 1:
             (label,) = counts
             self.say("error", "one-class", f"all bags have the label {label}: there must be two classes or more")
+        else:
+            try:
+                self.positive = positive_of(sorted(counts), self.named)
+            except BagwiseError as error:
+                self.say("error", "positive-class", str(error))
         for label, count in counts.items():
             if count < FOLDS and len(counts) > 1:
                 cure = f"evaluate with --folds {count}" if count > 1 else "evaluate needs two of each class"
@@ -382,6 +392,7 @@ class _Found:
                 "largest": int(sizes.max()),
             },
             "labels": dict(sorted(counts.items())),
+            "positive": None if self.positive is None else str(self.positive),
             "range": [float(np.nanmin(self.low)), float(np.nanmax(self.high))] if known else None,  # type: ignore[arg-type]
             "memory_bytes": _MODEL_BYTES + (4 * largest if streams else held + largest),
             "memory_note": ", read from the files as it goes" if streams else "",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bagwise.bags import Bags
 from bagwise.checks import check_seed
-from bagwise.commands.bag_views import as_texts, bag_views
+from bagwise.commands.bag_views import bag_views
 from bagwise.commands.older import BLOCKS, written_before
 from bagwise.commands.runs import MODEL, write_json
 from bagwise.datasets import bags_from_images, load_digits
@@ -114,7 +114,8 @@ def _report(
 ) -> Report:
     assert test.labels is not None
     assert test.instance_labels is not None
-    classes = np.array(["negative", "positive"])
+    classes = np.array(["negative", "positive"], dtype=object)
+    predicted = classes[probabilities.argmax(axis=1)]
     shown = replace(
         test,
         names=np.array([f"bag {name}" for name in test.names], dtype=object),
@@ -154,6 +155,6 @@ def _report(
             ("Time", f"{metrics['seconds']:.0f} s, data and evaluation included"),
         ],
         history=model.history_,
-        bags=bag_views(shown, as_texts(classes[test.labels]), classes, probabilities, weights, nines),
+        bags=bag_views(shown, classes[test.labels], predicted, probabilities, weights, nines),
         notes=["Which digits are nines was never shown to the model; the page marks them so that you can judge it."],
     )

@@ -9,7 +9,6 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from bagwise._version import __version__
@@ -48,6 +47,7 @@ def run_evaluate(
     epochs: int | None = None,
     patience: int | None = None,
     class_weight: str | None = "balanced",
+    positive: str | None = None,
     seed: int = 0,
     file_format: str = "csv",
     jobs: int = -1,
@@ -68,7 +68,7 @@ def run_evaluate(
         Their names.
     folds, repeats, seed
         As in `bagwise.evaluation.protocol.Folds`.
-    epochs, patience, class_weight
+    epochs, patience, class_weight, positive
         As in `bagwise.commands.fit.configured`; the training bags of a fold decide alone.
     file_format
         ``"csv"`` or ``"parquet"``, of the predictions.
@@ -101,6 +101,7 @@ def run_evaluate(
         "epochs": epochs,
         "patience": patience,
         "class_weight": class_weight,
+        "positive": positive,
         "seed": seed,
     }
     if resume and (out / RESULTS).exists():
@@ -115,7 +116,13 @@ def run_evaluate(
     for number, name in enumerate(methods):
         begin = time.perf_counter()
         model, told = configured(
-            learnt_from, name, epochs=epochs, patience=patience, class_weight=class_weight, seed=seed
+            learnt_from,
+            name,
+            epochs=epochs,
+            patience=patience,
+            class_weight=class_weight,
+            seed=seed,
+            positive=positive,
         )
         if isinstance(model, NeuralMIL) or not why:
             why = told
@@ -131,11 +138,13 @@ def run_evaluate(
             verbose=verbose,
         )
         seconds[name] = round(time.perf_counter() - begin, 1)
+    first = next(iter(found.values()))
     results = {
         "bagwise": __version__,
         "asked": asked,
         "bags": len(bags),
-        "classes": [str(name) for name in next(iter(found.values())).classes],
+        "classes": [str(name) for name in first.classes],
+        "positive": None if first.positive is None else str(first.positive),
         "epochs_were": why,
         "rows": [
             {"dataset": source.data, "method": name, **_finite(row), "seconds": seconds[name]}
@@ -179,7 +188,7 @@ def _write_predictions(found: Mapping[str, CrossValidation], bags: Bags, path: P
                 "fold": one.assignment[repeat],
                 "bag": bags.names,
                 "label": one.labels,
-                "predicted": one.classes[probabilities.argmax(axis=1)],
+                "predicted": one.predicted[repeat],
             }
             if bags.groups is not None:
                 columns["group"] = bags.groups
@@ -191,9 +200,14 @@ def _write_predictions(found: Mapping[str, CrossValidation], bags: Bags, path: P
 def _draw(found: Mapping[str, CrossValidation], out: Path) -> list[Figure]:
     """Draw figures as files of their own, and give them as the report shows them."""
     first = next(iter(found.values()))
-    probabilities = {name: one.probabilities for name, one in found.items()}
+    shown = {
+        "labels": first.labels,
+        "probabilities": {name: one.probabilities for name, one in found.items()},
+        "classes": first.classes,
+        "positive": first.positive,
+    }
     of_all: dict[str, tuple[str, Callable[[Path], None]]] = {
-        file: (title, partial(draw, labels=first.labels, probabilities=probabilities, classes=first.classes))
+        file: (title, partial(draw, **shown))
         for file, title, draw in (
             ("roc", "ROC", draw_roc),
             ("precision_recall", "Precision and recall", draw_precision_recall),
@@ -201,10 +215,9 @@ def _draw(found: Mapping[str, CrossValidation], out: Path) -> list[Figure]:
         )
     }
     for number, (name, one) in enumerate(found.items()):  # names differ by case alone, which file systems may not
-        predicted = np.stack([one.classes[each.argmax(axis=1)] for each in one.probabilities])
         of_all[f"confusion_{number}"] = (
             f"Confusion of {name}",
-            partial(draw_confusion, labels=one.labels, predicted=predicted, classes=one.classes),
+            partial(draw_confusion, labels=one.labels, predicted=one.predicted, classes=one.classes),
         )
     figures = []
     with tempfile.TemporaryDirectory() as folder:

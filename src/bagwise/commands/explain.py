@@ -45,7 +45,7 @@ def run_explain(
     Returns
     -------
     dict
-        ``bags``, ``instances``, and ``files``, the paths written.
+        ``bags``, ``instances``, ``positive``, the class that scores are of, and ``files``, the paths written.
 
     Raises
     ------
@@ -72,7 +72,12 @@ def run_explain(
     if bags.coordinates is not None:
         files += _draw_maps(found, bags, out / "maps")
     files += draw_on_slides(placed, found, bags, tables["instances"], key, out / "slides")
-    return {"bags": len(bags), "instances": len(bags.instances), "files": [str(path) for path in files]}
+    return {
+        "bags": len(bags),
+        "instances": len(bags.instances),
+        "positive": None if found.positive is None else str(found.positive),
+        "files": [str(path) for path in files],
+    }
 
 
 def _draw_maps(found: Explanation, bags: Bags, folder: Path) -> list[Path]:

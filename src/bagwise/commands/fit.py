@@ -44,7 +44,14 @@ LARGE_BAG_SETTINGS = {"optimizer": "adam", "learning_rate": 2e-4, "l2": 5e-5}
 
 
 def configured(
-    bags: Bags, method: str, *, epochs: int | None, patience: int | None, class_weight: str | None, seed: int
+    bags: Bags,
+    method: str,
+    *,
+    epochs: int | None,
+    patience: int | None,
+    class_weight: str | None,
+    seed: int,
+    positive: str | None = None,
 ) -> tuple[BagClassifier, str]:
     """Make a method with defaults that suit the data, and say how long it will train.
 
@@ -60,6 +67,8 @@ def configured(
         ``"balanced"`` or None, for neural methods.
     seed
         Its random state.
+    positive
+        The positive class, as it is written; None as in `bagwise.classes.positive_of`.
 
     Returns
     -------
@@ -81,7 +90,7 @@ def configured(
     if class_weight not in ("balanced", None):
         raise BagwiseError(f"--class-weight is {class_weight!r}: it must be 'balanced' or 'none'")
     if not issubclass(kind, NeuralMIL):
-        return make(method, random_state=seed), "not asked for: the methods have none"
+        return make(method, positive=positive, random_state=seed), "not asked for: the methods have none"
     labels = bags.labels if bags.labels is not None else np.zeros(0)
     fewest = np.unique(labels, return_counts=True)[1].min(initial=len(bags))
     why = "fixed in advance"
@@ -96,6 +105,7 @@ def configured(
         why = f"chosen on a fifth of the {whole}, which were not learnt from: stopped after {patience} without progress"
     large = len(bags.instance_shape) == 1 and np.median(bags.sizes) > LARGE_BAG
     settings = {"epochs": epochs, "patience": patience, "class_weight": class_weight, "random_state": seed}
+    settings["positive"] = positive
     model = make(method, **settings, **(LARGE_BAG_SETTINGS if large else {}))
     return model, why
 
@@ -110,6 +120,7 @@ def run_fit(
     epochs: int | None = None,
     patience: int | None = None,
     class_weight: str | None = "balanced",
+    positive: str | None = None,
     seed: int = 0,
     jobs: int = -1,
     resume: bool = False,
@@ -127,7 +138,7 @@ def run_fit(
         Its name.
     ensemble
         Number of members.
-    epochs, patience, class_weight, seed
+    epochs, patience, class_weight, positive, seed
         As `configured` takes them.
     jobs
         Number of worker processes; -1 is one a core.
@@ -162,11 +173,14 @@ def run_fit(
         "epochs": epochs,
         "patience": patience,
         "class_weight": class_weight,
+        "positive": positive,
         "seed": seed,
     }
     if resume and (out / MODEL).exists():
         check_asked_the_same(out / CONFIG, Run.load(out).asked, asked)
-    model, why = configured(bags, method, epochs=epochs, patience=patience, class_weight=class_weight, seed=seed)
+    model, why = configured(
+        bags, method, epochs=epochs, patience=patience, class_weight=class_weight, seed=seed, positive=positive
+    )
     assert isinstance(model, NeuralMIL)
     if resume and (out / MODEL).exists():
         models = Run.load(out).models
@@ -187,7 +201,7 @@ def _metrics(
 ) -> dict[str, Any]:
     assert bags.labels is not None
     model = models[0]
-    on_training = bag_metrics(bags.labels, probabilities, model.classes_)
+    on_training = bag_metrics(bags.labels, probabilities, model.classes_, model.positive_)
     last = [member.history_[member.best_epoch_ - 1] for member in models]
     validation = {}
     if "validation_loss" in last[0]:
@@ -199,6 +213,7 @@ def _metrics(
         "bags": len(bags),
         "instances": len(bags.instances),
         "classes": [str(name) for name in model.classes_],
+        "positive": None if model.positive_ is None else str(model.positive_),
         "members": len(models),
         "epochs": [member.best_epoch_ for member in models],
         "epochs_were": why,

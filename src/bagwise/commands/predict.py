@@ -5,11 +5,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bagwise.classes import Classes
 from bagwise.commands.data import DataSource
 from bagwise.commands.runs import Run
 from bagwise.errors import BagwiseError
@@ -51,7 +51,8 @@ def run_predict(run: Run, source: DataSource, out: Path | None = None) -> pd.Dat
     bags = source.read_like(run.feature_names)
     said = predict_ensemble(run.models, bags)
     classes = run.models[0].classes_
-    columns: dict[str, Any] = {"bag": bags.names, "predicted": classes[np.argmax(said.probabilities, axis=1)]}
+    predicted = Classes(classes, run.models[0].positive_).predicted(said.probabilities)
+    columns: dict[str, Any] = {"bag": bags.names, "predicted": predicted}
     columns |= {f"probability_{label}": said.probabilities[:, c] for c, label in enumerate(classes)}
     if len(run.models) > 1:
         columns |= {f"spread_{label}": said.spread[:, c] for c, label in enumerate(classes)}

@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bagwise.bags import Bags
+from bagwise.classes import ASSUMPTION, Classes
 from bagwise.commands.bag_views import as_texts, bag_views, choose_bags
 from bagwise.evaluation.cross_validation import CrossValidation
 from bagwise.evaluation.metrics import METRICS, bag_metrics
@@ -60,7 +61,8 @@ def training_report(
     model = models[0]
     assert bags.labels is not None
     labels = as_texts(bags.labels)
-    chosen = choose_bags(labels, model.classes_, probabilities)
+    predicted = as_texts(Classes(model.classes_, model.positive_).predicted(probabilities))
+    chosen = choose_bags(labels, predicted, probabilities)
     shown = bags[chosen]
     found = explain(models, shown)
     notes = [
@@ -79,7 +81,7 @@ def training_report(
                 ("accuracy", "training_accuracy", "Share of the bags learnt from that are predicted rightly."),
             )
         ],
-        data=_data_facts(bags),
+        data=_data_facts(bags, model.positive_),
         facts=[
             *_model_facts(models),
             ("Epochs", f"{_epochs(models)}; {epochs_were}"),
@@ -87,7 +89,7 @@ def training_report(
             ("Time", f"{metrics['seconds']:.0f} s"),
         ],
         history=model.history_,
-        bags=bag_views(shown, labels[chosen], found.classes, found.probabilities, found.importance),
+        bags=bag_views(shown, labels[chosen], as_texts(found.predicted), found.probabilities, found.importance),
         notes=notes + _left_out(shown, bags),
     )
 
@@ -125,7 +127,8 @@ def evaluation_report(
     shown_method = [*weighing, *found][0]
     one = found[shown_method]
     labels = as_texts(one.labels)
-    chosen = choose_bags(labels, one.classes, one.probabilities[0])
+    predicted = as_texts(one.predicted[0])
+    chosen = choose_bags(labels, predicted, one.probabilities[0])
     shown = bags[chosen]
     weights = None if one.attention is None else one.attention[0, bags.rows(chosen)]
     by_cell = {(row["method"], row["metric"]): row for row in results["rows"]}
@@ -169,7 +172,7 @@ def evaluation_report(
         ],
         tables=tables,
         figures=figures,
-        data=_data_facts(bags),
+        data=_data_facts(bags, one.positive),
         facts=[
             (
                 "Protocol",
@@ -183,7 +186,7 @@ def evaluation_report(
             ("Time", ", ".join(f"{name}: {by_cell[name, METRICS[0]]['seconds']:,.0f} s" for name in found)),
         ],
         history=[],
-        bags=bag_views(shown, labels[chosen], one.classes, one.probabilities[0, chosen], weights),
+        bags=bag_views(shown, labels[chosen], predicted[chosen], one.probabilities[0, chosen], weights),
         notes=notes + _left_out(shown, bags),
     )
 
@@ -220,7 +223,8 @@ def explanation_report(
     -------
     Report
     """
-    chosen = choose_bags(labels, found.classes, found.probabilities)
+    predicted = as_texts(found.predicted)
+    chosen = choose_bags(labels, predicted, found.probabilities)
     shown, known = bags[chosen], pd.notna(labels)
     notes = ["If the run learnt from some of these bags, its predictions for those are better than for new ones."]
     if equal := int(found.equal(bags).sum()):
@@ -244,23 +248,23 @@ def explanation_report(
     return Report(
         title=f"{data}: what decided",
         summary=f"{_counted(bags)}, judged by the run {run}.",
-        metrics=_judged(labels[known], found.probabilities[known], found.classes) if known.any() else [],
+        metrics=_judged(labels[known], found, known) if known.any() else [],
         tables=tables,
-        data=_data_facts(bags),
+        data=_data_facts(bags, found.positive),
         facts=[*_model_facts(models), ("Epochs", _epochs(models)), ("Seed", str(models[0].plan_.order_seed))],
         history=models[0].history_,
         bags=bag_views(
-            shown, labels[chosen], found.classes, found.probabilities[chosen], found.importance[bags.rows(chosen)]
+            shown, labels[chosen], predicted[chosen], found.probabilities[chosen], found.importance[bags.rows(chosen)]
         ),
         notes=[*notes, *([_NO_WEIGHTS] if found.weights is None else []), *_left_out(shown, bags)],
     )
 
 
-def _judged(labels: NDArray[np.object_], probabilities: NDArray[np.floating], classes: NDArray[Any]) -> list[Metric]:
-    found = bag_metrics(labels, probabilities, as_texts(classes))
+def _judged(labels: NDArray[np.object_], found: Explanation, known: NDArray[np.bool_]) -> list[Metric]:
+    measured = bag_metrics(labels, found.probabilities[known], as_texts(found.classes), found.positive)
     return [
-        Metric("AUC", found["auc"], f"How well the {len(labels):,} bags whose label is known are ranked."),
-        Metric("Accuracy", found["accuracy"], "Share of them that is predicted rightly."),
+        Metric("AUC", measured["auc"], f"How well the {len(labels):,} bags whose label is known are ranked."),
+        Metric("Accuracy", measured["accuracy"], "Share of them that is predicted rightly."),
     ]
 
 
@@ -272,12 +276,14 @@ def _left_out(shown: Bags, bags: Bags) -> list[str]:
     return [f"The page shows {len(shown)} of the {len(bags):,} bags."] if len(shown) < len(bags) else []
 
 
-def _data_facts(bags: Bags) -> list[tuple[str, str]]:
+def _data_facts(bags: Bags, positive: Any) -> list[tuple[str, str]]:
     sizes, shape = bags.sizes, bags.instance_shape
     facts = [("Bags", f"{len(bags):,}")]
     if bags.labels is not None:
         counts = zip(*np.unique(bags.labels, return_counts=True), strict=True)
         facts.append(("Classes", ", ".join(f"{label}: {count:,} bags" for label, count in counts)))
+    if positive is not None:
+        facts.append(("Positive class", f"{positive}: {ASSUMPTION}"))
     if bags.groups is not None:
         facts.append(("Groups", f"{len(np.unique(bags.groups)):,}"))
     facts.append(
@@ -299,7 +305,8 @@ def _data_facts(bags: Bags) -> list[tuple[str, str]]:
 def _model_facts(models: Sequence[NeuralMIL]) -> list[tuple[str, str]]:
     model, settings = models[0], models[0].settings_
     weights = settings.class_weights
-    by_class = zip(model.classes_, weights or (), strict=weights is not None)
+    in_learning = Classes(model.classes_, model.positive_).in_learning
+    by_class = zip(in_learning, weights or (), strict=weights is not None)
     return [
         ("Model", f"{type(model).__name__}, encoder {model.plan_.architecture.encoder}"),
         ("Members", str(len(models))),
