@@ -1,4 +1,5 @@
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,6 +55,15 @@ def test_where_no_word_or_each_word_says_it_the_last_is_positive():
     for two in (["cat", "dog"], ["normalised", "typo"], ["benign", "normal"], ["abnormality", "normality"]):
         assert positive_of(two) == two[1]
     assert positive_of(["a", "b", "normal"]) is None
+
+
+def test_the_documentation_has_the_list():
+    page = Path(__file__).parents[1] / "docs" / "your-data.md"
+    quoted = [
+        line.removeprefix("> ") for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("> ")
+    ]
+    words = " ".join(quoted).split(", ")
+    assert sorted(words) == sorted(NEGATIVE)
 
 
 def test_the_list_is_written_as_it_is_compared():

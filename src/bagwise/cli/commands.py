@@ -277,10 +277,10 @@ def explain(
     if as_json:
         print_json(written)
         return
-    _print_positive(written["positive"])
     print_line(f"{written['instances']:,} instances of {written['bags']:,} bags are explained in {out}:")
     for path in written["files"][:MOST_ROWS]:
         print_line(f"  {path}")
+    _print_positive(written["positive"])
 
 
 @app.command(epilog="Example: bagwise tile slides/ --encoder run --mpp 0.5 --out features")
