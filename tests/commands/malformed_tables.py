@@ -55,6 +55,13 @@ table_case("no_such_coordinate", r"'z'", lambda f: f, [*COLUMNS, "--coordinate",
 table_case("one_column_for_two_uses", r"'bag'.*2 uses", lambda f: f, ["--bag", "bag", "--label", "bag"])
 table_case("no_bag_column_named", r"--bag.*bag, label, x, y", lambda f: f, ["--label", "label"])
 table_case("no_label_column_named", r"--label", lambda f: f, ["--bag", "bag"])
+table_case("a_positive_class_that_is_none", r"'x'.*0, 1", lambda f: f, [*COLUMNS, "--positive", "x"])
+table_case(
+    "a_positive_class_of_three",
+    r"'1'.*3 classes",
+    lambda frame: frame.assign(label=[int(name[1:]) % 3 for name in frame.bag]),
+    [*COLUMNS, "--positive", "1"],
+)
 table_case("no_features", r"table\.csv.*feature", lambda frame: frame[["bag", "label"]])
 table_case("duplicate_columns", r"2 columns.*'x'", lambda frame: csv_text(frame).replace(",y", ",x", 1))
 table_case("row_numbers", r"no name", lambda frame: frame.to_csv())
