@@ -209,6 +209,16 @@ def valid_labels(labels: ArrayLike, names: NDArray[np.object_]) -> NDArray[Any]:
     return array.astype(np.int64)
 
 
+def valid_weights(weights: ArrayLike, names: NDArray[np.object_]) -> NDArray[np.float64]:
+    array = of_length(weights, len(names), "the weights", "bag")
+    for name, value in zip(names, array.tolist(), strict=True):
+        if not isinstance(value, Real) or not 0 <= float(value) < np.inf:
+            raise BagwiseError(f"bag {name!r} has the weight {value!r}: a weight is a number, 0 or more")
+    if not array.any():
+        raise BagwiseError("all bags have the weight 0: at least one must count")
+    return array.astype(np.float64)
+
+
 def valid_coordinates(values: ArrayLike, offsets: NDArray[np.int64], names: NDArray[np.object_]) -> NDArray[Any]:
     array = numeric(values, "the array of coordinates")
     if array.ndim != 2 or len(array) != offsets[-1]:

@@ -248,7 +248,7 @@ def test_the_loss_is_the_negative_log_likelihood_of_the_labels(bags, seed):
 def test_the_gradient_of_the_loss_is_that_of_finite_differences():
     rng = np.random.default_rng(0)
     instances, places = rng.normal(size=(9, 3)), rng.permutation(9)[None, :6]
-    objective = diverse_density._given_instances(instances, places, np.arange(6) % 2 == 0)
+    objective = diverse_density._given_instances(instances, places, np.arange(6) % 2 == 0, rng.uniform(0.1, 3, 6))
     every = np.zeros(1, dtype=int)
     for _ in range(5):
         start = rng.normal(size=6)

@@ -160,7 +160,7 @@ def plain_steps(plan, bags, own):
     return steps
 
 
-def plain_training(plan, bags, targets, member):
+def plain_training(plan, bags, targets, member, weights=None):
     """Train one member alone; give its weights and the loss of each epoch."""
     settings = member.settings
     start = plan.architecture.build(bags.instance_shape, plan.outputs, member.seed, dtype=torch.float64)
@@ -178,7 +178,8 @@ def plain_training(plan, bags, targets, member):
             optimizer.zero_grad()
             xs = [(torch.tensor(bags[bag].instances).double() - shift) / spread for bag in positions]
             step_losses = [
-                plain_loss(plain_logits(plan.architecture, w, x, drop), targets[bag])
+                (1 if weights is None else weights[bag])
+                * plain_loss(plain_logits(plan.architecture, w, x, drop), targets[bag])
                 for x, bag in zip(xs, positions, strict=True)
             ]
             torch.stack(step_losses).mean().backward()
@@ -189,10 +190,10 @@ def plain_training(plan, bags, targets, member):
     return w, history
 
 
-def assert_joint_equals_plain(plan, bags, targets, members):
-    joint = train(plan, bags, targets, members)
+def assert_joint_equals_plain(plan, bags, targets, members, weights=None):
+    joint = train(plan, bags, targets, members, weights=weights)
     for member, trained in zip(members, joint, strict=True):
-        w, history = plain_training(plan, bags, targets, member)
+        w, history = plain_training(plan, bags, targets, member, weights)
         assert set(trained.state) == {*w, "scaler.shift", "scaler.factor", "scaler.limit"}
         for name, value in w.items():
             torch.testing.assert_close(trained.state[name], value.detach(), **CLOSE, msg=lambda m, n=name: f"{n}: {m}")
@@ -274,6 +275,15 @@ def test_a_joint_training_equals_plain_loops(family, optimizer, classes):
 def test_it_does_so_with_dropout(family):
     bags, targets = vectors()
     assert_joint_equals_plain(plan_for(FAMILIES[family]), bags, targets, folds("sgd", (0.5, 0.2, 0.0, 0.75)))
+
+
+@every_family
+@pytest.mark.parametrize("budget", [None, 7])
+def test_it_does_so_with_weights_of_bags(family, budget):
+    bags, targets = vectors(3)
+    weights = np.array([0.5, 3.0, 1.0, 1e-3, 2.0, 10.0])
+    plan = plan_for(FAMILIES[family], 3, instance_budget=budget)
+    assert_joint_equals_plain(plan, bags, targets, folds("adam", (0.5, 0.0, 0.0, 0.2)), weights)
 
 
 @every_family

@@ -12,6 +12,7 @@ from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 from bagwise.bags import Bags, BagsLike, as_bags
+from bagwise.checks import valid_weights
 from bagwise.classes import Classes
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.metrics import METRICS, bag_metrics
@@ -154,6 +155,7 @@ def cross_validate(
     X: BagsLike,
     y: ArrayLike | None = None,
     *,
+    sample_weight: ArrayLike | None = None,
     folds: int = 10,
     repeats: int = 1,
     seed: int = 0,
@@ -174,6 +176,8 @@ def cross_validate(
         `Bags`, or a list with one array a bag.
     y
         One label a bag. None takes those of the `Bags`.
+    sample_weight
+        One weight a bag, for learning, as `fit` takes it; in the metrics all bags count the same.
     folds, repeats, seed
         As in `bagwise.evaluation.protocol.Folds`.
     n_jobs
@@ -214,6 +218,7 @@ def cross_validate(
         model,
         bags,
         Folds(bags, folds, repeats, seed),
+        sample_weight=sample_weight,
         n_jobs=n_jobs,
         checkpoints=None if checkpoints is None else Path(checkpoints),
         verbose=verbose,
@@ -225,6 +230,7 @@ def validate_folds(
     bags: Bags,
     division: Folds,
     *,
+    sample_weight: ArrayLike | None = None,
     rivals: Sequence[BagClassifier] = (),
     epoch_by_test: bool = False,
     n_jobs: int | None = -1,
@@ -241,6 +247,8 @@ def validate_folds(
         Bags with labels.
     division
         The folds.
+    sample_weight
+        As in `cross_validate`.
     rivals
         Neural estimators that stand in the place of `model` in the folds where they do better on validation bags split
         off from the training bags, by errors, then by loss.
@@ -275,20 +283,22 @@ def validate_folds(
     if isinstance(model, NeuralMIL):
         models: list[NeuralMIL] = [clone(model) for _ in places]
         if rivals:
-            models = _best_by_validation([model, *rivals], bags, trains, n_jobs, checkpoints, verbose)
+            models = _best_by_validation([model, *rivals], bags, trains, sample_weight, n_jobs, checkpoints, verbose)
         fitted = fit_members(
             models,
             bags,
             trains,
             validations=tests if epoch_by_test else None,
+            sample_weight=sample_weight,
             n_jobs=n_jobs,
             checkpoints=checkpoints,
             verbose=verbose,
         )
         answers = _ask(fitted, bags, tests)
     else:
+        weights = None if sample_weight is None else valid_weights(sample_weight, bags.names)
         answers = Parallel(n_jobs=n_jobs)(
-            delayed(_fit_and_ask)(clone(model), bags[train], bags[test])
+            delayed(_fit_and_ask)(clone(model), bags[train], None if weights is None else weights[train], bags[test])
             for train, test in zip(trains, tests, strict=True)
         )
     shape = (division.repeats, division.folds)
@@ -337,9 +347,9 @@ def _ask(models: Sequence[NeuralMIL], bags: Bags, tests: Sequence[NDArray[np.int
     return [answers[number] for number in range(len(models))]
 
 
-def _fit_and_ask(model: BagClassifier, train: Bags, test: Bags) -> _Answer:
+def _fit_and_ask(model: BagClassifier, train: Bags, weights: NDArray[np.float64] | None, test: Bags) -> _Answer:
     with threadpool_limits(1):  # as many workers as cores; and the last bits do not depend on how many there are
-        model.fit(train)
+        model.fit(train, sample_weight=weights)
         return _Answer(model.classes_, model.predict_proba(test), None)
 
 
@@ -347,6 +357,7 @@ def _best_by_validation(
     candidates: Sequence[BagClassifier],
     bags: Bags,
     trains: Sequence[NDArray[np.int64]],
+    sample_weight: ArrayLike | None,
     n_jobs: int | None,
     checkpoints: Path | None,
     verbose: bool,
@@ -361,6 +372,7 @@ def _best_by_validation(
             [clone(model).set_params(patience=epochs) for _ in trains],
             bags,
             trains,
+            sample_weight=sample_weight,
             n_jobs=n_jobs,
             checkpoints=None if checkpoints is None else checkpoints / f"candidate-{number}",
             verbose=verbose,

@@ -38,7 +38,7 @@ class BagClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
     classes_: NDArray[Any]
     positive_: Any
 
-    def fit(self, X: BagsLike, y: ArrayLike | None = None) -> Self:
+    def fit(self, X: BagsLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> Self:
         """Learn from bags.
 
         Parameters
@@ -47,6 +47,9 @@ class BagClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
             `Bags`, or a list with one array a bag.
         y
             One label a bag. None takes those of the `Bags`.
+        sample_weight
+            One weight a bag: what its part of the loss is multiplied with, on top of a class weight. A bag of weight 0
+            is left out, so that all is as if it were not there. None: all are 1.
 
         Returns
         -------
@@ -130,6 +133,8 @@ class BagClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
     def _classes_of(self, labels: NDArray[Any]) -> Classes:
         """Find the classes of training bags."""
         names = np.unique(labels)
+        if not len(names):
+            raise BagwiseError("no training bag has a weight above 0: at least one must count")
         if len(names) < 2:
             raise BagwiseError(f"all training bags have the label {names[0]!s}: there must be two classes or more")
         return Classes.of(names, self.positive)

@@ -60,6 +60,7 @@ def fit_ensemble(
     size: int,
     y: ArrayLike | None = None,
     *,
+    sample_weight: ArrayLike | None = None,
     n_jobs: int | None = 1,
     checkpoints: Path | None = None,
     verbose: bool = False,
@@ -78,6 +79,8 @@ def fit_ensemble(
         K, the number of members.
     y
         One label a bag. None takes those of the `Bags`.
+    sample_weight
+        One weight a bag, as `NeuralMIL.fit` takes it.
     n_jobs, checkpoints, verbose
         As in `bagwise.training.engine.train`.
 
@@ -108,6 +111,7 @@ def fit_ensemble(
         bags,
         [np.arange(len(bags))] * size,
         places=range(size),
+        sample_weight=sample_weight,
         n_jobs=n_jobs,
         checkpoints=checkpoints,
         verbose=verbose,

@@ -15,7 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
 
 from bagwise.bags import Bags, BagsLike, as_bags
-from bagwise.checks import check_seed
+from bagwise.checks import check_seed, valid_weights
 from bagwise.classes import Classes
 from bagwise.errors import BagwiseError
 from bagwise.methods.base import BagClassifier
@@ -72,8 +72,8 @@ class NeuralMIL(BagClassifier):
         With a `patience`: the share of the training bags (whole groups, where bags have groups) that decides when to
         stop.
     class_weight
-        ``"balanced"`` gives all classes the same share in the loss, however many bags they have; a mapping from label
-        to weight; None lets each bag count the same.
+        ``"balanced"`` gives all classes the same share in the loss, however many bags they have and whatever these
+        weigh; a mapping from label to weight; None lets each bag count the same.
     sample
         In training, at most this many instances of a bag a step, drawn anew every time: for bags of thousands, of which
         a part will do. Prediction always looks at all. None learns from all.
@@ -149,7 +149,14 @@ class NeuralMIL(BagClassifier):
 
     # ---- learning -----------------------------------------------------------------------------------
 
-    def fit(self, X: BagsLike, y: ArrayLike | None = None, *, checkpoints: str | Path | None = None) -> Self:
+    def fit(
+        self,
+        X: BagsLike,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        checkpoints: str | Path | None = None,
+    ) -> Self:
         """Learn from bags.
 
         Parameters
@@ -158,6 +165,9 @@ class NeuralMIL(BagClassifier):
             `Bags`, or a list with one array a bag.
         y
             One label a bag. None takes those of the `Bags`.
+        sample_weight
+            One weight a bag: what its part of the loss is multiplied with, on top of a class weight. A bag of weight 0
+            is left out, so that all is as if it were not there. None: all are 1.
         checkpoints
             A folder to keep progress in. A fit that was stopped goes on from it and ends with the same weights.
 
@@ -174,7 +184,9 @@ class NeuralMIL(BagClassifier):
         bags = as_bags(X, y)
         folder = None if checkpoints is None else Path(checkpoints)
         everything = np.arange(len(bags))
-        return fit_members([self], bags, [everything], checkpoints=folder, verbose=self.verbose)[0]
+        return fit_members(
+            [self], bags, [everything], sample_weight=sample_weight, checkpoints=folder, verbose=self.verbose
+        )[0]
 
     def _plan(self, bags: Bags, outputs: int, order_seed: int) -> Plan:
         _check_augmentation(self.augmentation, bags)
@@ -222,6 +234,7 @@ class NeuralMIL(BagClassifier):
         seed: int,
         place: int = 0,
         apart: NDArray[np.int64] | None = None,
+        sample_weight: NDArray[np.float64] | None = None,
     ) -> Member:
         settings = self._settings(bags)
         # Which bags there are takes part in the seed: the folds of a cross-validation begin with weights of their own.
@@ -231,7 +244,8 @@ class NeuralMIL(BagClassifier):
             groups = None if bags.groups is None else bags.groups[subset]
             parts = _validation_split(self.validation_fraction, targets[subset], groups, seed)
             train, validation = (subset[part] for part in parts)
-        weights = _class_weights(self.class_weight, targets[train], classes.in_learning)
+        own = None if sample_weight is None else sample_weight[train]
+        weights = _class_weights(self.class_weight, targets[train], classes.in_learning, own)
         return Member(member_seed, train, replace(settings, class_weights=weights), validation)
 
     def _learnt(self, plan: Plan, member: Member, trained: Trained, bags: Bags, classes: Classes) -> None:
@@ -479,6 +493,7 @@ def fit_members(
     *,
     places: Sequence[int] | None = None,
     validations: Sequence[NDArray[np.int64]] | None = None,
+    sample_weight: ArrayLike | None = None,
     n_jobs: int | None = 1,
     checkpoints: Path | None = None,
     verbose: bool = False,
@@ -501,6 +516,8 @@ def fit_members(
     validations
         For each estimator the positions of the bags that decide when it stops, where it has a patience; all of
         ``subsets`` are then learnt from. None splits them off by `validation_fraction`.
+    sample_weight
+        One weight a bag of `bags`, as `NeuralMIL.fit` takes it.
     n_jobs, checkpoints, verbose
         As in `bagwise.training.engine.train`.
 
@@ -523,10 +540,16 @@ def fit_members(
     """
     if bags.labels is None:
         raise BagwiseError("the bags have no labels to learn from: give y, or bags with labels")
+    weights = None if sample_weight is None else valid_weights(sample_weight, bags.names)
+
+    def counting(subset: NDArray[np.int64]) -> NDArray[np.int64]:
+        return subset if weights is None else subset[weights[subset] > 0]
+
     companies: list[_Company[Estimator]] = []
     places = places or [0] * len(estimators)
     apart: Sequence[NDArray[np.int64] | None] = validations or [None] * len(estimators)
     for estimator, subset, place, validation in zip(estimators, subsets, places, apart, strict=True):
+        subset, validation = counting(subset), None if validation is None else counting(validation)
         classes = estimator._classes_of(bags.labels[subset])
         if isinstance(estimator.random_state, int | np.integer):
             check_seed(estimator.random_state)
@@ -539,11 +562,20 @@ def fit_members(
             company = _Company(plan, classes, classes.codes(bags.labels))
             companies.append(company)
         company.estimators.append(estimator)
-        company.members.append(estimator._member(bags, subset, company.targets, classes, seed, place, validation))
+        company.members.append(
+            estimator._member(bags, subset, company.targets, classes, seed, place, validation, weights)
+        )
     for number, company in enumerate(companies):
         folder = checkpoints if checkpoints is None or len(companies) == 1 else checkpoints / f"company-{number:03}"
         results = train(
-            company.plan, bags, company.targets, company.members, n_jobs=n_jobs, checkpoints=folder, verbose=verbose
+            company.plan,
+            bags,
+            company.targets,
+            company.members,
+            weights=weights,
+            n_jobs=n_jobs,
+            checkpoints=folder,
+            verbose=verbose,
         )
         for estimator, member, trained in zip(company.estimators, company.members, results, strict=True):
             estimator._learnt(company.plan, member, trained, bags, company.classes)
@@ -691,7 +723,10 @@ def _check_augmentation(augmentation: str | None, bags: Bags) -> None:
 
 
 def _class_weights(
-    given: str | Mapping[Any, float] | None, targets: NDArray[np.int64], classes: NDArray[Any]
+    given: str | Mapping[Any, float] | None,
+    targets: NDArray[np.int64],
+    classes: NDArray[Any],
+    sample_weight: NDArray[np.float64] | None,
 ) -> tuple[float, ...] | None:
     if given is None:
         return None
@@ -699,7 +734,10 @@ def _class_weights(
         raise BagwiseError(f"class_weight is {given!r}: it must be 'balanced', a mapping from label to weight, or None")
     try:
         weights = compute_class_weight(
-            given if isinstance(given, str) else dict(given), classes=classes, y=classes[targets]
+            given if isinstance(given, str) else dict(given),
+            classes=classes,
+            y=classes[targets],
+            sample_weight=sample_weight,
         )
     except (ValueError, TypeError) as error:
         raise BagwiseError(f"class_weight is {given!r} and the classes are {classes.tolist()}: {error}") from error

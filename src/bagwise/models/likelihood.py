@@ -9,7 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 __all__ = ["class_probabilities", "errors", "log_class_probabilities", "negative_log_likelihood"]
 
 
-def negative_log_likelihood(logits: Tensor, targets: Tensor, class_weights: Tensor | None = None) -> Tensor:
+def negative_log_likelihood(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
     """Compute the loss of each bag; several heads add up.
 
     Parameters
@@ -18,8 +18,8 @@ def negative_log_likelihood(logits: Tensor, targets: Tensor, class_weights: Tens
         Shape (H, B, C), C = 1 for two classes.
     targets
         Class numbers, shape (B,), int64.
-    class_weights
-        What the loss of a bag of each class is multiplied with; None multiplies with nothing.
+    weights
+        What the loss of each bag is multiplied with, shape (B,); None multiplies with nothing.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def negative_log_likelihood(logits: Tensor, targets: Tensor, class_weights: Tens
     else:
         every_head = targets.unsqueeze(1).expand(-1, heads)
         losses = cross_entropy(logits.permute(1, 2, 0), every_head, reduction="none").sum(1)
-    return losses if class_weights is None else losses * class_weights[targets]
+    return losses if weights is None else losses * weights
 
 
 def class_probabilities(logits: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ _AHEAD = 1 << 15
 
 
 class PackedTensors:
-    """Bags and the class numbers of their labels, ready to be cut into batches.
+    """Bags, the class numbers of their labels and their weights, ready to be cut into batches.
 
     Parameters
     ----------
@@ -60,6 +60,8 @@ class PackedTensors:
         The bags.
     targets
         Class numbers, shape (B,), int64; None where nothing is learnt.
+    weights
+        What the loss of each bag is multiplied with, shape (B,); None: all are 1.
 
     Examples
     --------
@@ -69,7 +71,9 @@ class PackedTensors:
     ([[3.0], [1.0], [2.0]], [0, 1, 3], [1, 0])
     """
 
-    def __init__(self, bags: Bags, targets: NDArray[np.int64] | None = None) -> None:
+    def __init__(
+        self, bags: Bags, targets: NDArray[np.int64] | None = None, weights: NDArray[np.float64] | None = None
+    ) -> None:
         self._instances = bags.instances
         self._whole = None if isinstance(bags.instances, StoredInstances) else as_tensor(bags.instances)
         self._held: dict[int, Tensor] = {}
@@ -81,6 +85,7 @@ class PackedTensors:
         self.sizes = bags.sizes
         self.keys = bags.keys
         self.targets = torch.from_numpy(np.zeros(len(bags), np.int64) if targets is None else targets)
+        self.weights = None if weights is None else torch.from_numpy(weights)
 
     def turn(self, visits: Sequence[tuple[NDArray[np.int64], Visitor]]) -> Iterator[tuple[NDArray[np.int64], Visitor]]:
         """Go from visit to visit; bags in files are held while a visit lasts, and the next ones read meanwhile.

@@ -42,6 +42,7 @@ def train(
     targets: NDArray[np.int64],
     members: Sequence[Member],
     *,
+    weights: NDArray[np.float64] | None = None,
     n_jobs: int | None = 1,
     checkpoints: Path | None = None,
     verbose: bool = False,
@@ -61,6 +62,8 @@ def train(
         Class numbers of the bags, shape (B,).
     members
         What to train.
+    weights
+        What the loss of each bag (and, on validation bags, an error) is multiplied with, shape (B,); None: all are 1.
     n_jobs
         Number of worker processes, as joblib understands it; within `joblib.parallel_config` the backend may be Ray or
         Dask.
@@ -94,6 +97,7 @@ def train(
     executor = _executor(plan, bags)
     moments = Moments(bags.instances, bags.offsets, bags.feature_names) if plan.scaling == "standardize" else None
     data = b"" if checkpoints is None else targets.tobytes() + digest_of(bags)
+    data += b"" if weights is None else weights.tobytes()
     stored = isinstance(bags.instances, StoredInstances)
     # Bags in files are read once an epoch for all members, so these stay together.
     blocks = [members] if stored else _cut(members, executor.block_size)
@@ -107,7 +111,17 @@ def train(
         names = ["the model" if len(members) == 1 else f"model {n + 1} of {len(members)}" for n in range(len(members))]
         jobs = [
             joblib.delayed(_train_block)(
-                executor, plan, bags, targets, block, moments, path, data, counter, names[first : first + len(block)]
+                executor,
+                plan,
+                bags,
+                targets,
+                weights,
+                block,
+                moments,
+                path,
+                data,
+                counter,
+                names[first : first + len(block)],
             )
             for block, path, counter, first in zip(blocks, paths, counters, firsts, strict=False)
         ]
@@ -164,6 +178,7 @@ def _train_block(
     plan: Plan,
     bags: Bags,
     targets: NDArray[np.int64],
+    weights: NDArray[np.float64] | None,
     members: Sequence[Member],
     moments: Moments | None,
     checkpoint: Path | None,
@@ -173,7 +188,7 @@ def _train_block(
 ) -> list[Trained]:
     device = resolve_device(plan.device, plan.precision)
     with one_thread(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        packed = PackedTensors(bags, targets)
+        packed = PackedTensors(bags, targets, weights)
         executor = kind(plan, packed, members, moments)
         records = [_Record() for _ in members]
         first = 0

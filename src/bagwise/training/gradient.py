@@ -18,7 +18,7 @@ def accumulate_gradient(
     chunk: int,
     seed: int,
     precision: str = "float32",
-    class_weights: Tensor | None = None,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Add the gradient of the mean loss of packed bags to the model's parameters.
 
@@ -38,8 +38,8 @@ def accumulate_gradient(
         Of whatever the encoder draws (a user's own may hold dropout layers).
     precision
         As in `Plan`.
-    class_weights
-        As `negative_log_likelihood` takes them.
+    weights
+        Of the bags, as `negative_log_likelihood` takes them.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def accumulate_gradient(
 
     def mean_loss(output: Output) -> Tensor:
         logits = output.logits.to(model.scaler.factor.dtype)
-        return negative_log_likelihood(logits, targets, class_weights).mean()
+        return negative_log_likelihood(logits, targets, weights).mean()
 
     seed_generator(seed, device)
     if len(instances) <= chunk:

@@ -190,7 +190,7 @@ class Looped:
             chunk=self.plan.chunk,
             seed=seed,
             precision=self.plan.precision,
-            class_weights=self.class_weights(number),
+            weights=self.weights(number, batch),
         )
         optimizer.step()
         return loss
@@ -206,7 +206,7 @@ class Looped:
         Returns
         -------
         list of tuple
-            Of each member the share of bags predicted wrongly, and the mean loss; class weights count.
+            Of each member the share of bags predicted wrongly, and the mean loss; weights count.
         """
         wanted = [self.members[number].validation for number in numbers]
         predictions = predict(
@@ -219,8 +219,8 @@ class Looped:
         )
         measured = []
         for number, bags, prediction in zip(numbers, wanted, predictions, strict=True):
-            logits, targets, class_weights = prediction.logits, self.packed.targets[bags], self.class_weights(number)
-            weights = torch.ones(len(bags)) if class_weights is None else class_weights.cpu()[targets]
+            logits, targets, given = prediction.logits, self.packed.targets[bags], self.weights(number, bags)
+            weights = torch.ones(len(bags)) if given is None else given.cpu()
             weights = weights.double() / weights.double().sum()
             wrong, losses = errors(logits, targets), negative_log_likelihood(logits, targets)
             measured.append((float(weights @ wrong.double()), float(weights @ losses.double())))
@@ -241,20 +241,30 @@ class Looped:
         parameters = self.models[number].parameters()
         return all(bool(torch.isfinite(parameter.detach().sum())) for parameter in parameters)
 
-    def class_weights(self, number: int) -> Tensor | None:
-        """Give a member's class weights, in the precision of its parameters.
+    def weights(self, number: int, bags: NDArray[np.int64]) -> Tensor | None:
+        """Give what the loss of some bags is multiplied with: the weights of their classes and their own.
 
         Parameters
         ----------
         number
-            Which member.
+            Which member; classes weigh what its settings say.
+        bags
+            Positions of the bags.
 
         Returns
         -------
         Tensor or None
+            Shape (number of bags,), in the precision of the parameters; None: all are 1.
         """
-        given = self.members[number].settings.class_weights
-        return None if given is None else torch.tensor(given, dtype=self.plan.dtype, device=self.device)
+        classes, own = self.members[number].settings.class_weights, self.packed.weights
+        if classes is None and own is None:
+            return None
+        weights = torch.ones(len(bags), dtype=torch.float64)
+        if classes is not None:
+            weights *= torch.tensor(classes, dtype=torch.float64)[self.packed.targets[bags]]
+        if own is not None:
+            weights *= own[bags]
+        return weights.to(self.device, self.plan.dtype)
 
     def state(self, number: int) -> dict[str, Tensor]:
         """Copy a member's parameters and scaler to the CPU.

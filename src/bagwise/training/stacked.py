@@ -100,12 +100,12 @@ class Stacked(Looped):
         instances, offsets, targets = self.packed.batch(bags, self.device)
         shape = len(instances), self._stack.embedding_width
         scales = keep_mask(shape, rate, model.dropout.generator, self.plan.dtype) if rate else None
-        given = self.class_weights(number)
-        weights = torch.ones(len(bags), dtype=self.plan.dtype) if given is None else given[targets]
+        given = self.weights(number, bags)
+        weights = torch.ones(len(bags), dtype=self.plan.dtype) if given is None else given
         return self._stack.learn(
             number, model.scaler(instances), offsets.numpy(), targets.numpy(), weights.numpy(), scales
         )
 
     def _loss(self, number: int, logits: Tensor, bags: NDArray[np.int64]) -> float:
-        losses = negative_log_likelihood(logits, self.packed.targets[bags], self.class_weights(number))
+        losses = negative_log_likelihood(logits, self.packed.targets[bags], self.weights(number, bags))
         return float(losses.double().sum())

@@ -120,7 +120,8 @@ class _SVMOnVectors(ClassicalMIL):
 
     def _learn(self, bags: Packed, positive: NDArray[np.bool_], parameters: Mapping[str, Any], seed: int) -> Learner:
         vectors_of = self._vectors_of(bags, parameters, seed)
-        return _VectorSVM(SVC(kernel="linear", C=parameters["C"]).fit(vectors_of(bags), positive), vectors_of)
+        svm = SVC(kernel="linear", C=parameters["C"]).fit(vectors_of(bags), positive, bags.weights)
+        return _VectorSVM(svm, vectors_of)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

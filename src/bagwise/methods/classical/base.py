@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
 from bagwise.bags import Bags, BagsLike, as_bags
-from bagwise.checks import MOST_SPAN, check_seed, check_span
+from bagwise.checks import MOST_SPAN, check_seed, check_span, valid_weights
 from bagwise.errors import BagwiseError
 from bagwise.methods.base import BagClassifier
 from bagwise.stored import StoredInstances
@@ -44,6 +44,8 @@ class Packed(NamedTuple):
         Scaled, shape (N, D), double precision.
     offsets
         Where bags begin and the last one ends, shape (B + 1,).
+    sample_weight
+        Of bags to learn from: what the loss of each is multiplied with, shape (B,). None: all are 1.
 
     Examples
     --------
@@ -53,6 +55,12 @@ class Packed(NamedTuple):
 
     instances: NDArray[np.float64]
     offsets: NDArray[np.int64]
+    sample_weight: NDArray[np.float64] | None = None
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """What the loss of each bag is multiplied with, shape (B,)."""
+        return np.ones(len(self.offsets) - 1) if self.sample_weight is None else self.sample_weight
 
     @property
     def sizes(self) -> NDArray[np.int64]:
@@ -152,7 +160,7 @@ class ClassicalMIL(BagClassifier, ABC):
     standardize: bool = True
     random_state: Any = None
 
-    def fit(self, X: BagsLike, y: ArrayLike | None = None) -> Self:
+    def fit(self, X: BagsLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> Self:
         """Learn from bags.
 
         Parameters
@@ -161,6 +169,11 @@ class ClassicalMIL(BagClassifier, ABC):
             `Bags`, or a list with one array a bag.
         y
             One label a bag. None takes those of the `Bags`.
+        sample_weight
+            One weight a bag: what its part of the loss is multiplied with (for a support vector machine, the price C of
+            the bag or of its instances), and what an error counts in the inner cross-validation. What is learnt of
+            instances without labels, such as their scale or a vocabulary, is not weighed. A bag of weight 0 is left
+            out, so that all is as if it were not there. None: all are 1.
 
         Returns
         -------
@@ -180,8 +193,12 @@ class ClassicalMIL(BagClassifier, ABC):
                 f"{type(self).__name__} learns from vectors, not from instances of shape {bags.instance_shape}: give"
                 " features of them, or use a neural method"
             )
-        classes = self._classes_of(bags.labels)
-        targets = classes.codes(bags.labels)
+        weights = np.ones(len(bags)) if sample_weight is None else valid_weights(sample_weight, bags.names)
+        labels = bags.labels[weights > 0]
+        if not weights.all():
+            bags, weights = bags[weights > 0], weights[weights > 0]
+        classes = self._classes_of(labels)
+        targets = classes.codes(labels)
         if not isinstance(self.standardize, bool | np.bool_):
             raise BagwiseError(f"standardize is {self.standardize!r}: it must be True or False")
         self._check_parameters()
@@ -191,13 +208,13 @@ class ClassicalMIL(BagClassifier, ABC):
         else:
             seed = check_random_state(self.random_state).randint(2**31 - 1)
         points = self._points()
-        decided = [self._inner_decisions(bags, targets, point, seed) for point in points]
-        judged = [_judge(decisions, targets) for decisions in decided if decisions is not None]
+        decided = [self._inner_decisions(bags, targets, weights, point, seed) for point in points]
+        judged = [_judge(decisions, targets, weights) for decisions in decided if decisions is not None]
         best = min(range(len(judged)), key=lambda n: judged[n][:2], default=0)
         self.parameters_ = points[best]
         self.validation_errors_ = [errors for errors, _, _ in judged]
         self.calibration_ = judged[best][2] if judged else Calibration(1.0, np.zeros(()))
-        self.learnt_ = self._learn_classes(bags, targets, points[best], seed)
+        self.learnt_ = self._learn_classes(bags, targets, weights, points[best], seed)
         self._remember(bags, classes)
         return self
 
@@ -263,17 +280,29 @@ class ClassicalMIL(BagClassifier, ABC):
                 points.append(filled)
         return points
 
-    def _learn_classes(self, bags: Bags, targets: NDArray[Any], parameters: Mapping[str, Any], seed: int) -> _Learnt:
+    def _learn_classes(
+        self,
+        bags: Bags,
+        targets: NDArray[Any],
+        weights: NDArray[np.float64],
+        parameters: Mapping[str, Any],
+        seed: int,
+    ) -> _Learnt:
         values = _values(bags)
         scaler = _scaler(values, bags.feature_names) if self.standardize else None
-        packed = _packed(bags, scaler)
+        packed = _packed(bags, scaler)._replace(sample_weight=weights)
         classes = range(int(targets.max()) + 1)
         told_apart = classes[1:] if len(classes) == 2 else classes
         learners = [self._learn(packed, targets == one, parameters, seed) for one in told_apart]
         return _Learnt(scaler, learners)
 
     def _inner_decisions(
-        self, bags: Bags, targets: NDArray[Any], parameters: Mapping[str, Any], seed: int
+        self,
+        bags: Bags,
+        targets: NDArray[Any],
+        weights: NDArray[np.float64],
+        parameters: Mapping[str, Any],
+        seed: int,
     ) -> NDArray[np.float64] | None:
         fewest = int(np.bincount(targets).min())
         if bags.groups is not None:
@@ -287,7 +316,7 @@ class ClassicalMIL(BagClassifier, ABC):
         for train, test in folds.split(targets, targets, bags.groups):
             if len(np.unique(targets[train])) < count:  # groups can make it so
                 return None
-            learnt = self._learn_classes(bags[train], targets[train], parameters, seed)
+            learnt = self._learn_classes(bags[train], targets[train], weights[train], parameters, seed)
             decisions[test] = learnt.decide(bags[test])
         return decisions
 
@@ -401,9 +430,11 @@ class Calibration(NamedTuple):
         return logarithms
 
     @classmethod
-    def fit(cls, decisions: NDArray[np.float64], targets: NDArray[np.int64]) -> "Calibration":
+    def fit(
+        cls, decisions: NDArray[np.float64], targets: NDArray[np.int64], weights: NDArray[np.float64] | None = None
+    ) -> "Calibration":
         """Fit it to decisions about bags that were not learnt from, with Platt's softened targets."""
-        counts = np.bincount(targets)
+        counts = np.bincount(targets, weights)
         doubt = 1 / (counts + 2)
         others = np.ones((len(counts), len(counts))) - np.eye(len(counts))
         aims = (np.diag(1 - doubt) + doubt[:, None] / (len(counts) - 1) * others)[targets]
@@ -415,16 +446,19 @@ class Calibration(NamedTuple):
             return cls(float(np.exp(x[0])) / unit, x[1:].reshape(shape))
 
         def loss(x: NDArray[np.float64]) -> float:
-            return -float((aims * read(x).log_probabilities(decisions)).sum(axis=1).mean())
+            return -float(np.average((aims * read(x).log_probabilities(decisions)).sum(axis=1), weights=weights))
 
         start = np.zeros(1 + int(np.prod(shape)))
         bounds = [(-_FLATTEST, _FLATTEST), *[(None, None)] * (len(start) - 1)]
         return read(minimize(loss, start, method="L-BFGS-B", bounds=bounds).x)
 
 
-def _judge(decisions: NDArray[np.float64], targets: NDArray[np.int64]) -> tuple[float, float, Calibration]:
+def _judge(
+    decisions: NDArray[np.float64], targets: NDArray[np.int64], weights: NDArray[np.float64]
+) -> tuple[float, float, Calibration]:
     """Give the share of errors, the loss, and the calibration with which they are that small."""
-    calibration = Calibration.fit(decisions, targets)
+    calibration = Calibration.fit(decisions, targets, weights)
     logarithms = calibration.log_probabilities(decisions)
     wrong = logarithms.argmax(axis=1) != targets
-    return float(wrong.mean()), -float(logarithms[np.arange(len(targets)), targets].mean()), calibration
+    losses = -logarithms[np.arange(len(targets)), targets]
+    return float(np.average(wrong, weights=weights)), float(np.average(losses, weights=weights)), calibration

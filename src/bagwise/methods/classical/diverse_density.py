@@ -49,7 +49,7 @@ class Hypotheses(NamedTuple):
     def losses(self, bags: Packed, positive: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Give the negative log-likelihood of the labels of bags under each hypothesis, shape (S,)."""
         nearest = np.minimum.reduceat(self.distances(bags.instances), bags.offsets[:-1])
-        return _losses(nearest, positive)[0]
+        return _losses(nearest, positive, bags.weights)[0]
 
 
 def maximise(
@@ -98,7 +98,7 @@ def maximise(
         distances = current.distances(bags.instances)
         nearest = np.stack([bags.where_highest(-column) for column in distances.T])
         rows, places = np.unique(nearest, return_inverse=True)
-        objective = _given_instances(bags.instances[rows], places.reshape(nearest.shape), positive)
+        objective = _given_instances(bags.instances[rows], places.reshape(nearest.shape), positive, bags.weights)
         improved = _lbfgs(objective, np.concatenate([current.points, current.scales], axis=1), steps)
         candidate = Hypotheses(*np.split(improved, 2, axis=1))
         after, before = candidate.losses(bags, positive), losses[-1][running]
@@ -112,17 +112,22 @@ def maximise(
     return Hypotheses(points, scales), losses
 
 
-def _losses(distances: NDArray[np.float64], positive: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[Any]]:
+def _losses(
+    distances: NDArray[np.float64], positive: NDArray[np.bool_], weights: NDArray[np.float64]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Give losses, shape (S,), of distances of bags, shape (B, S), and their slopes, shape (B, S)."""
     far = np.maximum(distances, _NEAREST)
     with np.errstate(over="ignore"):  # far away the slope is 0
         slopes = np.where(positive[:, None], 1.0, -1 / np.expm1(far))
     losses = np.where(positive[:, None], distances, -np.log(-np.expm1(-far)))
-    return losses.sum(axis=0), slopes
+    return (losses * weights[:, None]).sum(axis=0), slopes * weights[:, None]
 
 
 def _given_instances(
-    instances: NDArray[np.float64], places: NDArray[np.int64], positive: NDArray[np.bool_]
+    instances: NDArray[np.float64],
+    places: NDArray[np.int64],
+    positive: NDArray[np.bool_],
+    weights: NDArray[np.float64],
 ) -> _Objective:
     """Give the loss where it is known which instance stands for each bag, `places` of shape (S, B)."""
     squares = instances**2
@@ -131,7 +136,7 @@ def _given_instances(
         guess = Hypotheses(*np.split(x, 2, axis=1))
         chosen = places[which]
         column = np.arange(len(which))[:, None]
-        losses, slopes = _losses(guess.distances(instances)[chosen, column].T, positive)
+        losses, slopes = _losses(guess.distances(instances)[chosen, column].T, positive, weights)
         # A hypothesis chooses one instance a bag, and none twice: bags have no instance in common.
         slope_of = np.zeros((len(which), len(instances)))
         slope_of[column, chosen] = slopes.T
@@ -272,4 +277,4 @@ class DiverseDensity(ScoresInstances):
         best = int(losses[-1].argmin())
         chosen = Hypotheses(found.points[[best]], found.scales[[best]])
         closeness = bags.highest(-chosen.distances(bags.instances))
-        return _Concept(chosen, losses, LogisticRegression().fit(closeness, positive))
+        return _Concept(chosen, losses, LogisticRegression().fit(closeness, positive, bags.weights))

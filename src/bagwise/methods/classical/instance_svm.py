@@ -107,10 +107,10 @@ class InstanceLabelSVM(_SVMOnInstances):
         parameters: Mapping[str, Any],
         seed: int,  # noqa: ARG002
     ) -> Learner:
-        in_positive = np.repeat(positive, bags.sizes)
+        in_positive, weights = np.repeat(positive, bags.sizes), np.repeat(bags.weights, bags.sizes)
         labels = in_positive
         for _ in range(ROUNDS):
-            svm = self._svm(parameters, bags.instances).fit(bags.instances, labels)
+            svm = self._svm(parameters, bags.instances).fit(bags.instances, labels, weights)
             decisions = svm.decision_function(bags.instances)
             relabelled = in_positive & (decisions > 0)
             relabelled[bags.where_highest(decisions)[positive]] = True
@@ -154,12 +154,15 @@ class BagMarginSVM(_SVMOnInstances):
         parameters: Mapping[str, Any],
         seed: int,  # noqa: ARG002
     ) -> Learner:
-        negatives = bags.instances[~np.repeat(positive, bags.sizes)]
+        negative = ~np.repeat(positive, bags.sizes)
+        negatives = bags.instances[negative]
+        weights = np.concatenate([bags.weights[positive], np.repeat(bags.weights, bags.sizes)[negative]])
         labels = np.repeat([True, False], [int(positive.sum()), len(negatives)])
         representatives = (bags.sums(bags.instances) / bags.sizes[:, None])[positive]
         rows: NDArray[np.int64] | None = None
         for _ in range(ROUNDS):
-            svm = self._svm(parameters, bags.instances).fit(np.concatenate([representatives, negatives]), labels)
+            chosen = np.concatenate([representatives, negatives])
+            svm = self._svm(parameters, bags.instances).fit(chosen, labels, weights)
             highest = bags.where_highest(svm.decision_function(bags.instances))[positive]
             settled = rows is not None and np.array_equal(highest, rows)
             if settled:

@@ -177,7 +177,7 @@ class _SVMOnBags(ClassicalMIL):
         weigh = partial(_weigh, self._weights_of, self.normalize, gamma)
         training = weigh(bags)
         kernel = _kernel(training, training, gamma)
-        svm = SVC(kernel="precomputed", C=parameters["C"] / np.diag(kernel).mean()).fit(kernel, positive)
+        svm = SVC(kernel="precomputed", C=parameters["C"] / np.diag(kernel).mean()).fit(kernel, positive, bags.weights)
         return _KernelSVM(svm, training, weigh, gamma)
 
 
