@@ -2,6 +2,8 @@ import json
 import os
 import pickle
 import struct
+import subprocess
+import sys
 import tracemalloc
 import zipfile
 import zlib
@@ -733,3 +735,42 @@ def test_a_damaged_file_gives_features_or_a_refusal(tmp_path_factory, suffix, wr
     else:
         assert np.isfinite(read.features).all()
         assert peek_features(path)[:2] == read.features.shape
+
+
+# What is said to do about a file that is whole must not cost the user that file.
+
+
+def test_a_file_that_another_program_writes_to_is_not_called_damaged(tmp_path):
+    path = tmp_path / "a.h5"
+    write = f"import h5py, sys; file = h5py.File({str(path)!r}, 'w', **eval(sys.argv[1])); file['features'] = [[1.0]]"
+    for options, then in (({}, ""), ({"libver": "latest"}, "; file.swmr_mode = True")):
+        code = f"{write}{then}; print('open', flush=True); sys.stdin.read()"
+        command = [sys.executable, "-c", code, repr(options)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout.readline() == "open\n"
+            told = refusal(path)
+            process.stdin.close()
+        assert "another program" in told
+        assert "anew" not in told
+        assert "damaged" not in told
+        assert read_features(path).features.tolist() == [[1.0]]
+
+
+@pytest.mark.parametrize(
+    ("error", "cure"),
+    [
+        (OSError(5, "Unable to read data (errno = 5, error message = 'Input/output error')"), "look at the disk"),
+        (OSError(37, "Unable to open file (unable to lock file, errno = 37)"), "HDF5_USE_FILE_LOCKING=FALSE"),
+        (OSError("Can't read data (can't open directory)"), "see whether another program reads it"),
+    ],
+)
+def test_trouble_that_is_not_the_files_is_not_blamed_on_it(tmp_path, monkeypatch, error, cure):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["features"] = [[1.0]]
+
+    def failing(*args, **options):
+        raise error
+
+    monkeypatch.setattr(h5py, "File", failing)
+    assert cure in refusal(path)

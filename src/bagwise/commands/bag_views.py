@@ -122,8 +122,11 @@ def bag_views(
         rows = slice(*bags.offsets[position : position + 2])
         corners = bags.coordinates[rows, :2] if bags.coordinates is not None and placed else None
         names = None if bags.instance_names is None else list(bags.instance_names[rows])
+        files = _files(bags, rows)
         if names is None and corners is not None:
             names = [f"x {x:g}, y {y:g}" for x, y in corners]
+            if files is not None:
+                names = [f"{name}, {file}" for name, file in zip(names, files, strict=True)]
         views.append(
             BagView(
                 name=name,
@@ -135,7 +138,7 @@ def bag_views(
                 instance_names=names,
                 key=None if key is None else key[rows],
                 corners=corners,
-                files=_files(bags, rows),
+                files=files,
                 side=float(bags.instance_shape[0]) if pixels else None,
             )
         )

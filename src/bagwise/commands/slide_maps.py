@@ -155,7 +155,9 @@ def draw_on_slides(
         overlay, geojson = (folder / f"{name}.{ending}" for ending in ("png", "geojson"))
         with Slide(one.slide) as slide:
             corners, shares = rows[["x", "y"]].to_numpy(), rows["rescaled_weight"].to_numpy()
-            title, span = found.title(bags, one.bag), one.level0.span
+            alone = one.rows.start == bags.offsets[one.bag] and one.rows.stop == bags.offsets[one.bag + 1]
+            title = found.title(bags, one.bag) + ("" if alone else f"\n{one.file}")
+            span = one.level0.span
             draw_overlay(overlay, slide.overview(), slide.size, corners, span, shares, title=title)
             keys = 0 if equal[one.bag] else key
             write_geojson(geojson, rows, classes, span=span, bounds=slide.bounds, key=keys)

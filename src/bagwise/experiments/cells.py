@@ -64,7 +64,7 @@ def cell(folder: Path, question: Mapping[str, Any], answer: Callable[[], Mapping
         write_json(path, {"question": asked, "answer": finite(answer())})
     kept = read_json(path)
     if kept.get("question") != asked or not isinstance(kept.get("answer"), dict):
-        raise BagwiseError(f"{path} does not answer what is asked for: it is damaged, so remove it")
+        raise BagwiseError(f"{path} does not answer what is asked for: choose another folder")
     answered: dict[str, Any] = kept["answer"]
     return answered
 

@@ -1,5 +1,6 @@
 """Maps: the instances of a bag where they were, coloured by what they count."""
 
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,12 @@ from bagwise.errors import BagwiseError
 from bagwise.explain.places import mean_where_covered, spacing
 from bagwise.files import replacing
 
-__all__ = ["WEIGHT_COLOURS", "draw_map", "draw_squares"]
+__all__ = ["WEIGHT_COLOURS", "draw_map", "draw_squares", "wrapped"]
 
 WEIGHT_COLOURS = "viridis"
 
-_LONG_SIDE, _SHORTEST_SIDE, _BESIDE, _ABOVE = 7.0, 2.5, 1.8, 1.0  # inches
+_LONG_SIDE, _SHORTEST_SIDE, _BESIDE, _ABOVE, _LINE = 7.0, 2.5, 1.8, 1.0, 0.17  # inches
+_LETTERS = 11  # an inch, in a title
 
 
 def draw_map(
@@ -69,7 +71,8 @@ def draw_map(
     side = spacing(places) if patch_size is None else float(patch_size)
     low, extent = places[:, :2].min(axis=0), np.ptp(places[:, :2], axis=0) + side
     width, height = np.maximum(_LONG_SIDE * extent / extent.max(), _SHORTEST_SIDE)
-    figure = Figure(figsize=(width + _BESIDE, height + _ABOVE), layout="constrained")
+    told = wrapped(title, width + _BESIDE)
+    figure = Figure(figsize=(width + _BESIDE, height + _ABOVE + _LINE * told.count("\n")), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     patches = draw_squares(axes, places[:, :2], side, shares)
@@ -79,11 +82,34 @@ def draw_map(
     axes.set_aspect("equal")
     axes.set_facecolor("0.95")
     axes.tick_params(labelsize=8)
-    # A name is a name, not a formula.
-    axes.set_title(title.replace("$", r"\$"), fontsize=10, loc="left")
+    axes.set_title(told, fontsize=10, loc="left")
     figure.colorbar(patches, ax=axes, label="rescaled weight", shrink=0.8)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=150)
+
+
+def wrapped(title: str, inches: float) -> str:
+    r"""Break a title into lines that fit above a figure, so that no path is cut.
+
+    Parameters
+    ----------
+    title
+        Its own lines stay apart.
+    inches
+        Width of the figure.
+
+    Returns
+    -------
+    str
+        For matplotlib, to which a name with dollars would be a formula.
+
+    Examples
+    --------
+    >>> wrapped("slide 7\na/long/path", 1)
+    'slide 7\na/long/path'
+    """
+    lines = (textwrap.wrap(line, max(11, int(_LETTERS * inches))) or [""] for line in title.split("\n"))
+    return "\n".join(part for line in lines for part in line).replace("$", r"\$")
 
 
 def draw_squares(

@@ -310,7 +310,9 @@ def _tables(path: Path, source: Source) -> tuple[_Table, _Table | None]:
 def _choose(path: Path, names: Sequence[str], known: Sequence[str]) -> str | None:
     found = [name for name in known if name in names]
     if len(found) > 1:
-        raise BagwiseError(f"{path} holds both {found[0]!r} and {found[1]!r}: keep the one that is meant")
+        raise BagwiseError(
+            f"{path} holds both {found[0]!r} and {found[1]!r}: write the one that is meant to a file of its own"
+        )
     return found[0] if found else None
 
 
@@ -351,7 +353,21 @@ def _blaming(path: Path) -> Iterator[None]:
     except Exception as error:  # on damaged files the libraries raise whatever their parsers stumble over
         told = error.args[0] if isinstance(error, KeyError) and error.args else error  # a KeyError quotes what it says
         reason = getattr(error, "strerror", None) or (str(told).splitlines() or [type(error).__name__])[0]
-        raise BagwiseError(f"{path} cannot be read ({reason}): it may be damaged, so write it anew") from error
+        raise BagwiseError(f"{path} cannot be read ({reason}): {_cure(error)}") from error
+
+
+def _cure(error: Exception) -> str:
+    """Say what to do about a file that a library cannot read; whatever is said must not cost the user a good file."""
+    told = str(error)
+    if isinstance(error, BlockingIOError):
+        return "another program has it open to write; close it there, or wait until it is done"
+    if "already open for write" in told:
+        return "another program writes to it, or was killed while it did; wait, or extract the features to another file"
+    if "unable to lock file" in told:
+        return "where it lies files cannot be locked; set HDF5_USE_FILE_LOCKING=FALSE"
+    if getattr(error, "errno", None) is not None:
+        return "look at the disk or the network that it is on, and try again"
+    return "it may be damaged; see whether another program reads it before you make it again"
 
 
 def _opened(path: Path) -> AbstractContextManager[Source]:

@@ -98,7 +98,9 @@ class Slide:
         try:
             self._slide = self._library.OpenSlide(str(self.path))
         except self._library.OpenSlideError as error:
-            raise SlideError(f"{self.path} cannot be opened as a slide ({error}): leave it out") from error
+            raise SlideError(
+                f"{self.path} cannot be opened as a slide ({error}): see whether a viewer opens it, or leave it out"
+            ) from error
         self.size: tuple[int, int] = self._slide.dimensions
         self.downsamples: tuple[float, ...] = tuple(self._slide.level_downsamples)
         self.mpp = self._number("openslide.mpp-x")

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bagwise.explain.maps import draw_squares
+from bagwise.explain.maps import draw_squares, wrapped
 from bagwise.files import replacing
 from bagwise.io.slides import Tiling, Tissue
 from bagwise.reports.figures import new_figure
@@ -111,6 +111,6 @@ def draw_overlay(
         tiles = draw_squares(axes, corners, span, values, opacity=0.5)
         axes.set(xlim=(0, width), ylim=(height, 0))
         axes.set_axis_off()
-        axes.set_title(title.replace("$", r"\$"))  # a name is a name, not a formula
+        axes.set_title(wrapped(title, figure.get_figwidth()))
         bar = figure.colorbar(tiles, ax=axes, label="rescaled weight", shrink=0.8)
         bar.outline.set_visible(False)
