@@ -155,7 +155,7 @@ folder_case(
     r"s2\.safetensors.*'a', 'b'",
     rewritten("s2.safetensors", lambda path: save_file({"a": np.ones((2, 4)), "b": np.ones((2, 4))}, path)),
 )
-folder_case("a_missing_file", r"'s2'.*labels\.csv.*slides", lambda slides: (slides / "s2.h5").unlink())
+folder_case("a_missing_file", r"labels\.csv.*'s2'.*slides", lambda slides: (slides / "s2.h5").unlink())
 folder_case("a_bag_with_two_files", r"'s2'.*two files", lambda slides: np.save(slides / "s2.npy", np.ones((2, 4))))
 folder_case("an_unfinished_h5", r"s2\.h5.*3 of the 5 chunks", rewritten("s2.h5", unfinished_h5))
 folder_case("a_chunk_of_a_gigabyte", r"s2\.h5.*1\.0 GiB", rewritten("s2.h5", packed_h5((1 << 14, 1 << 14), b"")))

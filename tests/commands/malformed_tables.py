@@ -1,6 +1,9 @@
 """Tables that will not do, and options that do not fit them."""
 
+import os
+
 import pandas as pd
+import pyarrow as pa
 from malformed import CASES, COLUMNS, Plan, case, good_frame, write
 
 
@@ -121,7 +124,72 @@ def labels_case(name, says, text):
 
 
 labels_case("a_label_for_no_bag", r"labels\.csv.*'b99'", lambda text: text + "b99,1\n")
-labels_case("a_bag_for_no_label", r"labels\.csv.*'b3'", lambda text: text.replace("b3,1\n", ""))
 labels_case("a_bag_labelled_twice", r"labels\.csv.*'b3'", lambda text: text + "b3,0\n")
 labels_case("empty_labels", r"labels\.csv", lambda _: "")
 labels_case("labels_without_a_column", r"labels\.csv.*'label'", lambda text: text.replace("label", "diagnosis"))
+labels_case(
+    "text_among_labels_apart", r"labels\.csv.*'1' in row 3.*'yes' in row 2", lambda text: text.replace("b0,0", "b0,yes")
+)
+labels_case("labels_that_are_all_missing", r"labels\.csv.*'label'.*row 2", lambda _: "bag,label\nb0,NA\nb1,\nb2,n/a\n")
+labels_case("labels_with_an_open_quote", r"labels\.csv.*quotes in row 14", lambda text: text + '"b99,1\n')
+
+
+# ---- what would fill memory, or never end ----------------------------------------------------------------------------
+
+
+def cell_of(size):
+    return lambda frame: csv_text(frame) + "b9,1," + "a" * size + ",0.5\n"
+
+
+table_case("a_cell_of_10_megabytes", r"table\.csv.*'x'.*row 38 holds 'aaa", cell_of(10 << 20))
+table_case(
+    "a_name_of_10_megabytes",
+    r"'bag'.*10,485,760 bytes in row 38",
+    lambda f: csv_text(f) + "b" * (10 << 20) + ",1,2,3\n",
+)
+table_case("a_column_name_of_10_megabytes", r"cell in row 1.*characters", lambda f: "b" * (10 << 20) + csv_text(f))
+table_case("a_row_of_100_000_quotes", r"table\.csv.*row 38 has 1 fields", lambda f: csv_text(f) + '"' * 100_000 + "\n")
+table_case("a_row_of_100_001_quotes", r"table\.csv.*quotes in row 38", lambda f: csv_text(f) + '"' * 100_001 + "\n")
+table_case(
+    "a_lone_surrogate",
+    r"byte 0xed in row 2 is not UTF-8",
+    lambda f: csv_text(f).encode().replace(b"b0", b"\xed\xa0\x80", 1),
+)
+table_case(
+    "a_bag_without_a_group",
+    r"'g'.*row 5.*'b1'",
+    lambda f: f.assign(g=f.bag.where(f.bag != "b1")),
+    [*COLUMNS, "--group", "g"],
+)
+
+
+def packed(name, kind):
+    """Pack 300 MB of zeros, as the begin of what could be any number."""
+
+    def made(folder):
+        path = folder / f"table.csv.{kind}"
+        with pa.CompressedOutputStream(str(path), {"gz": "gzip", "zst": "zstd"}[kind]) as stream:
+            stream.write(b"bag,label,x\n")
+            for _ in range(300):
+                stream.write(b"0" * (1 << 20))
+        return Plan("fit", path, *COLUMNS, "--out", folder / "run", says=rf"table\.csv\.{kind}.*unpack to more")
+
+    CASES[name] = made
+
+
+packed("a_gzip_bomb", "gz")
+packed("a_zstandard_bomb", "zst")
+
+
+@case
+def a_pipe_for_a_table(folder):
+    os.mkfifo(folder / "table.csv")
+    return Plan("fit", folder / "table.csv", *COLUMNS, "--out", folder / "run", says=r"table\.csv: this is a pipe")
+
+
+@case
+def a_pipe_for_labels(folder):
+    good_frame().to_csv(folder / "table.csv", index=False)
+    os.mkfifo(folder / "labels.csv")
+    argv = ["fit", folder / "table.csv", *COLUMNS, "--labels", folder / "labels.csv"]
+    return Plan(*argv, "--out", folder / "run", says=r"labels\.csv: this is a pipe")

@@ -74,6 +74,18 @@ def with_copy_of_bag(name, label):
         (lambda f: f.assign(note="tall"), "not-numeric", True, "note"),
         (emptied("patient", [2]), "gap-in-bag", True, "row 4"),
         (emptied("diagnosis", slice(0, 20)), "missing-label", True, "P000"),
+        (
+            lambda f: f.assign(diagnosis=f.diagnosis.where(f.patient != "P003")),
+            "missing-label",
+            False,
+            "left out ('P003')",
+        ),
+        (
+            lambda f: f.assign(diagnosis=f.diagnosis.where(f.patient != "P003", "Ill")),
+            "labels-differ-by-case",
+            False,
+            "Ill",
+        ),
         (lambda f: f.assign(diagnosis=np.where(f.index == 0, "ill", f.diagnosis)), "label-not-constant", True, "P000"),
         (lambda f: f.assign(diagnosis="ill"), "one-class", True, "ill"),
         (lambda f: f[f["patient"] == "P001"], "too-few-bags", True, "only 1 bag:"),
@@ -107,6 +119,35 @@ def test_a_bag_in_two_groups_is_a_leak(cells, tmp_path):
     assert "duplicate-bags-across-groups" in codes(found)
 
 
+def test_folds_are_divided_as_evaluate_will(cells, tmp_path, run):
+    """Of twelve clinics only three have ill patients, so that most of ten folds have none."""
+    frame = cells()
+    number = frame["patient"].str[1:].astype(int)
+    frame["clinic"] = np.where(number % 2, "C" + (number % 3).astype(str), "H" + (number % 9).astype(str))
+    frame.to_csv(tmp_path / "cells.csv", index=False)
+    found = examine(DataSource(str(tmp_path / "cells.csv"), **COLUMNS, group="clinic"))
+    (told,) = [problem for problem in found.problems if problem.code == "folds-untested"]
+    assert "of 10 folds 8 would have no test bag of a class" in told.sentence
+    assert "--folds 3" in told.sentence
+    assert not found.fails
+    argv = ["--bag", "patient", "--label", "diagnosis", "--group", "clinic", "--instance", "cell", "--epochs", "1"]
+    done = run("evaluate", tmp_path / "cells.csv", *argv, "--method", "miVLAD", "--out", tmp_path / "cv")
+    assert done.status == 0, done.told
+    assert "(2 of 10 folds)" in done.out
+    assert "2 of 10 folds" in (tmp_path / "cv" / "report.html").read_text()
+    rows = json.loads((tmp_path / "cv" / "results.json").read_text())["rows"]
+    assert {row["metric"]: row["folds_defined"] for row in rows}["auc"] == 2
+
+
+def test_a_class_in_one_group_cannot_be_learnt_and_tested(cells, tmp_path):
+    frame = cells()
+    number = frame["patient"].str[1:].astype(int)
+    frame["clinic"] = np.where(number % 2, "C", "H" + number.astype(str))
+    frame.to_csv(tmp_path / "cells.csv", index=False)
+    found = examine(DataSource(str(tmp_path / "cells.csv"), **COLUMNS, group="clinic"))
+    assert {"folds-untaught", "folds-untested"} <= codes(found)
+
+
 def test_labels_in_a_file_of_their_own(cells, tmp_path):
     frame = cells().drop(columns="clinic")
     frame.drop(columns="diagnosis").to_csv(tmp_path / "cells.csv", index=False)
@@ -120,6 +161,7 @@ def test_labels_in_a_file_of_their_own(cells, tmp_path):
     found = examine(source)
     assert {"labels-without-features", "features-without-labels"} <= codes(found)
     assert found.fails
+    assert found.numbers["bags"] == 23
 
 
 # ---- folders ---------------------------------------------------------------------------------------------------------

@@ -343,7 +343,7 @@ def test_rows_by_hand():
     result = result_with(accuracy=[[0.5, 1.0], [0.25, 0.75]], auc=[[0.6, 0.6], [0.8, 0.8]])
     rows = {row["metric"]: row for row in result.rows()}
     assert tuple(rows) == METRICS
-    keys = {"metric", "mean", "sd_folds", "se_repeats", "folds", "repeats", "protocol"}
+    keys = {"metric", "mean", "sd_folds", "se_repeats", "folds", "repeats", "folds_defined", "protocol"}
     assert all(set(row) == keys for row in rows.values())
     assert all((row["folds"], row["repeats"], row["protocol"]) == (2, 2, "default") for row in rows.values())
     # about .625: squares 1, 9, 9, 1 in 64ths, over three; means of repetitions .75 and .5
@@ -352,6 +352,14 @@ def test_rows_by_hand():
     assert rows["accuracy"]["se_repeats"] == pytest.approx(0.125)
     assert rows["auc"]["mean"] == pytest.approx(0.7)
     assert rows["auc"]["se_repeats"] == pytest.approx(0.1)
+
+
+def test_a_mean_says_how_many_folds_define_it():
+    result = result_with(accuracy=[[0.5, 1.0], [0.25, 0.75]], auc=[[0.6, np.nan], [0.8, 0.8]])
+    rows = {row["metric"]: row for row in result.rows()}
+    assert (rows["accuracy"]["folds_defined"], rows["auc"]["folds_defined"]) == (4, 3)
+    assert "auc       0.700 (SD over folds 0.115, of 3 of 4 folds)" in repr(result)
+    assert "accuracy  0.625 (SD over folds 0.323)" in repr(result)
 
 
 def test_a_metric_that_no_fold_defines_is_nan_in_its_row():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bagwise as bw
-from bagwise import BagwiseError
+from bagwise import BagwiseError, BagwiseWarning
 from bagwise.io import folders
 from bagwise.io.folders import match_files, read_folder
 
@@ -87,6 +87,7 @@ def test_only_heads_are_read_and_each_bag_when_it_is_looked_at(folder, monkeypat
     assert read == ["a.h5"]
 
 
+@pytest.mark.filterwarnings("ignore:.*left out")
 def test_several_files_of_a_bag_follow_each_other(folder):
     table = folder.parent / "patients.csv"
     table.write_text("patient,label,file\nP1,1,b.npy\nP2,0,c.npz\nP1,1,a.h5\nP1,1,b.npy\n")
@@ -95,6 +96,7 @@ def test_several_files_of_a_bag_follow_each_other(folder):
     np.testing.assert_array_equal(bags[0].instances, np.concatenate([features("b"), features("a")]))
 
 
+@pytest.mark.filterwarnings("ignore:.*left out")
 def test_names_may_hold_dots_and_slashes(folder):
     (folder / "site.1").mkdir()
     np.save(folder / "site.1" / "TCGA-05.v2.npy", features("a"))
@@ -130,17 +132,25 @@ def test_a_file_that_changes_meanwhile_is_noticed(folder):
 # ---- labels that are said to be missing ------------------------------------------------------------------------------
 
 
-def test_files_without_labels_are_left_out_and_named(folder):
+def test_what_has_no_label_is_left_out_and_named(folder):
     table = folder.parent / "labels.csv"
-    table.write_text("bag,label\na,1\nb,0\n")
-    assert [path.name for path in match_files(folder, table).files_without_label] == ["c.npz", "d.h5"]
-    assert read_folder(folder, table).names.tolist() == ["a", "b"]
+    table.write_text("bag,label\na,1\nb,0\nd,NA\n")
+    problems = []
+    assert [path.name for path in match_files(folder, table, problems=problems).files_without_label] == ["c.npz"]
+    assert [problem.code for problem in problems] == ["missing-label", "features-without-labels"]
+    with pytest.warns(BagwiseWarning) as told:
+        assert read_folder(folder, table).names.tolist() == ["a", "b"]
+    assert [str(one.message) for one in told] == [
+        f"{table}: 1 bag has no label and is left out ('d')",
+        f"{table}: 1 feature file of {folder} has no row here and is left out ('c.npz')",
+    ]
 
 
+@pytest.mark.filterwarnings("ignore:.*left out")
 def test_labels_without_files_are_refused_or_named(folder):
     table = folder.parent / "labels.csv"
     table.write_text("bag,label\na,1\nghost,0\nb,0\n")
-    assert "'ghost' in line 3" in refusal(folder, table)
+    assert "'ghost' in row 3" in refusal(folder, table)
     matched = match_files(folder, table, missing=True)
     assert matched.bags_without_file == ("ghost",)
     assert [bag.name for bag in matched.bags] == ["a", "b"]
@@ -179,15 +189,16 @@ def test_a_table_chooses_no_files_elsewhere(folder, tmp_path, file):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "has no rows"),
-        ("bag,label\n", "has no rows"),
-        ("bag,label\na,1\na,0\n", "'a' has the label 1 in line 2"),
-        ("bag,label\na,1\nb\n", "has 1 cells in line 3"),
-        ("bag,label\na,\n", "nothing in column 'label' of line 2"),
-        ("bag,label\n,1\n", "nothing in column 'bag' of line 2"),
+        ("", "is empty"),
+        ("bag,label\n", "no rows"),
+        ("bag,label\na,1\na,0\n", "bag 'a': 1 in row 2, 0 in row 3"),
+        ("bag,label\na,1\nb\n", "row 3 has 1 fields"),
+        ("bag,label\na,\n", "column 'label' is empty in row 2"),
+        ("bag,label\n,1\n", "column 'bag' is empty in row 2"),
         ("bag,lable\na,1\n", "did you mean 'lable'"),
-        ("bag,bag,label\na,a,1\n", "two columns 'bag'"),
-        ('bag,label\n"a,1\n', "no CSV file in line"),
+        ("bag,bag,label\na,a,1\n", "2 columns have the name 'bag'"),
+        ('bag,label\n"a,1\n', "the quotes in row 2"),
+        ("bag,label,file\na,1,a.h5\nb,0,\n", "column 'file' is empty in row 3"),
         ("bag,label,file\nx,1,b.npy\ny,0,b.npy\n", "have the same file"),
     ],
 )
@@ -211,6 +222,7 @@ def test_mixed_files_are_refused(folder):
     assert "all files need floats" in refusal(folder)
 
 
+@pytest.mark.filterwarnings("ignore::bagwise.BagwiseWarning")
 @settings(max_examples=60)
 @given(st.text(alphabet='bag,labe\n\r"1 0é\ufeff', max_size=60))
 def test_any_text_is_a_table_or_is_refused(tmp_path_factory, text):

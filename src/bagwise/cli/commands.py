@@ -181,6 +181,7 @@ def evaluate(
     from bagwise.commands.cluster import workers
     from bagwise.commands.data import DataSource
     from bagwise.commands.evaluate import run_evaluate
+    from bagwise.evaluation.cross_validation import folds_told
 
     with workers(backend, address):
         results = run_evaluate(
@@ -203,7 +204,12 @@ def evaluate(
         print_json(results)
         return
     rows = [
-        (row["method"], row["metric"], *(told(row[name]) for name in ("mean", "sd_folds", "se_repeats")))
+        (
+            row["method"],
+            row["metric"],
+            told(row["mean"]) + (f" ({folds_told(row)})" if folds_told(row) else ""),
+            *(told(row[name]) for name in ("sd_folds", "se_repeats")),
+        )
         for row in results["rows"]
     ]
     title = f"{source['data']}: {repeats} x {folds} folds, protocol {results['rows'][0]['protocol']}"

@@ -1,6 +1,7 @@
 """`bagwise check`: what is wrong with data, all of it at once, before anybody trains on them."""
 
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,48 +17,23 @@ from bagwise.bags import Bags
 from bagwise.checks import LEAST_SPAN, MOST_SPAN, out_of_span
 from bagwise.classes import positive_of
 from bagwise.commands.data import DataSource
-from bagwise.errors import BagwiseError
+from bagwise.errors import BagwiseError, BagwiseWarning
+from bagwise.evaluation.rehearsal import rehearse
 from bagwise.io.features import open_features, peek_features
 from bagwise.io.folders import FEATURE_FILES, Matched, match_files
 from bagwise.io.images import IMAGES, Cutter
+from bagwise.io.labels import Problem
 from bagwise.io.tables import read_tolerantly
 from bagwise.methods.registry import make
 
 __all__ = ["Examination", "Problem", "examine"]
 
-MOST_NAMED = 20
+_MOST_TOLD = 20
 FOLDS = 10
 # Of a training that is timed to tell how long the whole would take.
 _SAMPLE_BAGS, _SAMPLE_INSTANCES = 32, 20_000
 _EPOCHS = 50
 _MODEL_BYTES = 64 << 20
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong.
-
-    Attributes
-    ----------
-    severity
-        ``"error"`` where training would fail, ``"warning"`` where it would mislead.
-    code
-        What kind of problem, in a few words joined by hyphens.
-    sentence
-        What is wrong, where, and what to do.
-    where
-        Names of bags, columns or files, the first 20 of them.
-
-    Examples
-    --------
-    >>> Problem("error", "one-class", "all bags have the label 1: there must be two classes or more").where
-    ()
-    """
-
-    severity: Literal["error", "warning"]
-    code: str
-    sentence: str
-    where: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -179,8 +155,7 @@ class _Found:
         return any(problem.severity == "error" for problem in self.problems)
 
     def say(self, severity: Literal["error", "warning"], code: str, sentence: str, where: Iterable[Any] = ()) -> None:
-        named = tuple(str(name) for name in list(where)[:MOST_NAMED])
-        self.problems.append(Problem(severity, code, sentence, named))
+        self.problems.append(Problem.of(severity, code, sentence, where))
 
     def take(self, name: str, label: Any, group: Any, blocks: Iterable[NDArray[Any]]) -> None:
         """Look at one bag."""
@@ -310,6 +285,35 @@ class _Found:
                 "few-groups",
                 f"there are {len(groups)} groups: evaluate with at most --folds {max(2, len(groups))}",
             )
+        if None not in self.labels and self.labels:
+            self._judge_folds(self.groups if groups and None not in self.groups else None)
+
+    def _judge_folds(self, groups: Sequence[Any] | None) -> None:
+        """Divide the bags as `evaluate` will."""
+        found = rehearse(self.labels, groups, folds=FOLDS)
+        if found is None:
+            return
+        cure = "get more groups of each class"
+        if found.enough is not None:
+            cure = f"evaluate with --folds {found.enough}, or {cure}"
+        for code, lacking, what, follows in (
+            ("folds-untaught", found.unlearnt, "training", "where models cannot learn it"),
+            (
+                "folds-untested",
+                found.untested,
+                "test",
+                "where some measures are not defined, so their means are of the others",
+            ),
+        ):
+            if lacking:
+                count = len({fold for fold, _ in lacking})
+                told = _listed([f"class {label} in fold {fold}" for fold, label in lacking])
+                self.say(
+                    "warning",
+                    code,
+                    f"of {found.folds} folds {count} would have no {what} bag of a class ({told}), {follows}: {cure}",
+                    [label for _, label in lacking],
+                )
 
     def _judge_duplicates(self) -> None:
         alike: dict[bytes, list[int]] = {}
@@ -361,7 +365,9 @@ class _Found:
 
     def time_training(self, source: DataSource) -> None:
         """Train one epoch on a few bags, and scale by the number of instances."""
-        bags = source.read()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", BagwiseWarning)  # what it says stands among the problems
+            bags = source.read()
         assert bags.labels is not None
         classes = np.unique(bags.labels)
         room = int(np.clip(_SAMPLE_INSTANCES // np.median(bags.sizes), 2, _SAMPLE_BAGS)) // 2
@@ -407,7 +413,16 @@ def _examine_folder(source: DataSource, folder: Path, found: _Found) -> None:
     patches = source.patches(folder)
     kind = FEATURE_FILES if patches is None else IMAGES
     bag = source.bag or "bag"
-    matched = match_files(folder, source.labels, bag=bag, label=label, group=source.group, missing=True, kind=kind)
+    matched = match_files(
+        folder,
+        source.labels,
+        bag=bag,
+        label=label,
+        group=source.group,
+        missing=True,
+        kind=kind,
+        problems=found.problems,
+    )
     found.in_files = True
     if matched.bags_without_file:
         found.say(
@@ -417,21 +432,13 @@ def _examine_folder(source: DataSource, folder: Path, found: _Found) -> None:
             f" ({_listed(matched.bags_without_file)}): add the files, or drop the rows",
             matched.bags_without_file,
         )
-    if matched.files_without_label:
-        names = [path.name for path in matched.files_without_label]
-        found.say(
-            "warning",
-            "features-without-labels",
-            f"{len(names)} files of {folder} have no label in {source.labels} ({_listed(names)}): they are left out",
-            names,
-        )
     unreadable = (
         _take_features(matched, found) if patches is None else _take_images(matched, Cutter(patches, bag), found)
     )
-    for sentence in unreadable[:MOST_NAMED]:
+    for sentence in unreadable[:_MOST_TOLD]:
         found.say("error", "unreadable", sentence)
-    if len(unreadable) > MOST_NAMED:
-        found.say("error", "unreadable", f"{len(unreadable) - MOST_NAMED} more files cannot be read")
+    if len(unreadable) > _MOST_TOLD:
+        found.say("error", "unreadable", f"{len(unreadable) - _MOST_TOLD} more files cannot be read")
 
 
 def _take_images(matched: Matched, cutter: Cutter, found: _Found) -> list[str]:
@@ -496,8 +503,7 @@ def _examine_table(source: DataSource, path: Path, found: _Found) -> None:
     )
     found.feature_names = table.feature_names
     found.item_bytes = 8
-    for code, sentence, where in table.faults:
-        found.say("error", code, sentence, where)
+    found.problems += table.problems
     for name, label, group, instances in table.bags():
         found.take(name, label, group, [instances])
 

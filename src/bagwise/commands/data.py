@@ -1,6 +1,6 @@
 """What a user calls data on the command line, and how it becomes bags."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from io import BytesIO
@@ -19,7 +19,9 @@ from bagwise.errors import BagwiseError
 from bagwise.inputs import read_whole
 from bagwise.io.folders import read_folder
 from bagwise.io.images import Grid, Points, holds_images, read_images
-from bagwise.io.tables import known_labels, read_table, table_columns
+from bagwise.io.labels import known_labels
+from bagwise.io.spellings import match_classes
+from bagwise.io.tables import read_table, table_columns
 from bagwise.stored import StoredInstances
 from bagwise.training.engine import digest_of
 
@@ -182,8 +184,9 @@ class DataSource:
         bag = self._bag(path)
         roles = [bag, self.label, self.group, self.instance, *self.coordinates]
         if features is not None and bag in columns:
-            lacking = [name for name in features if name not in columns]
-            strange = [name for name in columns if name not in features and name not in roles]
+            there, known = set(columns), {*features, *roles}
+            lacking = [name for name in features if name not in there]
+            strange = [name for name in columns if name not in known]
             for these, what, cure in (
                 (lacking, "lacks", "which the model learnt from: add them"),
                 (strange, "has", "which the model did not learn from: leave them out"),
@@ -200,31 +203,37 @@ class DataSource:
             features=[name for name in columns if name not in roles] if features is None else features,
         )
 
-    def known_labels(self, names: Iterable[str]) -> NDArray[np.object_]:
+    def known_labels(self, names: Iterable[str], classes: NDArray[Any]) -> NDArray[np.object_]:
         """Look up the labels of bags that `read_like` gave.
 
         Parameters
         ----------
         names
             Of the bags.
+        classes
+            What the model learnt, as which labels are given (`bagwise.io.spellings.match_classes`).
 
         Returns
         -------
         array
-            Of each bag its label as text, or None.
+            Of each bag its class as text, or None.
 
         Raises
         ------
         BagwiseError
-            If a table of labels cannot be read.
+            If a table of labels cannot be read, or a label is none of the classes.
         """
-        path, known = self.path, {}
+        path = self.path
+        known: Mapping[str, Any] = {}
         if path is None:
             bags = self._of_data_set()
             known = {} if bags.labels is None else dict(zip(bags.names, bags.labels.tolist(), strict=True))
         elif self.labels is not None or not path.is_dir():
             known = known_labels(self.labels or path, self.bag or "bag", self.label or "label")
-        return np.array([str(known[name]) if name in known else None for name in names], dtype=object)
+        asked = list(names)
+        given = {name: known[name] for name in asked if name in known}
+        meant = match_classes(given, classes, str(self.labels or self.data))
+        return np.array([str(meant[name]) if name in meant else None for name in asked], dtype=object)
 
     def told(self) -> dict[str, Any]:
         """Say it in what JSON can hold."""

@@ -63,7 +63,7 @@ def run_explain(
     if len(bags.instance_shape) == 1 and not found.equal(bags).all():
         tables["features"] = contrast(found, bags)
     files = [out / "report.html"]
-    labels = source.known_labels(bags.names)
+    labels = source.known_labels(bags.names, run.models[0].classes_)
     report = explanation_report(run.models, bags, labels, found, tables.get("features"), source.data, str(run.folder))
     write_report(report, files[0])
     for name, frame in tables.items():

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bagwise.bags import Bags
 from bagwise.classes import ASSUMPTION, Classes
 from bagwise.commands.bag_views import as_texts, bag_views, choose_bags
-from bagwise.evaluation.cross_validation import CrossValidation
+from bagwise.evaluation.cross_validation import CrossValidation, folds_told
 from bagwise.evaluation.metrics import METRICS, bag_metrics
 from bagwise.explain import Explanation, explain
 from bagwise.methods.neural import NeuralMIL
@@ -26,6 +26,7 @@ _METRIC_NAMES = {
     "fscore": "F-score",
     "auc": "AUC",
 }
+_UNDEFINED = " A fold without test bags of a class leaves some measures undefined; means are of the other folds."
 _NO_WEIGHTS = "This method has no weights of instances: the page shows each instance's share of the scores."
 
 
@@ -155,7 +156,8 @@ def evaluation_report(
                 for name in found
             ],
             "Mean over folds ± standard deviation over folds"
-            + (" (standard error of the mean over repetitions)." if several else "."),
+            + (" (standard error of the mean over repetitions)." if several else ".")
+            + (_UNDEFINED if any(folds_told(row) for row in results["rows"]) else ""),
         )
     ]
     if results["differences"]:
@@ -335,11 +337,12 @@ def _with_spread(row: Mapping[str, Any]) -> str:
     if row["mean"] is None:
         return "–"
     text = f"{_said(row['mean'])} ± {_said(row['sd_folds'])}"
-    return text if row["se_repeats"] is None else f"{text} ({_said(row['se_repeats'])})"
+    text = text if row["se_repeats"] is None else f"{text} ({_said(row['se_repeats'])})"
+    return f"{text}, {folds_told(row)}" if folds_told(row) else text
 
 
 def _spread_told(row: Mapping[str, Any]) -> str:
-    text = f"SD over folds {_said(row['sd_folds'])}"
+    text = f"SD over folds {_said(row['sd_folds'])}" + (f", of {folds_told(row)}" if folds_told(row) else "")
     return f"{text}." if row["se_repeats"] is None else f"{text}, SE over repetitions {_said(row['se_repeats'])}."
 
 

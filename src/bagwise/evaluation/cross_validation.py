@@ -1,6 +1,6 @@
 """Cross-validation of a method: all folds of all repetitions in one joint training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from bagwise.evaluation.protocol import Folds
 from bagwise.methods.base import BagClassifier, clone_with_seed, kind_of
 from bagwise.methods.neural import NeuralMIL, bag_probabilities, fit_members, predict_members
 
-__all__ = ["CrossValidation", "cross_validate", "summary", "validate_folds"]
+__all__ = ["CrossValidation", "cross_validate", "folds_told", "summary", "validate_folds"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,8 @@ class CrossValidation:
         -------
         list of dict
             One a metric: its mean, the standard deviation over all folds (``sd_folds``), the standard error of the mean
-            over the repetitions (``se_repeats``; NaN with one repetition), and the protocol.
+            over the repetitions (``se_repeats``; NaN with one repetition), how many folds there are and how many of
+            them define it (``folds_defined``), and the protocol.
         """
         return [
             {"metric": metric, **summary(values), "protocol": self.protocol} for metric, values in self.scores.items()
@@ -112,9 +113,10 @@ class CrossValidation:
         lines = [f"<CrossValidation: {repeats} x {folds} folds of {len(self.labels)} bags, protocol {self.protocol}"]
         if self.positive is not None:
             lines[0] += f", positive class {self.positive}"
-        lines += [
-            f"  {row['metric']:<10}{row['mean']:.3f} (SD over folds {row['sd_folds']:.3f})" for row in self.rows()
-        ]
+        for row in self.rows():
+            of = folds_told(row)
+            spread = f"SD over folds {row['sd_folds']:.3f}" + (f", of {of}" if of else "")
+            lines.append(f"  {row['metric']:<10}{row['mean']:.3f} ({spread})")
         return "\n".join(lines) + ">"
 
 
@@ -130,8 +132,8 @@ def summary(scores: NDArray[np.float64]) -> dict[str, Any]:
     -------
     dict
         ``mean`` (over folds, then over repetitions; NaN where no fold defines it), ``sd_folds`` (standard deviation
-        over all folds), ``se_repeats`` (standard error of the mean over the repetitions; NaN with one), ``folds`` and
-        ``repeats``.
+        over all folds), ``se_repeats`` (standard error of the mean over the repetitions; NaN with one), ``folds``,
+        ``repeats``, and ``folds_defined``, how many folds of all repetitions define it.
 
     Examples
     --------
@@ -147,7 +149,31 @@ def summary(scores: NDArray[np.float64]) -> dict[str, Any]:
         "se_repeats": float(np.std(by_repeat, ddof=1) / np.sqrt(len(by_repeat))) if several else np.nan,
         "folds": scores.shape[1],
         "repeats": scores.shape[0],
+        "folds_defined": len(known),
     }
+
+
+def folds_told(row: Mapping[str, Any]) -> str:
+    """Say how many folds a mean is of, where that is not all of them.
+
+    Parameters
+    ----------
+    row
+        As `summary` gives it.
+
+    Returns
+    -------
+    str
+        Empty where all folds define the metric.
+
+    Examples
+    --------
+    >>> folds_told(summary(np.array([[0.5, np.nan, 1.0]])))
+    '2 of 3 folds'
+    """
+    of = row["folds"] * row["repeats"]
+    defined = row.get("folds_defined", of)
+    return "" if defined == of else f"{defined} of {of} folds"
 
 
 def cross_validate(

@@ -1,11 +1,9 @@
 """A folder with one file or more a bag, and the table of their labels."""
 
-import csv
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +12,9 @@ from numpy.typing import NDArray
 
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
+from bagwise.io.columns import Table
 from bagwise.io.features import SUFFIXES, FeatureInfo, open_features, peek_features
+from bagwise.io.labels import BagRows, Problem, labels_apart, some, spaces, tell
 from bagwise.io.sources import sources_of
 from bagwise.stored import Part, StoredInstances
 from bagwise.text import encodable
@@ -56,7 +56,7 @@ class BagFiles:
     name
         The bag's name.
     label
-        Its label: a whole number if all labels of the table are, else the text of the table; None without a table.
+        Its label, a number, a truth value or a text, as all labels of the table are; None without a table.
     group
         Its group (patient, ...), or None.
     files
@@ -69,7 +69,7 @@ class BagFiles:
     """
 
     name: str
-    label: int | str | None
+    label: Any
     group: str | None
     files: tuple[Path, ...]
 
@@ -107,6 +107,7 @@ def match_files(
     group: str | None = None,
     missing: bool = False,
     kind: FileKind = FEATURE_FILES,
+    problems: list[Problem] | None = None,
 ) -> Matched:
     r"""Find the files of each bag: feature files, or images.
 
@@ -116,7 +117,8 @@ def match_files(
     With a table a bag's file is its name with any ending that `read_features` knows, or, where the table has a column
     ``file``, what stands there, relative to the folder; several rows may then name the files of one bag, such as the
     slides of a patient. Rows may stand in any order, a row that stands twice counts once, and other columns are left
-    alone.
+    alone. Labels and groups are read as `bagwise.read_table` reads them: bags without a label are left out, and so are
+    files that no row is about.
 
     Links to folders are not followed. A link that leaves the folder or leads nowhere is refused, because a table must
     not choose files elsewhere, and a missing slide must not go unnoticed.
@@ -126,7 +128,7 @@ def match_files(
     folder
         Where the feature files are.
     labels
-        A CSV file, UTF-8 with commas, with the columns that follow.
+        A table in a file, of any kind that `bagwise.read_table` takes, with the columns that follow.
     bag
         The column with the bag's name.
     label
@@ -137,6 +139,9 @@ def match_files(
         Leave bags out that have no feature file, and say which; else they are refused.
     kind
         Which files are meant.
+    problems
+        Where to put what is wrong with labels and groups, and what is left out; with None the first error is raised,
+        and the rest are `BagwiseWarning`.
 
     Returns
     -------
@@ -146,7 +151,7 @@ def match_files(
     ------
     BagwiseError
         If the folder holds no feature files, a label has no file or two, a file belongs to two bags or lies elsewhere,
-        rows of a bag disagree, or the table has gaps, lacks a column or is no CSV.
+        rows of a bag disagree, a bag has no group, or the table lacks a column or cannot be read.
 
     Examples
     --------
@@ -158,7 +163,7 @@ def match_files(
     ['slide 1', 'slide 2', 'slide 10']
     >>> table = folder / "labels.csv"
     >>> _ = table.write_text("slide,tumour\nslide 10,1\nslide 2,0\n")
-    >>> matched = match_files(folder, table, bag="slide", label="tumour")
+    >>> matched = match_files(folder, table, bag="slide", label="tumour", problems=[])
     >>> [(bag.name, bag.label, bag.files[0].name) for bag in matched.bags]
     [('slide 10', 1, 'slide 10.pt'), ('slide 2', 0, 'slide 2.h5')]
     >>> [file.name for file in matched.files_without_label]
@@ -171,22 +176,46 @@ def match_files(
         by_name = _by_name(sorted(own.values(), key=_natural))
         bags = [BagFiles(name, None, None, (_only(folder, name, found),)) for name, found in by_name.items()]
         return Matched(tuple(bags), ())
-    table = Path(labels)
-    rows = _rows(table, bag, label, group)
+    about = labels_apart(Path(labels), bag, label, group, [FILE])
+    about.table.check_columns([] if group is None else [group])
+    told = list(about.problems)
+    rows = _rows(about, (bag, label, group))
+    by_file = any(row.file is not None for row in rows)
+    apart = set(about.left_out)
+    unlabelled, rows = [row for row in rows if row.bag in apart], [row for row in rows if row.bag not in apart]
     lacking: list[str] = []
-    if missing and not rows[0].file:
-        by_name = _by_name(files)
+    by_name = _by_name(files)
+    if missing and not by_file:
         lacking = list(dict.fromkeys(row.bag for row in rows if row.bag not in by_name))
         rows = [row for row in rows if row.bag in by_name]
-    if not rows:
-        return Matched((), tuple(folder / file for file in sorted(files, key=_natural)), tuple(lacking))
-    if rows[0].file:
-        found = [_file_of_row(folder, table, row, kind) for row in rows]
+    told += spaces(about.table)
+    if problems is None:  # what is wrong with labels comes before what is wrong with files
+        tell(problem for problem in told if problem.severity == "error")
+    if by_file:
+        found = [_file_of_row(folder, about.table, row, kind) for row in rows]
+        without = [Path(folder, row.file or "") for row in unlabelled]
     else:
-        found = _files(folder, files, table, rows, kind)
-    matched, used = _bags(table, rows, found)
-    others = sorted((file for real, file in own.items() if real not in used), key=_natural)
-    return Matched(tuple(matched), tuple(folder / file for file in others), tuple(lacking))
+        found = _files(folder, files, about.table, rows, kind)
+        without = [folder / file for row in unlabelled for file in by_name.get(row.bag, ())]
+    of_bags, used = _files_of_bags(about.table, rows, found)
+    used |= {os.path.realpath(file) for file in without}
+    others = [folder / own[real] for real in own if real not in used]
+    others.sort(key=lambda file: _natural(file.relative_to(folder)))
+    if others and label is not None:
+        told.append(_files_left_out(folder, about.table.path, [file.name for file in others], kind))
+    if problems is None:
+        tell(told)
+    else:
+        problems += told
+    bags = [BagFiles(name, about.labels.get(name), about.groups.get(name), tuple(of)) for name, of in of_bags.items()]
+    return Matched(tuple(bags), tuple(others), tuple(lacking))
+
+
+def _files_left_out(folder: Path, table: Path, names: Sequence[str], kind: FileKind) -> Problem:
+    have = f"1 {kind.word} of {folder} has" if len(names) == 1 else f"{len(names):,} {kind.word}s of {folder} have"
+    are = "is" if len(names) == 1 else "are"
+    told = f"{table}: {have} no row here and {are} left out ({some(names)})"
+    return Problem.of("warning", "features-without-labels", told, names)
 
 
 def check_widths(matched: Matched) -> dict[Path, FeatureInfo]:
@@ -384,7 +413,7 @@ def _by_real_path(folder: Path, files: Sequence[Path]) -> dict[str, Path]:
 def _by_name(files: Sequence[Path]) -> dict[str, list[Path]]:
     by_name: dict[str, list[Path]] = {}
     for file in files:
-        by_name.setdefault(encodable(file.with_suffix("").as_posix()), []).append(file)
+        by_name.setdefault(encodable(file.with_suffix("").as_posix()).strip(), []).append(file)
     return by_name
 
 
@@ -398,105 +427,51 @@ def _only(folder: Path, name: str, files: Sequence[Path]) -> Path:
 
 
 class _Row(NamedTuple):
-    line: int
+    position: int
     bag: str
-    label: int | str | None
-    group: str | None
     file: str | None
 
 
-def _rows(table: Path, bag: str, label: str | None, group: str | None) -> list[_Row]:
-    lines, header = _read_csv(table)
-    uses = [column for column in (bag, label, group) if column is not None]
-    for column in uses:
-        if column not in header:
-            close = get_close_matches(column, header, n=1)
-            hint = f"did you mean {close[0]!r}" if close else "name the column that is meant"
-            raise BagwiseError(f"{table} has no column {column!r}, only {', '.join(map(repr, header))}: {hint}")
-        if uses.count(column) > 1:
-            raise BagwiseError(f"column {column!r} of {table} is given two uses: give each use a column of its own")
-    file = FILE if FILE in header and FILE not in uses else None
-    wanted = [*uses, *([file] if file else [])]
-    for line, cells in lines:
-        for column in wanted:
-            if not cells[column].strip():
-                raise BagwiseError(
-                    f"{table} has nothing in column {column!r} of line {line}: fill it in, or drop the row"
-                )
-    whole = label is not None and all(_is_whole(cells[label]) for _, cells in lines)
-    return [
-        _Row(
-            line,
-            cells[bag],
-            None if label is None else int(cells[label]) if whole else cells[label],
-            cells[group] if group is not None else None,
-            cells[file] if file else None,
-        )
-        for line, cells in lines
-    ]
+def _rows(about: BagRows, uses: Collection[str | None]) -> list[_Row]:
+    """Give the rows that have a bag, and the file that they name, if the table has a column for it."""
+    table, names = about.table, about.bags.values
+    if FILE not in table.header or FILE in uses:
+        return [_Row(n, names[code], None) for n, code in enumerate(about.bags.codes.tolist()) if code >= 0]
+    files = table.names(FILE)
+    gaps = files.codes < 0
+    if gaps.any():
+        row = table.row(int(np.argmax(gaps)))
+        raise BagwiseError(f"{table.path}: column {FILE!r} is empty in row {row}: fill it in, or drop the row")
+    both = zip(about.bags.codes.tolist(), files.codes.tolist(), strict=True)
+    return [_Row(n, names[code], files.values[file]) for n, (code, file) in enumerate(both) if code >= 0]
 
 
-def _is_whole(text: str) -> bool:
-    # "01" is the name of a class, and may stand beside "1".
-    return re.fullmatch(r"0|-?[1-9][0-9]{0,17}", text) is not None
-
-
-def _read_csv(table: Path) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
-    """Give the rows with the lines they end in, and the names of the columns."""
-    lines = []
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, strict=True)
-            header = next(reader, [])
-            for cells in reader:
-                if cells and len(cells) != len(header):
-                    raise BagwiseError(
-                        f"{table} has {len(cells)} cells in line {reader.line_num}, but {len(header)} columns: quote"
-                        " cells that hold commas"
-                    )
-                if cells:
-                    lines.append((reader.line_num, dict(zip(header, cells, strict=True))))
-    except OSError as error:
-        raise BagwiseError(
-            f"cannot read {table}: {error.strerror}; give a CSV file that is there and may be read"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise BagwiseError(f"{table} is not UTF-8 at byte {error.start}: save it as CSV in UTF-8") from error
-    except csv.Error as error:
-        raise BagwiseError(f"{table} is no CSV file in line {reader.line_num} ({error}): mend the line") from error
-    for column in header:
-        if header.count(column) > 1:
-            raise BagwiseError(f"{table} has two columns {column!r}: give each column a name of its own")
-    if not lines:
-        raise BagwiseError(f"{table} has no rows: give the columns a line, and each bag one")
-    return lines, header
-
-
-def _files(folder: Path, files: Sequence[Path], table: Path, rows: Sequence[_Row], kind: FileKind) -> list[Path]:
+def _files(folder: Path, files: Sequence[Path], table: Table, rows: Sequence[_Row], kind: FileKind) -> list[Path]:
     """Find each row's file by the name of its bag."""
     by_name = _by_name(files)
     missing = [row for row in rows if row.bag not in by_name]
     if missing:
-        close = get_close_matches(missing[0].bag, by_name, n=1)
-        hint = f"did you mean {close[0]!r}" if close else "add the file, or drop the row"
         others = f" (nor have {len(missing) - 1} more)" if len(missing) > 1 else ""
         raise BagwiseError(
-            f"bag {missing[0].bag!r} in line {missing[0].line} of {table} has no {kind.word} in {folder}{others}:"
-            f" {hint}"
+            f"{table.path}: bag {missing[0].bag!r} in row {table.row(missing[0].position)} has no {kind.word} in"
+            f" {folder}{others}: add the file, or drop the row"
         )
     return [_only(folder, row.bag, by_name[row.bag]) for row in rows]
 
 
-def _file_of_row(folder: Path, table: Path, row: _Row, kind: FileKind) -> Path:
+def _file_of_row(folder: Path, table: Table, row: _Row, kind: FileKind) -> Path:
     """Find the file that a row names, which is what someone else wrote and may not lead anywhere."""
     path = folder / str(row.file)
-    place = f"{row.file!r} in line {row.line} of {table}"
+
+    def place() -> str:
+        return f"{table.path}: {row.file!r} in row {table.row(row.position)}"
+
     if path.suffix.lower() not in kind.suffixes:
-        raise BagwiseError(f"{place} is not {_a(kind.word)}: its name must end in one of {', '.join(kind.suffixes)}")
+        raise BagwiseError(f"{place()} is not {_a(kind.word)}: its name must end in one of {', '.join(kind.suffixes)}")
     if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises on names that are too long
-        raise BagwiseError(f"{place} is not a file in {folder}: paths are relative to that folder, so mend it there")
+        raise BagwiseError(f"{place()} is not a file in {folder}: paths are relative to that folder, so mend it there")
     if not _is_within(os.path.realpath(path), folder):
-        raise BagwiseError(f"{place} leads out of {folder}: give the folder that holds all files")
+        raise BagwiseError(f"{place()} leads out of {folder}: give the folder that holds all files")
     return path
 
 
@@ -504,27 +479,18 @@ def _a(word: str) -> str:
     return f"an {word}" if word[0] in "aeiou" else f"a {word}"
 
 
-def _bags(table: Path, rows: Sequence[_Row], found: Sequence[Path]) -> tuple[list[BagFiles], set[str]]:
+def _files_of_bags(table: Table, rows: Sequence[_Row], found: Sequence[Path]) -> tuple[dict[str, list[Path]], set[str]]:
     """Join the rows of each bag; also give the real paths of the files that they use."""
-    first: dict[str, _Row] = {}
     owner: dict[str, _Row] = {}
     files: dict[str, list[Path]] = {}
     for row, file in zip(rows, found, strict=True):
-        known = first.setdefault(row.bag, row)
-        for column in ("label", "group"):
-            one, other = getattr(known, column), getattr(row, column)
-            if one != other:
-                raise BagwiseError(
-                    f"bag {row.bag!r} has the {column} {one!r} in line {known.line} of {table}, but {other!r} in line"
-                    f" {row.line}: all rows of a bag need the same"
-                )
         real = os.path.realpath(file)
         user = owner.setdefault(real, row)
         if user.bag != row.bag:
             raise BagwiseError(
-                f"bags {user.bag!r} and {row.bag!r} in lines {user.line} and {row.line} of {table} have the same file"
-                f" {file}: give each a file of its own"
+                f"{table.path}: bags {user.bag!r} and {row.bag!r} in rows {table.row(user.position)} and"
+                f" {table.row(row.position)} have the same file {file}: give each a file of its own"
             )
         if user is row:
             files.setdefault(row.bag, []).append(file)
-    return [BagFiles(name, row.label, row.group, tuple(files[name])) for name, row in first.items()], set(owner)
+    return files, set(owner)

@@ -1,0 +1,330 @@
+"""What a table says of bags: labels and groups, read in one way at every door."""
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from bagwise import checks
+from bagwise.errors import BagwiseError, BagwiseWarning
+from bagwise.io.columns import Coded, Table
+from bagwise.io.spellings import differ_by_case
+
+__all__ = ["BagRows", "Problem", "known_labels", "labels_apart", "left_out", "some", "spaces", "tell"]
+
+_MOST_NAMED = 20
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with data.
+
+    Attributes
+    ----------
+    severity
+        ``"error"`` where training would fail, ``"warning"`` where it would mislead.
+    code
+        What kind of problem, in a few words joined by hyphens.
+    sentence
+        What is wrong, where, and what to do.
+    where
+        Names of bags, columns or files, the first 20 of them.
+
+    Examples
+    --------
+    >>> Problem("error", "one-class", "all bags have the label 1: there must be two classes or more").where
+    ()
+    """
+
+    severity: Literal["error", "warning"]
+    code: str
+    sentence: str
+    where: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, severity: Literal["error", "warning"], code: str, sentence: str, where: Iterable[Any] = ()
+    ) -> "Problem":
+        """Keep the first of the names."""
+        return cls(severity, code, sentence, tuple(str(name) for name in list(where)[:_MOST_NAMED]))
+
+
+def tell(problems: Iterable[Problem]) -> None:
+    """Raise the first error; where there is none, warn of the rest.
+
+    Parameters
+    ----------
+    problems
+        What is wrong.
+
+    Raises
+    ------
+    BagwiseError
+        If there is an error.
+    """
+    listed = list(problems)
+    for problem in listed:
+        if problem.severity == "error":
+            raise BagwiseError(problem.sentence)
+    for problem in listed:
+        warnings.warn(problem.sentence, BagwiseWarning, stacklevel=3)
+
+
+def some(names: Sequence[str]) -> str:
+    """List the first of some names.
+
+    Parameters
+    ----------
+    names
+        Any.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> some(["a", "b"])
+    "'a', 'b'"
+    """
+    return ", ".join(map(repr, names[:_SHOWN])) + ", ..." * (len(names) > _SHOWN)
+
+
+@dataclass(frozen=True, eq=False)
+class BagRows:
+    """Of each row of a table its bag, and of each bag its label and group.
+
+    Attributes
+    ----------
+    table
+        The table.
+    bags
+        The bag of each row.
+    labels, groups
+        Of each bag that has one.
+    problems
+        What is wrong with them, errors and warnings.
+    left_out
+        Bags that have no label while others have.
+    """
+
+    table: Table
+    bags: Coded
+    labels: dict[str, Any]
+    groups: dict[str, str]
+    problems: list[Problem]
+    left_out: list[str]
+
+    @classmethod
+    def read(
+        cls, table: Table, bag: str, label: str | None, group: str | None = None, *, as_written: bool = False
+    ) -> "BagRows":
+        """Read the columns of a table; `as_written` takes labels as text whatever they stand for."""
+        table.check_columns(name for name in (bag, label, group) if name is not None)
+        columns = _Columns(table, table.names(bag), [])
+        columns.check_bags(bag)
+        labels, groups, left_out = {}, {}, []
+        if label is not None:
+            labels = columns.of_bags("label", label, table.names if as_written else table.classes)
+            left_out = columns.check_labels(label, labels)
+        if group is not None:
+            groups = columns.of_bags("group", group, table.names)
+            columns.check_groups(group, groups, left_out)
+        return cls(table, columns.bags, labels, groups, columns.problems, left_out)
+
+
+@dataclass(frozen=True, eq=False)
+class _Columns:
+    table: Table
+    bags: Coded
+    problems: list[Problem]
+
+    def say(self, severity: Literal["error", "warning"], code: str, sentence: str, where: Sequence[Any] = ()) -> None:
+        self.problems.append(Problem.of(severity, code, f"{self.table.path}: {sentence}", where))
+
+    def check_bags(self, column: str) -> None:
+        gaps = self.bags.codes < 0
+        if gaps.any():
+            rows = f"row {self.table.row(int(np.argmax(gaps)))}"
+            more = f" and {gaps.sum() - 1:,} more" if gaps.sum() > 1 else ""
+            self.say("error", "gap-in-bag", f"column {column!r} is empty in {rows}{more}: fill it in, or drop the row")
+
+    def of_bags(self, use: str, column: str, reading: Callable[[str], Coded]) -> dict[str, Any]:
+        """Read what all rows of a bag must agree about; give it for each bag that has it."""
+        try:
+            values = reading(column)
+        except BagwiseError as error:
+            self.problems.append(Problem.of("error", f"unusable-{use}", str(error), [column]))
+            return {}
+        known = np.flatnonzero(self.bags.codes >= 0)
+        of_rows = self.bags.codes[known]
+        first = np.zeros(len(self.bags.values), dtype=np.int64)
+        first[of_rows[::-1]] = known[::-1]
+        differs = values.codes[known] != values.codes[first][of_rows]
+        if differs.any():
+            row = int(known[np.argmax(differs)])
+            bag = int(self.bags.codes[row])
+            wrong = [self.bags.values[code] for code in np.unique(of_rows[differs])]
+            one, other = (
+                f"{'nothing' if values.value(place) is None else values.value(place)} in row {self.table.row(place)}"
+                for place in (int(first[bag]), row)
+            )
+            more = f" (and within {len(wrong) - 1:,} more)" if len(wrong) > 1 else ""
+            self.say(
+                "error",
+                f"{use}-not-constant",
+                f"column {column!r} differs within bag {self.bags.values[bag]!r}{more}: {one}, {other}; all rows of a"
+                " bag need the same value",
+                wrong,
+            )
+        alike = differ_by_case(values.values)
+        if alike:
+            more = f", and {len(alike) - 1:,} more," if len(alike) > 1 else ""
+            self.say(
+                "warning",
+                f"{use}s-differ-by-case",
+                f"the {use}s {' and '.join(map(repr, alike[0]))}{more} of column {column!r} differ by case alone and"
+                f" are taken for different {use}s: write them alike if they are one",
+                [text for texts in alike for text in texts],
+            )
+        found = zip(self.bags.values, (values.value(row) for row in first.tolist()), strict=True)
+        return {name: value for name, value in found if value is not None}
+
+    def check_labels(self, column: str, labels: dict[str, Any]) -> list[str]:
+        """See that labels are classes; give the bags that have none."""
+        if any(problem.code == "unusable-label" for problem in self.problems):
+            return []
+        if not labels:
+            if self.bags.values:
+                row = self.table.row(int(np.argmax(self.bags.codes >= 0)))
+                self.say("error", "no-labels", f"column {column!r} is empty in row {row} and in all others: fill it in")
+            return []
+        try:
+            checks.valid_labels(list(labels.values()), np.array(list(labels), dtype=object))
+        except BagwiseError as error:
+            self.say("error", "unusable-label", str(error), [column])
+        lacking = [name for name in self.bags.values if name not in labels]
+        if lacking:
+            self.say("warning", "missing-label", left_out(lacking), lacking)
+        return lacking
+
+    def check_groups(self, column: str, groups: dict[str, str], unlabelled: Sequence[str]) -> None:
+        if any(problem.code == "unusable-group" for problem in self.problems):
+            return
+        apart = set(unlabelled)
+        lacking = [name for name in self.bags.values if name not in groups and name not in apart]
+        if lacking:
+            row = self.table.row(int(np.argmax(self.bags.codes == self.bags.values.index(lacking[0]))))
+            more = f" (nor have {len(lacking) - 1:,} more)" if len(lacking) > 1 else ""
+            self.say(
+                "error",
+                "missing-group",
+                f"column {column!r} is empty in row {row}: bag {lacking[0]!r} has no group{more}, so give it one, or"
+                " leave the bag out",
+                lacking,
+            )
+
+
+def left_out(names: Sequence[str]) -> str:
+    """Say that bags without a label are left out.
+
+    Parameters
+    ----------
+    names
+        Of the bags.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> left_out(["a"])
+    "1 bag has no label and is left out ('a')"
+    """
+    if len(names) == 1:
+        return f"1 bag has no label and is left out ({some(names)})"
+    return f"{len(names):,} bags have no label and are left out ({some(names)})"
+
+
+def known_labels(path: str | Path, bag: str, label: str) -> dict[str, str]:
+    r"""Look up the labels of bags, where labels do not matter and may be missing.
+
+    Parameters
+    ----------
+    path
+        As `bagwise.read_table` takes it.
+    bag, label
+        The columns that say of which bag a row is, and of which class.
+
+    Returns
+    -------
+    dict
+        The label of each bag that has one, as text; empty where a column is missing.
+        `bagwise.io.spellings.match_classes` says what the texts mean.
+
+    Raises
+    ------
+    BagwiseError
+        If the file cannot be read, or a bag has two labels.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "labels.csv"
+    >>> _ = path.write_text("slide,tumour\na,1\nb,\nc,0\nc,0\n")
+    >>> known_labels(path, "slide", "tumour")
+    {'a': '1', 'c': '0'}
+    """
+    table = Table.read(Path(path), [bag, label], [bag, label])
+    if not {bag, label} <= set(table.header):
+        return {}
+    rows = BagRows.read(table, bag, label, as_written=True)
+    tell(problem for problem in rows.problems if problem.severity == "error" and problem.code != "no-labels")
+    return rows.labels
+
+
+def spaces(table: Table) -> list[Problem]:
+    """Say which white space was left out.
+
+    Parameters
+    ----------
+    table
+        A table whose columns were read.
+
+    Returns
+    -------
+    list of Problem
+        One, or none.
+    """
+    return [] if table.spaces is None else [Problem("warning", "white-space", table.spaces)]
+
+
+def labels_apart(path: Path, bag: str, label: str | None, group: str | None, others: Sequence[str] = ()) -> BagRows:
+    """Read a table of labels that stands beside the data.
+
+    Parameters
+    ----------
+    path
+        As `bagwise.read_table` takes it.
+    bag, label, group
+        Columns of it; None where they do not matter. The group may stand elsewhere.
+    others
+        Further columns to read, if they are there.
+
+    Returns
+    -------
+    BagRows
+
+    Raises
+    ------
+    BagwiseError
+        If the file cannot be read, or lacks a column.
+    """
+    columns = [name for name in (bag, label, group, *others) if name is not None]
+    table = Table.read(path, columns, columns)
+    return BagRows.read(table, bag, label, group if group in table.header else None)
