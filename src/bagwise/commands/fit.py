@@ -182,13 +182,17 @@ def run_fit(
         bags, method, epochs=epochs, patience=patience, class_weight=class_weight, seed=seed, positive=positive
     )
     assert isinstance(model, NeuralMIL)
-    if resume and (out / MODEL).exists():
+    learnt = resume and (out / MODEL).exists()
+    if learnt:
         models = Run.load(out).models
     else:
         models = fit_ensemble(model, bags, ensemble, n_jobs=jobs, checkpoints=out / "checkpoints", verbose=verbose)
+    told = (out / METRICS).exists() and (out / "report.html").exists()
+    # Before anything is written: models without an answer are no run.
+    said = None if told else predict_ensemble(models, bags).probabilities
+    if not learnt:
         write_run(out, models, asked)
-    if not (out / METRICS).exists() or not (out / "report.html").exists():
-        said = predict_ensemble(models, bags).probabilities
+    if said is not None:
         metrics = _metrics(models, bags, said, why, time.perf_counter() - begin)
         write_report(training_report(models, bags, said, metrics, source.data, why), out / "report.html")
         write_json(out / METRICS, metrics)

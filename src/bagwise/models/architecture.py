@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bagwise.checks import is_count
 from bagwise.errors import BagwiseError
+from bagwise.models.contract import check_encoder, check_pooling, embedding_width
 from bagwise.models.encoders import CentreCrop, EncoderSpec, MultiLevel, build_encoder, glorot
 from bagwise.models.model import DeepSupervision, EmbeddingLevel, InstanceLevel, MILModel, ResidualConnections
 from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS, Pooling, PoolingSpec
@@ -106,7 +107,8 @@ class Architecture:
         Raises
         ------
         BagwiseError
-            If the encoder does not fit the instances, or gives embeddings of a shape that nothing can follow.
+            If the encoder does not fit the instances, or gives embeddings of a shape that nothing can follow, or a
+            part of the user's own ties instances or bags together, or does not give what it should.
         """
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
@@ -199,7 +201,9 @@ class Architecture:
     def _compose(self, scaler: Scaler, instance_shape: Sequence[int], outputs: int, dropout: float) -> MILModel:
         shown = self._shown(instance_shape)
         encoder = build_encoder(self.encoder, shown, dropout)
-        width = _embedding_width(encoder, shown)
+        width = embedding_width(encoder, shown)
+        if not isinstance(self.encoder, str):
+            check_encoder(encoder, shown)
         if self.crop is not None:
             encoder = nn.Sequential(CentreCrop(self.crop), encoder)
         make = self.pooling if callable(self.pooling) else self._poolings[self.pooling]
@@ -210,6 +214,8 @@ class Architecture:
                 kind = type(made).__name__
                 raise BagwiseError(f"the pooling makes a {kind}: it must be a class that follows Pooling")
             made.apply(glorot)
+            if callable(self.pooling):
+                check_pooling(made, width)
             return made
 
         def head(width: int) -> nn.Module:
@@ -229,24 +235,3 @@ class Architecture:
         if len(set(widths)) > 1:
             raise BagwiseError(f"residual connections add the layers up, so they need one width, not {widths}")
         return ResidualConnections(scaler, encoder, dropout, [pooling(w) for w in widths], head(widths[0]))
-
-
-def _embedding_width(encoder: nn.Module, instance_shape: Sequence[int]) -> int:
-    parameter = next(encoder.parameters(), torch.zeros(0))
-    was_training = {module: module.training for module in encoder.modules()}
-    try:
-        with torch.no_grad():
-            probe = torch.zeros(2, *instance_shape, dtype=parameter.dtype, device=parameter.device)
-            embeddings = encoder.eval()(probe)
-    except Exception as error:  # whatever a user's own code may raise
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise BagwiseError(f"the encoder fails on instances of shape {tuple(instance_shape)}: {reason}") from error
-    finally:
-        for module, training in was_training.items():
-            module.training = training
-    if not isinstance(embeddings, torch.Tensor) or embeddings.ndim != 2 or len(embeddings) != 2:
-        shape = tuple(getattr(embeddings, "shape", ()))
-        raise BagwiseError(
-            f"the encoder turns 2 instances into a result of shape {shape}: it must give one row of numbers for each"
-        )
-    return embeddings.shape[1]

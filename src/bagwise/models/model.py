@@ -238,7 +238,7 @@ class MILModel(nn.Module):
             Itself.
         """
         super().train(mode)
-        for module in self.encoder.modules():
+        for module in self.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
         return self
