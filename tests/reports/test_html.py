@@ -1,4 +1,5 @@
 import base64
+import hashlib
 import io
 import json
 import os
@@ -450,6 +451,23 @@ def test_images_in_files_are_read_a_bag_at_a_time(tmp_path: Path) -> None:
     assert Watched.reads == 4
 
 
+def test_the_policy_lets_only_the_pages_own_script_and_style_work(tmp_path: Path) -> None:
+    for wanted in (report(), report(bag()), report(mapped())):
+        text = written(wanted, tmp_path)
+        policy = re.search(r'"Content-Security-Policy" content="([^"]*)"', text)
+        assert policy is not None
+        rules = dict(rule.strip().split(" ", 1) for rule in policy[1].split(";"))
+        for rule, tag in (("script-src", "script"), ("style-src-elem", "style")):
+            sources = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.S)
+            hashes = [base64.b64encode(hashlib.sha256(source.encode()).digest()).decode() for source in sources]
+            assert rules.pop(rule, "") == " ".join(f"'sha256-{one}'" for one in hashes)
+        assert rules == {
+            **dict.fromkeys(("default-src", "base-uri", "form-action"), "'none'"),
+            "img-src": "data:",
+            "style-src": "'unsafe-inline'",
+        }
+
+
 # In a browser
 
 
@@ -571,6 +589,25 @@ def test_hostile_texts_run_nothing(visit: Any) -> None:
     texts = page.locator("h4").all_text_contents()
     for text in HOSTILE[:6]:
         assert any(text in found for found in texts)
+
+
+@pytest.mark.browser
+def test_what_somebody_puts_into_a_page_does_not_run(browser: Any, tmp_path: Path) -> None:
+    put = """<script>document.title = "owned"</script><img src="data:x" onerror="document.title = 'owned'">
+        <style>body { background: red !important }</style><base href="https://example.com/">
+        <form action="https://example.com/"><button id="go">Go</button></form>"""
+    path = tmp_path / "changed.html"
+    path.write_text(written(report(mapped()), tmp_path).replace("<main>", f"<main>{put}"))
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    assert page.title() == "Digits · Bagwise"
+    assert page.evaluate("document.baseURI") == page.url == path.as_uri()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(253, 252, 249)"
+    page.get_by_label("Instance, by rank").focus()
+    assert page.locator(".found").inner_text().startswith("6: weight 0.286, rank 1"), "its own script works"
+    with page.expect_event("console", lambda message: "form-action 'none'" in message.text, timeout=10_000):
+        page.evaluate("document.getElementById('go').click()")
+    page.close()
 
 
 @pytest.mark.browser

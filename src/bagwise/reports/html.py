@@ -1,5 +1,7 @@
 """The page of a report: what was measured, bags with the weights of their instances, and how it was trained."""
 
+import base64
+import hashlib
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -71,6 +74,7 @@ def write_report(report: Report, path: Path) -> None:
     )
     environment.filters["fraction"] = _fraction
     environment.filters["data_uri"] = svg_picture
+    environment.filters["source_hash"] = _source_hash
     groups = _groups(report.bags)
     page = environment.get_template("report.html.jinja").render(
         report=report,
@@ -113,6 +117,11 @@ def is_report(path: Path) -> bool:
 
 def _fraction(value: float, digits: int = 3) -> str:
     return f"{value:.{digits}f}" if math.isfinite(value) else "–"
+
+
+def _source_hash(source: str) -> Markup:
+    """Name a script or a style sheet as a page's policy names what may run and what may style."""
+    return Markup(f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'")
 
 
 def _filed_under(bag: BagView) -> str:
