@@ -104,7 +104,7 @@ def serve():
     import pyarrow.csv
     import pyarrow.parquet  # noqa: F401
     import safetensors.torch  # noqa: F401
-    import torch  # noqa: F401
+    import torch._dynamo  # noqa: F401 - it writes a file of its own to find where it may
 
     import bagwise.commands.runs
     import bagwise.io.image_files

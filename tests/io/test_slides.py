@@ -4,6 +4,7 @@ import sys
 import numpy as np
 import openslide
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -173,6 +174,18 @@ def test_a_broken_slide_is_said(tmp_path, data_directory):
     (tmp_path / "holed.svs").write_bytes(whole)
     with pytest.raises(BagwiseError, match="is damaged at|cannot be opened"), Slide(tmp_path / "holed.svs") as slide:
         slide.overview()
+
+
+def test_a_slide_of_more_pixels_than_its_file_can_hold_is_refused(tmp_path):
+    path = tmp_path / "a.tif"
+    pixels = np.zeros((300, 300, 3), np.uint8)
+    tifffile.imwrite(path, pixels, photometric="rgb", tile=(256, 256), compression="deflate")
+    assert Slide(path).size == (300, 300)
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        for name in ("ImageWidth", "ImageLength"):
+            file.pages[0].tags[name].overwrite(100_000)
+    with pytest.raises(slides.SlideError, match=r"says that it has 100000 x 100000 pixels, and .* cannot hold them"):
+        Slide(path)
 
 
 def test_without_openslide_the_extra_is_named(monkeypatch, tmp_path):

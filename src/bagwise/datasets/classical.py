@@ -7,6 +7,7 @@ import numpy as np
 
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
+from bagwise.io.array_files import read_npz
 
 __all__ = ["read_classical"]
 
@@ -33,19 +34,22 @@ def read_classical(path: Path, name: str) -> Bags:
         If the file is something else, or its bags are not one after the other.
     """
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            X, bag, y = file["X"], file["bag"], file["y"]
-            names_of_bags = file.get("bag_names")
-            names_of_instances = file.get("instance_names")
+        arrays = read_npz(path)
+        X, bag, y = arrays["X"], arrays["bag"], arrays["y"]
+    except BagwiseError:
+        raise
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise BagwiseError(f"{path} is not {name} as Bagwise keeps it ({error}): replace it") from error
     if bag.shape != X.shape[:1] or not np.array_equal(np.unique(bag), np.arange(len(y))):
         raise BagwiseError(f"{path} has instances without a bag, or bags without instances: replace it")
     if (np.diff(bag) < 0).any():
         raise BagwiseError(f"{path} has bags out of order: replace it")
-    if names_of_bags is None:
-        names_of_bags = [f"{name}-{number:03}" for number in range(1, len(y) + 1)]
+    names = arrays.get("bag_names", [f"{name}-{number:03}" for number in range(1, len(y) + 1)])
     offsets = np.cumsum([0, *np.bincount(bag)])
     return Bags(
-        X, offsets, y.astype(np.int64), np.array(names_of_bags, dtype=object), instance_names=names_of_instances
+        X,
+        offsets,
+        y.astype(np.int64),
+        np.array(names, dtype=object),
+        instance_names=arrays.get("instance_names"),
     )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bagwise.datasets.store import data_directory
 from bagwise.errors import BagwiseError
+from bagwise.io.array_files import read_npz
 
 __all__ = ["Digits", "load_digits"]
 
@@ -91,13 +92,15 @@ def _small() -> Digits:
 
 def _full(path: Path) -> Digits:
     names = ("train_images", "train_labels", "test_images", "test_labels")
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            digits = Digits(*(file[name] for name in names))
-    except FileNotFoundError as error:
+    if not path.exists():
         raise BagwiseError(
             f"{path} is missing: put MNIST there, with the arrays {', '.join(names)}, or use the small set"
-        ) from error
+        )
+    try:
+        arrays = read_npz(path)
+        digits = Digits(*(arrays[name] for name in names))
+    except BagwiseError:
+        raise
     except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, BadZipFile, zlib.error) as error:
         raise BagwiseError(f"{path} is not MNIST as Bagwise keeps it ({error}): replace it") from error
     for images, labels in ((digits.train_images, digits.train_labels), (digits.test_images, digits.test_labels)):

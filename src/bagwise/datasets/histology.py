@@ -1,6 +1,7 @@
 """The two sets of tissue that the paper's Tables 2 and 3 are about (section 4.3)."""
 
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
+from bagwise.inputs import read_whole
 from bagwise.io.images import Grid, Points, read_images
 
 __all__ = ["breast_cancer", "colon_cancer"]
@@ -72,9 +74,11 @@ def breast_cancer(folder: str | Path) -> Bags:
 
 def _table(path: Path, columns: list[str]) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise BagwiseError(f"{path} is missing or no table ({error}): put the data set there") from error
+        table = pd.read_csv(BytesIO(read_whole(path)))
+    except BagwiseError:
+        raise
+    except ValueError as error:
+        raise BagwiseError(f"{path} is no table ({error}): put the data set there") from error
     lacking = [name for name in columns if name not in table]
     if lacking:
         raise BagwiseError(f"{path} has no column {lacking[0]!r}: put the data set as it was published there")

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 
 from bagwise.errors import BagwiseError
-from bagwise.inputs import check_size, most_unpacked, told_size
+from bagwise.inputs import check_regular, check_size, most_unpacked, told_size
 
-__all__ = ["OPENERS", "UNNAMED", "Array", "Source"]
+__all__ = ["OPENERS", "UNNAMED", "Array", "Source", "read_npz"]
 
 UNNAMED = "features"  # what the array of a file of one array is called
 
@@ -328,3 +328,34 @@ OPENERS: dict[str, Callable[[Path], AbstractContextManager[Source]]] = {
     ".npz": _open_npz,
     ".safetensors": _open_safetensors,
 }
+
+
+def read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    """Read all arrays of an ``.npz`` file; none of them may hold objects.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    dict
+        The arrays by name.
+
+    Raises
+    ------
+    BagwiseError
+        If it is no regular file, or would take too much memory. What NumPy raises for a damaged file passes through.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "a.npz"
+    >>> np.savez(path, y=[0, 1])
+    >>> read_npz(path)
+    {'y': array([0, 1])}
+    """
+    check_size(path, check_regular(path))
+    with _open_npz(path) as source:
+        return {name: source.get(name).read(()) for name in source.names}

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -16,7 +17,7 @@ from skimage.morphology import closing, disk, remove_small_holes, remove_small_o
 
 from bagwise.checks import check_count
 from bagwise.errors import BagwiseError
-from bagwise.inputs import check_regular
+from bagwise.inputs import check_regular, told_size
 from bagwise.io.folders import FileKind, match_files
 from bagwise.io.image_files import on_white
 from bagwise.io.sources import distinct_names, path_within
@@ -37,6 +38,8 @@ SLIDES = FileKind(
     "slide", (".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".dcm")
 )
 _BOUNDS = tuple(f"openslide.bounds-{part}" for part in ("x", "y", "width", "height"))
+# Of a byte of the file; white glass packs to some 350. Some makers keep the pixels in other files beside it.
+_MOST_PIXELS, _IN_OTHER_FILES = 2000, ("mirax", "hamamatsu", "dicom")
 _OVERVIEW = 2048  # pixels of the longer side
 _BLOCK = 2048  # pixels of a level that are read at once for it, across and down
 # Saturation, which stain has and glass has not. Otsu's threshold is kept between these: a slide without glass, or
@@ -91,7 +94,7 @@ class Slide:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         try:
-            check_regular(self.path)
+            held = check_regular(self.path)
         except BagwiseError as error:
             raise SlideError(str(error)) from error
         self._library = _openslide()
@@ -102,6 +105,12 @@ class Slide:
                 f"{self.path} cannot be opened as a slide ({error}): see whether a viewer opens it, or leave it out"
             ) from error
         self.size: tuple[int, int] = self._slide.dimensions
+        elsewhere = self._slide.properties.get("openslide.vendor") in _IN_OTHER_FILES
+        if not elsewhere and prod(self.size) > _MOST_PIXELS * held:
+            raise SlideError(
+                f"{self.path} says that it has {self.size[0]} x {self.size[1]} pixels, and {told_size(held)} cannot"
+                " hold them: it is damaged, so make it anew, or leave it out"
+            )
         self.downsamples: tuple[float, ...] = tuple(self._slide.level_downsamples)
         self.mpp = self._number("openslide.mpp-x")
         self.magnification = self._number("openslide.objective-power")
