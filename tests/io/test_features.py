@@ -769,7 +769,7 @@ def test_trouble_that_is_not_the_files_is_not_blamed_on_it(tmp_path, monkeypatch
     with h5py.File(path, "w") as file:
         file["features"] = [[1.0]]
 
-    def failing(*args, **options):
+    def failing(*_, **__):
         raise error
 
     monkeypatch.setattr(h5py, "File", failing)
