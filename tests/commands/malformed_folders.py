@@ -155,6 +155,22 @@ folder_case(
     r"s2\.safetensors.*'a', 'b'",
     rewritten("s2.safetensors", lambda path: save_file({"a": np.ones((2, 4)), "b": np.ones((2, 4))}, path)),
 )
+
+
+@case
+def skip_missing_leaves_nothing(folder):
+    slides = features(folder)
+    write(folder, "labels.csv", "bag,label\nx,0\ny,1\n")
+    says = r"labels\.csv: no bag has a feature file in .*slides: give the folder"
+    return Plan("fit", slides, "--labels", folder / "labels.csv", "--skip-missing", "--out", folder / "run", says=says)
+
+
+@case
+def skip_missing_without_labels(folder):
+    says = r"--skip-missing is for a folder with a table of --labels, and .*slides is none"
+    return Plan("fit", features(folder), "--skip-missing", "--out", folder / "run", says=says)
+
+
 folder_case("a_missing_file", r"labels\.csv.*'s2'.*slides", lambda slides: (slides / "s2.h5").unlink())
 folder_case("a_bag_with_two_files", r"'s2'.*two files", lambda slides: np.save(slides / "s2.npy", np.ones((2, 4))))
 folder_case("an_unfinished_h5", r"s2\.h5.*3 of the 5 chunks", rewritten("s2.h5", unfinished_h5))

@@ -180,6 +180,19 @@ def test_a_good_folder_has_no_problems(slides, tmp_path):
     assert found.numbers["features"] == 6
 
 
+def test_rows_without_a_file_are_an_error_unless_they_are_to_be_left_out(slides, tmp_path):
+    folder, labels = slides(tmp_path, count=24)
+    (folder / "TCGA-03.v1.h5").unlink()
+    found = examine(DataSource(str(folder), labels=labels))
+    assert found.fails
+    (problem,) = found.problems
+    assert problem.sentence.endswith("or leave such rows out with --skip-missing")
+    found = examine(DataSource(str(folder), labels=labels, skip_missing=True))
+    assert not found.fails
+    (problem,) = found.problems
+    assert problem.sentence.endswith(f"1 bag has no feature file in {folder} ('TCGA-03.v1') and is left out")
+
+
 def test_all_faults_of_a_folder_are_said(slides, tmp_path):
     folder, labels = slides(tmp_path, count=24)
     (folder / "TCGA-00.v1.h5").unlink()

@@ -167,6 +167,27 @@ def test_a_folder_of_slides_from_start_to_end(tmp_path, slides, run):
     assert predictions.groupby("group")["fold"].nunique().max() == 1
 
 
+def test_rows_without_a_file_are_left_out_where_that_is_asked_for(tmp_path, slides, run):
+    folder, labels = slides(tmp_path)
+    (folder / "TCGA-03.v1.h5").unlink()
+    skipping = [folder, "--labels", labels, "--skip-missing"]
+    told = f"bagwise: note: {labels}: 1 bag has no feature file in {folder} ('TCGA-03.v1') and is left out\n"
+    done = run("fit", folder, "--labels", labels, "--epochs", 1, "--jobs", 1, "--out", tmp_path / "run")
+    assert (done.status, done.told.count("\n")) == (1, 1)
+    assert "'TCGA-03.v1'" in done.told
+    assert done.told.endswith("or leave such rows out with --skip-missing\n")
+    for argv in (
+        ["fit", *skipping, "--epochs", 1, "--jobs", 1, "--out", tmp_path / "run", "--json"],
+        ["evaluate", *skipping, "--folds", 2, "--epochs", 1, "--jobs", 1, "--out", tmp_path / "cv", "--json"],
+        ["predict", tmp_path / "run", *skipping, "--out", tmp_path / "said.csv"],
+        ["explain", tmp_path / "run", *skipping, "--out", tmp_path / "why"],
+    ):
+        done = run(*argv)
+        assert (done.status, done.told) == (0, told), argv[0]
+    assert len(pd.read_csv(tmp_path / "said.csv")) == 11
+    assert run("check", *skipping).status == 0
+
+
 # ---- evaluate --------------------------------------------------------------------------------------------------------
 
 

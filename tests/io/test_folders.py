@@ -151,13 +151,35 @@ def test_labels_without_files_are_refused_or_named(folder):
     table = folder.parent / "labels.csv"
     table.write_text("bag,label\na,1\nghost,0\nb,0\n")
     assert "'ghost' in row 3" in refusal(folder, table)
-    matched = match_files(folder, table, missing=True)
+    with pytest.warns(BagwiseWarning) as told:
+        matched = match_files(folder, table, skip_missing=True)
+    assert f"1 bag has no feature file in {folder} ('ghost') and is left out" in str(told[0].message)
     assert matched.bags_without_file == ("ghost",)
     assert [bag.name for bag in matched.bags] == ["a", "b"]
     table.write_text("bag,label\nghost,0\n")
-    matched = match_files(folder, table, missing=True)
+    problems = []
+    matched = match_files(folder, table, problems=problems)
     assert not matched.bags
     assert len(matched.files_without_label) == 4
+    assert next((one.severity, one.code) for one in problems) == ("error", "labels-without-features")
+    with pytest.raises(BagwiseError, match=f"no bag has a feature file in {folder}"):
+        match_files(folder, table, skip_missing=True)
+
+
+def test_of_a_bag_of_several_files_those_that_are_there_stay(folder):
+    first, second = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))[:2]
+    table = folder.parent / "labels.csv"
+    table.write_text(f"bag,label,file\nP1,1,{first}\nP1,1,gone.h5\nP2,0,{second}\nP3,0,gone too.h5\n")
+    assert "--skip-missing" in refusal(folder, table)
+    with pytest.warns(BagwiseWarning) as told:
+        matched = match_files(folder, table, skip_missing=True)
+    sentence = f"2 rows name no feature file in {folder} ('gone.h5', 'gone too.h5') and are left out"
+    assert any(sentence in str(one.message) for one in told)
+    assert [(one.name, len(one.files)) for one in matched.bags] == [("P1", 1), ("P2", 1)]
+    assert matched.bags_without_file == ("P3",)
+    table.write_text(f"bag,label,file\nP1,1,{first}\nP2,0,../{table.name}\n")
+    with pytest.raises(BagwiseError, match="is not a feature file|leads out"):
+        match_files(folder, table, skip_missing=True)
 
 
 # ---- what is refused -------------------------------------------------------------------------------------------------

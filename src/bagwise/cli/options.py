@@ -24,6 +24,9 @@ Patch = Annotated[int | None, typer.Option(help="Side of the patches that images
 PointsTable = Annotated[
     Path | None, typer.Option("--points", help="CSV of points to cut images around: bag,x,y, in pixels from 0.")
 ]
+SkipMissing = Annotated[
+    bool, typer.Option("--skip-missing", help="Leave out rows of --labels that have no file in the folder.")
+]
 DataDir = Annotated[Path | None, typer.Option(help="The data directory; else BAGWISE_DATA.")]
 Method = Annotated[str, typer.Option(help="Name of the method, such as attention, gated-attention or MI-Net.")]
 Epochs = Annotated[int | None, typer.Option(help="How often each training bag is seen (with --patience at most).")]
@@ -54,6 +57,7 @@ _SOURCE: dict[str, Any] = {
     "labels": Labels,
     "patch": Patch,
     "points": PointsTable,
+    "skip_missing": SkipMissing,
     "data_dir": DataDir,
 }
 KNOWN_TO_A_RUN = frozenset({"label", "group", "patch"})
@@ -88,7 +92,7 @@ def takes_source(*, but: Collection[str] = ()) -> Callable[[Callable[..., None]]
                 parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
                 continue
             for name, option in options.items():
-                default = inspect.Parameter.empty if name == "data" else None
+                default = {"data": inspect.Parameter.empty, "skip_missing": False}.get(name)
                 parameters.append(
                     inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=option)
                 )

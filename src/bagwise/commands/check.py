@@ -419,19 +419,11 @@ def _examine_folder(source: DataSource, folder: Path, found: _Found) -> None:
         bag=bag,
         label=label,
         group=source.group,
-        missing=True,
+        skip_missing=source.skip_missing,
         kind=kind,
         problems=found.problems,
     )
     found.in_files = True
-    if matched.bags_without_file:
-        found.say(
-            "error",
-            "labels-without-features",
-            f"{len(matched.bags_without_file)} bags of {source.labels} have no {kind.word} in {folder}"
-            f" ({_listed(matched.bags_without_file)}): add the files, or drop the rows",
-            matched.bags_without_file,
-        )
     unreadable = (
         _take_features(matched, found) if patches is None else _take_images(matched, Cutter(patches, bag), found)
     )

@@ -49,6 +49,8 @@ class DataSource:
         Side of the patches that images are cut into; None: 32 on a grid, 27 around points.
     points
         A table of points, around which images are cut: the column `bag`, ``x`` and ``y`` in pixels from 0.
+    skip_missing
+        Leave rows of the table of labels out that have no file in the folder.
 
     Examples
     --------
@@ -68,11 +70,16 @@ class DataSource:
     data_dir: Path | None = None
     patch: int | None = None
     points: Path | None = None
+    skip_missing: bool = False
 
     @property
     def path(self) -> Path | None:
         """Where the data are; None where they are a data set by name."""
         path = Path(self.data)
+        if self.skip_missing and (self.labels is None or not path.is_dir()):
+            raise BagwiseError(
+                f"--skip-missing is for a folder with a table of --labels, and {self.data} is none: drop it"
+            )
         if path.exists():
             return path
         if path.suffix or len(path.parts) > 1:
@@ -178,8 +185,10 @@ class DataSource:
         if path.is_dir():
             patches, bag = self.patches(path), self.bag or "bag"
             if patches is not None:
-                return read_images(path, self.labels, patches, bag=bag, label=None)
-            return read_folder(path, self.labels, bag=bag, label=None, coordinates=coordinates)
+                return read_images(path, self.labels, patches, bag=bag, label=None, skip_missing=self.skip_missing)
+            return read_folder(
+                path, self.labels, bag=bag, label=None, coordinates=coordinates, skip_missing=self.skip_missing
+            )
         columns = table_columns(path)
         bag = self._bag(path)
         roles = [bag, self.label, self.group, self.instance, *self.coordinates]
@@ -238,7 +247,8 @@ class DataSource:
     def told(self) -> dict[str, Any]:
         """Say it in what JSON can hold."""
         described = asdict(self)
-        return {name: str(value) if isinstance(value, Path) else value for name, value in described.items()}
+        told = {name: str(value) if isinstance(value, Path) else value for name, value in described.items()}
+        return told if self.skip_missing else {name: told[name] for name in told if name != "skip_missing"}
 
     def _of_data_set(self) -> Bags:
         for option, value in (("--bag", self.bag), ("--label", self.label), ("--labels", self.labels)):
@@ -247,7 +257,12 @@ class DataSource:
         return load_dataset(self.data, self.data_dir)
 
     def _columns_of_labels(self) -> dict[str, Any]:
-        return {"bag": self.bag or "bag", "label": self.label or "label", "group": self.group}
+        return {
+            "bag": self.bag or "bag",
+            "label": self.label or "label",
+            "group": self.group,
+            "skip_missing": self.skip_missing,
+        }
 
     def _bag(self, path: Path) -> str:
         if self.bag is None:

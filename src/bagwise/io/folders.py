@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from bagwise.text import encodable
 
 __all__ = ["FEATURE_FILES", "BagFiles", "FileKind", "Matched", "check_widths", "match_files", "read_folder"]
 
+_WITHOUT_FILE = "labels-without-features"
 FILE = "file"  # the column that says which file a row is about
 
 
@@ -105,7 +106,7 @@ def match_files(
     bag: str = "bag",
     label: str | None = "label",
     group: str | None = None,
-    missing: bool = False,
+    skip_missing: bool = False,
     kind: FileKind = FEATURE_FILES,
     problems: list[Problem] | None = None,
 ) -> Matched:
@@ -135,8 +136,8 @@ def match_files(
         The column with its label; None where labels do not matter.
     group
         The column with its group, if any.
-    missing
-        Leave bags out that have no feature file, and say which; else they are refused.
+    skip_missing
+        Leave rows of the table out that have no file, and say how many; else they are refused.
     kind
         Which files are meant.
     problems
@@ -183,11 +184,19 @@ def match_files(
     by_file = any(row.file is not None for row in rows)
     apart = set(about.left_out)
     unlabelled, rows = [row for row in rows if row.bag in apart], [row for row in rows if row.bag not in apart]
-    lacking: list[str] = []
     by_name = _by_name(files)
-    if missing and not by_file:
-        lacking = list(dict.fromkeys(row.bag for row in rows if row.bag not in by_name))
-        rows = [row for row in rows if row.bag in by_name]
+    lacking: tuple[str, ...] = ()
+    if skip_missing or problems is not None:
+        there = {row for row in rows if _is_there(folder, row, by_name)}
+        if missing := [row for row in rows if row not in there]:
+            told.append(_without_file(folder, about.table.path, missing, kind, skip_missing))
+        rows = [row for row in rows if row in there]
+        left = {row.bag for row in rows}
+        lacking = tuple(dict.fromkeys(row.bag for row in missing if row.bag not in left))
+        if not rows and problems is None:
+            raise BagwiseError(
+                f"{about.table.path}: no bag has {_a(kind.word)} in {folder}: give the folder that has them"
+            )
     told += spaces(about.table)
     if problems is None:  # what is wrong with labels comes before what is wrong with files
         tell(problem for problem in told if problem.severity == "error")
@@ -208,7 +217,26 @@ def match_files(
     else:
         problems += told
     bags = [BagFiles(name, about.labels.get(name), about.groups.get(name), tuple(of)) for name, of in of_bags.items()]
-    return Matched(tuple(bags), tuple(others), tuple(lacking))
+    return Matched(tuple(bags), tuple(others), lacking)
+
+
+def _is_there(folder: Path, row: "_Row", by_name: Mapping[str, Sequence[Path]]) -> bool:
+    if row.file is None:
+        return row.bag in by_name
+    return os.path.isfile(folder / row.file)  # noqa: PTH113 - Path.is_file raises on names that are too long
+
+
+def _without_file(folder: Path, table: Path, rows: Sequence["_Row"], kind: FileKind, skipped: bool) -> Problem:
+    what, names = "bags have no", list(dict.fromkeys(row.bag for row in rows))
+    if rows[0].file is not None:
+        what, names = "rows name no", [row.file or "" for row in rows]
+    what = what if len(names) > 1 else {"bags have no": "bag has no", "rows name no": "row names no"}[what]
+    told = f"{table}: {len(names):,} {what} {kind.word} in {folder} ({some(names)})"
+    if skipped:
+        return Problem.of("warning", _WITHOUT_FILE, f"{told} and {'are' if len(names) > 1 else 'is'} left out", names)
+    return Problem.of(
+        "error", _WITHOUT_FILE, f"{told}: add the files, or leave such rows out with --skip-missing", names
+    )
 
 
 def _files_left_out(folder: Path, table: Path, names: Sequence[str], kind: FileKind) -> Problem:
@@ -269,6 +297,7 @@ def read_folder(
     label: str | None = "label",
     group: str | None = None,
     coordinates: bool = False,
+    skip_missing: bool = False,
 ) -> Bags:
     """Read bags whose instances stay in their feature files until somebody looks at them.
 
@@ -276,7 +305,7 @@ def read_folder(
 
     Parameters
     ----------
-    folder, labels, bag, label, group
+    folder, labels, bag, label, group, skip_missing
         As in `match_files`. Without a table, or with a `label` of None, bags have no labels.
     coordinates
         Read where the instances were, if all files say so.
@@ -303,7 +332,7 @@ def read_folder(
     >>> bags[1].instances.sum()
     np.float64(21.0)
     """
-    matched = match_files(folder, labels, bag=bag, label=label, group=group)
+    matched = match_files(folder, labels, bag=bag, label=label, group=group, skip_missing=skip_missing)
     infos = check_widths(matched)
     parts, sizes = [], []
     for one in matched.bags:
@@ -383,7 +412,7 @@ def _check_link(folder: Path, path: Path) -> None:
     try:
         target = os.path.realpath(path, strict=True)
     except OSError as error:
-        raise BagwiseError(f"{path} is a link that leads nowhere: mend or remove it") from error
+        raise BagwiseError(f"{path} is a link that leads nowhere: mend it") from error
     if not _is_within(target, folder):
         raise BagwiseError(
             f"{path} is a link to {target}, which is not in {folder}: give the folder that holds the files themselves"
@@ -419,7 +448,10 @@ def _by_name(files: Sequence[Path]) -> dict[str, list[Path]]:
 
 def _only(folder: Path, name: str, files: Sequence[Path]) -> Path:
     if len(files) > 1:
-        raise BagwiseError(f"bag {name!r} has two files, {folder / files[0]} and {folder / files[1]}: keep one of them")
+        raise BagwiseError(
+            f"bag {name!r} has two files, {folder / files[0]} and {folder / files[1]}: say which is"
+            " meant in a table of labels with the column 'file', or move the other one elsewhere"
+        )
     return folder / files[0]
 
 
@@ -441,7 +473,7 @@ def _rows(about: BagRows, uses: Collection[str | None]) -> list[_Row]:
     gaps = files.codes < 0
     if gaps.any():
         row = table.row(int(np.argmax(gaps)))
-        raise BagwiseError(f"{table.path}: column {FILE!r} is empty in row {row}: fill it in, or drop the row")
+        raise BagwiseError(f"{table.path}: column {FILE!r} is empty in row {row}: fill it in")
     both = zip(about.bags.codes.tolist(), files.codes.tolist(), strict=True)
     return [_Row(n, names[code], files.values[file]) for n, (code, file) in enumerate(both) if code >= 0]
 
@@ -454,7 +486,7 @@ def _files(folder: Path, files: Sequence[Path], table: Table, rows: Sequence[_Ro
         others = f" (nor have {len(missing) - 1} more)" if len(missing) > 1 else ""
         raise BagwiseError(
             f"{table.path}: bag {missing[0].bag!r} in row {table.row(missing[0].position)} has no {kind.word} in"
-            f" {folder}{others}: add the file, or drop the row"
+            f" {folder}{others}: add the file, or leave such rows out with --skip-missing"
         )
     return [_only(folder, row.bag, by_name[row.bag]) for row in rows]
 
@@ -469,7 +501,10 @@ def _file_of_row(folder: Path, table: Table, row: _Row, kind: FileKind) -> Path:
     if path.suffix.lower() not in kind.suffixes:
         raise BagwiseError(f"{place()} is not {_a(kind.word)}: its name must end in one of {', '.join(kind.suffixes)}")
     if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises on names that are too long
-        raise BagwiseError(f"{place()} is not a file in {folder}: paths are relative to that folder, so mend it there")
+        raise BagwiseError(
+            f"{place()} is not a file in {folder}: paths are relative to that folder, so mend it"
+            " there, or leave such rows out with --skip-missing"
+        )
     if not _is_within(os.path.realpath(path), folder):
         raise BagwiseError(f"{place()} leads out of {folder}: give the folder that holds all files")
     return path

@@ -210,12 +210,13 @@ def read_images(
     bag: str = "bag",
     label: str | None = "label",
     group: str | None = None,
+    skip_missing: bool = False,
 ) -> Bags:
     """Read images as bags of patches, which are cut when somebody looks at them.
 
     Parameters
     ----------
-    folder, labels, bag, label, group
+    folder, labels, bag, label, group, skip_missing
         As in `bagwise.io.folders.match_files`. Several images of one bag are put one after the other.
     patches
         Where to cut; None is ``Grid()``. The table of `Points` names bags in the column `bag`; a bag of several images
@@ -242,7 +243,7 @@ def read_images(
     >>> read_images(folder)
     <Bags: 2 bags of 4 instances (8 in all), each of shape (32, 32, 3) uint8; no labels>
     """
-    matched = match_files(folder, labels, bag=bag, label=label, group=group, kind=IMAGES)
+    matched = match_files(folder, labels, bag=bag, label=label, group=group, skip_missing=skip_missing, kind=IMAGES)
     cutter = Cutter(patches, bag)
     cut = [cutter.cut(one) for one in matched.bags]
     sources = [source for parts, _ in cut for source in parts]
