@@ -1,6 +1,6 @@
 """What data and parameters must be, and the sentence a user reads where they are not."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -190,12 +190,29 @@ def out_of_span(lowest: NDArray[np.float64], highest: NDArray[np.float64]) -> ND
     return np.flatnonzero(~constant_features(lowest, highest) & ~((span >= LEAST_SPAN) & (span <= MOST_SPAN)))
 
 
-def check_span(lowest: NDArray[np.float64], highest: NDArray[np.float64], names: Sequence[str] | None) -> None:
-    for number in out_of_span(lowest, highest)[:1]:
+def check_span(
+    lowest: NDArray[np.float64],
+    highest: NDArray[np.float64],
+    names: Sequence[str] | None,
+    farthest: Callable[[int], tuple[str, int]],
+) -> None:
+    """Raise if a feature cannot be brought to a scale.
+
+    Parameters
+    ----------
+    lowest, highest
+        Of each feature, shape (D,).
+    names
+        Of the features, for the message.
+    farthest
+        Gives the bag, and the row in it, where a feature is farthest from 0, for the message.
+    """
+    for number in out_of_span(lowest, highest)[:1].tolist():
+        bag, row = farthest(number)
         raise BagwiseError(
             f"feature {number if names is None else names[number]!r} reaches from {lowest[number]:.4g} to"
-            f" {highest[number]:.4g}, and only what spans {LEAST_SPAN:g} to {MOST_SPAN:g} can be scaled: give it in"
-            " other units, or leave it out"
+            f" {highest[number]:.4g}, farthest out in row {row} of bag {bag!r}, and only what spans {LEAST_SPAN:g} to"
+            f" {MOST_SPAN:g} can be scaled: mend the value, or give the feature in other units"
         )
 
 

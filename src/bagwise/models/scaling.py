@@ -1,6 +1,5 @@
 """The first thing a model does to an instance: bring its numbers to a common scale."""
 
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -9,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bagwise.checks import check_span, constant_features
+from bagwise.checks import constant_features
 from bagwise.errors import BagwiseError
 from bagwise.stored import StoredInstances
 
@@ -145,8 +144,6 @@ class Moments:
         Vectors, shape (N, D).
     offsets
         Shape (B + 1,).
-    names
-        Of the features, for messages; None calls them by number.
 
     Examples
     --------
@@ -156,13 +153,7 @@ class Moments:
     ([2.0], [1.0])
     """
 
-    def __init__(
-        self,
-        instances: NDArray[np.number] | StoredInstances,
-        offsets: NDArray[np.int64],
-        names: Sequence[str] | None = None,
-    ) -> None:
-        self.names = names
+    def __init__(self, instances: NDArray[np.number] | StoredInstances, offsets: NDArray[np.int64]) -> None:
         self.counts = np.diff(offsets)
         self.means, self.squares, self.lowest, self.highest = np.zeros((4, len(self.counts), *instances.shape[1:]))
         for number, (begin, end) in enumerate(pairwise(offsets)):
@@ -179,8 +170,8 @@ class Moments:
     def standardisation(self, bags: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Give the shift and factor that bring the instances of some bags to mean 0 and standard deviation 1.
 
-        A feature that is constant over these bags, but for rounding, is only shifted, so that a new value elsewhere
-        does not explode.
+        It is for features that `bagwise.checks.check_span` lets pass. One that is constant over these bags, but for
+        rounding, is only shifted, so that a new value elsewhere does not explode.
 
         Parameters
         ----------
@@ -191,14 +182,8 @@ class Moments:
         -------
         tuple of arrays
             Shift and factor, each of shape (D,).
-
-        Raises
-        ------
-        BagwiseError
-            If the values of a feature are too far apart, or too close, to be scaled.
         """
         lowest, highest = self.range(bags)
-        check_span(lowest, highest, self.names)
         counts, origin = self.counts[bags, None], self.means[bags[0]]
         deviations = self.means[bags] - origin
         total = counts.sum()

@@ -178,6 +178,23 @@ class PackedTensors:
                     " which is out of range once it is scaled: mend the value, or leave the row out"
                 )
 
+    def farthest(self, position: int, feature: int) -> tuple[str, int]:
+        """Find where in a bag of vectors a feature is farthest from 0.
+
+        Parameters
+        ----------
+        position
+            Of the bag.
+        feature
+            Which.
+
+        Returns
+        -------
+        tuple
+            The bag's name, and the row.
+        """
+        return str(self.names[position]), int(self._bag(position)[:, feature].abs().argmax())
+
     def _bag(self, position: int) -> Tensor:
         if self._whole is not None:
             return self._whole[self.offsets[position] : self.offsets[position + 1]]

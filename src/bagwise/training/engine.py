@@ -95,7 +95,7 @@ def train(
     [2, 2, 2]
     """
     executor = _executor(plan, bags)
-    moments = Moments(bags.instances, bags.offsets, bags.feature_names) if plan.scaling == "standardize" else None
+    moments = Moments(bags.instances, bags.offsets) if plan.scaling == "standardize" else None
     data = b"" if checkpoints is None else targets.tobytes() + digest_of(bags)
     data += b"" if weights is None else weights.tobytes()
     stored = isinstance(bags.instances, StoredInstances)

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bagwise.checks import check_span
 from bagwise.models.likelihood import errors, negative_log_likelihood
 from bagwise.models.model import MILModel
 from bagwise.models.scaling import Moments
@@ -74,6 +75,7 @@ class Looped:
             scaling = np.zeros(1), np.full(1, 1 / 255)
         elif self.plan.scaling == "standardize":
             assert moments is not None
+            self._check_span(member.train, moments)
             scaling = moments.standardisation(member.train)
         model = self._initial(member, scaling)
         self._check_range(model, member, moments)
@@ -89,6 +91,13 @@ class Looped:
             clip=np.inf if self.plan.clip is None else self.plan.clip,
             dtype=self.plan.dtype,
         )
+
+    def _check_span(self, train: NDArray[np.int64], moments: Moments) -> None:
+        def farthest(feature: int) -> tuple[str, int]:
+            extremes = np.maximum(-moments.lowest[train, feature], moments.highest[train, feature])
+            return self.packed.farthest(int(train[extremes.argmax()]), feature)
+
+        check_span(*moments.range(train), self.packed.feature_names, farthest)
 
     def _check_range(self, model: MILModel, member: Member, moments: Moments | None) -> None:
         """See that all that a member meets stays a number once it is scaled: once here, and not at every step."""

@@ -289,7 +289,7 @@ class ClassicalMIL(BagClassifier, ABC):
         seed: int,
     ) -> _Learnt:
         values = _values(bags)
-        scaler = _scaler(values, bags.feature_names) if self.standardize else None
+        scaler = _scaler(values, bags) if self.standardize else None
         packed = _packed(bags, scaler)._replace(sample_weight=weights)
         classes = range(int(targets.max()) + 1)
         told_apart = classes[1:] if len(classes) == 2 else classes
@@ -339,7 +339,10 @@ class ScoresInstances(ClassicalMIL):
             (N, number of classes).
         """
         bags = self._like_learnt(as_bags(X))
-        alone = Bags(_values(bags), np.arange(len(bags.instances) + 1))
+        values = _values(bags)
+        if self.learnt_.scaler is None:
+            _check_extent(values, bags)  # names the bag; below each instance is one
+        alone = Bags(values, np.arange(len(bags.instances) + 1))
         probabilities: NDArray[Any] = np.exp(self._log_probabilities(alone))
         return probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities
 
@@ -368,9 +371,12 @@ def check_positive(name: str, value: Any) -> None:
     raise BagwiseError(f"{name} is {value!r}: it must be a number above 0, or None to choose one")
 
 
-def _scaler(values: NDArray[np.float64], names: Sequence[str] | None) -> StandardScaler:
+def _scaler(values: NDArray[np.float64], bags: Bags) -> StandardScaler:
+    def farthest(feature: int) -> tuple[str, int]:
+        return _place(int(np.argmax(abs(values[:, feature]))), bags)
+
     lowest = values.min(axis=0)
-    check_span(lowest, values.max(axis=0), names)
+    check_span(lowest, values.max(axis=0), bags.feature_names, farthest)
     with np.errstate(over="ignore", invalid="ignore"):
         scaler = StandardScaler().fit(values)
     # Squares of what is the same everywhere may overflow.
@@ -388,16 +394,21 @@ def _packed(bags: Bags, scaler: StandardScaler | None) -> Packed:
         return Packed(scaler.transform(values).clip(-CLIP, CLIP), bags.offsets)
 
 
+def _place(row: int, bags: Bags) -> tuple[str, int]:
+    """Give the name of the bag of a row, and the row's number in it."""
+    bag = int(np.searchsorted(bags.offsets, row, side="right")) - 1
+    return str(bags.names[bag]), row - int(bags.offsets[bag])
+
+
 def _check_extent(values: NDArray[np.float64], bags: Bags) -> None:
     """Refuse values whose squares overflow, where nothing brings them to a scale."""
     if max(values.max(), -values.min()) > MOST_SPAN:
-        row, column = np.unravel_index(np.argmax(abs(values)), values.shape)
-        bag = int(np.searchsorted(bags.offsets, row, side="right")) - 1
+        row_of_all, column = map(int, np.unravel_index(np.argmax(abs(values)), values.shape))
+        bag, row = _place(row_of_all, bags)
+        feature = column if bags.feature_names is None else bags.feature_names[column]
         raise BagwiseError(
-            f"bag {bags.names[bag]!r} has {values[row, column]:.4g} as feature"
-            f" {int(column) if bags.feature_names is None else bags.feature_names[column]!r} in row"
-            f" {row - bags.offsets[bag]}, which is out of range without scaling: mend the value, or give features in"
-            " other units"
+            f"bag {bag!r} has {values[row_of_all, column]:.4g} as feature {feature!r} in row {row}, which is out of"
+            " range without scaling: mend the value, or give features in other units"
         )
 
 
