@@ -34,7 +34,7 @@ class BagClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
         instance. None with more than two.
     """
 
-    positive: Any
+    positive: Any = None  # for classes of a user's own that do not have it as a parameter
     classes_: NDArray[Any]
     positive_: Any
 
@@ -128,7 +128,7 @@ class BagClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
 
     @property
     def _classes(self) -> Classes:
-        return Classes(self.classes_, self.positive_)
+        return Classes(self.classes_, getattr(self, "positive_", None))
 
     def _classes_of(self, labels: NDArray[Any]) -> Classes:
         """Find the classes of training bags."""
