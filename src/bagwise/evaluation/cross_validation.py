@@ -375,7 +375,7 @@ def _ask(models: Sequence[NeuralMIL], bags: Bags, tests: Sequence[NDArray[np.int
 
 def _fit_and_ask(model: BagClassifier, train: Bags, weights: NDArray[np.float64] | None, test: Bags) -> _Answer:
     with threadpool_limits(1):  # as many workers as cores; and the last bits do not depend on how many there are
-        model.fit(train, sample_weight=weights)
+        model.fit(train, **({} if weights is None else {"sample_weight": weights}))  # which one's own may not take
         return _Answer(model.classes_, model.predict_proba(test), None)
 
 
