@@ -49,13 +49,13 @@ def test_what_people_write_is_left_as_it_is(text):
 
 
 def found(**changes):
-    given = {"facts": [(text, text) for text in ACTING], "problems": [], "fails": False}
+    given = {"facts": [(text, text) for text in ACTING], "problems": [], "fails": False, "numbers": {"positive": None}}
     return SimpleNamespace(**given | changes, as_dict=lambda: {text: text for text in ACTING})
 
 
 def test_names_reach_no_terminal_as_they_are(run, monkeypatch):
     problems = [SimpleNamespace(severity="note", sentence=text) for text in ACTING]
-    monkeypatch.setattr(checking, "examine", lambda _: found(problems=problems))
+    monkeypatch.setattr(checking, "examine", lambda *_: found(problems=problems))
     done = run("check", "musk1")
     assert not {unicodedata.category(character) for character in done.out.replace("\n", "")} & {"Cc", "Cf", "Cs"}
     for text in map(printable, ACTING):
@@ -64,7 +64,7 @@ def test_names_reach_no_terminal_as_they_are(run, monkeypatch):
 
 
 def test_json_is_ascii_and_loads_again_to_the_same(run, monkeypatch):
-    monkeypatch.setattr(checking, "examine", lambda _: found())
+    monkeypatch.setattr(checking, "examine", lambda *_: found())
     done = run("check", "musk1", "--json")
     assert set(done.out) <= {*map(chr, range(32, 127)), "\n"}
     assert json.loads(done.out) == {text: text for text in ACTING}
@@ -80,7 +80,7 @@ def test_names_in_errors_are_escaped(run):
 
 @pytest.mark.filterwarnings("default")
 def test_notes_are_told_once_and_what_others_say_is_not(run, monkeypatch):
-    def examine(_):
+    def examine(*_):
         for _ in range(2):
             warnings.warn("2 bags have no label\x1b[31m", BagwiseWarning, stacklevel=2)
             warnings.warn("a library is worried", UserWarning, stacklevel=2)
@@ -110,7 +110,7 @@ def test_notes_are_told_once_and_what_others_say_is_not(run, monkeypatch):
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )
 def test_whatever_goes_wrong_is_one_sentence(run, monkeypatch, error, status, says):
-    def examine(_):
+    def examine(*_):
         raise error
 
     monkeypatch.setattr(checking, "examine", examine)
@@ -169,7 +169,7 @@ def test_a_full_or_closed_output_is_one_sentence_and_a_reader_that_leaves_silenc
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
 def test_results_that_cannot_be_printed_are_said_so(run, monkeypatch, options):
-    monkeypatch.setattr(checking, "examine", lambda _: found())
+    monkeypatch.setattr(checking, "examine", lambda *_: found())
     with Path("/dev/full").open("w") as full:
         done = run("check", "musk1", *options, out=full)
     assert (done.status, done.told) == (1, unprintable(FULL))
@@ -178,6 +178,14 @@ def test_results_that_cannot_be_printed_are_said_so(run, monkeypatch, options):
 def test_without_standard_error_nothing_is_said_anywhere_else(shell, tmp_path):
     for to in ("2>&-", "2>/dev/full", "<&- >&- 2>&-"):
         assert shell(f"$B fit nowhere.csv {to}", tmp_path) == (2, "", "")
+
+
+def test_libraries_and_workers_write_nothing_to_standard_error(shell):
+    lines = (
+        "import os, subprocess, sys; from bagwise.cli import streams; streams.keep_errors_to_oneself();"
+        " os.write(2, b'a library'); subprocess.run(['sh', '-c', 'echo a worker >&2']); print('mine', file=sys.stderr)"
+    )
+    assert shell(f'{sys.executable} -c "{lines}"') == (0, "", "mine\n")
 
 
 def test_no_file_gets_the_number_of_a_closed_stream(shell):

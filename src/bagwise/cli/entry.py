@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from bagwise.cli.streams import UnwritableError, discard, open_standard_streams
+from bagwise.cli.streams import UnwritableError, discard, keep_errors_to_oneself, open_standard_streams
 from bagwise.errors import BagwiseError, BagwiseWarning
 
 __all__ = ["main"]
@@ -140,6 +140,7 @@ def _say(sentence: str) -> None:
 
 def _quieten() -> None:
     """Let nothing but Bagwise's own sentences reach the terminal, of this process and of its workers."""
+    keep_errors_to_oneself()
     noted = set()
 
     def note(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:

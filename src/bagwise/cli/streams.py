@@ -5,7 +5,7 @@ import os
 import sys
 from typing import Any, TextIO, cast
 
-__all__ = ["UnwritableError", "discard", "open_standard_streams"]
+__all__ = ["UnwritableError", "discard", "keep_errors_to_oneself", "open_standard_streams"]
 
 _INPUT, _OUTPUT, _ERRORS = 0, 1, 2
 
@@ -65,6 +65,17 @@ def open_standard_streams() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     sys.stdout = cast(TextIO, _Output(sys.stdout))
+
+
+def keep_errors_to_oneself() -> None:
+    """Leave standard error to this process's own sentences: what libraries and worker processes write to it vanishes.
+
+    A worker that is interrupted while it starts would print a traceback, and nobody could keep it from that.
+    """
+    if sys.stderr is not sys.__stderr__ or sys.stderr is None or sys.stderr.fileno() != _ERRORS:
+        return
+    sys.stderr = os.fdopen(os.dup(_ERRORS), "w", buffering=1, errors="backslashreplace")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), _ERRORS)
 
 
 def discard(stream: TextIO) -> None:
