@@ -1,5 +1,7 @@
 """The one kind of error that Bagwise raises for what a user can put right, and the one kind of warning."""
 
+from bagwise.text import printable
+
 __all__ = ["BagwiseError", "BagwiseWarning"]
 
 
@@ -17,6 +19,10 @@ class BagwiseError(ValueError):
         ...
     bagwise.errors.BagwiseError: there are no bags: give at least one
     """
+
+    def __init__(self, sentence: str) -> None:
+        # It may quote data: a label with the end of a line in it, or with what a terminal would act on.
+        super().__init__(printable(sentence))
 
 
 class BagwiseWarning(UserWarning):

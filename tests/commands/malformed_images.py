@@ -112,7 +112,8 @@ image_case("a_device_as_image", r"s2\.png.*/dev/zero", replaced(lambda path: pat
 image_case("a_socket_as_image", r"s2\.png.*socket", replaced(listening))
 image_case("a_white_image", r"s2\.png.*white", replaced(lambda path: Image.new("L", (64, 64), 255).save(path)))
 points_case("points_without_a_column", r"'y'", "bag,x\ns0,1\n")
-points_case("points_that_are_no_numbers", r"row 1 ", "bag,x,y\ns0,left,3\n")
+points_case("points_that_are_no_numbers", r"points\.csv.*'x'.*row 2", "bag,x,y\ns0,left,3\n")
+points_case("points_without_a_bag", r"points\.csv.*'bag'.*row 3", "bag,x,y\ns0,3,3\nNA,3,3\n")
 points_case("points_outside", r"'s0'.*x 99", "bag,x,y\n" + "".join(f"s{number},99,3\n" for number in range(6)))
 points_case("no_points_of_a_bag", r"'s1'", "bag,x,y\ns0,3,3\n")
 

@@ -3,23 +3,21 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
-from io import BytesIO
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import psutil
 from numpy.typing import NDArray
 
 from bagwise.bags import Bags
 from bagwise.datasets import list_datasets, load_dataset
 from bagwise.errors import BagwiseError
-from bagwise.inputs import read_whole
 from bagwise.io.folders import read_folder
 from bagwise.io.images import Grid, Points, holds_images, read_images
 from bagwise.io.labels import known_labels
+from bagwise.io.points import read_points
 from bagwise.io.spellings import match_classes
 from bagwise.io.tables import read_table, table_columns
 from bagwise.stored import StoredInstances
@@ -116,12 +114,7 @@ class DataSource:
             return None
         if self.points is None:
             return Grid() if self.patch is None else Grid(self.patch)
-        try:
-            table = pd.read_csv(BytesIO(read_whole(self.points)), dtype={self.bag or "bag": str})
-        except BagwiseError:
-            raise
-        except ValueError as error:
-            raise BagwiseError(f"{self.points} cannot be read as a table of points ({error}): give a CSV") from error
+        table = read_points(self.points, self.bag or "bag")
         return Points(table) if self.patch is None else Points(table, self.patch)
 
     def read(self) -> Bags:
