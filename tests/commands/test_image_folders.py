@@ -105,7 +105,7 @@ def test_check_names_every_image_that_cannot_be_read(run, images, tmp_path):
     done = run("check", place, "--labels", images / "labels.csv", "--json")
     told = " ".join(problem["sentence"] for problem in json.loads(done.out)["problems"])
     assert done.status == 1
-    for part in ("1 bags of", "have no image in", "scan 3.png: the file is no PNG", "scan 5.png has no patch of 32 x 32"):
+    for part in ("1 bag has no image in", "scan 3.png: the file is no PNG", "scan 5.png has no patch of 32 x 32"):
         assert part in told
 
 
