@@ -172,6 +172,10 @@ class Table:
         found: dict[str, NDArray[Any]] = {}
         wrong: dict[str, BagwiseError] = {}
         for name in columns:
+            kind = self._column(name).type
+            if len(wrong) >= _SHOWN and not _is_number(kind):  # to look for the place takes its time
+                wrong[name] = BagwiseError(f"{self.path}: column {name!r} is not numeric")
+                continue
             try:
                 found[name] = self._floats(name)
             except BagwiseError as error:
@@ -325,6 +329,12 @@ def _told(kind: Any) -> str:
         if belongs(kind):
             return word
     return f"a value of type {kind}"
+
+
+def _is_number(kind: Any) -> bool:
+    return any(
+        belongs(kind) for belongs in (pa.types.is_floating, pa.types.is_integer, pa.types.is_boolean, pa.types.is_null)
+    )
 
 
 def _is_text(kind: Any) -> bool:

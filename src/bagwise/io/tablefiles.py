@@ -149,7 +149,7 @@ def _unpacking(contents: bytes, kind: str) -> Any:
 
 def _parquet(path: Path, contents: bytes, only: Sequence[str] | None) -> Read:
     try:
-        schema = pq.ParquetFile(pa.BufferReader(contents)).schema_arrow
+        schema = pq.read_schema(pa.BufferReader(contents))
         # A text that stands in a million rows is stored once, and is to be read once.
         repeated = [field.name for field in schema if pa.types.is_string(field.type)]
         source = pa.BufferReader(contents)

@@ -140,7 +140,7 @@ def table_columns(path: str | Path) -> list[str]:
     BagwiseError
         If the file cannot be read.
     """
-    return list(Table.read(Path(path)).header)
+    return Table.read(Path(path), only=[]).header
 
 
 @dataclass(frozen=True, eq=False)
