@@ -1,10 +1,13 @@
 """Bad input, of every kind a user may meet: one sentence that names it, a status that is not 0, and nothing written."""
 
+import contextlib
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import malformed_folders  # noqa: F401 - the modules of the corpus register their cases
@@ -14,6 +17,11 @@ import malformed_runs  # noqa: F401
 import malformed_tables  # noqa: F401
 import pytest
 from malformed import CASES, COLUMNS, RUN_CASES, good_frame
+
+MOST_SECONDS, MOST_KIB = 10, 1 << 20
+
+# What is compiled at a first training is compiled before time is taken.
+pytestmark = pytest.mark.usefixtures("trained")
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +37,15 @@ def everything_in(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_symlink() or path.exists()}
 
 
+@contextlib.contextmanager
+def soon_and_small():
+    """Bad input takes neither the time nor the memory that it asks for."""
+    began, held = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    assert time.process_time() - began < MOST_SECONDS
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - held < MOST_KIB
+
+
 def assert_refused(status, told, says):
     assert status == 1, told
     lines = told.strip().splitlines()
@@ -40,7 +57,7 @@ def assert_refused(status, told, says):
 
 
 def test_there_are_enough_of_them():
-    assert len(CASES) + len(RUN_CASES) >= 60
+    assert len(CASES) + len(RUN_CASES) >= 120
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -48,7 +65,8 @@ def test_bad_input_is_refused_in_one_sentence(name, tmp_path, run):
     plan = CASES[name](tmp_path)
     (tmp_path / "executed").unlink(missing_ok=True)
     before = set(tmp_path.rglob("*"))
-    done = run(*plan.argv)
+    with soon_and_small():
+        done = run(*plan.argv)
     assert_refused(done.status, done.told, plan.says)
     assert set(tmp_path.rglob("*")) == before
 
@@ -60,7 +78,8 @@ def test_bad_runs_and_bad_data_for_them_are_refused(name, trained, tmp_path, run
     spoil(tmp_path)
     before = everything_in(tmp_path)
     out = ["--out", tmp_path / "out" / "nested"] if command == "explain" else ["--out", tmp_path / "said.csv"]
-    done = run(command, tmp_path / "run", tmp_path / "table.csv", *out)
+    with soon_and_small():
+        done = run(command, tmp_path / "run", tmp_path / "table.csv", *out)
     assert_refused(done.status, done.told, says)
     assert everything_in(tmp_path) == before
 
@@ -73,7 +92,8 @@ OF_TRAINING = re.compile(r"out_|no_epochs|.*(method|seed|ensemble|weight|backend
 def test_check_says_what_is_wrong_and_never_falls_over(name, tmp_path, run):
     plan = CASES[name](tmp_path)
     argv = plan.argv[1 : plan.argv.index("--out")]
-    done = run("check", *argv)
+    with soon_and_small():
+        done = run("check", *argv)
     assert done.status == 1, done.out
     assert "Traceback" not in done.told + done.out
     if done.told:
@@ -82,18 +102,29 @@ def test_check_says_what_is_wrong_and_never_falls_over(name, tmp_path, run):
         assert "error: " in done.out
 
 
-IN_PROCESSES = ["empty_table", "truncated_h5", "a_planted_pickle", "out_is_in_use", "a_missing_method"]
+IN_PROCESSES = [
+    *("empty_table", "a_lone_surrogate", "a_row_of_100_000_quotes", "a_gzip_bomb", "a_zstandard_bomb"),
+    *("a_pipe_for_a_table", "truncated_h5", "a_chunk_of_a_gigabyte", "a_planted_pickle", "a_trillion_rows_in_npy"),
+    *("an_eps_named_png", "a_picture_of_180_million_pixels", "a_device_as_image", "out_is_in_use", "a_missing_method"),
+]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", IN_PROCESSES)
 def test_so_it_is_in_a_process_of_its_own(name, tmp_path):
     plan = CASES[name](tmp_path)
     before = set(tmp_path.rglob("*"))
+    out, told = tmp_path.with_suffix(".out"), tmp_path.with_suffix(".told")
     command = [Path(sys.executable).parent / "bagwise", *plan.argv]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, "COLUMNS": "200"})
-    assert_refused(done.returncode, done.stderr, plan.says)
-    assert done.stdout == ""
+    with out.open("w") as to, told.open("w") as to_say:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=to, stderr=to_say)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert_refused(process.returncode, told.read_text(), plan.says)
+    assert out.read_text() == ""
     assert set(tmp_path.rglob("*")) == before
+    assert used.ru_utime + used.ru_stime < MOST_SECONDS
+    assert used.ru_maxrss < MOST_KIB
 
 
 def test_a_disk_that_is_full(tmp_path):
