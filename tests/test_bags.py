@@ -778,6 +778,13 @@ def test_workers_of_joblib_get_whole_bags(labelled):
     assert names == [labelled.names[i::2].tolist() for i in range(2)]
 
 
+def test_the_features_of_a_list_of_numbers_may_have_names():
+    assert Bags([[1.0, 2.0], [3.0, 4.0]], [0, 2], feature_names=["width", "height"]).feature_names == (
+        "width",
+        "height",
+    )
+
+
 # ---- as_bags ------------------------------------------------------------------------------------------------
 
 

@@ -131,7 +131,8 @@ class Bags:
             checks.check_extent(self.instances.shape, parts["offsets"], parts["names"])
         else:
             parts["instances"] = checks.valid_instances(self.instances, parts["offsets"], parts["names"])
-        rows = len(self.instances)
+        instances = parts.get("instances", self.instances)
+        rows = len(instances)
         if self.labels is not None:
             parts["labels"] = checks.valid_labels(self.labels, parts["names"])
         if self.groups is not None:
@@ -141,7 +142,7 @@ class Bags:
         if self.coordinates is not None:
             parts["coordinates"] = checks.valid_coordinates(self.coordinates, parts["offsets"], parts["names"])
         if self.feature_names is not None:
-            parts["feature_names"] = checks.valid_feature_names(self.feature_names, self.instances.shape[1:])
+            parts["feature_names"] = checks.valid_feature_names(self.feature_names, instances.shape[1:])
         for what in ("instance_names", "sources"):
             if getattr(self, what) is not None:
                 given = checks.of_length(getattr(self, what), rows, what, "instance")

@@ -128,6 +128,7 @@ class BagClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
 
     @property
     def _classes(self) -> Classes:
+        check_is_fitted(self)
         return Classes(self.classes_, getattr(self, "positive_", None))
 
     def _classes_of(self, labels: NDArray[Any]) -> Classes:
