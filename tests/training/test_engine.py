@@ -271,6 +271,28 @@ def test_a_checkpoint_of_another_training_is_refused(change, data, tmp_path):
         train(plan, bags, targets, members, checkpoints=tmp_path)
 
 
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda tensors, _: tensors.pop("0.model.head.bias"),
+        lambda tensors, _: tensors.update({"0.model.head.bias": torch.zeros(1, dtype=torch.int32)}),
+        lambda tensors, _: tensors.update({"0.model.head.bias": torch.zeros(7)}),
+        lambda _, told: told.pop("members"),
+        lambda _, told: told.update(members=5),
+        lambda _, told: told.update(epochs="x"),
+    ],
+)
+def test_an_edited_checkpoint_is_refused_in_one_sentence(spoil, data, tmp_path):
+    train(plan_of("looped"), *data, members_of(1), checkpoints=tmp_path)
+    (path,) = tmp_path.iterdir()
+    tensors, told = read_tensors(path)
+    spoil(tensors, told)
+    write_tensors(path, tensors, told)
+    with pytest.raises(BagwiseError, match=r"block-0000\.safetensors is not as it was written") as caught:
+        train(plan_of("looped"), *data, members_of(1), checkpoints=tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("share", [0, 0.3, 0.99])
 def test_a_damaged_checkpoint_is_refused_in_one_sentence(share, data, tmp_path):
     train(plan_of("looped"), *data, members_of(1), checkpoints=tmp_path)

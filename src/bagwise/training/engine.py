@@ -287,6 +287,19 @@ def _resume(path: Path, identity: str, executor: Looped, records: list[_Record])
         raise BagwiseError(
             f"{path} is the checkpoint of a training with other data, members or settings: choose another folder"
         )
+    try:
+        return _restore(tensors, progress, executor, records)
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise BagwiseError(
+            f"{path} is not as it was written ({reason}): remove it, or choose another folder"
+        ) from error
+
+
+def _restore(tensors: dict[str, Tensor], progress: dict[str, Any], executor: Looped, records: list[_Record]) -> int:
+    for name, value in executor.tensors().items():
+        if (tensors[name].dtype, tensors[name].shape) != (value.dtype, value.shape):
+            raise ValueError(f"the tensor {name} has another type or shape")
     executor.load(tensors)
     for number, (record, told) in enumerate(zip(records, progress["members"], strict=True)):
         record.history = told["history"]
