@@ -81,7 +81,3 @@ def test_the_wheel_works_in_an_empty_environment(wheel, tmp_path):
     metrics = json.loads(run(here / "bagwise", "demo", "--epochs", "1", "--out", "demo", "--json"))
     assert 0 <= metrics["bag_auc"] <= 1
     assert (tmp_path / "demo" / "report.html").stat().st_size > 10_000
-
-
-def test_an_error_is_one_line_whatever_it_quotes():
-    assert str(bw.BagwiseError("label 'b\n\x1b[2Jn' is no class")) == r"label 'b\n\x1b[2Jn' is no class"

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bagwise.commands import check as checking
-from bagwise.errors import BagwiseWarning
+from bagwise.errors import BagwiseError, BagwiseWarning
 from bagwise.text import printable
 
 COMMAND = str(Path(sys.executable).parent / "bagwise")
@@ -41,6 +41,10 @@ def test_printable_text_is_one_line_on_which_no_terminal_acts(text):
     assert not {unicodedata.category(character) for character in shown} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
     assert len(shown.splitlines()) <= 1
     shown.encode()
+
+
+def test_an_error_is_one_line_whatever_it_quotes():
+    assert str(BagwiseError("label 'b\n\x1b[2Jn' is no class")) == r"label 'b\n\x1b[2Jn' is no class"
 
 
 @given(st.text(st.characters(categories=["L", "N", "P", "S", "Zs"])))

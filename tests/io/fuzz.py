@@ -39,8 +39,11 @@ def read(kind, path):
     from bagwise.commands.runs import Run
     from bagwise.io.features import open_features, peek_features
     from bagwise.io.image_files import read_image
-    from bagwise.io.tables import known_labels, read_table, read_tolerantly
+    from bagwise.io.labels import known_labels, labels_apart
+    from bagwise.io.points import read_points
+    from bagwise.io.tables import read_table, read_tolerantly
 
+    path = Path(path)
     if kind == "image":
         read_image(path)
     elif kind == "features":
@@ -57,6 +60,8 @@ def read(kind, path):
             lambda: read_table(path, bag="bag", label="label", group="group"),
             lambda: known_labels(path, "bag", "label"),
             lambda: read_tolerantly(path, bag="bag", label="label"),
+            lambda: labels_apart(path, "bag", "label", "group"),
+            lambda: read_points(path),
         ):
             try:
                 reader()
