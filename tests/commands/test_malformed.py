@@ -14,6 +14,7 @@ import malformed_folders  # noqa: F401 - the modules of the corpus register thei
 import malformed_images  # noqa: F401
 import malformed_models  # noqa: F401
 import malformed_runs  # noqa: F401
+import malformed_slides  # noqa: F401
 import malformed_tables  # noqa: F401
 import pytest
 from malformed import CASES, COLUMNS, RUN_CASES, good_frame
@@ -85,7 +86,9 @@ def test_bad_runs_and_bad_data_for_them_are_refused(name, trained, tmp_path, run
 
 
 # What concerns training or its output is none of the business of check, and links are followed by nobody.
-OF_TRAINING = re.compile(r"out_|no_epochs|.*(method|seed|ensemble|weight|backend|cluster|folds|validate)")
+OF_TRAINING = re.compile(
+    r"out_|on_slides_|tile_|no_epochs|.*(method|seed|ensemble|weight|backend|cluster|folds|validate)"
+)
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if not OF_TRAINING.match(name)])
