@@ -225,8 +225,8 @@ def named_in_utf8(path: Path) -> Iterator[str]:
         yield f"/dev/fd/{file.fileno()}"
 
 
-def unpacked(path: Path, stream: IO[bytes], most: int | None = None) -> bytes:
-    """Read all that a compressed file unpacks to, and stop as soon as it is more than a file of its size can mean.
+def unpacked(path: Path, stream: IO[bytes], packed: IO[bytes], most: int | None = None) -> bytes:
+    """Read all that a compressed file unpacks to, and stop as soon as it is more than so many bytes can mean.
 
     Parameters
     ----------
@@ -234,6 +234,8 @@ def unpacked(path: Path, stream: IO[bytes], most: int | None = None) -> bytes:
         The compressed file.
     stream
         What gives its content unpacked.
+    packed
+        What `stream` reads from; how far it got says how much was unpacked.
     most
         Bytes that it may unpack to; None is `most_bytes`.
 
@@ -251,21 +253,21 @@ def unpacked(path: Path, stream: IO[bytes], most: int | None = None) -> bytes:
     >>> import gzip, tempfile
     >>> path = Path(tempfile.mkdtemp()) / "cells.csv.gz"
     >>> _ = path.write_bytes(gzip.compress(b"a,b"))
-    >>> with gzip.open(path) as stream:
-    ...     unpacked(path, stream)
+    >>> with path.open("rb") as packed:
+    ...     unpacked(path, gzip.GzipFile(fileobj=packed), packed)
     b'a,b'
     """
-    return b"".join(_pieces(path, stream, most_bytes() if most is None else most))
+    return b"".join(_pieces(path, stream, packed, most_bytes() if most is None else most))
 
 
-def _pieces(path: Path, stream: IO[bytes], most: int) -> Iterator[bytes]:
-    packed, size = check_regular(path), 0
+def _pieces(path: Path, stream: IO[bytes], packed: IO[bytes], most: int) -> Iterator[bytes]:
+    size = 0
     while piece := stream.read(_PIECE):
         size += len(piece)
         check_size(path, size, most, "what it unpacks to")
-        if size > most_unpacked(packed):
+        if size > most_unpacked(packed.tell()):
             raise BagwiseError(
-                f"{path}: {told_size(packed)} unpack to more than {told_size(size - 1)}: unpack it yourself if it is"
-                " what it should be, and give the plain file"
+                f"{path}: {told_size(packed.tell())} unpack to more than {told_size(size - 1)}: unpack it yourself if it"
+                " is what it should be, and give the plain file"
             )
         yield piece

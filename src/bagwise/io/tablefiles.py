@@ -127,7 +127,7 @@ def _contents(path: Path) -> bytes:
     kind = path.suffix.lower()
     if kind in _PACKED and contents:
         try:
-            contents = unpacked(path, _unpacking(contents, kind))
+            contents = unpacked(path, *_unpacking(contents, kind))
         except BagwiseError:
             raise
         except (OSError, EOFError, zlib.error) as error:
@@ -138,10 +138,12 @@ def _contents(path: Path) -> bytes:
     return contents
 
 
-def _unpacking(contents: bytes, kind: str) -> Any:
+def _unpacking(contents: bytes, kind: str) -> tuple[Any, Any]:
     if kind == ".gz":
-        return gzip.GzipFile(fileobj=io.BytesIO(contents))
-    return pa.CompressedInputStream(pa.BufferReader(contents), "zstd")
+        packed = io.BytesIO(contents)
+        return gzip.GzipFile(fileobj=packed), packed
+    packed = pa.BufferReader(contents)
+    return pa.CompressedInputStream(packed, "zstd"), packed
 
 
 # ---- Parquet ---------------------------------------------------------------------------------------------------------
