@@ -265,9 +265,10 @@ def _pieces(path: Path, stream: IO[bytes], packed: IO[bytes], most: int) -> Iter
     while piece := stream.read(_PIECE):
         size += len(piece)
         check_size(path, size, most, "what it unpacks to")
-        if size > most_unpacked(packed.tell()):
+        read = packed.tell()
+        if size > most_unpacked(read):
             raise BagwiseError(
-                f"{path}: {told_size(packed.tell())} unpack to more than {told_size(size - 1)}: unpack it yourself if it"
-                " is what it should be, and give the plain file"
+                f"{path}: {told_size(read)} unpack to more than {told_size(size - 1)}: unpack it yourself if it is what"
+                " it should be, and give the plain file"
             )
         yield piece
