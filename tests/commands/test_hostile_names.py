@@ -8,8 +8,10 @@ import unicodedata
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import save_file
 
 from bagwise.explain import write_table
+from bagwise.io.features import read_features
 
 NAMES = [
     *("a\udcff", "b\x1b[31mred", "c\u202egnp", "=1+1", "d\re", "f\ng", "[bold]h", "é", "i,j", 'k"l', "m$x^$n"),
@@ -79,6 +81,13 @@ def test_names_are_the_same_in_all_that_is_written_and_act_on_no_terminal(run, t
     texts = written(out)
     assert json.loads(texts["results.json"])["asked"]["data"]["data"] == str(slides)
     assert "<script>alert" not in texts["report.html"]
+
+
+def test_safetensors_are_read_whatever_their_name(tmp_path):
+    path, plain = tmp_path / os.fsdecode(b"\xff.safetensors"), tmp_path / "plain.safetensors"
+    save_file({"features": np.arange(6.0).reshape(2, 3)}, plain)
+    plain.rename(path)
+    assert read_features(path).features.tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
 def test_the_terminal_shows_a_folder_whose_name_is_no_text(run, tmp_path):

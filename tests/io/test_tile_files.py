@@ -1,3 +1,5 @@
+import os
+
 import h5py
 import numpy as np
 import openslide
@@ -64,6 +66,14 @@ def test_the_attributes_are_those_that_other_readers_look_for(slide, tmp_path):
     if slide.mpp is not None:
         assert (told["level0_magnification"], told["target_magnification"]) == (20, 20)
         assert told["mpp"] == pytest.approx(0.499)
+
+
+def test_a_slide_whose_name_is_no_text_is_written_like_any_other(data_directory, tmp_path):
+    path = tmp_path / os.fsdecode(b"a\xff.svs")
+    path.symlink_to(data_directory / "wsi_samples" / f"{NAMES[0]}.svs")
+    with Slide(path) as slide:
+        write_tiles(path.with_suffix(".h5"), slide, planned(slide, side=180), corners_as_features)
+    assert read_features(path.with_suffix(".h5")).attributes["name"] == r"a\udcff"
 
 
 def test_who_would_cut_other_tiles_finds_no_level(data_directory, tmp_path):

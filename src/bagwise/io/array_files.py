@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 
 from bagwise.errors import BagwiseError
-from bagwise.inputs import check_regular, check_size, most_unpacked, told_size
+from bagwise.inputs import check_regular, check_size, most_unpacked, named_in_utf8, told_size
 
 __all__ = ["OPENERS", "UNNAMED", "Array", "Source", "read_npz"]
 
@@ -236,7 +236,7 @@ def _check_pickle(path: Path, stream: IO[bytes]) -> None:
 def _open_safetensors(path: Path) -> Iterator[Source]:
     with path.open("rb") as stream:
         check_size(path, int.from_bytes(stream.read(8), "little"), _MOST_OF_HEAD, "the head")
-    with safe_open(path, framework="pt") as file:
+    with named_in_utf8(path) as name, safe_open(name, framework="pt") as file:
 
         def get(name: str) -> Array:
             array = file.get_slice(name)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bagwise.errors import BagwiseError
 from bagwise.files import replacing
 from bagwise.io.slides import Slide, SlideError, Tiling, read_tiles
+from bagwise.text import encodable
 
 __all__ = ["OnLevel0", "on_level0", "write_tiles"]
 
@@ -162,7 +163,7 @@ def _attributes(slide: Slide, tiling: Tiling) -> dict[str, Any]:
         "overlap": 0,
         "level0_width": slide.size[0],
         "level0_height": slide.size[1],
-        "name": slide.path.stem,
+        "name": encodable(slide.path.stem),
     }
     if tiling.read == tiling.side:
         told |= {"patch_level": tiling.level, "downsample": slide.downsamples[tiling.level]}
