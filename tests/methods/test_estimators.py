@@ -890,7 +890,7 @@ def test_an_instance_budget_puts_several_bags_in_a_step(make_bags):
     full_batch = fast(instance_budget=10**6, optimizer="sgd", momentum=0.0, decay=0.0, l2=0.0, dropout=0.0, epochs=1)
     rows = full_batch.set_params(precision="float64").fit(bags)
     start = full_batch.plan_.architecture  # one plain gradient step on the mean loss, written out
-    seeds = full_batch._member(bags, np.arange(24), bags.labels, np.unique(bags.labels), 0).seed
+    seeds = full_batch._member(bags, np.arange(24), bags.labels, full_batch._classes, 0).seed
     plain = start.build((3,), 1, seeds, dtype=torch.float64)
     plain.scaler = rows.model_.scaler
     logits = plain(torch.from_numpy(bags.instances.copy()), torch.from_numpy(bags.offsets.copy())).logits[0, :, 0]
