@@ -99,7 +99,8 @@ def _told(error: Exception) -> tuple[str, int]:
         command = error.ctx.command_path if error.ctx else "bagwise"
         message = error.format_message().rstrip(".")
         return message and f"{message[0].lower()}{message[1:]}; see {command} --help", MISUSED
-    if isinstance(error, MemoryError) or "allocate memory" in reason or "OutOfMemory" in type(error).__name__:
+    starved = any(said in reason for said in ("allocate memory", "failed to map segment"))
+    if isinstance(error, MemoryError) or starved or "OutOfMemory" in type(error).__name__:
         told = f"memory ran out{f' ({reason})' * bool(reason)}"
         return f"{told}: use fewer --jobs, end other programs, or take a machine with more memory", FAILED
     if isinstance(error, BrokenProcessPool):
