@@ -69,8 +69,10 @@ def read(kind, path):
                 errors.append(error)
         if errors:
             raise errors[0]
-    else:
+    elif kind == "run":
         Run.load(path)
+    else:
+        raise LookupError(kind)
 
 
 def attempt(kind, path):
