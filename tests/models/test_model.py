@@ -9,7 +9,7 @@ from torch import nn
 
 from bagwise.errors import BagwiseError
 from bagwise.models.architecture import LEVELS, Architecture
-from bagwise.models.encoders import MultiLevel
+from bagwise.models.encoders import ENCODERS, MultiLevel
 from bagwise.models.likelihood import class_probabilities, errors, negative_log_likelihood
 from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS
 from bagwise.models.scaling import Moments, Scaler
@@ -367,3 +367,12 @@ def test_a_built_model_scales_before_it_encodes_and_keeps_its_shift_in_double(dt
     assert model.scaler.shift.dtype == torch.float64
     assert "scaler.shift" in model.state_dict()
     assert not any("scaler" in name for name, _ in model.named_parameters())
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_what_shapes_a_model_would_have_is_said_without_making_it(encoder):
+    level = {"mi-net-levels": "deep-supervision", "mi-net-equal-levels": "residual"}.get(encoder, "embedding")
+    shape = {"lenet5": (28, 28), "cell-cnn": (27, 27, 3)}.get(encoder, (4,))
+    described = Architecture(level, "max", encoder)
+    parameters = described.build(shape, outputs=1, seed=0).named_parameters()
+    assert described.shapes(shape, outputs=1) == {name: tuple(parameter.shape) for name, parameter in parameters}

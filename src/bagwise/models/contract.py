@@ -133,6 +133,9 @@ def embedding_width(encoder: nn.Module, instance_shape: Sequence[int]) -> int:
     5
     """
     parameter = _parameter(encoder)
+    if parameter.is_meta:  # to compute there, torch would load its compiler; only Bagwise's own encoders are made so
+        layers = [module for module in encoder.modules() if isinstance(module, nn.Linear)]
+        return layers[-1].out_features if layers else instance_shape[0]
     was_training = {module: module.training for module in encoder.modules()}
     try:
         with torch.no_grad():
