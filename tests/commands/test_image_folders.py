@@ -114,8 +114,8 @@ def test_check_names_every_image_that_cannot_be_read(run, images, tmp_path):
     [
         (["--patch", "0"], "the side of a patch is 0: it must be a whole number from 1 on"),
         (["--patch", "500"], "has no patch of 500 x 500 pixels"),
-        (["--points", "nowhere.csv"], "nowhere.csv cannot be read as a table of points"),
-        (["--points", "labels.csv"], "the table of points has no column"),
+        (["--points", "nowhere.csv"], "nowhere.csv: there is no such file"),
+        (["--points", "labels.csv"], "labels.csv: there is no column"),
     ],
 )
 def test_what_will_not_do_is_said_in_a_sentence(run, images, tmp_path, options, message, monkeypatch):

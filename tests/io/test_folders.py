@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 import bagwise as bw
 from bagwise import BagwiseError, BagwiseWarning
 from bagwise.io import folders
-from bagwise.io.folders import match_files, read_folder
+from bagwise.io.folders import read_folder
+from bagwise.io.matching import match_files
 
 SIZES = {"a": 4, "b": 7, "c": 2, "d": 5}
 

@@ -20,9 +20,9 @@ from bagwise.commands.data import DataSource
 from bagwise.errors import BagwiseError, BagwiseWarning
 from bagwise.evaluation.rehearsal import rehearse
 from bagwise.io.features import open_features, peek_features
-from bagwise.io.folders import FEATURE_FILES, Matched, match_files
 from bagwise.io.images import IMAGES, Cutter
 from bagwise.io.labels import Problem
+from bagwise.io.matching import FEATURE_FILES, Matched, match_files
 from bagwise.io.tables import read_tolerantly
 from bagwise.methods.registry import make
 

@@ -41,6 +41,7 @@ def written_before(*patterns: str) -> Callable[[Path], list[Path]]:
     """
 
     def find(folder: Path) -> list[Path]:
+        """Give the files in a folder that Bagwise 0.1 wrote."""
         found = [path for pattern in patterns for path in folder.glob(pattern) if _is_ours(path)]
         # What a kill left half-written, beside checkpoints that are whole.
         beside = {path.parent for path in found if path.name.startswith("block-")}

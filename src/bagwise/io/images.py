@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from bagwise.bags import Bags
 from bagwise.checks import check_count
 from bagwise.errors import BagwiseError
-from bagwise.io.folders import FEATURE_FILES, BagFiles, FileKind, match_files
 from bagwise.io.image_files import read_image
+from bagwise.io.listing import FileKind
+from bagwise.io.matching import FEATURE_FILES, BagFiles, match_files
 from bagwise.io.sources import sources_of
 from bagwise.stored import Part, StoredInstances
 
@@ -217,7 +218,7 @@ def read_images(
     Parameters
     ----------
     folder, labels, bag, label, group, skip_missing
-        As in `bagwise.io.folders.match_files`. Several images of one bag are put one after the other.
+        As in `bagwise.io.matching.match_files`. Several images of one bag are put one after the other.
     patches
         Where to cut; None is ``Grid()``. The table of `Points` names bags in the column `bag`; a bag of several images
         cannot have points, and its column ``class``, if there is one, becomes the `instance_labels`.

@@ -18,8 +18,9 @@ from skimage.morphology import closing, disk, remove_small_holes, remove_small_o
 from bagwise.checks import check_count
 from bagwise.errors import BagwiseError
 from bagwise.inputs import check_regular, told_size
-from bagwise.io.folders import FileKind, match_files
 from bagwise.io.image_files import on_white
+from bagwise.io.listing import FileKind
+from bagwise.io.matching import match_files
 from bagwise.io.sources import distinct_names, path_within
 
 __all__ = [
@@ -235,7 +236,7 @@ def find_slides(places: Sequence[str | Path]) -> dict[str, Path]:
     Parameters
     ----------
     places
-        Files, and folders, of which all slides are taken (`bagwise.io.folders.match_files`).
+        Files, and folders, of which all slides are taken (`bagwise.io.matching.match_files`).
 
     Returns
     -------
