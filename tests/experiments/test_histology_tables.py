@@ -146,7 +146,7 @@ def test_both_tables_have_the_six_methods():
         ("table3", ["--protocol", "grouped"], "nobody knows which patient"),
         ("table3", ["--epochs", "0"], "--epochs is 0"),
         ("table3", ["--folds", "7"], "fewer than the 7 folds"),
-        ("table3", ["--data-dir", "nowhere"], "is missing"),
+        ("table3", ["--data-dir", "nowhere"], "there is no such file"),
     ],
 )
 def test_what_will_not_do_is_said_in_a_sentence(run, folder, tmp_path, name, options, message):
