@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 import bagwise as bw
-from bagwise import cli
+from bagwise.cli.commands import app
 
 COMMAND = Path(sys.executable).parent / "bagwise"
 KEYS = {"bag_auc", "bag_accuracy", "instance_auc", "seconds"}
@@ -224,7 +224,7 @@ def test_people_get_a_table_and_the_way_to_the_report(tmp_path, monkeypatch, cap
     metrics = {"bag_auc": 0.9876, "bag_accuracy": 0.8765, "instance_auc": 0.7654, "seconds": 61.4}
     monkeypatch.setattr("bagwise.commands.demo.run_demo", lambda *_, **__: metrics)
     with pytest.raises(SystemExit) as stop:
-        cli.app(["demo", "--out", str(tmp_path / "out")])
+        app(["demo", "--out", str(tmp_path / "out")])
     assert stop.value.code in (0, None)
     shown = capsys.readouterr()
     assert shown.err == ""

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from bagwise import BagwiseError
-from bagwise.cli import app
+from bagwise.cli.commands import app
 from bagwise.commands.runs import Run
 
 BAGWISE = Path(sys.executable).parent / "bagwise"

@@ -293,6 +293,17 @@ def test_a_run_that_was_killed_goes_on_and_ends_the_same(run, tiled, encoder, sa
     assert [row.get("tiles") for row in json.loads(again.out)["slides"]] == [None, None]
 
 
+def test_a_file_of_another_program_is_not_replaced(run, tiled, encoder, samples, tmp_path):
+    out = tmp_path / "features"
+    shutil.copytree(tiled[0], out)
+    others = out / f"{NAMES[1]}.h5"
+    others.write_bytes(b"mine")
+    done = run("tile", samples, "--encoder", encoder, "--out", out, "--resume")
+    assert done.status == 1
+    assert done.told.startswith(f"bagwise: {others} is there already, and this run did not write it")
+    assert others.read_bytes() == b"mine"
+
+
 def test_only_what_was_asked_for_is_resumed(run, tiled, encoder, samples, tmp_path):
     out = tmp_path / "features"
     shutil.copytree(tiled[0], out)

@@ -1,6 +1,17 @@
 """The command `bagwise`."""
 
-import lazy_loader
+import sys
 
-# Little is loaded before `main` runs, which knows what to do when it is stopped while the rest loads.
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command as `bagwise.cli.entry.main` does, also where it is stopped before that is loaded."""
+    try:
+        from bagwise.cli import entry
+
+        entry.main()
+    except KeyboardInterrupt:
+        if sys.stderr is not None:
+            print("bagwise: stopped", file=sys.stderr)
+        sys.exit(130)

@@ -44,10 +44,14 @@ def main() -> NoReturn:
         status = _stopped(INTERRUPTED)
     except _Terminated:
         status = _stopped(TERMINATED)
-    # Who stops it from here on wants to hear nothing.
+    _stop_silently()
+    sys.exit(status)
+
+
+def _stop_silently() -> None:
+    """Leave it to the system: who stops the command once more, or at its very end, wants to hear nothing."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    sys.exit(status)
 
 
 class _Terminated(BaseException):
@@ -117,6 +121,7 @@ def _told(error: Exception) -> tuple[str, int]:
 
 
 def _stopped(status: int) -> int:
+    _stop_silently()
     resumed = "; the same command with --resume goes on from here" if _can_resume(sys.argv[1:]) else ""
     _say(f"stopped{resumed}")
     return status

@@ -1,5 +1,6 @@
 """Files of encoded tiles, one a slide, in the layout of TRIDENT and CLAM."""
 
+import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
@@ -61,7 +62,7 @@ def write_tiles(
             " it, take smaller tiles, or leave it out"
         )
     chunk = max(1, min(_MOST_TILES, _MOST_PIXELS // tiling.side**2))
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with replacing(path) as temporary, _Output(temporary, "w+b") as output, h5py.File(output, "w") as file:
         features = None
         for tiles in read_tiles(slide, tiling, chunk):
             embeddings = encode(tiles)
@@ -73,9 +74,38 @@ def write_tiles(
             done = len(features)
             features.resize(done + len(tiles), axis=0)
             features[done:] = embeddings
+            output.check()
             told(len(tiles))
         file["coords"] = tiling.corners
         file["coords"].attrs.update(_attributes(slide, tiling))
+        file.close()
+        output.check()
+
+
+class _Output(io.FileIO):
+    """A file whose troubles HDF5 does not see: it would crash the process where a disk is full."""
+
+    trouble: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        rest = memoryview(data).cast("B")
+        try:
+            while rest and self.trouble is None:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.trouble = error
+        return memoryview(data).nbytes
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.trouble = error
+        return size or 0
+
+    def check(self) -> None:
+        if self.trouble is not None:
+            raise self.trouble
 
 
 class OnLevel0(NamedTuple):

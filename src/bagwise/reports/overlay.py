@@ -1,5 +1,6 @@
 """Pictures of slides: what of them was taken for tissue, and what their tiles count."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -52,8 +53,10 @@ def draw_tissue(path: str | Path, picture: NDArray[np.uint8], tissue: Tissue, ti
     for x, y in corners:
         tiled[int(y) + line : int(np.ceil(y + down)), int(x) + line : int(np.ceil(x + across))] = True
     shown[tiled] = (3 * shown[tiled] + _TILE) // 4
+    jpeg = io.BytesIO()  # to a full disk Pillow writes half a file, and says nothing
+    Image.fromarray(shown.astype(np.uint8)).save(jpeg, "JPEG", quality=85)
     with replacing(path) as temporary:
-        Image.fromarray(shown.astype(np.uint8)).save(temporary, quality=85)
+        temporary.write_bytes(jpeg.getvalue())
 
 
 def draw_overlay(

@@ -13,6 +13,7 @@ from typing import Any
 import joblib
 import numpy as np
 import torch
+from joblib.externals.loky.backend.process import LokyProcess
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -192,7 +193,6 @@ def _train_block(
         executor = kind(plan, packed, members, moments)
         records = [_Record() for _ in members]
         first = 0
-        employer = os.getppid() if multiprocessing.parent_process() is not None else None
         identity = "" if checkpoint is None else fingerprint(plan, members, executor.tensors(), data)
         if checkpoint is not None and checkpoint.exists():
             first = _resume(checkpoint, identity, executor, records)
@@ -201,8 +201,8 @@ def _train_block(
             active = [n for n, member in enumerate(members) if _goes_on(member, records[n], epoch)]
             if not active:
                 break
-            if employer is not None and os.getppid() != employer:
-                raise SystemExit  # a worker whose command was killed: nobody waits for it
+            if _is_orphan():
+                os._exit(1)  # nobody waits for it, and joblib would catch an exception
             losses = executor.run_epoch(epoch, active)
             for number, loss in zip(active, losses.tolist(), strict=True):
                 if not np.isfinite(loss) or not executor.is_finite(number):
@@ -222,6 +222,14 @@ def _train_block(
             )
             for number, record in enumerate(records)
         ]
+
+
+def _is_orphan() -> bool:
+    """Say whether this is a worker whose command was killed, be it while the worker started."""
+    employer = multiprocessing.parent_process()
+    if employer is None or not isinstance(multiprocessing.current_process(), LokyProcess):
+        return False
+    return os.getppid() != employer.pid
 
 
 def _diverged(name: str, epoch: int, member: Member, plan: Plan) -> str:

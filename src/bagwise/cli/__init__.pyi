@@ -1,2 +1,0 @@
-from .commands import app as app
-from .entry import main as main
