@@ -9,10 +9,11 @@ import time
 
 import pytest
 
+from bagwise.claims import claimed
 from bagwise.commands.older import BLOCKS, written_before
 from bagwise.errors import BagwiseError
 from bagwise.files import replacing
-from bagwise.folders import MARKER, ResultFolder, claimed, folder_around
+from bagwise.folders import MARKER, ResultFolder, folder_around
 from bagwise.tensorfiles import write_tensors
 
 
@@ -30,7 +31,7 @@ import os, sys, time
 from itertools import count
 from pathlib import Path
 from bagwise.files import replacing
-from bagwise.folders import claimed
+from bagwise.claims import claimed
 def write(name, text="ours"):
     with replacing(out / name) as temporary: temporary.write_text(text)
 out = Path(sys.argv[1])

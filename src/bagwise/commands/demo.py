@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from bagwise.bags import Bags
 from bagwise.checks import check_seed
+from bagwise.claims import claims_folder
 from bagwise.commands.bag_views import bag_views
 from bagwise.commands.older import BLOCKS, written_before
 from bagwise.commands.runs import MODEL, write_json
 from bagwise.datasets import bags_from_images, load_digits
 from bagwise.evaluation.key_instances import key_instance_metrics
 from bagwise.evaluation.metrics import bag_metrics
-from bagwise.folders import ResultFolder, claims_folder
+from bagwise.folders import ResultFolder
 from bagwise.methods.neural import AttentionMIL
 from bagwise.methods.persistence import save_model
 from bagwise.reports import Metric, Report, write_report

@@ -14,6 +14,7 @@ import pandas as pd
 from bagwise._version import __version__
 from bagwise.bags import Bags
 from bagwise.checks import check_names, check_seed
+from bagwise.claims import claims_folder
 from bagwise.commands.data import DataSource, digest_of_labelled, in_memory_if_small
 from bagwise.commands.fit import configured
 from bagwise.commands.older import BLOCKS, written_before
@@ -25,7 +26,7 @@ from bagwise.evaluation.metrics import METRICS
 from bagwise.evaluation.protocol import Folds
 from bagwise.evaluation.significance import corrected_t_test
 from bagwise.explain import check_format, write_table
-from bagwise.folders import ResultFolder, claims_folder
+from bagwise.folders import ResultFolder
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.registry import make
 from bagwise.reports import Figure, write_report

@@ -6,12 +6,12 @@ from typing import Any
 import pandas as pd
 
 from bagwise.bags import Bags
+from bagwise.claims import claims_folder
 from bagwise.commands.data import DataSource
 from bagwise.commands.report import explanation_report
 from bagwise.commands.runs import Run
 from bagwise.commands.slide_maps import draw_on_slides, find_on_slides
 from bagwise.explain import Explanation, by_file, check_format, contrast, draw_map, explain, key_instances, write_table
-from bagwise.folders import claims_folder
 from bagwise.reports import write_report
 
 __all__ = ["run_explain"]

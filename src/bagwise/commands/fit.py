@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bagwise.bags import Bags
 from bagwise.checks import check_count, check_seed
+from bagwise.claims import claims_folder
 from bagwise.commands.data import DataSource, digest_of_labelled, in_memory_if_small
 from bagwise.commands.older import BLOCKS, written_before
 from bagwise.commands.report import training_report
@@ -25,7 +26,7 @@ from bagwise.commands.runs import (
 )
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.metrics import bag_metrics
-from bagwise.folders import ResultFolder, claims_folder
+from bagwise.folders import ResultFolder
 from bagwise.methods.base import BagClassifier
 from bagwise.methods.ensemble import fit_ensemble, predict_ensemble
 from bagwise.methods.neural import NeuralMIL

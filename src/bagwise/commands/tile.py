@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from bagwise._version import __version__
+from bagwise.claims import claims_folder
 from bagwise.commands.older import written_before
 from bagwise.commands.runs import Run, check_asked_the_same, read_json, write_json
 from bagwise.errors import BagwiseError
-from bagwise.folders import ResultFolder, claims_folder
+from bagwise.folders import ResultFolder
 from bagwise.io.slides import Slide, SlideError, find_slides, find_tissue, plan_tiles
 from bagwise.io.tile_files import write_tiles
 from bagwise.methods.tile_encoders import TIMM, TileEncoder, encoder_of_model, encoder_of_timm

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bagwise.bags import Bags
 from bagwise.checks import check_count, check_names, check_seed
+from bagwise.claims import claims_folder
 from bagwise.commands.data import digest_of_labelled
 from bagwise.commands.runs import write_json
 from bagwise.datasets.histology import EPITHELIAL, breast_cancer, colon_cancer
@@ -25,7 +26,6 @@ from bagwise.experiments.paper import TABLE2, TABLE3
 from bagwise.explain.instances import explain
 from bagwise.explain.rescaling import rescaled_in_bags
 from bagwise.files import write_text
-from bagwise.folders import claims_folder
 from bagwise.io.image_files import read_image
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.registry import make

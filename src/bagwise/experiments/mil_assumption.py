@@ -10,12 +10,12 @@ from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
 from bagwise.checks import check_count, check_names
+from bagwise.claims import claims_folder
 from bagwise.commands.runs import write_json
 from bagwise.evaluation.assumption import PROBLEMS, Problem, check_assumption
 from bagwise.experiments.cells import OLDER, cell, environment
 from bagwise.experiments.markdown import markdown_table
 from bagwise.files import write_text
-from bagwise.folders import claims_folder
 from bagwise.methods.registry import METHODS, make
 
 __all__ = ["run_mil_assumption", "table"]

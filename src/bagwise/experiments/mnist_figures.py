@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from bagwise.checks import check_count, check_names, check_seed
+from bagwise.claims import claims_folder
 from bagwise.commands.runs import write_json
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.cross_validation import summary
@@ -26,7 +27,6 @@ from bagwise.experiments.mnist_bags import (
 )
 from bagwise.experiments.mnist_findings import findings
 from bagwise.files import write_text
-from bagwise.folders import claims_folder
 from bagwise.methods.neural import AttentionMIL
 from bagwise.reports.curves import Curve, draw_curves
 from bagwise.reports.strip import draw_strip

@@ -12,6 +12,7 @@ from sklearn.base import clone
 
 from bagwise.bags import Bags
 from bagwise.checks import check_count, check_names, check_seed
+from bagwise.claims import claims_folder
 from bagwise.commands.data import digest_of_labelled
 from bagwise.commands.runs import write_json
 from bagwise.datasets.named import load_dataset
@@ -23,7 +24,6 @@ from bagwise.experiments.cells import OLDER, cell, environment, finite
 from bagwise.experiments.markdown import markdown_table, short, signed, with_error
 from bagwise.experiments.paper import TABLE1
 from bagwise.files import write_text
-from bagwise.folders import claims_folder
 from bagwise.methods.base import BagClassifier
 from bagwise.methods.neural import AttentionMIL, NeuralMIL
 from bagwise.methods.registry import make
