@@ -1,6 +1,7 @@
 """How functions are compiled, where loops written out beat a library's calls."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 import numba
@@ -63,6 +64,14 @@ def compiled_once(function: Function) -> Function:
     function
     """
     try:
-        return cast(Function, numba.njit(**_LOOPS, cache=True)(function))
+        kept: Any = numba.njit(**_LOOPS, cache=True)(function)
     except RuntimeError:  # there is no folder that may be written to
         return cast(Function, numba.njit(**_LOOPS)(function))
+    save = kept._cache.save_overload
+
+    def save_if_there_is_room(*args: Any) -> None:
+        with suppress(OSError):
+            save(*args)
+
+    kept._cache.save_overload = save_if_there_is_room
+    return cast(Function, kept)
