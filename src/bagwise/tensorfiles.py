@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from bagwise.errors import BagwiseError
@@ -47,11 +47,9 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], description: 
         raise BagwiseError(f"{path} is there already, and Bagwise did not write it: choose another folder")
     text = json.dumps(description, default=plain)
     whole = {name: value.cpu().contiguous() for name, value in tensors.items()}
+    content = save(whole, metadata={"bagwise": text})
     with replacing(path) as temporary:
-        try:
-            save_file(whole, temporary, metadata={"bagwise": text})
-        except SafetensorError as error:  # so this library says that a disk is full
-            raise OSError(str(error)) from error
+        temporary.write_bytes(content)  # the library itself would leave a file of its own where it is killed
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], Any]:
