@@ -166,9 +166,9 @@ class Reader:
         return json.loads(self._process.stdout.readline())
 
     def close(self):
-        """End the process."""
-        self._process.stdin.close()
-        self._process.wait(timeout=30)
+        """End the process, and close what leads to it."""
+        with self._process:
+            self._process.stdin.close()
 
 
 def fuzz(out, minutes, seed, kinds=None, tell=print):

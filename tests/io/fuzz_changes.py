@@ -5,6 +5,7 @@ import io
 import json
 import re
 import struct
+import warnings
 import zipfile
 import zlib
 
@@ -152,7 +153,9 @@ def _in_zip(rng, data, others):
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w", packing) as archive:
         for name, content in members:
-            archive.writestr(name, content)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that a name stands twice is meant
+                archive.writestr(name, content)
     return made.getvalue()
 
 
