@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bagwise.errors import BagwiseError
+
 __all__ = ["colour_picture", "ink_picture", "layer_picture", "svg_picture"]
 
 
@@ -99,7 +101,12 @@ def svg_picture(svg: str) -> str:
 
 def _encoded(image: Image.Image, kind: str, **options: Any) -> str:
     file = io.BytesIO()
-    image.save(file, kind, **options)
+    try:
+        image.save(file, kind, **options)
+    except KeyError as error:  # Pillow keeps to itself why it could not load what writes the format
+        raise BagwiseError(
+            f"Pillow cannot write {kind.upper()} here: memory ran out, or it was built without, so install it anew"
+        ) from error
     return _data_uri(file.getvalue(), kind)
 
 
