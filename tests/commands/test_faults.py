@@ -9,6 +9,7 @@ import time
 
 import psutil
 import pytest
+
 from faults import COLUMNS, Started, assert_nothing_half_done, assert_quiet, contents
 
 pytestmark = pytest.mark.slow

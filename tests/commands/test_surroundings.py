@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from faults import contents
 
 import bagwise
+from faults import contents
 
 pytestmark = pytest.mark.slow
 
