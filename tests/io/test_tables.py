@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from bagwise import classes
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError, BagwiseWarning
+from bagwise.io import tablefiles
 from bagwise.io.tables import read_table
 
 quick = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -785,3 +786,13 @@ def test_text_is_found_anywhere_in_a_long_column(tmp_path, place):
     values[place] = "oops"
     path = put(tmp_path, "t.csv", "bag,x\n" + "".join(f"b{i // 10},{value}\n" for i, value in enumerate(values)))
     assert f"row {place + 2} holds 'oops'" in refusal(path)
+
+
+def test_a_machine_out_of_memory_is_not_blamed_on_the_table(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise pa.ArrowException("Unknown error: Failed to launch worker thread: Resource temporarily unavailable")
+
+    (tmp_path / "table.csv").write_text("bag,x\na,1\n")
+    monkeypatch.setattr(tablefiles.pa_csv, "read_csv", fail)
+    with pytest.raises(BagwiseError, match=r"table\.csv.*worker thread.*it may be whole"):
+        read_table(tmp_path / "table.csv", bag="bag")

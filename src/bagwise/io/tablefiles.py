@@ -229,7 +229,9 @@ def _csv(path: Path, contents: bytes, delimiters: str, texts: Sequence[str], onl
         return Read(header, arrow, delimiter)
     _check_records(path, contents, delimiter)
     assert failure is not None
-    raise BagwiseError(f"{path}: the table cannot be read ({_one_line(failure)}): write it again") from failure
+    at_fault = isinstance(failure, pa.ArrowInvalid)  # the table is; else memory or threads have run out
+    cure = "write it again" if at_fault else "it may be whole, so try again where more memory is free"
+    raise BagwiseError(f"{path}: the table cannot be read ({_one_line(failure)}): {cure}") from failure
 
 
 def _missing_words() -> list[str]:
