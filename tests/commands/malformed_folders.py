@@ -220,3 +220,9 @@ def a_planted_pickle_in_a_zip(folder):
 @case
 def a_folder_without_labels(folder):
     return Plan("fit", features(folder), "--out", folder / "run", says=r"--labels")
+
+
+@case
+def a_folder_that_is_not_there_of_which_rows_may_be_skipped(folder):
+    argv = ["fit", folder / "slides", "--labels", folder / "labels.csv", "--skip-missing", "--out", folder / "run"]
+    return Plan(*argv, says=r"no file or folder.*slides")

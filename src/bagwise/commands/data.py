@@ -74,20 +74,19 @@ class DataSource:
     def path(self) -> Path | None:
         """Where the data are; None where they are a data set by name."""
         path = Path(self.data)
+        if not path.exists():
+            if path.suffix or len(path.parts) > 1:
+                raise BagwiseError(f"there is no file or folder {self.data!r}: check the path")
+            names = [known.name for known in list_datasets()]
+            if self.data not in names:
+                raise BagwiseError(
+                    f"there is no file, folder or data set {self.data!r}: give a path, or one of {', '.join(names)}"
+                )
         if self.skip_missing and (self.labels is None or not path.is_dir()):
             raise BagwiseError(
                 f"--skip-missing is for a folder with a table of --labels, and {self.data} is none: drop it"
             )
-        if path.exists():
-            return path
-        if path.suffix or len(path.parts) > 1:
-            raise BagwiseError(f"there is no file or folder {self.data!r}: check the path")
-        names = [known.name for known in list_datasets()]
-        if self.data not in names:
-            raise BagwiseError(
-                f"there is no file, folder or data set {self.data!r}: give a path, or one of {', '.join(names)}"
-            )
-        return None
+        return path if path.exists() else None
 
     def patches(self, folder: Path) -> Grid | Points | None:
         """Say where images are cut.
