@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from bagwise.errors import BagwiseError
 from bagwise.folders import TEMPORARY, folder_around
 from bagwise.text import encodable
 
-__all__ = ["replacing", "write_text"]
+__all__ = ["check_replaceable", "replacing", "write_text"]
 
 
 @contextmanager
@@ -72,6 +72,37 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise BagwiseError(
             f"cannot write {path}: {error.strerror or error}; choose a place with room that you may write to"
         ) from error
+
+
+def check_replaceable(path: str | Path, is_ours: Callable[[Path], bool]) -> None:
+    """See that there is no file yet, or one that Bagwise wrote.
+
+    Parameters
+    ----------
+    path
+        The file to write.
+    is_ours
+        Says of a regular file whether Bagwise wrote it.
+
+    Raises
+    ------
+    BagwiseError
+        If there is another program's, a folder or a link.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "notes.txt"
+    >>> check_replaceable(path, lambda _: False)
+    >>> path.touch()
+    >>> check_replaceable(path, lambda _: False)
+    Traceback (most recent call last):
+        ...
+    bagwise.errors.BagwiseError: ...notes.txt is there already, and Bagwise did not write it: choose another place
+    """
+    path = Path(path)
+    if os.path.lexists(path) and (path.is_symlink() or not path.is_file() or not is_ours(path)):
+        raise BagwiseError(f"{path} is there already, and Bagwise did not write it: choose another place")
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -1,7 +1,6 @@
 """Files of tensors and what is to be said of them; nothing in such a file can run code."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from bagwise.errors import BagwiseError
-from bagwise.files import replacing
+from bagwise.files import check_replaceable, replacing
 from bagwise.inputs import check_regular, check_size, named_in_utf8
 
 __all__ = ["is_tensor_file", "plain", "read_tensors", "write_tensors"]
@@ -43,8 +42,7 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], description: 
     >>> read_tensors(path)
     ({'w': tensor([1., 1.])}, {'epoch': 3})
     """
-    if os.path.lexists(path) and not is_tensor_file(Path(path)):
-        raise BagwiseError(f"{path} is there already, and Bagwise did not write it: choose another folder")
+    check_replaceable(path, is_tensor_file)
     text = json.dumps(description, default=plain)
     whole = {name: value.cpu().contiguous() for name, value in tensors.items()}
     content = save(whole, metadata={"bagwise": text})
@@ -98,8 +96,6 @@ def is_tensor_file(path: Path) -> bool:
     >>> is_tensor_file(Path("nowhere.safetensors"))
     False
     """
-    if path.is_symlink() or not path.is_file():
-        return False
     try:
         with safe_open(path, framework="numpy") as file:
             return "bagwise" in (file.metadata() or {})

@@ -809,7 +809,7 @@ def test_maps_of_five_thousand_instances_stay_small(tmp_path: Path) -> None:
 def test_a_page_of_another_program_is_not_replaced(tmp_path):
     path = tmp_path / "report.html"
     path.write_text("<title>Mine</title>")
-    with pytest.raises(BagwiseError, match="no report of Bagwise's"):
+    with pytest.raises(BagwiseError, match="Bagwise did not write it"):
         write_report(Report("MUSK1", "92 molecules.", [], [], [], []), path)
     assert path.read_text() == "<title>Mine</title>"
     path.unlink()

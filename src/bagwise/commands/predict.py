@@ -1,7 +1,6 @@
 """`bagwise predict`: what a run says of bags that nobody has labelled."""
 
 import csv
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ import pyarrow.parquet as pq
 from bagwise.classes import Classes
 from bagwise.commands.data import DataSource
 from bagwise.commands.runs import Run
-from bagwise.errors import BagwiseError
 from bagwise.explain import write_table
+from bagwise.files import check_replaceable
 from bagwise.methods.ensemble import predict_ensemble
 
 __all__ = ["run_predict"]
@@ -46,8 +45,8 @@ def run_predict(run: Run, source: DataSource, out: Path | None = None) -> pd.Dat
     BagwiseError
         If the data are not like those learnt from or cannot be read, or `out` is there and holds no predictions.
     """
-    if out is not None and os.path.lexists(out) and not _holds_predictions(out):
-        raise BagwiseError(f"{out} is there already, and bagwise predict did not write it: choose another name")
+    if out is not None:
+        check_replaceable(out, _holds_predictions)
     bags = source.read_like(run.feature_names)
     said = predict_ensemble(run.models, bags)
     classes = run.models[0].classes_
@@ -63,8 +62,6 @@ def run_predict(run: Run, source: DataSource, out: Path | None = None) -> pd.Dat
 
 
 def _holds_predictions(path: Path) -> bool:
-    if path.is_symlink() or not path.is_file():
-        return False
     try:
         if path.suffix == ".parquet":
             columns = pq.read_schema(path).names

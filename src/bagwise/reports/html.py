@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,9 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from bagwise.errors import BagwiseError
 from bagwise.explain.places import spacing
 from bagwise.explain.rescaling import equal_in_bags
-from bagwise.files import write_text
+from bagwise.files import check_replaceable, write_text
 from bagwise.reports.pictures import colour_picture, ink_picture, svg_picture
 from bagwise.reports.tilemap import BagWeights, TileMap
 from bagwise.reports.view import BagView, Report
@@ -63,8 +61,7 @@ def write_report(report: Report, path: Path) -> None:
     >>> "<h1><bdi>MUSK1</bdi></h1>" in path.read_text(encoding="utf-8")
     True
     """
-    if os.path.lexists(path) and not is_report(path):
-        raise BagwiseError(f"{path} is there already, and is no report of Bagwise's: choose another place")
+    check_replaceable(path, is_report)
     environment = Environment(
         loader=PackageLoader("bagwise.reports"),
         autoescape=True,
@@ -106,8 +103,6 @@ def is_report(path: Path) -> bool:
     >>> is_report(Path("nowhere.html"))
     False
     """
-    if path.is_symlink() or not path.is_file():
-        return False
     try:
         with path.open("rb") as file:
             return _TITLE_ENDS in file.read(_MOST_OF_A_HEAD)
