@@ -6,7 +6,7 @@ import gzip
 import io
 import itertools
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,9 +84,10 @@ def read_file(path: Path, texts: Sequence[str] = (), only: Sequence[str] | None 
             " .pq: convert the file, or rename it"
         )
     contents = _contents(path)
+    wanted = None if only is None else frozenset(only)
     if ending not in _DELIMITERS:
-        return _parquet(path, contents, only)
-    return _csv(path, contents, _DELIMITERS[ending], texts, only)
+        return _parquet(path, contents, wanted)
+    return _csv(path, contents, _DELIMITERS[ending], frozenset(texts), wanted)
 
 
 def numbered_rows(path: Path, delimiter: str | None) -> Iterator[int]:
@@ -149,7 +150,7 @@ def _unpacking(contents: bytes, kind: str) -> tuple[Any, Any]:
 # ---- Parquet ---------------------------------------------------------------------------------------------------------
 
 
-def _parquet(path: Path, contents: bytes, only: Sequence[str] | None) -> Read:
+def _parquet(path: Path, contents: bytes, only: Set[str] | None) -> Read:
     try:
         schema = pq.read_schema(pa.BufferReader(contents))
         # A text that stands in a million rows is stored once, and is to be read once.
@@ -185,7 +186,7 @@ def _check_parquet(path: Path, file: Any, columns: int) -> None:
 # ---- CSV -------------------------------------------------------------------------------------------------------------
 
 
-def _csv(path: Path, contents: bytes, delimiters: str, texts: Sequence[str], only: Sequence[str] | None) -> Read:
+def _csv(path: Path, contents: bytes, delimiters: str, texts: Set[str], only: Set[str] | None) -> Read:
     _check_text(path, contents)
     delimiter, header = _header(path, contents, delimiters)
     if 4 * len(contents) > most_bytes():  # a cell of two bytes may become a number of eight
