@@ -190,3 +190,11 @@ def test_a_saved_model_keeps_it(pair, tmp_path):
     again = bw.load_model(tmp_path)
     assert (again.positive, again.positive_) == ("normal", "normal")
     assert_array_equal(again.predict_proba(pair[1]), model.predict_proba(pair[1]))
+
+
+def test_a_fitted_model_says_which_class_is_positive():
+    bags = bw.Bags.from_arrays([[[0.0]], [[1.0]]] * 3, ["normal", "cancer"] * 3)
+    model = bw.AttentionMIL(epochs=1)
+    assert repr(model) == "AttentionMIL(epochs=1)"
+    assert repr(model.fit(bags)) == "AttentionMIL(epochs=1), fitted; positive class cancer"
+    assert repr(model.fit(bags, ["a", "b", "c"] * 2)) == "AttentionMIL(epochs=1)"

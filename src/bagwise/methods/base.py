@@ -126,6 +126,11 @@ class BagClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
             raise BagwiseError("the bags have no labels to compare with: give y")
         return float(accuracy_score(bags.labels, self.predict(bags), sample_weight=sample_weight))
 
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        text: str = super().__repr__(N_CHAR_MAX)
+        positive = getattr(self, "positive_", None)
+        return text if positive is None else f"{text}, fitted; positive class {positive}"
+
     @property
     def _classes(self) -> Classes:
         check_is_fitted(self)
