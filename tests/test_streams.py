@@ -3,8 +3,10 @@
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
+import time
 import unicodedata
 import warnings
 from pathlib import Path
@@ -122,6 +124,20 @@ def test_whatever_goes_wrong_is_one_sentence(run, monkeypatch, error, status, sa
     assert (done.status, done.out) == (status, "")
     assert says in done.told
     assert len(done.told.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("by", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stop_that_a_library_makes_another_error_of_is_a_stop(run, monkeypatch, by, status):
+    def examine(*_):
+        try:
+            os.kill(os.getpid(), by)
+            time.sleep(10)
+        except BaseException:
+            raise TypeError("could not determine the shape") from None
+
+    monkeypatch.setattr(checking, "examine", examine)
+    done = run("check", "musk1")
+    assert (done.status, done.told) == (status, "bagwise: stopped\n")
 
 
 def test_only_what_can_be_resumed_says_so_when_it_is_stopped(run, monkeypatch):

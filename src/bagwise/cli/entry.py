@@ -34,8 +34,11 @@ def main() -> NoReturn:
     >>> subprocess.run([sys.executable, "-c", code, "check", "nowhere.csv"]).returncode
     1
     """
+    _asked.clear()
     try:
         signal.signal(signal.SIGTERM, _terminate)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # nohup's ignoring is left as it is
+            signal.signal(signal.SIGINT, _interrupt)
         open_standard_streams()
         if not _debugging():
             _quieten()
@@ -58,8 +61,18 @@ class _Terminated(BaseException):
     """SIGTERM came; like an interruption it is no error that anybody may catch."""
 
 
+# What signals asked for: libraries make other errors of an exception that comes out of nowhere, or swallow it.
+_asked: list[type[BaseException]] = []
+
+
 def _terminate(*_: Any) -> NoReturn:
+    _asked.append(_Terminated)
     raise _Terminated
+
+
+def _interrupt(*_: Any) -> NoReturn:
+    _asked.append(KeyboardInterrupt)
+    raise KeyboardInterrupt
 
 
 def _debugging() -> bool:
@@ -81,6 +94,8 @@ def _run(arguments: Sequence[str]) -> int:
         _say(f"results cannot be printed ({error.reason}); files that were asked for are whole")
         return FAILED
     except Exception as error:
+        if _asked:
+            raise _asked[-1] from error
         if _debugging() and not isinstance(error, BagwiseError):
             raise
         sentence, status = _told(error)
