@@ -16,11 +16,11 @@ from .io.stain import stain_reference as stain_reference
 from .io.tables import read_table as read_table
 from .methods.ensemble import fit_ensemble as fit_ensemble
 from .methods.ensemble import predict_ensemble as predict_ensemble
-from .methods.neural import AttentionMIL as AttentionMIL
-from .methods.neural import DeepSupervisionMIL as DeepSupervisionMIL
-from .methods.neural import EmbeddingMIL as EmbeddingMIL
-from .methods.neural import InstanceMIL as InstanceMIL
-from .methods.neural import ResidualMIL as ResidualMIL
+from .methods.families import AttentionMIL as AttentionMIL
+from .methods.families import DeepSupervisionMIL as DeepSupervisionMIL
+from .methods.families import EmbeddingMIL as EmbeddingMIL
+from .methods.families import InstanceMIL as InstanceMIL
+from .methods.families import ResidualMIL as ResidualMIL
 from .methods.persistence import load_model as load_model
 from .methods.persistence import load_models as load_models
 from .methods.persistence import save_model as save_model

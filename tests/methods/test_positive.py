@@ -122,7 +122,7 @@ def test_models_with_another_positive_class_train_apart(make_bags):
     bags = make_bags()
     everything = np.arange(len(bags))
     models = [make("instance-max", positive=positive) for positive in (0, 1, None)]
-    fitted = bw.methods.neural.fit_members(models, bags, [everything] * 3)
+    fitted = bw.methods.joint.fit_members(models, bags, [everything] * 3)
     alone = [make("instance-max", positive=positive).fit(bags) for positive in (0, 1, None)]
     for one, other in zip(fitted, alone, strict=True):
         assert_array_equal(one.predict_proba(bags), other.predict_proba(bags))

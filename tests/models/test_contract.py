@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from bagwise.errors import BagwiseError
-from bagwise.methods.neural import AttentionMIL, EmbeddingMIL, InstanceMIL
+from bagwise.methods.families import AttentionMIL, EmbeddingMIL, InstanceMIL
 from bagwise.models.architecture import Architecture
 from bagwise.models.contract import check_encoder, check_pooling
 from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS, Attention, Mean, Pooled, Pooling

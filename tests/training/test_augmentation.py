@@ -7,7 +7,7 @@ from skimage.color import hed2rgb
 
 import bagwise as bw
 from bagwise import BagwiseError
-from bagwise.methods.neural import fit_members
+from bagwise.methods.joint import fit_members
 from bagwise.models.encoders import CentreCrop
 from bagwise.training import augmentation
 from bagwise.training.augmentation import AUGMENTATIONS, affine, tissue

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 import bagwise as bw
 from bagwise import BagwiseError
-from bagwise.methods.neural import fit_members
+from bagwise.methods.joint import fit_members
 from bagwise.training import looped
 from bagwise.training.randomness import hashed
 

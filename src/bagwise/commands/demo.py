@@ -17,7 +17,7 @@ from bagwise.datasets import bags_from_images, load_digits
 from bagwise.evaluation.key_instances import key_instance_metrics
 from bagwise.evaluation.metrics import bag_metrics
 from bagwise.folders import ResultFolder
-from bagwise.methods.neural import AttentionMIL
+from bagwise.methods.families import AttentionMIL
 from bagwise.methods.persistence import save_model
 from bagwise.reports import Metric, Report, write_report
 

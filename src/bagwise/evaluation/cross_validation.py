@@ -18,7 +18,8 @@ from bagwise.errors import BagwiseError
 from bagwise.evaluation.metrics import METRICS, bag_metrics
 from bagwise.evaluation.protocol import Folds
 from bagwise.methods.base import BagClassifier, clone_with_seed, kind_of
-from bagwise.methods.neural import NeuralMIL, bag_probabilities, fit_members, predict_members
+from bagwise.methods.joint import bag_probabilities, fit_members, predict_members
+from bagwise.methods.neural import NeuralMIL
 
 __all__ = ["CrossValidation", "cross_validate", "folds_told", "summary", "validate_folds"]
 

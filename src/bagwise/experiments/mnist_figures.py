@@ -27,7 +27,7 @@ from bagwise.experiments.mnist_bags import (
 )
 from bagwise.experiments.mnist_findings import findings
 from bagwise.files import write_text
-from bagwise.methods.neural import AttentionMIL
+from bagwise.methods.families import AttentionMIL
 from bagwise.reports.curves import Curve, draw_curves
 from bagwise.reports.strip import draw_strip
 

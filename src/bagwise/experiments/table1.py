@@ -25,7 +25,8 @@ from bagwise.experiments.markdown import markdown_table, short, signed, with_err
 from bagwise.experiments.paper import TABLE1
 from bagwise.files import write_text
 from bagwise.methods.base import BagClassifier
-from bagwise.methods.neural import AttentionMIL, NeuralMIL
+from bagwise.methods.families import AttentionMIL
+from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.registry import make
 from bagwise.reports.comparison import draw_comparison
 

@@ -13,7 +13,8 @@ from bagwise.checks import check_count
 from bagwise.classes import Classes
 from bagwise.explain.rescaling import equal_in_bags, rescaled_in_bags
 from bagwise.methods.ensemble import members_of
-from bagwise.methods.neural import NeuralMIL, bag_probabilities, instance_probabilities, predict_members
+from bagwise.methods.joint import bag_probabilities, instance_probabilities, predict_members
+from bagwise.methods.neural import NeuralMIL
 
 __all__ = ["Explanation", "explain", "key_instances"]
 

@@ -14,7 +14,8 @@ from bagwise.bags import BagsLike, as_bags
 from bagwise.checks import check_count
 from bagwise.errors import BagwiseError
 from bagwise.methods.base import clone_with_seed, kind_of
-from bagwise.methods.neural import NeuralMIL, bag_probabilities, fit_members, predict_members
+from bagwise.methods.joint import bag_probabilities, fit_members, predict_members
+from bagwise.methods.neural import NeuralMIL
 
 __all__ = ["EnsemblePrediction", "fit_ensemble", "members_of", "predict_ensemble"]
 

@@ -8,7 +8,7 @@ from bagwise.methods.classical.bag_vectors import VLADSVM, FisherVectorSVM
 from bagwise.methods.classical.diverse_density import DiverseDensity
 from bagwise.methods.classical.instance_svm import BagMarginSVM, InstanceLabelSVM
 from bagwise.methods.classical.set_kernels import GraphKernelSVM, SetKernelSVM
-from bagwise.methods.neural import AttentionMIL, DeepSupervisionMIL, EmbeddingMIL, InstanceMIL, ResidualMIL
+from bagwise.methods.families import AttentionMIL, DeepSupervisionMIL, EmbeddingMIL, InstanceMIL, ResidualMIL
 
 __all__ = ["METHODS", "make"]
 

@@ -1,0 +1,172 @@
+"""The paper's neural methods and their rivals: what is pooled, and how."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from numpy.typing import NDArray
+
+from bagwise.bags import BagsLike
+from bagwise.methods.neural import NeuralMIL
+from bagwise.methods.recipes import Recipe
+from bagwise.models.pooling import PoolingSpec
+
+__all__ = ["AttentionMIL", "DeepSupervisionMIL", "EmbeddingMIL", "InstanceMIL", "ResidualMIL"]
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class AttentionMIL(NeuralMIL):
+    """Attention-based deep MIL: the paper's method (section 2.4, equations 7 to 9).
+
+    Parameters
+    ----------
+    gated
+        Gated attention (equation 9) in place of plain attention (equation 8).
+    hidden
+        L, the size of the attention network. None takes 64 for vectors and 128 for images.
+    encoder, epochs, ...
+        As in `NeuralMIL`.
+
+    Examples
+    --------
+    >>> import bagwise as bw, numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> arrays = [rng.normal(size=(4, 2)) + 3 * (bag % 2) for bag in range(20)]
+    >>> bags = bw.Bags.from_arrays(arrays, labels=[bag % 2 for bag in range(20)])
+    >>> model = bw.AttentionMIL(gated=True, epochs=20, random_state=0).fit(bags)
+    >>> model.predict(bags[:2]).tolist(), model.attention(bags[:2]).shape
+    ([0, 1], (8,))
+    """
+
+    level: ClassVar[str] = "embedding"
+
+    gated: bool = False
+    hidden: int | None = None
+
+    def _pooling(self, recipe: Recipe) -> tuple[PoolingSpec, dict[str, Any]]:
+        hidden = recipe.hidden if self.hidden is None else self.hidden
+        return "gated-attention" if self.gated else "attention", {"hidden": hidden}
+
+    def attention(self, X: BagsLike) -> NDArray[Any]:
+        """Give the weight of each instance in its bag (paper, equations 8 and 9).
+
+        Weights rank the instances of one bag by their part in the decision. They are no probabilities that an instance
+        is positive, and in negative bags they mean little.
+
+        Parameters
+        ----------
+        X
+            `Bags`, or a list with one array a bag.
+
+        Returns
+        -------
+        array
+            Packed like `Bags.instances`: shape (N,), positive, with sum 1 over each bag.
+        """
+        weights = self._predict(X).weights
+        assert weights is not None
+        return weights.numpy()
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class EmbeddingMIL(NeuralMIL):
+    """The embedding-level approach with a pooling that is not learnt (paper, section 2.2); MI-Net on vectors.
+
+    Parameters
+    ----------
+    pooling
+        ``"max"``, ``"mean"`` or ``"log-sum-exp"``, or a class that follows `bagwise.models.pooling.Pooling`.
+    encoder, epochs, ...
+        As in `NeuralMIL`.
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> bags = bw.Bags.from_arrays([[[0.0]], [[1.0], [0.0]], [[0.0]], [[1.0]]], labels=["no", "yes", "no", "yes"])
+    >>> bw.EmbeddingMIL(pooling="mean", epochs=2, random_state=0).fit(bags).predict_proba(bags).shape
+    (4, 2)
+    """
+
+    level: ClassVar[str] = "embedding"
+
+    pooling: PoolingSpec = "max"
+
+    def _pooling(self, recipe: Recipe) -> tuple[PoolingSpec, dict[str, Any]]:  # noqa: ARG002
+        return self.pooling, {}
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class InstanceMIL(NeuralMIL):
+    """The instance-level approach: score instances, pool their probabilities (paper, section 2.2); mi-Net on vectors.
+
+    Parameters
+    ----------
+    pooling
+        ``"max"``, ``"mean"``, ``"log-sum-exp"``, ``"isr"``, ``"noisy-or"`` or ``"noisy-and"`` (paper, section 2.3), or
+        a class that follows `bagwise.models.pooling.Pooling` and pools logits.
+    encoder, epochs, ...
+        As in `NeuralMIL`.
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> bags = bw.Bags.from_arrays([[[0.0]], [[1.0], [0.0]], [[0.0]], [[1.0]]], labels=["no", "yes", "no", "yes"])
+    >>> bw.InstanceMIL(pooling="noisy-or", epochs=2, random_state=0).fit(bags).instance_scores(bags).shape
+    (5,)
+    """
+
+    level: ClassVar[str] = "instance"
+
+    pooling: PoolingSpec = "max"
+
+    def _pooling(self, recipe: Recipe) -> tuple[PoolingSpec, dict[str, Any]]:  # noqa: ARG002
+        return self.pooling, {}
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class DeepSupervisionMIL(EmbeddingMIL):
+    """MI-Net with deep supervision: every layer is pooled and scored (Wang et al., 2016).
+
+    Parameters
+    ----------
+    pooling
+        ``"max"``, ``"mean"`` or ``"log-sum-exp"``, or a class that follows `bagwise.models.pooling.Pooling`.
+    encoder
+        ``"auto"`` is MI-Net's stack of 256, 128 and 64 units; your own must be a `bagwise.models.encoders.MultiLevel`.
+    epochs, ...
+        As in `NeuralMIL`.
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> bags = bw.Bags.from_arrays([[[0.0]], [[1.0], [0.0]], [[0.0]], [[1.0]]], labels=["no", "yes", "no", "yes"])
+    >>> bw.DeepSupervisionMIL(epochs=2, random_state=0).fit(bags).predict_proba(bags).shape
+    (4, 2)
+    """
+
+    level: ClassVar[str] = "deep-supervision"
+    auto_encoder: ClassVar[str | None] = "mi-net-levels"
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class ResidualMIL(EmbeddingMIL):
+    """MI-Net with residual connections: the pooled layers are added up and scored (Wang et al., 2016).
+
+    Parameters
+    ----------
+    pooling
+        ``"max"``, ``"mean"`` or ``"log-sum-exp"``, or a class that follows `bagwise.models.pooling.Pooling`.
+    encoder
+        ``"auto"`` is MI-Net's three layers of 128 units; your own must be a `bagwise.models.encoders.MultiLevel`.
+    epochs, ...
+        As in `NeuralMIL`.
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> bags = bw.Bags.from_arrays([[[0.0]], [[1.0], [0.0]], [[0.0]], [[1.0]]], labels=["no", "yes", "no", "yes"])
+    >>> bw.ResidualMIL(epochs=2, random_state=0).fit(bags).predict_proba(bags).shape
+    (4, 2)
+    """
+
+    level: ClassVar[str] = "residual"
+    auto_encoder: ClassVar[str | None] = "mi-net-equal-levels"

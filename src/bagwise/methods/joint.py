@@ -1,0 +1,275 @@
+"""Neural estimators that learn, and are asked, together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_random_state
+
+from bagwise.bags import Bags
+from bagwise.checks import check_seed, valid_weights
+from bagwise.classes import Classes
+from bagwise.errors import BagwiseError
+from bagwise.models.likelihood import class_probabilities
+from bagwise.models.model import MILModel
+from bagwise.training.data import PackedTensors
+from bagwise.training.device import resolve_device
+from bagwise.training.engine import train
+from bagwise.training.inference import Prediction, predict
+from bagwise.training.members import Member, Plan, Trained
+
+__all__ = ["bag_probabilities", "fit_members", "instance_probabilities", "predict_members"]
+
+
+class Joint(Protocol):
+    """What an estimator must be able to do to learn with others; `NeuralMIL` is."""
+
+    random_state: Any
+    device: str
+    precision: str
+    plan_: Plan
+    model_: MILModel
+
+    @property
+    def _classes(self) -> Classes: ...
+
+    def _classes_of(self, labels: NDArray[Any]) -> Classes: ...
+
+    def _like_learnt(self, bags: Bags) -> Bags: ...
+
+    def _plan(self, bags: Bags, outputs: int, order_seed: int) -> Plan: ...
+
+    def _member(
+        self,
+        bags: Bags,
+        subset: NDArray[np.int64],
+        targets: NDArray[np.int64],
+        classes: Classes,
+        seed: int,
+        place: int,
+        apart: NDArray[np.int64] | None,
+        sample_weight: NDArray[np.float64] | None,
+    ) -> Member: ...
+
+    def _learnt(self, plan: Plan, member: Member, trained: Trained, bags: Bags, classes: Classes) -> None: ...
+
+
+Estimator = TypeVar("Estimator", bound=Joint)
+
+
+def fit_members(
+    estimators: Sequence[Estimator],
+    bags: Bags,
+    subsets: Sequence[NDArray[np.int64]],
+    *,
+    places: Sequence[int] | None = None,
+    validations: Sequence[NDArray[np.int64]] | None = None,
+    sample_weight: ArrayLike | None = None,
+    n_jobs: int | None = 1,
+    checkpoints: Path | None = None,
+    verbose: bool = False,
+) -> list[Estimator]:
+    """Fit estimators, each on its own choice of the bags, in one joint training.
+
+    Each ends as ``estimator.fit(bags[subset])`` would, to the last bit.
+
+    Parameters
+    ----------
+    estimators
+        Neural estimators; those that differ only in hyper-parameters of `Settings` train together.
+    bags
+        Bags with labels.
+    subsets
+        For each estimator the positions of its training bags.
+    places
+        For each estimator its place in an ensemble: what differs in nothing else gets a seed of its own by it. None
+        puts all in place 0, where `fit` is.
+    validations
+        For each estimator the positions of the bags that decide when it stops, where it has a patience; all of
+        ``subsets`` are then learnt from. None splits them off by `validation_fraction`.
+    sample_weight
+        One weight a bag of `bags`, as `NeuralMIL.fit` takes it.
+    n_jobs, checkpoints, verbose
+        As in `bagwise.training.engine.train`.
+
+    Returns
+    -------
+    list of estimators
+        The same, fitted.
+
+    Raises
+    ------
+    BagwiseError
+        If the data or a parameter will not do.
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> bags = bw.Bags.from_arrays([[[0.0]], [[1.0]], [[0.1]], [[0.9]]], labels=[0, 1, 0, 1])
+    >>> models = [bw.AttentionMIL(epochs=1), bw.AttentionMIL(epochs=1)]
+    >>> [model.classes_.tolist() for model in fit_members(models, bags, [np.array([0, 1]), np.array([2, 3])])]
+    [[0, 1], [0, 1]]
+    """
+    if bags.labels is None:
+        raise BagwiseError("the bags have no labels to learn from: give y, or bags with labels")
+    weights = None if sample_weight is None else valid_weights(sample_weight, bags.names)
+
+    def counting(subset: NDArray[np.int64]) -> NDArray[np.int64]:
+        return subset if weights is None else subset[weights[subset] > 0]
+
+    companies: list[_Company[Estimator]] = []
+    places = places or [0] * len(estimators)
+    apart: Sequence[NDArray[np.int64] | None] = validations or [None] * len(estimators)
+    for estimator, subset, place, validation in zip(estimators, subsets, places, apart, strict=True):
+        subset, validation = counting(subset), None if validation is None else counting(validation)
+        classes = estimator._classes_of(bags.labels[subset])
+        if isinstance(estimator.random_state, int | np.integer):
+            check_seed(estimator.random_state)
+            seed = int(estimator.random_state)
+        else:
+            seed = check_random_state(estimator.random_state).randint(2**31 - 1)
+        plan = estimator._plan(bags, outputs=1 if len(classes.names) == 2 else len(classes.names), order_seed=seed)
+        company = next((c for c in companies if c.plan == plan and c.classes.same_as(classes)), None)
+        if company is None:
+            company = _Company(plan, classes, classes.codes(bags.labels))
+            companies.append(company)
+        company.estimators.append(estimator)
+        company.members.append(
+            estimator._member(bags, subset, company.targets, classes, seed, place, validation, weights)
+        )
+    for number, company in enumerate(companies):
+        folder = checkpoints if checkpoints is None or len(companies) == 1 else checkpoints / f"company-{number:03}"
+        results = train(
+            company.plan,
+            bags,
+            company.targets,
+            company.members,
+            weights=weights,
+            n_jobs=n_jobs,
+            checkpoints=folder,
+            verbose=verbose,
+        )
+        for estimator, member, trained in zip(company.estimators, company.members, results, strict=True):
+            estimator._learnt(company.plan, member, trained, bags, company.classes)
+    return list(estimators)
+
+
+def predict_members(
+    estimators: Sequence[Joint], bags: Bags, subsets: Sequence[NDArray[np.int64]], *, alone: bool = False
+) -> list[Prediction]:
+    """Predict with fitted estimators, each its own choice of the bags, in one pass over the bags.
+
+    Each says what ``estimator.predict_proba(bags[subset])`` says, to the last bit.
+
+    Parameters
+    ----------
+    estimators
+        Fitted neural estimators that train and predict alike but for `Settings`, as `fit_members` gives them.
+    bags
+        The bags.
+    subsets
+        For each estimator the positions of the bags to predict.
+    alone
+        Ask for what `instance_probabilities` takes, too.
+
+    Returns
+    -------
+    list of Prediction
+        Logits and, where there are some, weights and scores of instances.
+
+    Raises
+    ------
+    BagwiseError
+        If the bags are not like those learnt from.
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> bags = bw.Bags.from_arrays([[[0.0]], [[1.0]], [[0.1]], [[0.9]]], labels=[0, 1, 0, 1])
+    >>> models = fit_members([bw.AttentionMIL(epochs=1), bw.AttentionMIL(epochs=1)], bags, [np.arange(2), np.arange(4)])
+    >>> [prediction.weights.tolist() for prediction in predict_members(models, bags, [np.arange(2, 4), np.arange(1)])]
+    [[1.0, 1.0], [1.0]]
+    """
+    first = estimators[0]
+    bags = first._like_learnt(bags)
+    for estimator in estimators[1:]:
+        if estimator._like_learnt(bags) is not bags:
+            raise BagwiseError("the models learnt from the same features in different orders: ask them one by one")
+    device = resolve_device(first.device, first.precision)
+    return predict(
+        [estimator.model_.to(device) for estimator in estimators],
+        PackedTensors(bags),
+        subsets,
+        device=device,
+        chunk=first.plan_.chunk,
+        precision=first.precision,
+        alone=alone,
+    )
+
+
+def bag_probabilities(model: Joint, said: Prediction) -> NDArray[Any]:
+    """Turn what a model says of bags into probabilities, as `NeuralMIL.predict_proba` gives them.
+
+    Parameters
+    ----------
+    model
+        A fitted estimator.
+    said
+        Of it, from `predict_members`.
+
+    Returns
+    -------
+    array
+        Shape (B, number of classes), columns as in `classes_`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import bagwise as bw
+    >>> bags = bw.Bags.from_arrays([[[0.0]], [[1.0]]], labels=["normal", "cancer"])
+    >>> model = bw.AttentionMIL(epochs=1).fit(bags)
+    >>> bag_probabilities(model, Prediction(torch.tensor([[[99.0]]]), None, None)).round(3)
+    array([[1., 0.]], dtype=float32)
+    """
+    return model._classes.reordered(class_probabilities(said.logits).numpy())
+
+
+def instance_probabilities(said: Prediction) -> NDArray[Any]:
+    """Turn what a model says of instances into probabilities, as `NeuralMIL.instance_scores` gives them.
+
+    Parameters
+    ----------
+    said
+        From `predict_members`, asked for instances ``alone``.
+
+    Returns
+    -------
+    array
+        Shape (N,), of the positive class, or (N, number of classes) where there are more than two.
+
+    Examples
+    --------
+    >>> import torch
+    >>> instance_probabilities(Prediction(torch.zeros(1, 1, 1), None, torch.tensor([[0.0], [99.0]]))).tolist()
+    [0.5, 1.0]
+    """
+    if said.scores is not None:
+        probabilities = said.scores.sigmoid().numpy()
+        return probabilities[:, 0] if probabilities.shape[1] == 1 else probabilities
+    assert said.alone is not None
+    probabilities = class_probabilities(said.alone).numpy()
+    return probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities
+
+
+@dataclass
+class _Company(Generic[Estimator]):
+    """Estimators whose members train together."""
+
+    plan: Plan
+    classes: Classes
+    targets: NDArray[np.int64]
+    estimators: list[Estimator] = field(default_factory=list)
+    members: list[Member] = field(default_factory=list)
