@@ -1,7 +1,7 @@
 """How an encoder, a pooling and a head compose into a model of the bag's label (paper, section 2.2)."""
 
-from collections.abc import Sequence
-from typing import NamedTuple, cast
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,9 +29,12 @@ class Output(NamedTuple):
     logits
         Shape (H, B, C): H heads (1 but under deep supervision), C = 1 for two classes and else one a class.
     weights
-        Instance weights, shape (N,), that sum to 1 over each bag; None where the pooling has none.
+        Instance weights, shape (N,), that sum to 1 over each bag, or (N, K), a column a head or class
+        (`MILModel.weight_axis`); None where the model has none.
     scores
         Instance logits, shape (N, C); None where the model does not score instances.
+    extras
+        Whatever else a loss of the user's own should see, tensors by name, such as embeddings; None: nothing.
 
     Examples
     --------
@@ -42,6 +45,7 @@ class Output(NamedTuple):
     logits: Tensor
     weights: Tensor | None = None
     scores: Tensor | None = None
+    extras: Mapping[str, Tensor] | None = None
 
 
 class Dropout(nn.Module):
@@ -132,6 +136,13 @@ class MILModel(nn.Module):
     dropout
         Share of the embedding dropped in training.
 
+    Attributes
+    ----------
+    wants_coordinates : bool
+        Whether `aggregate` needs the coordinates of instances.
+    weight_axis : str
+        What the columns of weights of shape (N, K) are: ``"heads"``, or ``"classes"``, of two the positive one last.
+
     Examples
     --------
     >>> from bagwise.models.architecture import Architecture
@@ -140,11 +151,17 @@ class MILModel(nn.Module):
     torch.Size([1, 2, 1])
     """
 
+    wants_coordinates: bool = False
+    weight_axis: Literal["heads", "classes"] = "heads"
+
     def __init__(self, scaler: Scaler, encoder: nn.Module, dropout: float) -> None:
         super().__init__()
         self.scaler = scaler
         self.encoder = encoder
         self.dropout = Dropout(dropout)
+
+    def _follow(self, pooling: Pooling) -> None:
+        self.wants_coordinates, self.weight_axis = pooling.wants_coordinates, pooling.weight_axis
 
     def encode(self, instances: Tensor) -> Tensor:
         """Turn packed instances into embeddings.
@@ -187,7 +204,7 @@ class MILModel(nn.Module):
                 embeddings[begin : begin + chunk] = self.encode(instances[begin : begin + chunk])
             return embeddings
 
-    def aggregate(self, embeddings: Tensor, offsets: Tensor) -> Output:
+    def aggregate(self, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Output:
         """Turn embeddings of packed bags into logits.
 
         Parameters
@@ -196,6 +213,8 @@ class MILModel(nn.Module):
             Shape (N, M).
         offsets
             Shape (B + 1,), int64.
+        coordinates
+            Of the instances, shape (N, 2) or (N, 3), if `wants_coordinates`.
 
         Returns
         -------
@@ -203,12 +222,12 @@ class MILModel(nn.Module):
         """
         raise NotImplementedError
 
-    def __call__(self, instances: Tensor, offsets: Tensor) -> Output:
+    def __call__(self, instances: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Output:
         """Encode and aggregate, as `forward` says."""
-        output: Output = super().__call__(instances, offsets)
+        output: Output = super().__call__(instances, offsets, coordinates)
         return output
 
-    def forward(self, instances: Tensor, offsets: Tensor) -> Output:
+    def forward(self, instances: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Output:
         """Encode and aggregate.
 
         Parameters
@@ -217,12 +236,14 @@ class MILModel(nn.Module):
             Shape (N, ...).
         offsets
             Shape (B + 1,), int64.
+        coordinates
+            As in `aggregate`.
 
         Returns
         -------
         Output
         """
-        return self.aggregate(self.encode(instances), offsets)
+        return self.aggregate(self.encode(instances), offsets, coordinates)
 
     def train(self, mode: bool = True) -> "MILModel":
         """Switch between training and prediction; a BatchNorm, which can only be here frozen, stays frozen.
@@ -260,11 +281,12 @@ class EmbeddingLevel(MILModel):
     def __init__(self, scaler: Scaler, encoder: nn.Module, dropout: float, pooling: Pooling, head: nn.Module) -> None:
         super().__init__(scaler, encoder, dropout)
         self.pooling = pooling
+        self._follow(pooling)
         self.head = head
 
-    def aggregate(self, embeddings: Tensor, offsets: Tensor) -> Output:
+    def aggregate(self, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Output:
         """Aggregate as `MILModel.aggregate` says."""
-        pooled = self.pooling(self.dropout(embeddings), offsets)
+        pooled = self.pooling(self.dropout(embeddings), offsets, coordinates)
         return Output(self.head(pooled.bags).unsqueeze(0), pooled.weights)
 
 
@@ -285,11 +307,13 @@ class InstanceLevel(MILModel):
         super().__init__(scaler, encoder, dropout)
         self.head = head
         self.pooling = pooling
+        self._follow(pooling)
 
-    def aggregate(self, embeddings: Tensor, offsets: Tensor) -> Output:
+    def aggregate(self, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Output:
         """Aggregate as `MILModel.aggregate` says."""
         scores = self.head(self.dropout(embeddings))
-        return Output(self.pooling(scores, offsets).bags.unsqueeze(0), scores=scores)
+        pooled = self.pooling(scores, offsets, coordinates)
+        return Output(pooled.bags.unsqueeze(0), pooled.weights, scores)
 
 
 class DeepSupervision(MILModel):
@@ -308,11 +332,12 @@ class DeepSupervision(MILModel):
     ) -> None:
         super().__init__(scaler, encoder, dropout)
         self.poolings = nn.ModuleList(poolings)
+        self._follow(poolings[0])
         self.heads = nn.ModuleList(heads)
 
-    def aggregate(self, embeddings: Tensor, offsets: Tensor) -> Output:
+    def aggregate(self, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Output:
         """Aggregate as `MILModel.aggregate` says."""
-        levels = _pooled_levels(self.dropout(embeddings), offsets, self.poolings)
+        levels = _pooled_levels(self.dropout(embeddings), offsets, coordinates, self.poolings)
         return Output(torch.stack([head(level) for head, level in zip(self.heads, levels, strict=True)]))
 
 
@@ -334,14 +359,17 @@ class ResidualConnections(MILModel):
     ) -> None:
         super().__init__(scaler, encoder, dropout)
         self.poolings = nn.ModuleList(poolings)
+        self._follow(poolings[0])
         self.head = head
 
-    def aggregate(self, embeddings: Tensor, offsets: Tensor) -> Output:
+    def aggregate(self, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Output:
         """Aggregate as `MILModel.aggregate` says."""
-        levels = _pooled_levels(self.dropout(embeddings), offsets, self.poolings)
+        levels = _pooled_levels(self.dropout(embeddings), offsets, coordinates, self.poolings)
         return Output(self.head(torch.stack(levels).sum(0)).unsqueeze(0))
 
 
-def _pooled_levels(embeddings: Tensor, offsets: Tensor, poolings: nn.ModuleList) -> list[Tensor]:
+def _pooled_levels(
+    embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None, poolings: nn.ModuleList
+) -> list[Tensor]:
     parts = torch.split(embeddings, [cast(Pooling, pooling).width for pooling in poolings], dim=1)
-    return [pooling(part, offsets).bags for pooling, part in zip(poolings, parts, strict=True)]
+    return [pooling(part, offsets, coordinates).bags for pooling, part in zip(poolings, parts, strict=True)]

@@ -4,15 +4,15 @@ A pooling is one small class with one contract: values of packed instances and o
 weights of the instances where the pooling has them. To add one, write the class and a line in the registry at the end
 of this file; one of a user's own needs no line, an estimator takes the class itself.
 
-There are two families. *Embedding poolings* take embeddings, shape (N, M), to bag vectors, shape (B, M). *Instance
-poolings* take logits of instances, shape (N, C), to logits of bags, shape (B, C): they are defined on probabilities p =
-sigmoid(logit), and computed from log p and log(1 - p), so that nothing overflows or vanishes however certain an
-instance is.
+There are two families. *Embedding poolings* take embeddings, shape (N, M), to bag vectors, of shape (B, M) or, if it is
+one of a user's own, of any width. *Instance poolings* take logits of instances, shape (N, C), to logits of bags, shape
+(B, C): they are defined on probabilities p = sigmoid(logit), and computed from log p and log(1 - p), so that nothing
+overflows or vanishes however certain an instance is.
 """
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +54,13 @@ _ROWS_AT_ONCE = 1 << 14
 class Pooled(NamedTuple):
     """What a pooling gives: a row a bag, and weights of instances where it has them.
 
+    Attributes
+    ----------
+    bags
+        Shape (B, width of the bag vectors).
+    weights
+        Shape (N,), or (N, K) with a column a head or class (`Pooling.weight_axis`); None where there are none.
+
     Examples
     --------
     >>> Pooled(torch.zeros(2, 3)).weights is None
@@ -72,6 +79,15 @@ class Pooling(nn.Module):
     width
         Number of columns of the values to pool.
 
+    Attributes
+    ----------
+    wants_coordinates : bool
+        True lets `forward` take a third argument, the coordinates of the instances, shape (N, 2) or (N, 3), as
+        `Bags.coordinates` holds them.
+    weight_axis : str
+        What the columns of weights of shape (N, K) are: ``"heads"``, or ``"classes"``, one a class (of two classes
+        two, the positive one last).
+
     Examples
     --------
     >>> from bagwise.segments import segment_sum
@@ -81,6 +97,9 @@ class Pooling(nn.Module):
     >>> Sum(1)(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([0, 2, 3])).bags.tolist()
     [[3.0], [3.0]]
     """
+
+    wants_coordinates: bool = False
+    weight_axis: Literal["heads", "classes"] = "heads"
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -99,13 +118,14 @@ class Pooling(nn.Module):
         Returns
         -------
         Pooled
-            `bags` of shape (B, width), and `weights` of shape (N,) or None.
+            A row a bag: at the embedding level of any width, at the instance level as wide as the values. Weights of
+            the instances, or None.
         """
         raise NotImplementedError
 
-    def __call__(self, values: Tensor, offsets: Tensor) -> Pooled:
-        """Pool, as `forward` says."""
-        pooled: Pooled = super().__call__(values, offsets)
+    def __call__(self, values: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Pooled:
+        """Pool, as `forward` says; coordinates reach it if it wants them."""
+        pooled: Pooled = super().__call__(values, offsets, *([coordinates] if self.wants_coordinates else []))
         return pooled
 
 

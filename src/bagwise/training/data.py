@@ -86,6 +86,7 @@ class PackedTensors:
         self.keys = bags.keys
         self.targets = torch.from_numpy(np.zeros(len(bags), np.int64) if targets is None else targets)
         self.weights = None if weights is None else torch.from_numpy(weights)
+        self._coordinates = bags.coordinates
 
     def turn(self, visits: Sequence[tuple[NDArray[np.int64], Visitor]]) -> Iterator[tuple[NDArray[np.int64], Visitor]]:
         """Go from visit to visit; bags in files are held while a visit lasts, and the next ones read meanwhile.
@@ -149,6 +150,34 @@ class PackedTensors:
         offsets = np.concatenate([[0], np.cumsum(self.sizes[positions])])
         targets = self.targets[positions]
         return instances.to(device), torch.from_numpy(offsets).to(device), targets.to(device)
+
+    def coordinates(self, positions: NDArray[np.int64], device: torch.device, dtype: torch.dtype) -> Tensor:
+        """Pack the coordinates of some bags' instances.
+
+        Parameters
+        ----------
+        positions
+            Which bags, in the order to pack them.
+        device, dtype
+            Where to, and of what type.
+
+        Returns
+        -------
+        Tensor
+            Shape (N, 2) or (N, 3), in the order of `batch`.
+
+        Raises
+        ------
+        BagwiseError
+            If the bags have none.
+        """
+        if self._coordinates is None:
+            raise BagwiseError(
+                "the model asks for the coordinates of instances, and these bags have none: read them with the data, or"
+                " use a method that does without"
+            )
+        parts = [self._coordinates[self.offsets[bag] : self.offsets[bag + 1]] for bag in positions.tolist()]
+        return as_tensor(np.concatenate(parts)).to(device, dtype)
 
     def check_range(self, positions: NDArray[np.int64], scaler: Scaler) -> None:
         """Refuse bags with values that are no numbers any more once they are scaled; it reads the bags to find them.

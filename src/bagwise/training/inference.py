@@ -1,6 +1,6 @@
 """Predicting bags of any size and number with a trained model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +27,7 @@ class Prediction:
     logits
         Shape (H, B, C), as in `bagwise.models.model.Output`.
     weights
-        Instance weights, shape (N,), or None.
+        Instance weights, shape (N,) or (N, K), or None.
     scores
         Instance logits, shape (N, C), or None.
     alone
@@ -55,6 +55,8 @@ def predict(
     chunk: int,
     precision: str = "float32",
     alone: bool = False,
+    batching: Callable[[NDArray[np.int64]], Iterable[NDArray[np.int64]]] | None = None,
+    seen: Callable[[int, NDArray[np.int64], Output], None] | None = None,
 ) -> list[Prediction]:
     """Predict bags with several models in one pass over the bags; small ones together, large ones encoded in chunks.
 
@@ -73,6 +75,11 @@ def predict(
         The most instances to encode at once.
     alone
         Ask each model without instance scores what it says of each instance alone, too.
+    batching
+        How to cut bags into batches; None cuts them by `chunk`.
+    seen
+        Is called with the number of the model, the bags of a batch and all that the model says of them: the way to its
+        extras, of which nothing is kept.
 
     Returns
     -------
@@ -96,10 +103,14 @@ def predict(
     """
     outputs: list[dict[int, Output]] = [{} for _ in models]
     apart: list[dict[int, Tensor]] = [{} for _ in models]
+
+    def by_size(positions: NDArray[np.int64]) -> Iterable[NDArray[np.int64]]:
+        return batches(positions, packed.sizes, chunk)
+
     visits = [
         (batch, (number, place))
         for number, positions in enumerate(wanted)
-        for place, batch in enumerate(batches(positions, packed.sizes, chunk))
+        for place, batch in enumerate((batching or by_size)(positions))
     ]
     # Models that want one bag take turns at it, so that it is read once.
     visits.sort(key=lambda visit: int(visit[0][0]))
@@ -112,9 +123,17 @@ def predict(
             except RangeError:
                 packed.check_range(batch, model.scaler)
                 raise
-            output = outputs[number][place] = model.aggregate(embeddings, offsets)
+            where = None
+            if model.wants_coordinates:
+                where = packed.coordinates(batch, device, model.scaler.factor.dtype)
+            output = model.aggregate(embeddings, offsets, where)
+            if seen is not None:
+                seen(number, batch, output)
+            outputs[number][place] = output._replace(extras=None)
             if alone and output.scores is None:
-                apart[number][place] = torch.cat([_alone(model, part) for part in embeddings.split(chunk)], dim=1)
+                places = [None] * -(-len(embeddings) // chunk) if where is None else where.split(chunk)
+                parts = zip(embeddings.split(chunk), places, strict=True)
+                apart[number][place] = torch.cat([_alone(model, *part) for part in parts], dim=1)
     predictions = []
     for found, single, positions in zip(outputs, apart, wanted, strict=True):
         said = _joined([found[place] for place in sorted(found)], [single[place] for place in sorted(single)])
@@ -123,8 +142,9 @@ def predict(
     return predictions
 
 
-def _alone(model: MILModel, embeddings: Tensor) -> Tensor:
-    return model.aggregate(embeddings, torch.arange(len(embeddings) + 1, device=embeddings.device)).logits
+def _alone(model: MILModel, embeddings: Tensor, coordinates: Tensor | None) -> Tensor:
+    offsets = torch.arange(len(embeddings) + 1, device=embeddings.device)
+    return model.aggregate(embeddings, offsets, coordinates).logits
 
 
 def _joined(outputs: list[Output], apart: list[Tensor]) -> Prediction:
@@ -143,7 +163,7 @@ def _check_numbers(said: Prediction, packed: PackedTensors, positions: NDArray[n
     bag_of_row = np.repeat(positions, packed.sizes[positions])
     for what, values, bag, axes in (
         ("logits", said.logits, positions, (0, 2)),
-        ("weights", said.weights, bag_of_row, ()),
+        ("weights", said.weights, bag_of_row, tuple(range(1, 1 if said.weights is None else said.weights.ndim))),
         ("scores", said.scores, bag_of_row, (1,)),
         ("logits of instances", said.alone, bag_of_row, (0, 2)),
     ):

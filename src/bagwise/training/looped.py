@@ -1,6 +1,6 @@
 """The plain executor: a block's members one after the other, any module."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bagwise.checks import check_span
 from bagwise.models.likelihood import errors, negative_log_likelihood
-from bagwise.models.model import MILModel
+from bagwise.models.model import MILModel, Output
 from bagwise.models.scaling import Moments
 from bagwise.training.augmentation import AUGMENTATIONS
 from bagwise.training.data import PackedTensors
@@ -184,10 +184,14 @@ class Looped:
         model, optimizer = self.models[number], self.optimizers[number]
         model.zero_grad(set_to_none=True)
         instances, offsets, targets = self.packed.batch(batch, self.device)
+        where = None
+        if model.wants_coordinates:
+            where = self.packed.coordinates(batch, self.device, self.plan.dtype)
         if self.plan.sample is not None:
-            instances, offsets = _sampled(
-                instances, offsets, self.plan.sample, hashed(seed, _SAMPLE, self.packed.keys[batch])
-            )
+            seeds = hashed(seed, _SAMPLE, self.packed.keys[batch])
+            if where is not None:
+                where, _ = _sampled(where, offsets, self.plan.sample, seeds)
+            instances, offsets = _sampled(instances, offsets, self.plan.sample, seeds)
         if self.plan.augmentation is not None:
             generator = torch.Generator().manual_seed(int(hashed(seed, _AUGMENTATION)[0]))
             instances = AUGMENTATIONS[self.plan.augmentation](instances, generator, self.plan.architecture.crop)
@@ -195,14 +199,19 @@ class Looped:
             model,
             instances,
             offsets,
-            targets,
+            self._loss_of(number, batch, targets),
             chunk=self.plan.chunk,
             seed=seed,
             precision=self.plan.precision,
-            weights=self.weights(number, batch),
+            coordinates=where,
         )
         optimizer.step()
         return loss
+
+    def _loss_of(self, number: int, batch: NDArray[np.int64], targets: Tensor) -> Callable[[Output], Tensor]:
+        """Give what turns a member's output for some bags into the number to descend."""
+        weights = self.weights(number, batch)
+        return lambda output: negative_log_likelihood(output.logits, targets, weights).mean()
 
     def validate(self, numbers: Sequence[int]) -> list[tuple[float, float]]:
         """Measure some members on their validation bags, in one pass over these.
