@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 import bagwise as bw
 from bagwise import BagwiseError
 from bagwise.evaluation.cross_validation import CrossValidation
-from bagwise.evaluation.metrics import METRICS, bag_metrics
+from bagwise.evaluation.metrics import CLASS_METRICS, bag_metrics
 from bagwise.evaluation.protocol import Folds
 from bagwise.training import engine
 
@@ -40,7 +40,7 @@ def separate_fits(model, bags, folds, repeats=1, seed=0):
     """Give out-of-fold probabilities and scores of one plain fit after the other."""
     division, classes = Folds(bags, folds, repeats, seed), np.unique(bags.labels)
     probabilities = np.zeros((repeats, len(bags), len(classes)))
-    scores = {metric: np.empty((repeats, folds)) for metric in METRICS}
+    scores = {metric: np.empty((repeats, folds)) for metric in CLASS_METRICS}
     for repeat in range(repeats):
         for fold in range(folds):
             test = division.test_bags(repeat, fold)
@@ -55,7 +55,7 @@ def separate_fits(model, bags, folds, repeats=1, seed=0):
 def assert_same(one, other):
     assert_array_equal(one.assignment, other.assignment)
     assert_array_equal(one.probabilities, other.probabilities)
-    for metric in METRICS:
+    for metric in CLASS_METRICS:
         assert_array_equal(one.scores[metric], other.scores[metric], err_msg=metric)
 
 
@@ -63,8 +63,8 @@ def assert_equals_separate_fits(model, bags, folds, repeats=1, seed=0, **options
     joint = bw.cross_validate(model, bags, folds=folds, repeats=repeats, seed=seed, **{"n_jobs": 1, **options})
     probabilities, scores = separate_fits(model, bags, folds, repeats, seed)
     assert_array_equal(joint.probabilities, probabilities)
-    assert joint.scores.keys() == scores.keys() == set(METRICS)
-    for metric in METRICS:
+    assert joint.scores.keys() == scores.keys() == set(CLASS_METRICS)
+    for metric in CLASS_METRICS:
         assert_array_equal(joint.scores[metric], scores[metric], err_msg=metric)
     return joint
 
@@ -332,7 +332,7 @@ def test_a_folder_of_another_cross_validation_is_refused(tmp_path, parameters, o
 def result_with(**scores):
     """Make a result of two repetitions of two folds."""
     nothing = np.full((2, 2), np.nan)
-    given = {metric: np.array(scores.get(metric, nothing), dtype=float) for metric in METRICS}
+    given = {metric: np.array(scores.get(metric, nothing), dtype=float) for metric in CLASS_METRICS}
     labels = np.array([0, 1, 0, 1])
     return CrossValidation(
         "default", np.array([0, 1]), 1, labels, np.zeros((2, 4), np.int64), np.zeros((2, 4, 2)), None, given
@@ -342,7 +342,7 @@ def result_with(**scores):
 def test_rows_by_hand():
     result = result_with(accuracy=[[0.5, 1.0], [0.25, 0.75]], auc=[[0.6, 0.6], [0.8, 0.8]])
     rows = {row["metric"]: row for row in result.rows()}
-    assert tuple(rows) == METRICS
+    assert tuple(rows) == CLASS_METRICS
     keys = {"metric", "mean", "sd_folds", "se_repeats", "folds", "repeats", "folds_defined", "protocol"}
     assert all(set(row) == keys for row in rows.values())
     assert all((row["folds"], row["repeats"], row["protocol"]) == (2, 2, "default") for row in rows.values())

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from bagwise.evaluation.metrics import METRICS, bag_metrics
+from bagwise.evaluation.metrics import CLASS_METRICS, bag_metrics
 
 BINARY = np.array(["no", "yes"])
 THREE = np.array([0, 1, 2])
@@ -136,7 +136,7 @@ def test_labels_of_every_kind_will_do(classes):
 
 def test_metrics_are_plain_floats_in_the_order_of_their_list():
     found = told(["no", "yes"], np.array(for_positive(0.1, 0.9), dtype=np.float32), BINARY)
-    assert tuple(found) == METRICS
+    assert tuple(found) == CLASS_METRICS
     assert {type(value) for value in found.values()} == {float}
 
 

@@ -22,7 +22,6 @@ from bagwise.commands.report import evaluation_report
 from bagwise.commands.runs import check_asked_the_same, read_json, write_json
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.cross_validation import CrossValidation, cross_validate
-from bagwise.evaluation.metrics import METRICS
 from bagwise.evaluation.protocol import Folds
 from bagwise.evaluation.significance import corrected_t_test
 from bagwise.explain import check_format, write_table
@@ -165,7 +164,7 @@ def run_evaluate(
 def _differences(found: Mapping[str, CrossValidation], folds: int) -> list[dict[str, Any]]:
     rows = []
     for (first, one), (second, other) in combinations(found.items(), 2):
-        for metric in METRICS:
+        for metric in one.scores:
             try:
                 test = corrected_t_test(one.scores[metric], other.scores[metric], test_share=1 / folds)
             except BagwiseError:  # fewer than two folds define it for both

@@ -19,13 +19,6 @@ from bagwise.reports import Figure, Metric, Report, Table
 __all__ = ["evaluation_report", "explanation_report", "training_report"]
 
 _MOST_FEATURES = 15
-_METRIC_NAMES = {
-    "accuracy": "Accuracy",
-    "precision": "Precision",
-    "recall": "Recall",
-    "fscore": "F-score",
-    "auc": "AUC",
-}
 _UNDEFINED = " A fold without test bags of a class leaves some measures undefined; means are of the other folds."
 _NO_WEIGHTS = "This method has no weights of instances: the page shows each instance's share of the scores."
 
@@ -133,6 +126,7 @@ def evaluation_report(
     shown = bags[chosen]
     weights = None if one.attention is None else one.attention[0, bags.rows(chosen)]
     by_cell = {(row["method"], row["metric"]): row for row in results["rows"]}
+    seconds = {row["method"]: f"{row['seconds']:,.0f}" for row in results["rows"]}
     of = "of the first repetition " if several else ""
     notes = [
         f"The bags on this page are judged by {shown_method}, each by the model {of}that did not learn from it: its"
@@ -146,27 +140,20 @@ def evaluation_report(
     tables = [
         Table(
             "How good the methods are",
-            ["Method", *_METRIC_NAMES.values(), "Seconds"],
-            [
-                [
-                    name,
-                    *(_with_spread(by_cell[name, metric]) for metric in METRICS),
-                    f"{by_cell[name, METRICS[0]]['seconds']:,.0f}",
-                ]
-                for name in found
-            ],
+            ["Method", *map(_title, one.scores), "Seconds"],
+            [[name, *(_with_spread(by_cell[name, metric]) for metric in one.scores), seconds[name]] for name in found],
             "Mean over folds ± standard deviation over folds"
             + (" (standard error of the mean over repetitions)." if several else ".")
             + (_UNDEFINED if any(folds_told(row) for row in results["rows"]) else ""),
         )
     ]
     if results["differences"]:
-        tables.append(_differences(results["differences"]))
+        tables.append(_differences(results["differences"], list(one.scores)))
     return Report(
         title=f"{data}: how good predictions are",
         summary=f"{_counted(bags)}, each predicted by models that did not learn from it.",
         metrics=[
-            Metric(f"{_METRIC_NAMES[metric]}, {shown_method}", _number(by_cell[shown_method, metric]["mean"]), note)
+            Metric(f"{_title(metric)}, {shown_method}", _number(by_cell[shown_method, metric]["mean"]), note)
             for metric, note in (
                 ("auc", f"How well the bags of a fold are ranked. {_spread_told(by_cell[shown_method, 'auc'])}"),
                 ("accuracy", f"Share predicted rightly. {_spread_told(by_cell[shown_method, 'accuracy'])}"),
@@ -185,7 +172,7 @@ def evaluation_report(
             ("Class weights", str(asked["class_weight"] or "none")),
             ("Epochs", results["epochs_were"]),
             ("Seed", str(asked["seed"])),
-            ("Time", ", ".join(f"{name}: {by_cell[name, METRICS[0]]['seconds']:,.0f} s" for name in found)),
+            ("Time", ", ".join(f"{name}: {seconds[name]} s" for name in found)),
         ],
         history=[],
         bags=bag_views(shown, labels[chosen], predicted[chosen], one.probabilities[0, chosen], weights),
@@ -346,16 +333,20 @@ def _spread_told(row: Mapping[str, Any]) -> str:
     return f"{text}." if row["se_repeats"] is None else f"{text}, SE over repetitions {_said(row['se_repeats'])}."
 
 
-def _differences(rows: Sequence[Mapping[str, Any]]) -> Table:
+def _title(metric: str) -> str:
+    return METRICS[metric].title if metric in METRICS else metric
+
+
+def _differences(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> Table:
     pairs: dict[tuple[str, str], dict[str, str]] = {}
     for row in rows:
         cell = f"{_said(row['difference'], '+.3f')}, p {_said(row['p_value'])}"
         pairs.setdefault((row["first"], row["second"]), {})[row["metric"]] = cell
     return Table(
         "Whether the methods differ",
-        ["First less second", *_METRIC_NAMES.values()],
+        ["First less second", *map(_title, metrics)],
         [
-            [f"{first} less {second}", *(cells.get(metric, "–") for metric in METRICS)]
+            [f"{first} less {second}", *(cells.get(metric, "–") for metric in metrics)]
             for (first, second), cells in pairs.items()
         ],
         "Mean difference over the same folds, and the p-value of the corrected resampled t-test (Nadeau and Bengio)."

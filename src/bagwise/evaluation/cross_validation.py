@@ -15,7 +15,7 @@ from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.checks import valid_weights
 from bagwise.classes import Classes
 from bagwise.errors import BagwiseError
-from bagwise.evaluation.metrics import METRICS, bag_metrics
+from bagwise.evaluation.metrics import CLASS_METRICS, bag_metrics
 from bagwise.evaluation.protocol import Folds
 from bagwise.methods.base import BagClassifier, clone_with_seed, kind_of
 from bagwise.methods.joint import bag_probabilities, fit_members, predict_members
@@ -330,7 +330,7 @@ def validate_folds(
         )
     shape = (division.repeats, division.folds)
     probabilities = np.zeros((division.repeats, len(bags), len(classes.names)))
-    scores = {metric: np.full(shape, np.nan) for metric in METRICS}
+    scores = {metric: np.full(shape, np.nan) for metric in CLASS_METRICS}
     attention = None if answers[0].weights is None else np.zeros((division.repeats, len(bags.instances)))
     for (repeat, fold), test, answer in zip(places, tests, answers, strict=True):
         columns = np.searchsorted(classes.names, answer.classes)

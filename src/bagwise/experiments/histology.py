@@ -18,7 +18,7 @@ from bagwise.datasets.histology import EPITHELIAL, breast_cancer, colon_cancer
 from bagwise.datasets.store import data_directory
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.key_instances import key_instance_metrics
-from bagwise.evaluation.metrics import METRICS, bag_metrics
+from bagwise.evaluation.metrics import CLASS_METRICS, bag_metrics
 from bagwise.evaluation.protocol import Folds
 from bagwise.experiments.cells import OLDER, cells_on_workers, environment, finite
 from bagwise.experiments.markdown import markdown_table, short, with_error
@@ -341,7 +341,7 @@ def _rows(
     about = {"dataset": table.dataset, "method": method}
     protocol = {"folds": division.folds, "repeats": len(parts), "protocol": division.name, "seconds": seconds}
     rows = []
-    for metric in METRICS:
+    for metric in CLASS_METRICS:
         folds = np.array([one[metric] for one in by_fold])
         known = folds[np.isfinite(folds)]
         row = {**about, "metric": metric, **_mean([one[metric] for one in pooled])}
