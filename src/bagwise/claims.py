@@ -110,7 +110,7 @@ def claims_folder(
     Parameters
     ----------
     command, older
-        As in `claimed`; `resume` is the function's parameter, if it has one.
+        As in `claimed`; `resume` is the function's parameter, or stands in its parameter `work`, if it has one.
 
     Returns
     -------
@@ -124,7 +124,9 @@ def claims_folder(
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
             given = parameters.bind(*args, **kwargs)
             given.apply_defaults()
-            with claimed(given.arguments["out"], command, resume=given.arguments.get("resume"), older=older):
+            said = given.arguments
+            resume = said["work"].resume if "work" in said else said.get("resume")
+            with claimed(said["out"], command, resume=resume, older=older):
                 return function(*args, **kwargs)
 
         return run

@@ -13,13 +13,14 @@ from malformed_folders import features
 
 from bagwise.commands.data import DataSource
 from bagwise.commands.fit import run_fit
+from bagwise.commands.options import Model, Training, Work
 
 
 @cache
 def run_on_features():
     folder = Path(tempfile.mkdtemp())
     source = DataSource(str(features(folder)), labels=folder / "labels.csv")
-    run_fit(source, folder / "run", method="attention", epochs=1, jobs=1)
+    run_fit(source, folder / "run", Model(), Training(epochs=1), Work(jobs=1))
     return folder / "run"
 
 

@@ -9,25 +9,18 @@ import typer
 from bagwise._version import __version__
 from bagwise.cli.options import (
     KNOWN_TO_A_RUN,
-    Address,
     AsJson,
-    Backend,
-    ClassWeight,
     DataDir,
     Epochs,
-    Jobs,
-    Method,
-    Patience,
     Positive,
     Resume,
     RunFolder,
     Seed,
-    Source,
-    TableFormat,
-    takes_source,
+    takes_options,
 )
 from bagwise.cli.output import MOST_ROWS, print_json, print_line, print_table, say, told
 from bagwise.cli.reproduce import reproduce
+from bagwise.commands.options import Data, Evaluation, Model, Output, Training, Work
 
 __all__ = ["app"]
 
@@ -61,11 +54,11 @@ def demo(
     data: Annotated[
         str, typer.Option(help="Digits: 'small' (shipped) or 'full' (MNIST in the data directory).")
     ] = "small",
-    data_dir: DataDir = None,
-    seed: Seed = 0,
-    epochs: Epochs = None,
-    resume: Resume = False,
-    as_json: AsJson = False,
+    data_dir: DataDir = Data.data_dir,
+    seed: Seed = Training.seed,
+    epochs: Epochs = Training.epochs,
+    resume: Resume = Work.resume,
+    as_json: AsJson = Output.json,
 ) -> None:
     """Learn from real digits which of them make a bag positive, and write a report of it."""
     from bagwise.commands.demo import run_demo
@@ -87,17 +80,17 @@ def demo(
 
 
 @app.command(epilog="Example: bagwise check cells.csv --bag patient --label ill")
-@takes_source()
-def check(source: Source, positive: Positive = None, as_json: AsJson = False) -> None:
+@takes_options()
+def check(source: Data, positive: Positive = Training.positive, as_json: AsJson = Output.json) -> None:
     """Examine a data set before training; the exit status is 1 if training would fail."""
     from bagwise.commands.check import examine
     from bagwise.commands.data import DataSource
 
-    found = examine(DataSource(**source), positive)
+    found = examine(DataSource.of(source), positive)
     if as_json:
         print_json(found.as_dict())
     else:
-        print_table(source["data"], ["what", "value"], found.facts)
+        print_table(source.data, ["what", "value"], found.facts)
         _print_positive(found.numbers["positive"], to_be_named=True)
         for problem in found.problems:
             print_line(f"{problem.severity}: {problem.sentence}")
@@ -108,49 +101,28 @@ def check(source: Source, positive: Positive = None, as_json: AsJson = False) ->
 
 
 @app.command(epilog="Example: bagwise fit slides/ --labels labels.csv --out run")
-@takes_source()
+@takes_options()
 def fit(
     out: Annotated[Path, typer.Option(help="Folder for the model, its metrics and a report.")],
-    source: Source,
-    method: Method = "attention",
-    ensemble: Annotated[int, typer.Option(help="Number of models to train together.")] = 1,
-    epochs: Epochs = None,
-    patience: Patience = None,
-    class_weight: ClassWeight = "balanced",
-    positive: Positive = None,
-    seed: Seed = 0,
-    jobs: Jobs = -1,
-    backend: Backend = "local",
-    address: Address = None,
-    resume: Resume = False,
-    as_json: AsJson = False,
+    source: Data,
+    model: Model,
+    training: Training,
+    work: Work,
+    as_json: AsJson = Output.json,
 ) -> None:
     """Train a model, or an ensemble, on your own bags."""
     from bagwise.commands.cluster import workers
     from bagwise.commands.data import DataSource
     from bagwise.commands.fit import run_fit
 
-    with workers(backend, address):
-        metrics = run_fit(
-            DataSource(**source),
-            out,
-            method=method,
-            ensemble=ensemble,
-            epochs=epochs,
-            patience=patience,
-            class_weight=None if class_weight == "none" else class_weight,
-            positive=positive,
-            seed=seed,
-            jobs=jobs,
-            resume=resume,
-            verbose=not as_json,
-        )
+    with workers(work.backend, work.address):
+        metrics = run_fit(DataSource.of(source), out, model, training, work, verbose=not as_json)
     if as_json:
         print_json(metrics)
         return
     sentences = ("epochs_were", "positive")
     shown = [(name.replace("_", " "), told(value)) for name, value in metrics.items() if name not in sentences]
-    print_table(f"{method} on {source['data']}", ["what", "value"], shown)
+    print_table(f"{model.method} on {source.data}", ["what", "value"], shown)
     _print_positive(metrics.get("positive"), to_be_named=True)
     print_line(f"The number of epochs was {metrics['epochs_were']}.")
     print_line("These are numbers on the bags learnt from; bagwise evaluate measures how good predictions will be.")
@@ -158,24 +130,14 @@ def fit(
 
 
 @app.command(epilog="Example: bagwise evaluate musk1 --method attention --method MI-Net --repeats 5 --out evaluation")
-@takes_source()
+@takes_options()
 def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for results, out-of-fold predictions and figures.")],
-    source: Source,
-    method: Annotated[list[str] | None, typer.Option(help="Name of a method; repeat it to compare several.")] = None,
-    folds: Annotated[int, typer.Option(help="Number of folds.")] = 10,
-    repeats: Annotated[int, typer.Option(help="How often to divide the bags anew.")] = 1,
-    epochs: Epochs = None,
-    patience: Patience = None,
-    class_weight: ClassWeight = "balanced",
-    positive: Positive = None,
-    seed: Seed = 0,
-    file_format: TableFormat = "csv",
-    jobs: Jobs = -1,
-    backend: Backend = "local",
-    address: Address = None,
-    resume: Resume = False,
-    as_json: AsJson = False,
+    source: Data,
+    evaluation: Evaluation,
+    training: Training,
+    work: Work,
+    output: Output,
 ) -> None:
     """Measure by cross-validation how good methods are on bags they did not learn from."""
     from bagwise.commands.cluster import workers
@@ -183,24 +145,9 @@ def evaluate(
     from bagwise.commands.evaluate import run_evaluate
     from bagwise.evaluation.cross_validation import folds_told
 
-    with workers(backend, address):
-        results = run_evaluate(
-            DataSource(**source),
-            out,
-            methods=method or ["attention"],
-            folds=folds,
-            repeats=repeats,
-            epochs=epochs,
-            patience=patience,
-            class_weight=None if class_weight == "none" else class_weight,
-            positive=positive,
-            seed=seed,
-            file_format=file_format,
-            jobs=jobs,
-            resume=resume,
-            verbose=not as_json,
-        )
-    if as_json:
+    with workers(work.backend, work.address):
+        results = run_evaluate(DataSource.of(source), out, evaluation, training, work, output, verbose=not output.json)
+    if output.json:
         print_json(results)
         return
     rows = [
@@ -212,8 +159,8 @@ def evaluate(
         )
         for row in results["rows"]
     ]
-    title = f"{source['data']}: {repeats} x {folds} folds, protocol {results['rows'][0]['protocol']}"
-    print_table(title, ["method", "metric", "mean", "SD over folds", "SE over repeats"], rows)
+    division = f"{evaluation.repeats} x {evaluation.folds} folds, protocol {results['rows'][0]['protocol']}"
+    print_table(f"{source.data}: {division}", ["method", "metric", "mean", "SD over folds", "SE over repeats"], rows)
     if results["differences"]:
         rows = [
             (f"{row['first']} - {row['second']}", row["metric"], f"{row['difference']:+.3f}", told(row["p_value"]))
@@ -227,7 +174,7 @@ def evaluate(
 
 
 @app.command(epilog="Example: bagwise predict run new.csv --out predictions.csv")
-@takes_source(but=KNOWN_TO_A_RUN)
+@takes_options(but=KNOWN_TO_A_RUN)
 def predict(
     run: RunFolder,
     *,
@@ -237,15 +184,15 @@ def predict(
             help="File for the predictions: .csv, or .parquet, in which nothing is a formula; replaces earlier ones."
         ),
     ] = None,
-    source: Source,
-    as_json: AsJson = False,
+    source: Data,
+    as_json: AsJson = Output.json,
 ) -> None:
     """Predict bags; labels may be missing. Columns are called as in training unless said otherwise."""
     from bagwise.commands.predict import run_predict
     from bagwise.commands.runs import Run
 
     known = Run.load(run)
-    frame = run_predict(known, known.source(**source), out)
+    frame = run_predict(known, known.source(**vars(source)), out)
     rows = json.loads(frame.to_json(orient="records"))
     if as_json:
         print_json(rows)
@@ -261,26 +208,25 @@ def predict(
 
 
 @app.command(epilog="Example: bagwise explain run new.csv --out explanation")
-@takes_source(but=KNOWN_TO_A_RUN)
+@takes_options(but=KNOWN_TO_A_RUN)
 def explain(
     run: RunFolder,
     *,
     out: Annotated[Path, typer.Option(help="Folder for the tables and maps.")],
-    file_format: TableFormat = "csv",
     key: Annotated[int, typer.Option(help="How many key instances of each bag.")] = 5,
     slides: Annotated[
         Path | None, typer.Option(help="The slides, or one, that features are of: draw the weights on them.")
     ] = None,
-    source: Source,
-    as_json: AsJson = False,
+    source: Data,
+    output: Output,
 ) -> None:
     """Write which instances decided: their weights, the key instances of each bag, what sets them apart, and maps."""
     from bagwise.commands.explain import run_explain
     from bagwise.commands.runs import Run
 
     known = Run.load(run)
-    written = run_explain(known, known.source(**source), out, file_format=file_format, key=key, slides=slides)
-    if as_json:
+    written = run_explain(known, known.source(**vars(source)), out, output, key=key, slides=slides)
+    if output.json:
         print_json(written)
         return
     print_line(f"{written['instances']:,} instances of {written['bags']:,} bags are explained in {out}:")
@@ -301,8 +247,8 @@ def tile(
         str | None, typer.Option(help="Where a network of timm gives tokens: 'token', its class token, or 'mean'.")
     ] = None,
     device: Annotated[str, typer.Option(help="Where to encode: 'auto', 'cpu', 'cuda', ...")] = "auto",
-    resume: Resume = False,
-    as_json: AsJson = False,
+    resume: Resume = Work.resume,
+    as_json: AsJson = Output.json,
 ) -> None:
     """Find the tissue of slides, cut it into tiles, and write the features of the tiles, a file a slide."""
     from bagwise.commands.tile import run_tile
@@ -334,7 +280,7 @@ def tile(
 
 
 @app.command(epilog="Example: bagwise datasets")
-def datasets(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+def datasets(data_dir: DataDir = Data.data_dir, as_json: AsJson = Output.json) -> None:
     """List the data sets that have a name."""
     from dataclasses import asdict
 

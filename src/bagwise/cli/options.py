@@ -1,102 +1,122 @@
-"""What several commands take, spelt the same everywhere."""
+"""How the options that `bagwise.commands.options` declares get to the command line."""
 
 import inspect
 from collections.abc import Callable, Collection
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
 import typer
 
-Data = Annotated[
-    str, typer.Argument(help="A CSV or Parquet table, a folder of feature files or images, or a data set's name.")
-]
-RunFolder = Annotated[Path, typer.Argument(help="A folder that bagwise fit wrote.")]
-Bag = Annotated[str | None, typer.Option(help="Column that says which bag a row belongs to.")]
-Label = Annotated[str | None, typer.Option(help="Column with the bag's label.")]
-Group = Annotated[str | None, typer.Option(help="Column with the bag's group (patient, ...), never on both sides.")]
-Instance = Annotated[str | None, typer.Option(help="Column with names of instances.")]
-Coordinates = Annotated[
-    list[str] | None, typer.Option("--coordinate", help="Column that says where an instance was; once an axis.")
-]
-Labels = Annotated[Path | None, typer.Option(help="Table with a bag's label in each row: bag,label[,group][,file].")]
-Patch = Annotated[int | None, typer.Option(help="Side of the patches that images are cut into, in pixels.")]
-PointsTable = Annotated[
-    Path | None, typer.Option("--points", help="CSV of points to cut images around: bag,x,y, in pixels from 0.")
-]
-SkipMissing = Annotated[
-    bool, typer.Option("--skip-missing", help="Leave out rows of --labels that have no file in the folder.")
-]
-DataDir = Annotated[Path | None, typer.Option(help="The data directory; else BAGWISE_DATA.")]
-Method = Annotated[str, typer.Option(help="Name of the method, such as attention, gated-attention or MI-Net.")]
-Epochs = Annotated[int | None, typer.Option(help="How often each training bag is seen (with --patience at most).")]
-Patience = Annotated[int | None, typer.Option(help="Stop after so many epochs without progress on validation bags.")]
-ClassWeight = Annotated[str, typer.Option(help="'balanced': classes share the loss evenly; 'none'.")]
-Positive = Annotated[
-    str | None, typer.Option(help="Of two classes the positive one; else that which is not called normal, no, 0, ...")
-]
-Seed = Annotated[int, typer.Option(help="Decides everything that is left to chance.")]
-Jobs = Annotated[int, typer.Option(help="Number of worker processes; -1 is one a core.")]
-Backend = Annotated[str, typer.Option(help="Where blocks of models train: 'local' or 'ray'.")]
-Address = Annotated[str | None, typer.Option(help="HOST:PORT of the cluster's head, with --backend ray.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on where a stopped run in --out was.")]
-Quick = Annotated[bool, typer.Option("--quick", help="A small version of the whole, in minutes.")]
-TableFormat = Annotated[
-    str, typer.Option("--format", help="Of tables: 'csv', or 'parquet', in which nothing is a formula.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+from bagwise.commands.options import Data, Option, Options, Output, Training, Work
 
-# A command's `source`: an option added here is one of `check`, `fit`, `evaluate`, `predict` and `explain`.
-_SOURCE: dict[str, Any] = {
-    "data": Data,
-    "bag": Bag,
-    "label": Label,
-    "group": Group,
-    "instance": Instance,
-    "coordinates": Coordinates,
-    "labels": Labels,
-    "patch": Patch,
-    "points": PointsTable,
-    "skip_missing": SkipMissing,
-    "data_dir": DataDir,
-}
+__all__ = [
+    "KNOWN_TO_A_RUN",
+    "Address",
+    "AsJson",
+    "Backend",
+    "DataDir",
+    "Epochs",
+    "Jobs",
+    "Positive",
+    "Resume",
+    "RunFolder",
+    "Seed",
+    "takes_options",
+]
+
 KNOWN_TO_A_RUN = frozenset({"label", "group", "patch"})
-Source = dict[str, Any]  # fields of `bagwise.commands.data.DataSource`
 
 
-def takes_source(*, but: Collection[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command, in the place of its parameter `source`, the options that say what data are and how to read them.
+def takes_options(*, but: Collection[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command, in the place of each parameter that is of `Options`, the options of that class.
 
     Parameters
     ----------
     but
-        Fields of the source that it does not take.
+        Fields that it does not take; they keep their defaults.
 
     Returns
     -------
     decorator
-        The command gets what was given as one dictionary.
+        The command gets what was given as one object a class.
+
+    Examples
+    --------
+    >>> @takes_options(but=("backend", "address"))
+    ... def command(work: Work) -> None:
+    ...     print(work.jobs, work.resume)
+    >>> list(inspect.signature(command).parameters)
+    ['jobs', 'resume']
+    >>> command(jobs=2, resume=True)
+    2 True
     """
-    options = {name: option for name, option in _SOURCE.items() if name not in but}
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        parameters: list[inspect.Parameter] = []
+        groups: dict[str, type[Options]] = {}
+        for parameter in inspect.signature(command).parameters.values():
+            kind = parameter.annotation
+            if isinstance(kind, type) and issubclass(kind, Options):
+                groups[parameter.name] = kind
+                parameters += [_parameter(one) for name, one in kind.options().items() if name not in but]
+            else:
+                parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+
         @wraps(command)
         def taking(**given: Any) -> None:
-            source = {name: given.pop(name) for name in options}
-            source["coordinates"] = tuple(source["coordinates"] or ())
-            command(source=source, **given)
-
-        parameters = []
-        for parameter in inspect.signature(command).parameters.values():
-            if parameter.name != "source":
-                parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
-                continue
-            for name, option in options.items():
-                default = {"data": inspect.Parameter.empty, "skip_missing": False}.get(name)
-                parameters.append(
-                    inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=option)
+            for name, kind in groups.items():
+                options = kind.options()
+                said = {field: given.pop(field) for field in options if field in given}
+                given[name] = kind(
+                    **{
+                        field: tuple(value or ()) if _repeats(options[field]) else value
+                        for field, value in said.items()
+                    }
                 )
+            command(**given)
+
         taking.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        taking.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return taking
 
     return decorate
+
+
+def _repeats(option: Option) -> bool:
+    return get_origin(option.kind) is tuple
+
+
+def _parameter(option: Option) -> inspect.Parameter:
+    """Say an option to Typer."""
+    kind, default = option.kind, option.default
+    if option.flag is None:
+        default = inspect.Parameter.empty
+    if _repeats(option):
+        kind, default = list[get_args(option.kind)[0]] | None, list(option.default) or None  # type: ignore[misc]
+    return inspect.Parameter(
+        option.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, _said(option)]
+    )
+
+
+def _said(option: Option) -> Any:
+    if option.flag is None:
+        return typer.Argument(help=option.help)
+    return typer.Option(option.flag, help=option.help)
+
+
+def _of(group: type[Options], name: str) -> Any:
+    return _said(group.options()[name])
+
+
+# For commands that take one option of a class alone.
+RunFolder = Annotated[Path, typer.Argument(help="A folder that bagwise fit wrote.")]
+DataDir = Annotated[Path | None, _of(Data, "data_dir")]
+Epochs = Annotated[int | None, _of(Training, "epochs")]
+Positive = Annotated[str | None, _of(Training, "positive")]
+Seed = Annotated[int, _of(Training, "seed")]
+Jobs = Annotated[int, _of(Work, "jobs")]
+Backend = Annotated[str, _of(Work, "backend")]
+Address = Annotated[str | None, _of(Work, "address")]
+Resume = Annotated[bool, _of(Work, "resume")]
+AsJson = Annotated[bool, _of(Output, "json")]

@@ -12,13 +12,15 @@ from bagwise.cli.options import (
     DataDir,
     Epochs,
     Jobs,
-    Quick,
     Resume,
     Seed,
 )
 from bagwise.cli.output import print_json, print_line, print_table, say, told
+from bagwise.commands.options import Data, Output, Training, Work
 
 __all__ = ["reproduce"]
+
+Quick = Annotated[bool, typer.Option("--quick", help="A small version of the whole, in minutes.")]
 
 reproduce = typer.Typer(help="Reproduce what the paper, and Bagwise, say of themselves.", no_args_is_help=True)
 
@@ -40,13 +42,13 @@ def table1(
     folds: Annotated[int, typer.Option(help="Number of folds.")] = 10,
     repeats: Annotated[int, typer.Option(help="How often to divide the bags anew.")] = 5,
     epochs: Annotated[int, typer.Option(help="How often neural methods see each training bag.")] = 100,
-    seed: Seed = 0,
-    jobs: Jobs = -1,
-    backend: Backend = "local",
-    address: Address = None,
-    resume: Resume = False,
-    data_dir: DataDir = None,
-    as_json: AsJson = False,
+    seed: Seed = Training.seed,
+    jobs: Jobs = Work.jobs,
+    backend: Backend = Work.backend,
+    address: Address = Work.address,
+    resume: Resume = Work.resume,
+    data_dir: DataDir = Data.data_dir,
+    as_json: AsJson = Output.json,
 ) -> None:
     """Table 1 of the paper: thirteen methods on the five classical sets, beside the paper's numbers."""
     from bagwise.commands.cluster import workers
@@ -95,9 +97,9 @@ def mil_assumption(
     out: Annotated[Path, typer.Option(help="Folder for the verdicts as JSON and Markdown, and finished cells.")],
     method: Annotated[list[str] | None, typer.Option(help="Name of a method; repeat it. Else all.")] = None,
     seeds: Annotated[int, typer.Option(help="How often each problem is made anew.")] = 5,
-    jobs: Jobs = -1,
-    resume: Resume = False,
-    as_json: AsJson = False,
+    jobs: Jobs = Work.jobs,
+    resume: Resume = Work.resume,
+    as_json: AsJson = Output.json,
 ) -> None:
     """Whether methods keep the MIL assumption: made-up problems with a shortcut that it forbids."""
     from bagwise.experiments.mil_assumption import run_mil_assumption
@@ -128,13 +130,13 @@ def _add_sweep(name: str, what: str, example: str) -> None:
         method: Annotated[list[str] | None, typer.Option(help="One of the methods; repeat it. Else all.")] = None,
         bags: Annotated[list[int] | None, typer.Option(help="A number of training bags; repeat it. Else all.")] = None,
         repeats: Annotated[int | None, typer.Option(help="How many training sets to draw of each number.")] = None,
-        epochs: Epochs = None,
+        epochs: Epochs = Training.epochs,
         quick: Quick = False,
-        seed: Seed = 0,
-        jobs: Jobs = -1,
-        resume: Resume = False,
-        data_dir: DataDir = None,
-        as_json: AsJson = False,
+        seed: Seed = Training.seed,
+        jobs: Jobs = Work.jobs,
+        resume: Resume = Work.resume,
+        data_dir: DataDir = Data.data_dir,
+        as_json: AsJson = Output.json,
     ) -> None:
         from bagwise.experiments.mnist_figures import run_mnist_bags
 
@@ -174,12 +176,12 @@ _add_sweep("mnist-bags", "Figures 1 to 3 together, and what they say of the pape
 @reproduce.command(epilog="Example: bagwise reproduce figure4 --out figure4")
 def figure4(
     out: Annotated[Path, typer.Option(help="Folder for the figure and its numbers.")],
-    epochs: Epochs = None,
+    epochs: Epochs = Training.epochs,
     quick: Quick = False,
-    seed: Seed = 0,
-    resume: Resume = False,
-    data_dir: DataDir = None,
-    as_json: AsJson = False,
+    seed: Seed = Training.seed,
+    resume: Resume = Work.resume,
+    data_dir: DataDir = Data.data_dir,
+    as_json: AsJson = Output.json,
 ) -> None:
     """Figure 4 of the paper: a positive bag of digits with the weights of attention."""
     from bagwise.experiments.mnist_figures import run_figure4
@@ -210,11 +212,11 @@ def _add_histology(name: str, what: str) -> None:
         sample: Annotated[
             int | None, typer.Option(help="Learn from at most so many patches of an image a step.")
         ] = None,
-        seed: Seed = 0,
-        jobs: Jobs = -1,
-        resume: Resume = False,
-        data_dir: DataDir = None,
-        as_json: AsJson = False,
+        seed: Seed = Training.seed,
+        jobs: Jobs = Work.jobs,
+        resume: Resume = Work.resume,
+        data_dir: DataDir = Data.data_dir,
+        as_json: AsJson = Output.json,
     ) -> None:
         from bagwise.experiments.histology import run_histology
 
@@ -251,11 +253,11 @@ def figure5(
     out: Annotated[Path, typer.Option(help="Folder for the figures, their numbers, and finished folds.")],
     epochs: Annotated[int, typer.Option(help="How often each training image is seen.")] = 40,
     sample: Annotated[int | None, typer.Option(help="Learn from at most so many patches of an image a step.")] = None,
-    seed: Seed = 0,
-    jobs: Jobs = -1,
-    resume: Resume = False,
-    data_dir: DataDir = None,
-    as_json: AsJson = False,
+    seed: Seed = Training.seed,
+    jobs: Jobs = Work.jobs,
+    resume: Resume = Work.resume,
+    data_dir: DataDir = Data.data_dir,
+    as_json: AsJson = Output.json,
 ) -> None:
     """Figure 5 of the paper: patches of tissue times their weight, for attention and for the instance level."""
     from bagwise.experiments.histology import run_figure5

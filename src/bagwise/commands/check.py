@@ -17,6 +17,7 @@ from bagwise.bags import Bags
 from bagwise.checks import LEAST_SPAN, MOST_SPAN, out_of_span
 from bagwise.classes import positive_of
 from bagwise.commands.data import DataSource
+from bagwise.commands.options import Training
 from bagwise.errors import BagwiseError, BagwiseWarning
 from bagwise.evaluation.rehearsal import rehearse
 from bagwise.io.features import open_features, peek_features
@@ -90,7 +91,7 @@ class Examination:
         return {**self.numbers, "problems": [asdict(problem) for problem in self.problems], "fails": self.fails}
 
 
-def examine(source: DataSource, positive: str | None = None) -> Examination:
+def examine(source: DataSource, positive: str | None = Training.positive) -> Examination:
     """Look at all of a data set, one file at a time, and say what is wrong with it.
 
     Unlike reading, which stops at the first fault, this goes on and collects them.

@@ -1,17 +1,18 @@
 """What a user calls data on the command line, and how it becomes bags."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import psutil
 from numpy.typing import NDArray
 
 from bagwise.bags import Bags
+from bagwise.commands.options import Data
 from bagwise.datasets import list_datasets, load_dataset
 from bagwise.errors import BagwiseError
 from bagwise.io.folders import read_folder
@@ -30,25 +31,11 @@ _SHARE_OF_MEMORY = 0.25
 
 
 @dataclass(frozen=True)
-class DataSource:
-    """A table, a folder of feature files or of images, or a data set by name.
+class DataSource(Data):
+    """A table, a folder of feature files or of images, or a data set by name, which can be read.
 
-    Parameters
-    ----------
-    data
-        The path or the name.
-    bag, label, group, instance, coordinates
-        Names of columns: of the table itself, or of the table of labels.
-    labels
-        A table of labels, one row a bag (of a folder: one row a file).
-    data_dir
-        The data directory, for data sets by name.
-    patch
-        Side of the patches that images are cut into; None: 32 on a grid, 27 around points.
-    points
-        A table of points, around which images are cut: the column `bag`, ``x`` and ``y`` in pixels from 0.
-    skip_missing
-        Leave rows of the table of labels out that have no file in the folder.
+    Its fields are those of `bagwise.commands.options.Data`. Columns are of the table itself, or of the table of labels;
+    a `patch` of None is 32 on a grid and 27 around points.
 
     Examples
     --------
@@ -58,17 +45,10 @@ class DataSource:
     bagwise.errors.BagwiseError: there is no file or folder 'nowhere.csv': check the path
     """
 
-    data: str
-    bag: str | None = None
-    label: str | None = None
-    group: str | None = None
-    instance: str | None = None
-    coordinates: tuple[str, ...] = ()
-    labels: Path | None = None
-    data_dir: Path | None = None
-    patch: int | None = None
-    points: Path | None = None
-    skip_missing: bool = False
+    @classmethod
+    def of(cls, data: Data) -> Self:
+        """Make data that can be read of what was said of them."""
+        return cls(**vars(data))
 
     @property
     def path(self) -> Path | None:
@@ -235,12 +215,6 @@ class DataSource:
         given = {name: known[name] for name in asked if name in known}
         meant = match_classes(given, classes, str(self.labels or self.data))
         return np.array([str(meant[name]) if name in meant else None for name in asked], dtype=object)
-
-    def told(self) -> dict[str, Any]:
-        """Say it in what JSON can hold."""
-        described = asdict(self)
-        told = {name: str(value) if isinstance(value, Path) else value for name, value in described.items()}
-        return told if self.skip_missing else {name: told[name] for name in told if name != "skip_missing"}
 
     def _of_data_set(self) -> Bags:
         for option, value in (("--bag", self.bag), ("--label", self.label), ("--labels", self.labels)):

@@ -12,6 +12,7 @@ from bagwise.checks import check_seed
 from bagwise.claims import claims_folder
 from bagwise.commands.bag_views import bag_views
 from bagwise.commands.older import BLOCKS, written_before
+from bagwise.commands.options import Data, Training, Work
 from bagwise.commands.runs import MODEL, write_json
 from bagwise.datasets import bags_from_images, load_digits
 from bagwise.evaluation.key_instances import key_instance_metrics
@@ -32,10 +33,10 @@ def run_demo(
     out: Path,
     *,
     data: str = "small",
-    data_directory: Path | None = None,
-    seed: int = 0,
-    epochs: int | None = None,
-    resume: bool = False,  # noqa: ARG001 - claims_folder reads it
+    data_directory: Path | None = Data.data_dir,
+    seed: int = Training.seed,
+    epochs: int | None = Training.epochs,
+    resume: bool = Work.resume,  # noqa: ARG001 - claims_folder reads it
     verbose: bool = False,
 ) -> dict[str, float]:
     """Train gated attention on bags of digits and write what it learnt to a folder.

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import combinations
 from math import isfinite
@@ -18,6 +18,7 @@ from bagwise.claims import claims_folder
 from bagwise.commands.data import DataSource, digest_of_labelled, in_memory_if_small
 from bagwise.commands.fit import configured
 from bagwise.commands.older import BLOCKS, written_before
+from bagwise.commands.options import Evaluation, Output, Training, Work
 from bagwise.commands.report import evaluation_report
 from bagwise.commands.runs import check_asked_the_same, read_json, write_json
 from bagwise.errors import BagwiseError
@@ -40,18 +41,11 @@ RESULTS = "results.json"
 def run_evaluate(
     source: DataSource,
     out: Path,
+    evaluation: Evaluation,
+    training: Training,
+    work: Work,
+    output: Output,
     *,
-    methods: Sequence[str] = ("attention",),
-    folds: int = 10,
-    repeats: int = 1,
-    epochs: int | None = None,
-    patience: int | None = None,
-    class_weight: str | None = "balanced",
-    positive: str | None = None,
-    seed: int = 0,
-    file_format: str = "csv",
-    jobs: int = -1,
-    resume: bool = False,
     verbose: bool = False,
 ) -> dict[str, Any]:
     """Cross-validate methods on the same folds, and write what was found.
@@ -64,16 +58,11 @@ def run_evaluate(
         The folder for ``results.json``, ``predictions`` (out-of-fold) and the figures ``roc.png``,
         ``precision_recall.png``, ``calibration.png`` and, for each method, ``confusion_NUMBER.png``; and
         ``report.html``, which shows all of it.
-    methods
-        Their names.
-    folds, repeats, seed
-        As in `bagwise.evaluation.protocol.Folds`.
-    epochs, patience, class_weight, positive
-        As in `bagwise.commands.fit.configured`; the training bags of a fold decide alone.
-    file_format
-        ``"csv"`` or ``"parquet"``, of the predictions.
-    jobs, resume, verbose
-        As in `bagwise.commands.fit.run_fit`; what is finished is left as it is.
+    evaluation, training, work, output
+        What is measured, how methods learn (the training bags of a fold decide alone), where, and as which kind of file
+        predictions are written. What is finished is left as it is where it is resumed.
+    verbose
+        Show progress.
 
     Returns
     -------
@@ -86,54 +75,40 @@ def run_evaluate(
     BagwiseError
         If the data or a parameter will not do, or the folder is in use.
     """
-    check_seed(seed)
-    check_format(file_format)
-    check_names(methods, "method")
-    for name in methods:
+    check_seed(training.seed)
+    check_format(output.format)
+    check_names(evaluation.methods, "method")
+    for name in evaluation.methods:
         make(name)
     bags = in_memory_if_small(source.read())
     asked = {
         "data": source.told(),
         "digest": digest_of_labelled(bags),
-        "methods": list(methods),
-        "folds": folds,
-        "repeats": repeats,
-        "epochs": epochs,
-        "patience": patience,
-        "class_weight": class_weight,
-        "positive": positive,
-        "seed": seed,
+        **evaluation.told(),
+        **training.told(),
     }
-    if resume and (out / RESULTS).exists():
+    if work.resume and (out / RESULTS).exists():
         finished = read_json(out / RESULTS)
         check_asked_the_same(out / RESULTS, finished.get("asked") or {}, asked)
         return finished
-    division = Folds(bags, folds, repeats, seed)
+    division = Folds(bags, evaluation.folds, evaluation.repeats, training.seed)
     learnt_from = bags[division.training_bags(0, 0)]
     found: dict[str, CrossValidation] = {}
     seconds: dict[str, float] = {}
     why = ""
-    for number, name in enumerate(methods):
+    for number, name in enumerate(evaluation.methods):
         begin = time.perf_counter()
-        model, told = configured(
-            learnt_from,
-            name,
-            epochs=epochs,
-            patience=patience,
-            class_weight=class_weight,
-            seed=seed,
-            positive=positive,
-        )
+        model, told = configured(learnt_from, name, training)
         if isinstance(model, NeuralMIL) or not why:
             why = told
         checkpoints = out / "checkpoints" / f"method-{number}"
         found[name] = cross_validate(
             model,
             bags,
-            folds=folds,
-            repeats=repeats,
-            seed=seed,
-            n_jobs=jobs,
+            folds=evaluation.folds,
+            repeats=evaluation.repeats,
+            seed=training.seed,
+            n_jobs=work.jobs,
             checkpoints=checkpoints,
             verbose=verbose,
         )
@@ -151,9 +126,9 @@ def run_evaluate(
             for name, one in found.items()
             for row in one.rows()
         ],
-        "differences": _differences(found, folds),
+        "differences": _differences(found, evaluation.folds),
     }
-    _write_predictions(found, bags, out / f"predictions.{file_format}")
+    _write_predictions(found, bags, out / f"predictions.{output.format}")
     report = evaluation_report(found, bags, results, _draw(found, out), source.data)
     write_report(report, out / "report.html")
     write_json(out / RESULTS, results)

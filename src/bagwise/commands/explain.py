@@ -8,6 +8,7 @@ import pandas as pd
 from bagwise.bags import Bags
 from bagwise.claims import claims_folder
 from bagwise.commands.data import DataSource
+from bagwise.commands.options import Output
 from bagwise.commands.report import explanation_report
 from bagwise.commands.runs import Run
 from bagwise.commands.slide_maps import draw_on_slides, find_on_slides
@@ -19,7 +20,7 @@ __all__ = ["run_explain"]
 
 @claims_folder("explain")
 def run_explain(
-    run: Run, source: DataSource, out: Path, *, file_format: str = "csv", key: int = 5, slides: Path | None = None
+    run: Run, source: DataSource, out: Path, output: Output, *, key: int = 5, slides: Path | None = None
 ) -> dict[str, Any]:
     """Write which instances decided.
 
@@ -34,8 +35,8 @@ def run_explain(
         the ones that count most), ``features`` (in which instances of high and low weight differ most) and, where
         there are coordinates, ``maps`` with a picture a bag, or a file where a bag has several, and ``maps.csv``, which
         says whose it is; and ``report.html``, which shows all of it.
-    file_format
-        ``"csv"`` or ``"parquet"``, of the tables.
+    output
+        As which kind of file tables are written.
     key
         How many key instances of each bag.
     slides
@@ -52,7 +53,7 @@ def run_explain(
     BagwiseError
         If the data are not like those learnt from, or the folder is in use.
     """
-    check_format(file_format)
+    check_format(output.format)
     bags = source.read_like(run.feature_names, coordinates=True)
     placed = [] if slides is None else find_on_slides(bags, slides)
     found = explain(run.models, bags)
@@ -67,7 +68,7 @@ def run_explain(
     report = explanation_report(run.models, bags, labels, found, tables.get("features"), source.data, str(run.folder))
     write_report(report, files[0])
     for name, frame in tables.items():
-        files.append(out / f"{name}.{file_format}")
+        files.append(out / f"{name}.{output.format}")
         write_table(frame, files[-1])
     if bags.coordinates is not None:
         files += _draw_maps(found, bags, out / "maps")

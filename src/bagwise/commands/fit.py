@@ -12,6 +12,7 @@ from bagwise.checks import check_count, check_seed
 from bagwise.claims import claims_folder
 from bagwise.commands.data import DataSource, digest_of_labelled, in_memory_if_small
 from bagwise.commands.older import BLOCKS, written_before
+from bagwise.commands.options import Model, Training, Work
 from bagwise.commands.report import training_report
 from bagwise.commands.runs import (
     CONFIG,
@@ -44,16 +45,7 @@ LARGE_BAG = 100
 LARGE_BAG_SETTINGS = {"optimizer": "adam", "learning_rate": 2e-4, "l2": 5e-5}
 
 
-def configured(
-    bags: Bags,
-    method: str,
-    *,
-    epochs: int | None,
-    patience: int | None,
-    class_weight: str | None,
-    seed: int,
-    positive: str | None = None,
-) -> tuple[BagClassifier, str]:
+def configured(bags: Bags, method: str, training: Training) -> tuple[BagClassifier, str]:
     """Make a method with defaults that suit the data, and say how long it will train.
 
     Parameters
@@ -62,14 +54,8 @@ def configured(
         The bags to learn from, with labels.
     method
         Its name.
-    epochs, patience
-        As in `bagwise.training.members.Settings`, for neural methods. With both None the number of bags decides.
-    class_weight
-        ``"balanced"`` or None, for neural methods.
-    seed
-        Its random state.
-    positive
-        The positive class, as it is written; None as in `bagwise.classes.positive_of`.
+    training
+        How it is to learn. With `epochs` and `patience` None the number of bags decides when neural methods stop.
 
     Returns
     -------
@@ -84,17 +70,18 @@ def configured(
     Examples
     --------
     >>> bags = Bags.from_arrays([[[0.0]], [[1.0]]], labels=[0, 1])
-    >>> configured(bags, "attention", epochs=None, patience=None, class_weight=None, seed=0)[1]
+    >>> configured(bags, "attention", Training())[1]
     'fixed in advance, because 2 bags are too few to choose by'
     """
     kind = type(make(method))
-    if class_weight not in ("balanced", None):
-        raise BagwiseError(f"--class-weight is {class_weight!r}: it must be 'balanced' or 'none'")
+    if training.class_weight not in ("balanced", None):
+        raise BagwiseError(f"--class-weight is {training.class_weight!r}: it must be 'balanced' or 'none'")
+    alike = {"positive": training.positive, "random_state": training.seed}
     if not issubclass(kind, NeuralMIL):
-        return make(method, positive=positive, random_state=seed), "not asked for: the methods have none"
+        return make(method, **alike), "not asked for: the methods have none"
     labels = bags.labels if bags.labels is not None else np.zeros(0)
     fewest = np.unique(labels, return_counts=True)[1].min(initial=len(bags))
-    why = "fixed in advance"
+    why, epochs, patience = "fixed in advance", training.epochs, training.patience
     if epochs is None and patience is None:
         if len(bags) >= ENOUGH_TO_VALIDATE and fewest >= ENOUGH_OF_A_CLASS:
             epochs, patience = MOST_EPOCHS, PATIENCE
@@ -105,26 +92,18 @@ def configured(
         whole = "groups" if bags.groups is not None else "bags"
         why = f"chosen on a fifth of the {whole}, which were not learnt from: stopped after {patience} without progress"
     large = len(bags.instance_shape) == 1 and np.median(bags.sizes) > LARGE_BAG
-    settings = {"epochs": epochs, "patience": patience, "class_weight": class_weight, "random_state": seed}
-    settings["positive"] = positive
-    model = make(method, **settings, **(LARGE_BAG_SETTINGS if large else {}))
-    return model, why
+    settings = {"epochs": epochs, "patience": patience, "class_weight": training.class_weight, **alike}
+    return make(method, **settings, **(LARGE_BAG_SETTINGS if large else {})), why
 
 
 @claims_folder("fit", older=written_before(CONFIG, MODEL, METRICS, HISTORY, "report.html", BLOCKS))
 def run_fit(
     source: DataSource,
     out: Path,
+    model: Model,
+    training: Training,
+    work: Work,
     *,
-    method: str = "attention",
-    ensemble: int = 1,
-    epochs: int | None = None,
-    patience: int | None = None,
-    class_weight: str | None = "balanced",
-    positive: str | None = None,
-    seed: int = 0,
-    jobs: int = -1,
-    resume: bool = False,
     verbose: bool = False,
 ) -> dict[str, Any]:
     """Train a method, or an ensemble of it, and write a run.
@@ -135,16 +114,8 @@ def run_fit(
         The data.
     out
         The folder for ``model.safetensors``, ``config.json``, ``metrics.json``, ``history.csv`` and ``report.html``.
-    method
-        Its name.
-    ensemble
-        Number of members.
-    epochs, patience, class_weight, positive, seed
-        As `configured` takes them.
-    jobs
-        Number of worker processes; -1 is one a core.
-    resume
-        Go on from where an earlier run in this folder was stopped. A run that is finished is left as it is.
+    model, training, work
+        What is trained, how, and where. A run that is finished is left as it is where it is resumed.
     verbose
         Show progress.
 
@@ -158,36 +129,33 @@ def run_fit(
     BagwiseError
         If the data or a parameter will not do, or the folder is in use or holds another run.
     """
-    check_seed(seed)
-    check_count("--ensemble", ensemble)
+    check_seed(training.seed)
+    check_count("--ensemble", model.ensemble)
     begin = time.perf_counter()
-    if not isinstance(make(method), NeuralMIL):
+    if not isinstance(make(model.method), NeuralMIL):
         raise BagwiseError(
-            f"{method} cannot be kept in a file: fit a neural method, or measure {method} with bagwise evaluate"
+            f"{model.method} cannot be kept in a file: fit a neural method, or measure {model.method} with bagwise"
+            " evaluate"
         )
     bags = in_memory_if_small(source.read())
     asked = {
         "data": source.told(),
         "digest": digest_of_labelled(bags),
-        "method": method,
-        "ensemble": ensemble,
-        "epochs": epochs,
-        "patience": patience,
-        "class_weight": class_weight,
-        "positive": positive,
-        "seed": seed,
+        **model.told(),
+        **training.told(),
     }
-    if resume and (out / MODEL).exists():
+    learnt = work.resume and (out / MODEL).exists()
+    if learnt:
         check_asked_the_same(out / CONFIG, Run.load(out).asked, asked)
-    model, why = configured(
-        bags, method, epochs=epochs, patience=patience, class_weight=class_weight, seed=seed, positive=positive
-    )
-    assert isinstance(model, NeuralMIL)
-    learnt = resume and (out / MODEL).exists()
+    estimator, why = configured(bags, model.method, training)
+    assert isinstance(estimator, NeuralMIL)
     if learnt:
         models = Run.load(out).models
     else:
-        models = fit_ensemble(model, bags, ensemble, n_jobs=jobs, checkpoints=out / "checkpoints", verbose=verbose)
+        checkpoints = out / "checkpoints"
+        models = fit_ensemble(
+            estimator, bags, model.ensemble, n_jobs=work.jobs, checkpoints=checkpoints, verbose=verbose
+        )
     told = (out / METRICS).exists() and (out / "report.html").exists()
     # Before anything is written: models without an answer are no run.
     said = None if told else predict_ensemble(models, bags).probabilities

@@ -134,7 +134,7 @@ class Run:
 
 
 def check_asked_the_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """See that what is finished is what is asked for.
+    """See that what is finished is what is asked for; what an older version did not ask for was empty.
 
     Parameters
     ----------
@@ -149,11 +149,18 @@ def check_asked_the_same(path: Path, before: Mapping[str, Any], now: Mapping[str
         If they differ.
     """
     for name, value in json.loads(_text(now)).items():
-        if before.get(name) != value:
+        if _given(before.get(name)) != _given(value):
             raise BagwiseError(
                 f"{path.parent} was asked for another {name} ({before.get(name)!r}, now {value!r}, see"
                 f" {path.name}): choose another folder"
             )
+
+
+def _given(value: Any) -> Any:
+    """Leave out what is empty."""
+    if isinstance(value, dict):
+        return {name: one for name, one in value.items() if one}
+    return value or None
 
 
 def write_run(folder: Path, models: Sequence[NeuralMIL], asked: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from bagwise._version import __version__
 from bagwise.claims import claims_folder
 from bagwise.commands.older import written_before
+from bagwise.commands.options import Work
 from bagwise.commands.runs import Run, check_asked_the_same, read_json, write_json
 from bagwise.errors import BagwiseError
 from bagwise.folders import ResultFolder
@@ -32,7 +33,7 @@ def run_tile(
     size: int | None = None,
     pool: str | None = None,
     device: str = "auto",
-    resume: bool = False,  # noqa: ARG001 - claims_folder reads it
+    resume: bool = Work.resume,  # noqa: ARG001 - claims_folder reads it
     verbose: bool = False,
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from bagwise.bags import Bags
 from bagwise.checks import check_count, check_names, check_seed
 from bagwise.claims import claims_folder
 from bagwise.commands.data import digest_of_labelled
+from bagwise.commands.options import Training, Work
 from bagwise.commands.runs import write_json
 from bagwise.datasets.histology import EPITHELIAL, breast_cancer, colon_cancer
 from bagwise.datasets.store import data_directory
@@ -80,9 +81,9 @@ def run_histology(
     repeats: int | None = None,
     epochs: int = EPOCHS,
     sample: int | None = None,
-    seed: int = 0,
-    jobs: int = -1,
-    resume: bool = False,  # noqa: ARG001 - claims_folder reads it
+    seed: int = Training.seed,
+    jobs: int = Work.jobs,
+    resume: bool = Work.resume,  # noqa: ARG001 - claims_folder reads it
     data_folder: Path | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
@@ -178,9 +179,9 @@ def run_figure5(
     epochs: int = EPOCHS,
     sample: int | None = None,
     folds: int = 10,
-    seed: int = 0,
-    jobs: int = -1,
-    resume: bool = False,  # noqa: ARG001 - claims_folder reads it
+    seed: int = Training.seed,
+    jobs: int = Work.jobs,
+    resume: bool = Work.resume,  # noqa: ARG001 - claims_folder reads it
     data_folder: Path | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from bagwise.checks import check_count, check_names
 from bagwise.claims import claims_folder
+from bagwise.commands.options import Work
 from bagwise.commands.runs import write_json
 from bagwise.evaluation.assumption import PROBLEMS, Problem, check_assumption
 from bagwise.experiments.cells import OLDER, cell, environment
@@ -27,8 +28,8 @@ def run_mil_assumption(
     *,
     methods: Sequence[str] = (),
     seeds: int = 5,
-    jobs: int = -1,
-    resume: bool = False,  # noqa: ARG001 - claims_folder reads it
+    jobs: int = Work.jobs,
+    resume: bool = Work.resume,  # noqa: ARG001 - claims_folder reads it
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Try methods on the problems of `bagwise.evaluation.assumption`.

@@ -8,6 +8,7 @@ import numpy as np
 
 from bagwise.checks import check_count, check_names, check_seed
 from bagwise.claims import claims_folder
+from bagwise.commands.options import Training, Work
 from bagwise.commands.runs import write_json
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.cross_validation import summary
@@ -57,9 +58,9 @@ def run_mnist_bags(
     repeats: int | None = None,
     epochs: int | None = None,
     quick: bool = False,
-    seed: int = 0,
-    jobs: int = -1,
-    resume: bool = False,  # noqa: ARG001 - claims_folder reads it
+    seed: int = Training.seed,
+    jobs: int = Work.jobs,
+    resume: bool = Work.resume,  # noqa: ARG001 - claims_folder reads it
     source: str = "full",
     data_directory: Path | None = None,
     tell: Callable[[str], None] = lambda _: None,
@@ -150,8 +151,8 @@ def run_figure4(
     *,
     epochs: int | None = None,
     quick: bool = False,
-    seed: int = 0,
-    resume: bool = False,  # noqa: ARG001 - claims_folder reads it
+    seed: int = Training.seed,
+    resume: bool = Work.resume,  # noqa: ARG001 - claims_folder reads it
     source: str = "full",
     data_directory: Path | None = None,
 ) -> dict[str, Any]:

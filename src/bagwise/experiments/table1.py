@@ -14,6 +14,7 @@ from bagwise.bags import Bags
 from bagwise.checks import check_count, check_names, check_seed
 from bagwise.claims import claims_folder
 from bagwise.commands.data import digest_of_labelled
+from bagwise.commands.options import Training, Work
 from bagwise.commands.runs import write_json
 from bagwise.datasets.named import load_dataset
 from bagwise.errors import BagwiseError
@@ -67,9 +68,9 @@ def run_table1(
     folds: int = 10,
     repeats: int = 5,
     epochs: int = EPOCHS,
-    seed: int = 0,
-    jobs: int = -1,
-    resume: bool = False,  # noqa: ARG001 - claims_folder reads it
+    seed: int = Training.seed,
+    jobs: int = Work.jobs,
+    resume: bool = Work.resume,  # noqa: ARG001 - claims_folder reads it
     data_directory: Path | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:

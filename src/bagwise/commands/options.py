@@ -1,0 +1,136 @@
+"""Options of the commands, each declared once: the command line, the functions behind it and the docs read them here.
+
+A field of one of these classes is an option of every command that takes the class: its type, its default, and in
+`Annotated` what it says in the help and, where that is not the field's name, how it is spelt. A field without a default
+is an argument. Nothing heavy is loaded here, since ``--help`` needs all of it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_type_hints
+
+__all__ = ["Data", "Evaluation", "Model", "Option", "Options", "Output", "Training", "Work"]
+
+
+@dataclass(frozen=True)
+class Option:
+    """What a field says of itself.
+
+    Attributes
+    ----------
+    name
+        Of the field.
+    kind
+        Its type; of a tuple the option is repeated.
+    help
+        What it is for.
+    flag
+        How it is spelt, such as ``--data-dir``; None where it is an argument.
+    default
+        What it is where nobody says; of an argument there is none.
+    """
+
+    name: str
+    kind: Any
+    help: str
+    flag: str | None
+    default: Any = None
+
+
+class Options:
+    """What the classes below have in common.
+
+    Examples
+    --------
+    >>> Data.options()["coordinates"].flag, Data.options()["data"].flag
+    ('--coordinate', None)
+    """
+
+    @classmethod
+    def options(cls) -> Mapping[str, Option]:
+        """Give the options, by the names of their fields."""
+        hints = get_type_hints(cls, include_extras=True)
+        found = {}
+        for field in fields(cls):  # type: ignore[arg-type]  # each of them is a dataclass
+            kind, told, *spelt = get_args(hints[field.name])
+            required = field.default is MISSING
+            flag = None if required else (*spelt, f"--{field.name.replace('_', '-')}")[0]
+            found[field.name] = Option(field.name, kind, told, flag, None if required else field.default)
+        return found
+
+    def told(self) -> dict[str, Any]:
+        """Say what was asked for, in what JSON can hold."""
+        return {name: str(value) if isinstance(value, Path) else value for name, value in vars(self).items()}
+
+
+@dataclass(frozen=True)
+class Data(Options):
+    """What data are, and how they are read; `bagwise.commands.data.DataSource` reads them."""
+
+    data: Annotated[str, "A CSV or Parquet table, a folder of feature files or images, or a data set's name."]
+    bag: Annotated[str | None, "Column that says which bag a row belongs to."] = None
+    label: Annotated[str | None, "Column with the bag's label."] = None
+    group: Annotated[str | None, "Column with the bag's group (patient, ...), never on both sides."] = None
+    instance: Annotated[str | None, "Column with names of instances."] = None
+    coordinates: Annotated[
+        tuple[str, ...], "Column that says where an instance was; once an axis.", "--coordinate"
+    ] = ()
+    labels: Annotated[Path | None, "Table with a bag's label in each row: bag,label[,group][,file]."] = None
+    patch: Annotated[int | None, "Side of the patches that images are cut into, in pixels."] = None
+    points: Annotated[Path | None, "CSV of points to cut images around: bag,x,y, in pixels from 0."] = None
+    skip_missing: Annotated[bool, "Leave out rows of --labels that have no file in the folder."] = False
+    data_dir: Annotated[Path | None, "The data directory; else BAGWISE_DATA."] = None
+
+
+@dataclass(frozen=True)
+class Model(Options):
+    """What is trained and kept."""
+
+    method: Annotated[str, "Name of the method, such as attention, gated-attention or MI-Net."] = "attention"
+    ensemble: Annotated[int, "Number of models to train together."] = 1
+
+
+@dataclass(frozen=True)
+class Training(Options):
+    """How methods learn; where a method has no epochs, it is not told of them."""
+
+    epochs: Annotated[int | None, "How often each training bag is seen (with --patience at most)."] = None
+    patience: Annotated[int | None, "Stop after so many epochs without progress on validation bags."] = None
+    class_weight: Annotated[str | None, "'balanced': classes share the loss evenly; 'none'."] = "balanced"
+    positive: Annotated[
+        str | None, "Of two classes the positive one; else that which is not called normal, no, 0, ..."
+    ] = None
+    seed: Annotated[int, "Decides everything that is left to chance."] = 0
+
+    def __post_init__(self) -> None:
+        """Take what the command line calls none for None."""
+        if self.class_weight == "none":
+            object.__setattr__(self, "class_weight", None)
+
+
+@dataclass(frozen=True)
+class Evaluation(Options):
+    """What is measured, and on which bags."""
+
+    methods: Annotated[tuple[str, ...], "Name of a method; repeat it to compare several.", "--method"] = ("attention",)
+    folds: Annotated[int, "Number of folds."] = 10
+    repeats: Annotated[int, "How often to divide the bags anew."] = 1
+
+
+@dataclass(frozen=True)
+class Work(Options):
+    """Where and with what it is worked; results do not depend on it."""
+
+    jobs: Annotated[int, "Number of worker processes; -1 is one a core."] = -1
+    backend: Annotated[str, "Where blocks of models train: 'local' or 'ray'."] = "local"
+    address: Annotated[str | None, "HOST:PORT of the cluster's head, with --backend ray."] = None
+    resume: Annotated[bool, "Go on where a stopped run in --out was."] = False
+
+
+@dataclass(frozen=True)
+class Output(Options):
+    """How results are told."""
+
+    format: Annotated[str, "Of tables: 'csv', or 'parquet', in which nothing is a formula."] = "csv"
+    json: Annotated[bool, "Print the result as JSON."] = False

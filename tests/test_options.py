@@ -1,0 +1,140 @@
+"""An option is declared once, and is the same in every command that takes it."""
+
+import shlex
+from collections import Counter
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+import typer
+
+from bagwise.cli import commands
+from bagwise.cli.options import KNOWN_TO_A_RUN, takes_options
+from bagwise.commands.options import Data, Evaluation, Model, Options, Output, Training, Work
+from bagwise.commands.runs import check_asked_the_same
+from bagwise.errors import BagwiseError
+
+CLASSES = (Data, Model, Training, Evaluation, Work, Output)
+DECLARED = [one for kind in CLASSES for one in kind.options().values()]
+TAKEN = {
+    "check": {Data: ()},
+    "fit": {Data: (), Model: (), Training: (), Work: ()},
+    "evaluate": {Data: (), Evaluation: (), Training: (), Work: (), Output: ()},
+    "predict": {Data: KNOWN_TO_A_RUN},
+    "explain": {Data: KNOWN_TO_A_RUN, Output: ()},
+}
+# Experiments choose among their methods, and are as long as in the paper.
+OWN = {"--method", "--folds", "--repeats", "--epochs"}
+
+
+def walk(command, *path):
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from walk(inner, *path, name)
+    if not hasattr(command, "commands"):
+        yield path, command
+
+
+COMMANDS = {" ".join(path): command for path, command in walk(typer.main.get_command(commands.app))}
+
+
+def parameters(command):
+    return {max(one.opts, key=len) if one.opts[0].startswith("-") else one.name: one for one in command.params}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_option_is_the_same_in_every_command(name):
+    for flag, parameter in parameters(COMMANDS[name]).items():
+        declared = [one for one in DECLARED if (one.flag or one.name) == flag]
+        if not declared or (name.startswith("reproduce") and flag in OWN):
+            continue
+        default = tuple(parameter.default) if isinstance(parameter.default, list) else parameter.default
+        assert (parameter.help, default or None) in [(one.help, one.default or None) for one in declared]
+        assert (parameter.opts, parameter.secondary_opts) == ([flag], [])
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_every_field_reaches_its_command(name):
+    there = {parameter.name for parameter in COMMANDS[name].params}
+    for kind, but in TAKEN[name].items():
+        assert {field.name for field in fields(kind)} - set(but) == there & {field.name for field in fields(kind)}
+
+
+def test_no_two_classes_declare_the_same_option():
+    assert set(CLASSES) == set(Options.__subclasses__()) - {Sample}
+    flags = Counter(one.flag or one.name for one in DECLARED)
+    # One method is fitted, several are compared.
+    assert {flag: count for flag, count in flags.items() if count > 1} == {"--method": 2}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_explains_all_options_and_has_an_example_that_can_be_called(name):
+    command = COMMANDS[name]
+    assert command.help
+    assert all(parameter.help for parameter in command.params if parameter.name != "help")
+    example = shlex.split(command.epilog.removeprefix("Example: bagwise "))
+    assert " ".join(example).startswith(name)
+    command.make_context(name, example[len(name.split()) :])
+
+
+@dataclass(frozen=True)
+class Sample(Options):
+    place: Annotated[str, "An argument."]
+    word: Annotated[str | None, "A word."] = None
+    count_of: Annotated[int, "A number."] = 3
+    file: Annotated[Path | None, "A path."] = None
+    names: Annotated[tuple[str, ...], "Several.", "--name"] = ()
+    numbers: Annotated[tuple[int, ...], "Several that are there already.", "--number"] = (1, 2)
+    flag: Annotated[bool, "Yes or no."] = False
+
+
+@pytest.fixture
+def told():
+    """Call a command that takes all kinds of options, and give what it got."""
+    got = []
+    app = typer.Typer()
+
+    @app.command()
+    @takes_options()
+    def command(sample: Sample, own: int = 0) -> None:
+        got.append((sample, own))
+
+    def call(*argv):
+        got.clear()
+        app(argv, standalone_mode=False)
+        return got[0]
+
+    return call
+
+
+def test_what_nobody_says_is_the_default_of_the_class(told):
+    assert told("here") == (Sample("here"), 0)
+
+
+def test_what_is_said_arrives_as_the_type_of_its_field(told):
+    words = ("--word", "a", "--file", "b/c", "--name", "x", "--name", "y")
+    argv = ("here", *words, "--count-of", "4", "--number", "7", "--flag", "--own", "5")
+    assert told(*argv) == (Sample("here", "a", 4, Path("b/c"), ("x", "y"), (7,), True), 5)
+
+
+@pytest.mark.parametrize("argv", ["", "here --no-flag", "--place here", "here --names x", "here --count-of many"])
+def test_what_was_not_declared_is_refused(told, argv):
+    with pytest.raises(typer.BadParameter.__base__):
+        told(*argv.split())
+
+
+def test_none_is_no_weight_of_classes():
+    assert Training(class_weight="none") == Training(class_weight=None)
+
+
+def test_what_an_older_version_did_not_ask_for_was_empty():
+    before = {"data": {"data": "a.csv", "coordinates": []}, "seed": 0}
+    now = {"data": Data("a.csv").told(), **Training(class_weight=None).told()}
+    check_asked_the_same(Path("run/config.json"), before, now)
+    for other in (
+        {"data": Data("a.csv", bag="b").told()},
+        Training(seed=1).told(),
+        Training(class_weight=None, epochs=2).told(),
+    ):
+        with pytest.raises(BagwiseError, match="run was asked for another"):
+            check_asked_the_same(Path("run/config.json"), before, {**now, **other})
