@@ -540,7 +540,7 @@ def test_a_bad_value_is_refused_with_the_parameters_name(make_bags, name, parame
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
 def test_a_random_state_that_is_no_seed_is_refused(make_bags, seed):
-    with pytest.raises(BagwiseError, match="the seed is"):
+    with pytest.raises(BagwiseError, match="random_state is .*: it must be a whole number from 0 to 2\\*\\*32 - 1"):
         bw.make("miVLAD", random_state=seed).fit(make_bags())
 
 

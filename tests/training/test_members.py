@@ -105,7 +105,7 @@ def test_settings_cannot_be_changed_afterwards():
     ("changes", "told"),
     [
         ({"precision": "float16"}, "float16"),
-        ({"precision": "double"}, "float32, float64, mixed"),
+        ({"precision": "double"}, "'float32', 'float64' or 'mixed'"),
         ({"instance_budget": 0}, "instance_budget"),
         ({"instance_budget": -5}, "-5"),
         ({"chunk": 0}, "chunk"),

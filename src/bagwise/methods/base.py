@@ -1,8 +1,11 @@
 """What every method has in common, neural or classical: scikit-learn's manners on bags."""
 
-from typing import Any, Self, TypeVar
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import Annotated, Any, Concatenate, ParamSpec, Self, TypeVar
 
 import numpy as np
+from annotated_types import Interval
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.metrics import accuracy_score
@@ -12,18 +15,24 @@ from sklearn.utils.validation import check_is_fitted
 from bagwise.bags import Bags, BagsLike, as_bags, in_feature_order
 from bagwise.classes import Classes
 from bagwise.errors import BagwiseError
+from bagwise.parameters import Rule, annotations_of, check_parameters, rule_of
 
-__all__ = ["BagClassifier", "clone_with_seed", "kind_of"]
+__all__ = ["BagClassifier", "RandomState", "clone_with_seed", "drawn_seed", "kind_of", "rules_for"]
 
 Estimator = TypeVar("Estimator", bound="BagClassifier")
+_Given = ParamSpec("_Given")
+_Seed = Annotated[int, Interval(ge=0, lt=2**32), "a whole number from 0 to 2**32 - 1"]
+RandomState = _Seed | np.random.RandomState | None
 
 
 class BagClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """A method that learns from bags and answers for bags; use one of the classes that build on it.
 
     The constructor only stores, `fit` learns, learnt attributes end in an underscore, and `clone`, `cross_val_score`,
-    `GridSearchCV` and `Pipeline` work on them. `X` is `Bags`, or a list with one array of shape (instances, features) a
-    bag; `y` is one label a bag, and may be left out where the `Bags` have labels.
+    `GridSearchCV` and `Pipeline` work on them. Its annotation says what a parameter may be (`bagwise.parameters`),
+    and every `fit`, also that of a class of your own, begins by looking whether it is. `X` is `Bags`, or a list with
+    one array of shape (instances, features) a bag; `y` is one label a bag, and may be left out where the `Bags` have
+    labels.
 
     Attributes
     ----------
@@ -37,6 +46,21 @@ class BagClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
     positive: Any = None  # for classes of a user's own that do not have it as a parameter
     classes_: NDArray[Any]
     positive_: Any
+
+    def __init_subclass__(cls, **given: Any) -> None:
+        super().__init_subclass__(**given)
+        if "fit" in vars(cls):
+            cls.fit = _parameters_first(cls.fit)  # type: ignore[method-assign]
+
+    @classmethod
+    def _annotations(cls) -> dict[str, Any]:
+        """Give the annotation of each parameter."""
+        return annotations_of(cls)
+
+    def _validate_params(self) -> None:  # scikit-learn's name for it
+        """Refuse parameters that are not what they must be."""
+        kind: Any = type(self)
+        check_parameters(self, rules_for(kind))
 
     def fit(self, X: BagsLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> Self:
         """Learn from bags.
@@ -169,6 +193,60 @@ class BagClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
         return bags
 
 
+@cache
+def rules_for(kind: Any) -> dict[str, Rule]:
+    """Give what each parameter of a method must be.
+
+    Parameters
+    ----------
+    kind
+        Its class.
+
+    Returns
+    -------
+    dict
+        By name.
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> rules_for(bw.AttentionMIL)["epochs"].said
+    'a whole number from 1 on, or None'
+    """
+    return {name: rule_of(annotation) for name, annotation in kind._annotations().items()}
+
+
+def _parameters_first(fit: Callable[Concatenate[Estimator, _Given], Estimator]) -> Callable[..., Estimator]:
+    @wraps(fit)
+    def checked(self: Estimator, *given: _Given.args, **named: _Given.kwargs) -> Estimator:
+        self._validate_params()
+        return fit(self, *given, **named)
+
+    return checked
+
+
+def drawn_seed(random_state: Any) -> int:
+    """Give the seed that a random state stands for, drawn from it where it is no number.
+
+    Parameters
+    ----------
+    random_state
+        As estimators take it.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> drawn_seed(7)
+    7
+    """
+    if isinstance(random_state, int | np.integer):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
 def clone_with_seed(model: Estimator) -> Estimator:
     """Clone an estimator, and draw its random state if it is no number: once for all that train together.
 
@@ -189,8 +267,7 @@ def clone_with_seed(model: Estimator) -> Estimator:
     True
     """
     copy: Estimator = clone(model)
-    if not isinstance(copy.random_state, int | np.integer):
-        copy.random_state = int(check_random_state(copy.random_state).randint(2**31 - 1))
+    copy.random_state = drawn_seed(copy.random_state)
     return copy
 
 

@@ -9,6 +9,7 @@ from bagwise.bags import BagsLike
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.recipes import Recipe
 from bagwise.models.pooling import PoolingSpec
+from bagwise.parameters import Count
 
 __all__ = ["AttentionMIL", "DeepSupervisionMIL", "EmbeddingMIL", "InstanceMIL", "ResidualMIL"]
 
@@ -40,7 +41,7 @@ class AttentionMIL(NeuralMIL):
     level: ClassVar[str] = "embedding"
 
     gated: bool = False
-    hidden: int | None = None
+    hidden: Count | None = None
 
     def _pooling(self, recipe: Recipe) -> tuple[PoolingSpec, dict[str, Any]]:
         hidden = recipe.hidden if self.hidden is None else self.hidden

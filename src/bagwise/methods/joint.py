@@ -7,12 +7,12 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_random_state
 
 from bagwise.bags import Bags
-from bagwise.checks import check_seed, valid_weights
+from bagwise.checks import valid_weights
 from bagwise.classes import Classes
 from bagwise.errors import BagwiseError
+from bagwise.methods.base import drawn_seed
 from bagwise.models.likelihood import class_probabilities
 from bagwise.models.model import MILModel
 from bagwise.training.data import PackedTensors
@@ -35,6 +35,8 @@ class Joint(Protocol):
 
     @property
     def _classes(self) -> Classes: ...
+
+    def _validate_params(self) -> None: ...
 
     def _classes_of(self, labels: NDArray[Any]) -> Classes: ...
 
@@ -124,13 +126,10 @@ def fit_members(
     places = places or [0] * len(estimators)
     apart: Sequence[NDArray[np.int64] | None] = validations or [None] * len(estimators)
     for estimator, subset, place, validation in zip(estimators, subsets, places, apart, strict=True):
+        estimator._validate_params()
         subset, validation = counting(subset), None if validation is None else counting(validation)
         classes = estimator._classes_of(bags.labels[subset])
-        if isinstance(estimator.random_state, int | np.integer):
-            check_seed(estimator.random_state)
-            seed = int(estimator.random_state)
-        else:
-            seed = check_random_state(estimator.random_state).randint(2**31 - 1)
+        seed = drawn_seed(estimator.random_state)
         plan = estimator._plan(bags, outputs=1 if len(classes.names) == 2 else len(classes.names), order_seed=seed)
         company = next((c for c in companies if c.plan == plan and c.classes.same_as(classes)), None)
         if company is None:

@@ -1,14 +1,14 @@
 """What all neural methods have in common, as a scikit-learn estimator."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from itertools import islice
-from numbers import Real
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
+from annotated_types import Interval
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.utils.class_weight import compute_class_weight
@@ -16,13 +16,14 @@ from sklearn.utils.class_weight import compute_class_weight
 from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.classes import Classes
 from bagwise.errors import BagwiseError
-from bagwise.methods.base import BagClassifier
+from bagwise.methods.base import BagClassifier, RandomState
 from bagwise.methods.joint import bag_probabilities, fit_members, instance_probabilities, predict_members
 from bagwise.methods.recipes import Recipe, recipe_for
 from bagwise.models.architecture import Architecture
 from bagwise.models.encoders import EncoderSpec
 from bagwise.models.likelihood import log_class_probabilities
 from bagwise.models.pooling import PoolingSpec
+from bagwise.parameters import Count, annotations_of
 from bagwise.training.inference import Prediction
 from bagwise.training.members import Member, Plan, Settings, Trained
 from bagwise.training.randomness import seed_from
@@ -109,6 +110,7 @@ class NeuralMIL(BagClassifier):
 
     positive: Any = None
     encoder: EncoderSpec = "auto"
+    # What Settings and Plan have too must be what they say, or None for the recipe's: `_annotations`.
     epochs: int | None = None
     optimizer: str | None = None
     learning_rate: float | None = None
@@ -117,18 +119,25 @@ class NeuralMIL(BagClassifier):
     l2: float | None = None
     dropout: float | None = None
     patience: int | None = None
-    validation_fraction: float = 0.2
-    class_weight: str | Mapping[Any, float] | None = None
+    validation_fraction: Annotated[float, Interval(gt=0, le=0.5)] = 0.2
+    class_weight: Literal["balanced"] | Annotated[Mapping[Any, Any], "a mapping from label to weight"] | None = None
     sample: int | None = None
     instance_budget: int | None = None
-    standardize: bool | str = "auto"
+    standardize: Literal["auto"] | bool = "auto"
     clip: float | None = None
     augmentation: str | None = None
-    crop: int | None = None
+    crop: Count | None = None
     precision: str = "float32"
     device: str = "auto"
-    random_state: Any = None
+    random_state: RandomState = None
     verbose: bool = False
+
+    @classmethod
+    def _annotations(cls) -> dict[str, Any]:
+        own = super()._annotations()
+        settings = {name: annotation | None for name, annotation in annotations_of(Settings).items()}
+        shared = annotations_of(Plan) | settings
+        return own | {name: annotation for name, annotation in shared.items() if name in own}
 
     # ---- learning -----------------------------------------------------------------------------------
 
@@ -204,9 +213,8 @@ class NeuralMIL(BagClassifier):
 
     def _settings(self, bags: Bags) -> Settings:
         defaults = recipe_for(bags.instance_shape).settings
-        names = ("optimizer", "learning_rate", "epochs", "momentum", "decay", "l2", "dropout", "patience")
-        given = {name: getattr(self, name) for name in names}
-        return Settings(**{n: getattr(defaults, n) if value is None else value for n, value in given.items()})
+        given = {field.name: getattr(self, field.name, None) for field in fields(Settings)}
+        return replace(defaults, **{name: value for name, value in given.items() if value is not None})
 
     def _member(
         self,
@@ -311,8 +319,6 @@ class NeuralMIL(BagClassifier):
 
 
 def _scaling(bags: Bags, standardize: bool | str) -> Literal["standardize", "pixels", "none"]:
-    if standardize not in (True, False, "auto"):
-        raise BagwiseError(f"standardize is {standardize!r}: it must be 'auto', True or False")
     vectors = len(bags.instance_shape) == 1
     if standardize is True and not vectors:
         raise BagwiseError(f"standardize=True needs vectors, not instances of shape {bags.instance_shape}: use 'auto'")
@@ -343,8 +349,6 @@ def _class_weights(
 ) -> tuple[float, ...] | None:
     if given is None:
         return None
-    if isinstance(given, str) and given != "balanced":
-        raise BagwiseError(f"class_weight is {given!r}: it must be 'balanced', a mapping from label to weight, or None")
     try:
         weights = compute_class_weight(
             given if isinstance(given, str) else dict(given),
@@ -360,8 +364,6 @@ def _class_weights(
 def _validation_split(
     fraction: float, targets: NDArray[np.int64], groups: NDArray[Any] | None, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    if not isinstance(fraction, Real) or not 0 < fraction <= 0.5:
-        raise BagwiseError(f"validation_fraction is {fraction!r}: it must be a number above 0 and at most 0.5")
     share = Fraction(fraction).limit_denominator(10) or Fraction(1, round(1 / fraction))
     wanted, parts = share.numerator, share.denominator
     splitter: Any = StratifiedKFold if groups is None else StratifiedGroupKFold

@@ -1,20 +1,18 @@
 """What is trained: members, and what they share."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from hashlib import blake2b
-from math import isfinite
-from numbers import Real
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bagwise.checks import is_count
 from bagwise.errors import BagwiseError
 from bagwise.models.architecture import Architecture
+from bagwise.parameters import Among, Count, NonNegative, Positive, Share, check_parameters
 from bagwise.training.augmentation import AUGMENTATIONS
 
 __all__ = ["PRECISIONS", "Member", "Plan", "Settings", "Trained", "fingerprint"]
@@ -60,36 +58,17 @@ class Settings:
     """
 
     optimizer: Literal["sgd", "adam"]
-    learning_rate: float
-    epochs: int
-    momentum: float = 0.9
-    decay: float = 0.0
-    l2: float = 0.0
-    dropout: float = 0.0
-    patience: int | None = None
-    class_weights: tuple[float, ...] | None = None
+    learning_rate: Positive
+    epochs: Count
+    momentum: Share = 0.9
+    decay: NonNegative = 0.0
+    l2: NonNegative = 0.0
+    dropout: Share = 0.0
+    patience: Count | None = None
+    class_weights: tuple[Positive, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.optimizer not in ("sgd", "adam"):
-            raise BagwiseError(f"optimizer is {self.optimizer!r}: it must be 'sgd' or 'adam'")
-        rules: list[tuple[str, Callable[[Any], bool], str]] = [
-            ("learning_rate", lambda value: value > 0, "a number above 0"),
-            ("epochs", is_count, "a whole number from 1 on"),
-            ("momentum", lambda value: 0 <= value < 1, "a number from 0 to below 1"),
-            ("decay", lambda value: value >= 0, "a number, 0 or more"),
-            ("l2", lambda value: value >= 0, "a number, 0 or more"),
-            ("dropout", lambda value: 0 <= value < 1, "a number from 0 to below 1"),
-            ("patience", is_count, "a whole number from 1 on, or None"),
-        ]
-        for name, holds, rule in rules:
-            value = getattr(self, name)
-            if name == "patience" and value is None:
-                continue
-            if not isinstance(value, Real) or not isfinite(value) or not holds(value):
-                raise BagwiseError(f"{name} is {value!r}: it must be {rule}")
-        for weight in self.class_weights or ():
-            if not isinstance(weight, Real) or not isfinite(weight) or not weight > 0:
-                raise BagwiseError(f"a class weight is {weight!r}: it must be a number above 0")
+        check_parameters(self)
 
 
 @dataclass(frozen=True)
@@ -175,35 +154,19 @@ class Plan:
     """
 
     architecture: Architecture
-    outputs: int
+    outputs: Count
     order_seed: int
     scaling: Literal["standardize", "pixels", "none"]
-    clip: float | None = None
-    augmentation: str | None = None
-    sample: int | None = None
-    instance_budget: int | None = None
-    chunk: int = 8192
-    precision: str = "float32"
+    clip: Positive | None = None
+    augmentation: Annotated[str, Among(AUGMENTATIONS)] | None = None
+    sample: Count | None = None
+    instance_budget: Count | None = None
+    chunk: Count = 8192
+    precision: Annotated[str, Among(PRECISIONS)] = "float32"
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        for name, choices in (
-            ("precision", tuple(PRECISIONS)),
-            ("scaling", ("standardize", "pixels", "none")),
-            ("augmentation", (None, *AUGMENTATIONS)),
-        ):
-            if getattr(self, name) not in choices:
-                listed = ", ".join(map(str, choices))
-                raise BagwiseError(f"{name} is {getattr(self, name)!r}: it must be one of {listed}")
-        if self.clip is not None and (not isinstance(self.clip, Real) or not 0 < self.clip < np.inf):
-            raise BagwiseError(f"clip is {self.clip!r}: it must be a number above 0, or None")
-        for name in ("sample", "instance_budget"):
-            value = getattr(self, name)
-            if value is not None and not is_count(value):
-                raise BagwiseError(f"{name} is {value!r}: it must be a whole number from 1 on, or None")
-        for name in ("chunk", "outputs"):
-            if not is_count(getattr(self, name)):
-                raise BagwiseError(f"{name} is {getattr(self, name)!r}: it must be a whole number from 1 on")
+        check_parameters(self)
 
     @property
     def dtype(self) -> torch.dtype:

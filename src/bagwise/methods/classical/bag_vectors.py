@@ -4,9 +4,10 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from annotated_types import Interval
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
@@ -14,9 +15,8 @@ from sklearn.mixture import GaussianMixture
 from sklearn.preprocessing import normalize
 from sklearn.svm import SVC
 
-from bagwise.checks import check_count
-from bagwise.errors import BagwiseError
-from bagwise.methods.classical.base import ClassicalMIL, Learner, Packed, check_positive
+from bagwise.methods.classical.base import ClassicalMIL, Learner, Packed
+from bagwise.parameters import Count, Positive
 
 __all__ = ["VLADSVM", "FisherVectorSVM", "fisher_vectors", "vlad_vectors"]
 
@@ -151,13 +151,8 @@ class VLADSVM(_SVMOnVectors):
 
     GRID: ClassVar = tuple({"codewords": codewords, "C": C} for codewords in (1, 4) for C in (1.0, 10.0))
 
-    codewords: int | None = None
-    C: float | None = None
-
-    def _check_parameters(self) -> None:
-        if self.codewords is not None:
-            check_count("codewords", self.codewords)
-        check_positive("C", self.C)
+    codewords: Count | None = None
+    C: Positive | None = None
 
     def _vectors_of(
         self, bags: Packed, parameters: Mapping[str, Any], seed: int
@@ -197,17 +192,9 @@ class FisherVectorSVM(_SVMOnVectors):
 
     GRID: ClassVar = tuple({"modes": modes, "energy": energy, "C": 1.0} for modes in (1, 4) for energy in (0.8, 0.9))
 
-    modes: int | None = None
-    energy: float | None = None
-    C: float | None = None
-
-    def _check_parameters(self) -> None:
-        if self.modes is not None:
-            check_count("modes", self.modes)
-        check_positive("energy", self.energy)
-        if self.energy is not None and self.energy > 1:
-            raise BagwiseError(f"energy is {self.energy!r}: it must be above 0 and at most 1, or None to choose one")
-        check_positive("C", self.C)
+    modes: Count | None = None
+    energy: Annotated[float, Interval(gt=0, le=1)] | None = None
+    C: Positive | None = None
 
     def _vectors_of(
         self, bags: Packed, parameters: Mapping[str, Any], seed: int

@@ -11,12 +11,11 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_random_state
 
 from bagwise.bags import Bags, BagsLike, as_bags
-from bagwise.checks import MOST_SPAN, check_seed, check_span, valid_weights
+from bagwise.checks import MOST_SPAN, check_span, valid_weights
 from bagwise.errors import BagwiseError
-from bagwise.methods.base import BagClassifier
+from bagwise.methods.base import BagClassifier, RandomState, drawn_seed
 from bagwise.stored import StoredInstances
 
 __all__ = [
@@ -27,7 +26,6 @@ __all__ = [
     "Learner",
     "Packed",
     "ScoresInstances",
-    "check_positive",
 ]
 
 INNER_FOLDS = 3
@@ -158,7 +156,7 @@ class ClassicalMIL(BagClassifier, ABC):
 
     positive: Any = None
     standardize: bool = True
-    random_state: Any = None
+    random_state: RandomState = None
 
     def fit(self, X: BagsLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> Self:
         """Learn from bags.
@@ -199,14 +197,7 @@ class ClassicalMIL(BagClassifier, ABC):
             bags, weights = bags[weights > 0], weights[weights > 0]
         classes = self._classes_of(labels)
         targets = classes.codes(labels)
-        if not isinstance(self.standardize, bool | np.bool_):
-            raise BagwiseError(f"standardize is {self.standardize!r}: it must be True or False")
-        self._check_parameters()
-        if isinstance(self.random_state, int | np.integer):
-            check_seed(self.random_state)
-            seed = int(self.random_state)
-        else:
-            seed = check_random_state(self.random_state).randint(2**31 - 1)
+        seed = drawn_seed(self.random_state)
         points = self._points()
         decided = [self._inner_decisions(bags, targets, weights, point, seed) for point in points]
         judged = [_judge(decisions, targets, weights) for decisions in decided if decisions is not None]
@@ -264,9 +255,6 @@ class ClassicalMIL(BagClassifier, ABC):
     @abstractmethod
     def _learn(self, bags: Packed, positive: NDArray[np.bool_], parameters: Mapping[str, Any], seed: int) -> Learner:
         """Learn to tell the positive bags from the others."""
-
-    def _check_parameters(self) -> None:
-        """Refuse values that will not do."""
 
     # ---- learning -----------------------------------------------------------------------------------
 
@@ -345,30 +333,6 @@ class ScoresInstances(ClassicalMIL):
         alone = Bags(values, np.arange(len(bags.instances) + 1))
         probabilities: NDArray[Any] = np.exp(self._log_probabilities(alone))
         return probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities
-
-
-def check_positive(name: str, value: Any) -> None:
-    """Refuse what is neither None nor a positive number.
-
-    Parameters
-    ----------
-    name
-        Of the parameter.
-    value
-        Its value.
-
-    Raises
-    ------
-    BagwiseError
-        If it is neither.
-
-    Examples
-    --------
-    >>> check_positive("C", 1.0)
-    """
-    if value is None or (isinstance(value, int | float | np.number) and 0 < value < np.inf):
-        return
-    raise BagwiseError(f"{name} is {value!r}: it must be a number above 0, or None to choose one")
 
 
 def _scaler(values: NDArray[np.float64], bags: Bags) -> StandardScaler:

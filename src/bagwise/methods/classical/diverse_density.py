@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from bagwise.checks import check_count
-from bagwise.methods.classical.base import Learner, Packed, ScoresInstances, check_positive
+from bagwise.methods.classical.base import Learner, Packed, ScoresInstances
+from bagwise.parameters import Count, Positive
 
 __all__ = ["BAGS_TO_START_FROM", "MOST_STARTS", "ROUNDS", "DiverseDensity", "Hypotheses", "maximise"]
 
@@ -260,12 +260,8 @@ class DiverseDensity(ScoresInstances):
 
     GRID: ClassVar = tuple({"scale": scale} for scale in (1.0, 0.5, 0.25))
 
-    scale: float | None = None
-    steps: int = 3
-
-    def _check_parameters(self) -> None:
-        check_positive("scale", self.scale)
-        check_count("steps", self.steps)
+    scale: Positive | None = None
+    steps: Count = 3
 
     def _learn(self, bags: Packed, positive: NDArray[np.bool_], parameters: Mapping[str, Any], seed: int) -> Learner:
         rng = np.random.default_rng(seed)

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.svm import SVC
 
-from bagwise.errors import BagwiseError
-from bagwise.methods.classical.base import Learner, Packed, ScoresInstances, check_positive
+from bagwise.methods.classical.base import Learner, Packed, ScoresInstances
+from bagwise.parameters import Positive
 
 __all__ = ["ROUNDS", "BagMarginSVM", "InstanceLabelSVM"]
 
@@ -50,15 +50,9 @@ class _SVMOnInstances(ScoresInstances):
         *({"kernel": "rbf", "C": 10.0, "gamma": gamma} for gamma in (0.25, 1.0, 4.0)),
     )
 
-    kernel: str | None = None
-    C: float | None = None
-    gamma: float | None = None
-
-    def _check_parameters(self) -> None:
-        if self.kernel not in (None, "linear", "rbf"):
-            raise BagwiseError(f"kernel is {self.kernel!r}: it must be 'linear', 'rbf', or None to choose one")
-        check_positive("C", self.C)
-        check_positive("gamma", self.gamma)
+    kernel: Literal["linear", "rbf"] | None = None
+    C: Positive | None = None
+    gamma: Positive | None = None
 
     @staticmethod
     def _svm(parameters: Mapping[str, Any], instances: NDArray[np.float64]) -> SVC:

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,8 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.svm import SVC
 
-from bagwise.errors import BagwiseError
-from bagwise.methods.classical.base import ClassicalMIL, Learner, Packed, check_positive
+from bagwise.methods.classical.base import ClassicalMIL, Learner, Packed
+from bagwise.parameters import Positive
 
 __all__ = ["GraphKernelSVM", "SetKernelSVM", "graph_weights", "set_kernel"]
 
@@ -151,20 +151,14 @@ class _SVMOnBags(ClassicalMIL):
 
     GRID: ClassVar = tuple({"gamma": gamma, "C": 10.0} for gamma in (1.0, 0.25, 4.0))
 
-    normalize: str = "root"
-    gamma: float | None = None
-    C: float | None = None
+    normalize: Literal["root", "mean"] = "root"
+    gamma: Positive | None = None
+    C: Positive | None = None
 
     @staticmethod
     @abstractmethod
     def _weights_of(bags: Packed) -> NDArray[np.float64]:
         """Weigh the instances."""
-
-    def _check_parameters(self) -> None:
-        if self.normalize not in ("root", "mean"):
-            raise BagwiseError(f"normalize is {self.normalize!r}: it must be 'root' or 'mean'")
-        check_positive("gamma", self.gamma)
-        check_positive("C", self.C)
 
     def _learn(
         self,
@@ -240,7 +234,7 @@ class GraphKernelSVM(_SVMOnBags):
     [0, 1, 0, 1]
     """
 
-    normalize: str = "mean"
+    normalize: Literal["root", "mean"] = "mean"
 
     @staticmethod
     def _weights_of(bags: Packed) -> NDArray[np.float64]:
