@@ -294,3 +294,23 @@ def positions(key: Any, count: int) -> NDArray[np.int64]:
         raise IndexError("index bags by a number, a slice, a mask or a list of numbers")
     chosen: NDArray[np.int64] = np.arange(count)[array if array.size else array.astype(np.int64)]
     return chosen
+
+
+def valid_positions(given: Any, names: NDArray[np.object_], what: str) -> NDArray[np.int64]:
+    """Give positions of bags, rising, from positions or a mask; each may be given once."""
+    count, array = len(names), np.asarray(given)
+    if array.dtype == bool and array.shape == (count,):
+        return np.flatnonzero(array)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise BagwiseError(
+            f"{what} have shape {array.shape} and type {array.dtype}: give positions, which are whole numbers, or a"
+            f" mask of shape ({count},)"
+        )
+    for strange in array[(array < 0) | (array >= count)][:1]:
+        raise BagwiseError(f"{what} hold {strange}, and there are {count} bags: positions are 0 to {count - 1}")
+    once, counts = np.unique(array.astype(np.int64), return_counts=True)
+    for twice in once[counts > 1][:1]:
+        raise BagwiseError(
+            f"{what} hold bag {names[twice]!r} twice: list it once (a sample_weight of 2 lets a bag count double)"
+        )
+    return once

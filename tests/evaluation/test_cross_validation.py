@@ -162,7 +162,7 @@ def test_a_fold_that_cannot_learn_a_class_gives_it_no_probability(name):
 def test_a_fold_with_one_class_to_learn_from_is_refused():
     labels = np.arange(24) % 2
     groups = np.where(labels == 1, 0, 1 + np.arange(24) % 5)
-    with pytest.raises(BagwiseError, match="all training bags have the label 0: there must be two classes or more"):
+    with pytest.raises(BagwiseError, match="fold 0 learns from bags of class 0 alone: each fold must learn from two"):
         bw.cross_validate(make(), small(labels=labels, groups=groups), folds=2, n_jobs=1)
 
 

@@ -15,13 +15,15 @@ from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.checks import valid_weights
 from bagwise.classes import Classes
 from bagwise.errors import BagwiseError
-from bagwise.evaluation.metrics import CLASS_METRICS, bag_metrics
-from bagwise.evaluation.protocol import Folds
+from bagwise.evaluation.divisions import FoldsLike, divide
+from bagwise.evaluation.judged import ClassNames
+from bagwise.evaluation.metrics import measure, scorers
+from bagwise.evaluation.protocol import Division
 from bagwise.methods.base import BagClassifier, clone_with_seed, kind_of
 from bagwise.methods.joint import bag_probabilities, fit_members, predict_members
 from bagwise.methods.neural import NeuralMIL
 
-__all__ = ["CrossValidation", "cross_validate", "folds_told", "summary", "validate_folds"]
+__all__ = ["CrossValidation", "cross_validate", "divided_told", "folds_told", "summary", "validate_folds"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +33,9 @@ class CrossValidation:
     Attributes
     ----------
     protocol
-        ``"default"`` (stratified folds), ``"grouped"`` (no group on both sides), ``"paper"`` (folds not stratified) or
-        ``"leaky"`` (test bags chose the epoch: no honest number).
+        ``"default"`` (stratified folds), ``"grouped"`` (no group on both sides), ``"paper"`` (folds not stratified),
+        ``"leaky"`` (test bags chose the epoch: no honest number), ``"leave-one-group-out"``, ``"expanding-windows"``,
+        ``"given"``, or the class of a splitter.
     classes
         The labels, sorted.
     positive
@@ -41,14 +44,15 @@ class CrossValidation:
     labels
         The true label of each bag, shape (B,).
     assignment
-        The fold in which each bag was tested, shape (repeats, B).
+        The fold in which each bag was tested, shape (repeats, B); -1 where none of the repetition did.
     probabilities
-        Out-of-fold probabilities, shape (repeats, B, number of classes).
+        Out-of-fold probabilities, shape (repeats, B, number of classes); NaN where `assignment` is -1.
     attention
         Out-of-fold instance weights, shape (repeats, N), each from the model that never saw its bag; None where the
-        method has none.
+        method has none, NaN where `assignment` is -1.
     scores
-        Each metric in each fold, shape (repeats, folds); NaN where a fold leaves it undefined.
+        Each metric in each fold, shape (repeats, folds); NaN where a fold leaves it undefined, and where a repetition
+        has fewer folds than another.
 
     Examples
     --------
@@ -70,16 +74,26 @@ class CrossValidation:
 
     @property
     def predicted(self) -> NDArray[Any]:
-        """The out-of-fold prediction of each bag, shape (repeats, B)."""
-        return Classes(self.classes, self.positive).predicted(self.probabilities)
+        """The out-of-fold prediction of each bag, shape (repeats, B); None where it was not tested."""
+        predicted = Classes(self.classes, self.positive).predicted(self.probabilities)
+        untested = self.assignment < 0
+        if untested.any():
+            predicted = predicted.astype(object)
+            predicted[untested] = None
+        return predicted
 
-    def mean(self, metric: str = "accuracy") -> float:
+    @property
+    def untested(self) -> NDArray[np.int64]:
+        """Positions of the bags that no fold tested."""
+        return np.flatnonzero((self.assignment < 0).all(axis=0))
+
+    def mean(self, metric: str | None = None) -> float:
         """Average a metric over folds, then over repetitions.
 
         Parameters
         ----------
         metric
-            One of ``accuracy precision recall fscore auc``.
+            One of `scores`; None takes the first, which is accuracy where nobody asked for others.
 
         Returns
         -------
@@ -91,6 +105,8 @@ class CrossValidation:
         BagwiseError
             If there is no such metric.
         """
+        if metric is None:
+            metric = next(iter(self.scores))
         if metric not in self.scores:
             raise BagwiseError(f"there is no metric {metric!r}: the metrics are {', '.join(self.scores)}")
         return float(summary(self.scores[metric])["mean"])
@@ -105,36 +121,44 @@ class CrossValidation:
             over the repetitions (``se_repeats``; NaN with one repetition), how many folds there are and how many of
             them define it (``folds_defined``), and the protocol.
         """
+        of_each = self.assignment.max(axis=1) + 1
         return [
-            {"metric": metric, **summary(values), "protocol": self.protocol} for metric, values in self.scores.items()
+            {"metric": metric, **summary(values, of_each), "protocol": self.protocol}
+            for metric, values in self.scores.items()
         ]
 
     def __repr__(self) -> str:
-        repeats, folds = self.scores["accuracy"].shape
-        lines = [f"<CrossValidation: {repeats} x {folds} folds of {len(self.labels)} bags, protocol {self.protocol}"]
+        told = divided_told(self.rows()[0])
+        lines = [f"<CrossValidation: {told} of {len(self.labels)} bags, protocol {self.protocol}"]
+        if len(self.untested):
+            lines[0] += f", {len(self.untested)} bags never tested"
         if self.positive is not None:
             lines[0] += f", positive class {self.positive}"
+        width = max(10, *(len(metric) + 1 for metric in self.scores))
         for row in self.rows():
             of = folds_told(row)
             spread = f"SD over folds {row['sd_folds']:.3f}" + (f", of {of}" if of else "")
-            lines.append(f"  {row['metric']:<10}{row['mean']:.3f} ({spread})")
+            lines.append(f"  {row['metric']:<{width}}{row['mean']:.3f} ({spread})")
         return "\n".join(lines) + ">"
 
 
-def summary(scores: NDArray[np.float64]) -> dict[str, Any]:
+def summary(scores: NDArray[np.float64], folds: NDArray[np.int64] | None = None) -> dict[str, Any]:
     """Sum up a metric over folds and repetitions.
 
     Parameters
     ----------
     scores
         Shape (repeats, folds); NaN where a fold leaves the metric undefined.
+    folds
+        The number of folds of each repetition, shape (repeats,), where they may differ; None: it is that of columns.
 
     Returns
     -------
     dict
         ``mean`` (over folds, then over repetitions; NaN where no fold defines it), ``sd_folds`` (standard deviation
-        over all folds), ``se_repeats`` (standard error of the mean over the repetitions; NaN with one), ``folds``,
-        ``repeats``, and ``folds_defined``, how many folds of all repetitions define it.
+        over all folds), ``se_repeats`` (standard error of the mean over the repetitions; NaN with one), ``folds`` (of
+        a repetition; where they differ, the most), ``repeats``, and ``folds_defined``, how many folds of all
+        repetitions define it. Where repetitions differ, ``folds_in_all``.
 
     Examples
     --------
@@ -151,7 +175,30 @@ def summary(scores: NDArray[np.float64]) -> dict[str, Any]:
         "folds": scores.shape[1],
         "repeats": scores.shape[0],
         "folds_defined": len(known),
+        **({} if folds is None or len(set(folds.tolist())) == 1 else {"folds_in_all": int(folds.sum())}),
     }
+
+
+def divided_told(row: Mapping[str, Any]) -> str:
+    """Say into how many folds bags were divided.
+
+    Parameters
+    ----------
+    row
+        As `summary` gives it.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> divided_told({"repeats": 5, "folds": 10}), divided_told({"repeats": 2, "folds": 5, "folds_in_all": 9})
+    ('5 x 10 folds', '9 folds in 2 repetitions')
+    """
+    if "folds_in_all" in row:
+        return f"{row['folds_in_all']} folds in {row['repeats']} repetitions"
+    return f"{row['repeats']} x {row['folds']} fold{'s' * (row['folds'] != 1)}"
 
 
 def folds_told(row: Mapping[str, Any]) -> str:
@@ -172,7 +219,7 @@ def folds_told(row: Mapping[str, Any]) -> str:
     >>> folds_told(summary(np.array([[0.5, np.nan, 1.0]])))
     '2 of 3 folds'
     """
-    of = row["folds"] * row["repeats"]
+    of = row.get("folds_in_all", row["folds"] * row["repeats"])
     defined = row.get("folds_defined", of)
     return "" if defined == of else f"{defined} of {of} folds"
 
@@ -183,9 +230,10 @@ def cross_validate(
     y: ArrayLike | None = None,
     *,
     sample_weight: ArrayLike | None = None,
-    folds: int = 10,
+    folds: FoldsLike = 10,
     repeats: int = 1,
     seed: int = 0,
+    scoring: Any = None,
     n_jobs: int | None = -1,
     checkpoints: str | Path | None = None,
     verbose: bool = False,
@@ -193,7 +241,8 @@ def cross_validate(
     """Cross-validate a method; of a neural one, all folds of all repetitions train together.
 
     Each fold's model is, to the last bit, what ``clone(model).fit(bags[train])`` gives, so it learnt nothing from its
-    test bags: neither weights nor scaler nor when to stop. Where bags have groups, no group is on both sides of a fold.
+    test bags: neither weights nor scaler nor when to stop. Where bags have groups, no group is on both sides of a fold,
+    unless folds are given that have it so, of which a `BagwiseWarning` tells.
 
     Parameters
     ----------
@@ -205,8 +254,16 @@ def cross_validate(
         One label a bag. None takes those of the `Bags`.
     sample_weight
         One weight a bag, for learning, as `fit` takes it; in the metrics all bags count the same.
-    folds, repeats, seed
-        As in `bagwise.evaluation.protocol.Folds`.
+    folds
+        A number of folds, ``"group"`` (leave one group out), a splitter of scikit-learn's, a list of (train, test) or
+        (train, validation, test) positions, the fold of each bag as an array of shape (B,) or (repeats, B) or as a
+        mapping from names, or a `Division`: as `bagwise.evaluation.divisions.divide` takes them.
+    repeats, seed
+        With a number of folds, how often to divide the bags anew, and what decides the divisions.
+    scoring
+        What is measured in each fold: the name of a metric, a function ``(labels, answers) -> float``, a list of both,
+        or a mapping from what each is to be called, as `bagwise.evaluation.metrics.scorers` takes them. None measures
+        accuracy, precision, recall, F-score and AUC.
     n_jobs
         Number of worker processes, each with one thread; -1 is one a core. Results do not depend on it.
     checkpoints
@@ -244,7 +301,8 @@ def cross_validate(
     return validate_folds(
         model,
         bags,
-        Folds(bags, folds, repeats, seed),
+        divide(bags, folds, repeats, seed),
+        scoring=scoring,
         sample_weight=sample_weight,
         n_jobs=n_jobs,
         checkpoints=None if checkpoints is None else Path(checkpoints),
@@ -255,8 +313,9 @@ def cross_validate(
 def validate_folds(
     model: BagClassifier,
     bags: Bags,
-    division: Folds,
+    division: Division,
     *,
+    scoring: Any = None,
     sample_weight: ArrayLike | None = None,
     rivals: Sequence[BagClassifier] = (),
     epoch_by_test: bool = False,
@@ -274,7 +333,7 @@ def validate_folds(
         Bags with labels.
     division
         The folds.
-    sample_weight
+    scoring, sample_weight
         As in `cross_validate`.
     rivals
         Neural estimators that stand in the place of `model` in the folds where they do better on validation bags split
@@ -297,25 +356,30 @@ def validate_folds(
     Examples
     --------
     >>> import bagwise as bw
+    >>> from bagwise.evaluation.protocol import Folds
     >>> bags = bw.Bags.from_arrays([[[float(bag % 2)]] for bag in range(12)], labels=[0, 1] * 6)
     >>> validate_folds(bw.make("miVLAD", random_state=0), bags, Folds(bags, folds=3), n_jobs=1).mean()
     1.0
     """
     assert bags.labels is not None
     classes = Classes.of(bags.labels, model.positive)
+    target = ClassNames(classes.names, classes.positive)
+    scoring = scorers(target, scoring)
     model = clone_with_seed(model)
-    places = [(repeat, fold) for repeat in range(division.repeats) for fold in range(division.folds)]
-    trains = [division.training_bags(*place) for place in places]
-    tests = [division.test_bags(*place) for place in places]
+    splits = division.splits
+    trains, tests = [split.train for split in splits], [split.test for split in splits]
+    _check_learnable(division, bags)
     if isinstance(model, NeuralMIL):
-        models: list[NeuralMIL] = [clone(model) for _ in places]
+        models: list[NeuralMIL] = [clone(model) for _ in splits]
         if rivals:
             models = _best_by_validation([model, *rivals], bags, trains, sample_weight, n_jobs, checkpoints, verbose)
         fitted = fit_members(
             models,
             bags,
             trains,
-            validations=tests if epoch_by_test else None,
+            validations=tests
+            if epoch_by_test
+            else [split.validation if len(split.validation) else None for split in splits],
             sample_weight=sample_weight,
             n_jobs=n_jobs,
             checkpoints=checkpoints,
@@ -328,16 +392,15 @@ def validate_folds(
             delayed(_fit_and_ask)(clone(model), bags[train], None if weights is None else weights[train], bags[test])
             for train, test in zip(trains, tests, strict=True)
         )
-    shape = (division.repeats, division.folds)
-    probabilities = np.zeros((division.repeats, len(bags), len(classes.names)))
-    scores = {metric: np.full(shape, np.nan) for metric in CLASS_METRICS}
-    attention = None if answers[0].weights is None else np.zeros((division.repeats, len(bags.instances)))
-    for (repeat, fold), test, answer in zip(places, tests, answers, strict=True):
-        columns = np.searchsorted(classes.names, answer.classes)
-        probabilities[repeat, test[:, None], columns] = answer.probabilities
+    probabilities = np.full((*division.assignment.shape, len(classes.names)), np.nan)
+    scores = {metric: np.full((division.repeats, division.folds), np.nan) for metric in scoring}
+    attention = None if answers[0].weights is None else np.full((division.repeats, len(bags.instances)), np.nan)
+    for (repeat, fold, _, test, _), answer in zip(splits, answers, strict=True):
+        probabilities[repeat, test] = 0.0  # of a class that no training bag has
+        probabilities[repeat, test[:, None], np.searchsorted(classes.names, answer.classes)] = answer.probabilities
         if attention is not None:
             attention[repeat, bags.rows(test)] = answer.weights
-        of_fold = bag_metrics(bags.labels[test], probabilities[repeat, test], classes.names, classes.positive)
+        of_fold = measure(target, bags.labels[test], probabilities[repeat, test], scoring=scoring)
         for metric, value in of_fold.items():
             scores[metric][repeat, fold] = value
     return CrossValidation(
@@ -350,6 +413,23 @@ def validate_folds(
         attention=attention,
         scores=scores,
     )
+
+
+def _check_learnable(division: Division, bags: Bags) -> None:
+    labels = bags.labels
+    assert labels is not None
+    for split in division.splits:
+        classes = np.unique(labels[split.train])
+        for strange in split.validation[~np.isin(labels[split.validation], classes)][:1]:
+            raise BagwiseError(
+                f"{division.called(split)} stops by bag {bags.names[strange]!r}, whose label {labels[strange]!s} no bag"
+                " has that it learns from: take the bag out of the validation"
+            )
+        if len(classes) < 2:
+            raise BagwiseError(
+                f"{division.called(split)} learns from bags of class {classes[0]!s} alone: each fold must learn from"
+                " two classes or more, so divide the bags otherwise"
+            )
 
 
 class _Answer(NamedTuple):

@@ -1,20 +1,215 @@
 """Protocols: which bags a model learns from and which it is tested on."""
 
+from collections.abc import Iterable, Iterator
 from numbers import Integral
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
 
 from bagwise.bags import Bags
-from bagwise.checks import check_seed
+from bagwise.checks import check_seed, valid_positions
 from bagwise.errors import BagwiseError
 
-__all__ = ["Folds"]
+__all__ = ["Division", "Folds", "Split", "splits_of"]
+
+_NOBODY = np.zeros(0, dtype=np.int64)
 
 
-class Folds:
+class Split(NamedTuple):
+    """One fold: positions of the bags that its model learns from, and of those that it is tested on.
+
+    Attributes
+    ----------
+    repeat, fold
+        Which repetition, and which fold of it; both count from 0.
+    train, test
+        Positions; in a `Division` they rise. They need not be all bags: what is in neither takes no part.
+    validation
+        Positions of the bags that decide when to stop, where a method has a patience; else they take no part.
+
+    Examples
+    --------
+    >>> Split(0, 0, np.array([0, 1]), np.array([2])).validation.tolist()
+    []
+    """
+
+    repeat: int
+    fold: int
+    train: NDArray[np.int64]
+    test: NDArray[np.int64]
+    validation: NDArray[np.int64] = _NOBODY
+
+
+class Division:
+    """Bags divided, once or several times, into those that models learn from and those that they are tested on.
+
+    Within a repetition no bag is tested twice. Tests that overlap, as those of a bootstrap, are repetitions of one
+    fold.
+
+    Parameters
+    ----------
+    bags
+        The bags.
+    splits
+        Of each repetition, whose numbers are 0, 1, ..., its folds, whose numbers are 0, 1, ...
+    name
+        What the protocol is called.
+
+    Attributes
+    ----------
+    name : str
+        As given.
+    splits : tuple of Split
+        In the order of repetitions and folds.
+    assignment : array
+        The fold in which each bag is tested, shape (repeats, B); -1 where none of the repetition tests it.
+
+    Raises
+    ------
+    BagwiseError
+        If there is no split, or in one nobody learns or is tested, a position is not of these bags, or a bag is in two
+        parts of a split or twice in one.
+
+    Examples
+    --------
+    >>> bags = Bags.from_arrays([[[0.0]]] * 4, labels=[0, 1] * 2)
+    >>> division = Division(bags, [Split(0, 0, np.array([0, 1]), np.array([3]))])
+    >>> division.assignment.tolist(), division.untested.tolist()
+    ([[-1, -1, -1, 0]], [0, 1, 2])
+    """
+
+    def __init__(self, bags: Bags, splits: Iterable[Split], name: str = "given") -> None:
+        self.name = name
+        # In one order, whatever it came in: the seed of a model is made from its training bags in their order.
+        ordered = sorted(splits, key=lambda split: split[:2])
+        self.splits = tuple(
+            Split(*split[:2], *(valid_positions(part, bags.names, "the positions of a fold") for part in split[2:]))
+            for split in ordered
+        )
+        if not self.splits:
+            raise BagwiseError("there is no fold: give one or more, each with bags to learn from and bags to test")
+        self.assignment = np.full((self.splits[-1].repeat + 1, len(bags)), -1, dtype=np.int64)
+        for split in self.splits:
+            _check(split, bags, self)
+            self.assignment[split.repeat, split.test] = split.fold
+        self._at = {split[:2]: split for split in self.splits}
+
+    @property
+    def repeats(self) -> int:
+        """How often the bags are divided."""
+        return len(self.assignment)
+
+    @property
+    def folds(self) -> int:
+        """The number of folds of a repetition; where these differ, the largest."""
+        return 1 + max(split.fold for split in self.splits)
+
+    @property
+    def untested(self) -> NDArray[np.int64]:
+        """Positions of the bags that no fold tests."""
+        return np.flatnonzero((self.assignment < 0).all(axis=0))
+
+    @property
+    def test_share(self) -> float:
+        """The share of tested bags among those that are tested or learnt from, over all folds."""
+        tested, learnt = sum(len(split.test) for split in self.splits), sum(len(split.train) for split in self.splits)
+        return tested / (tested + learnt)
+
+    @property
+    def is_complementary(self) -> bool:
+        """Whether every fold learns from all bags that it does not test: then `assignment` says all."""
+        return all(len(split.train) + len(split.test) == self.assignment.shape[1] for split in self.splits)
+
+    def training_bags(self, repeat: int, fold: int) -> NDArray[np.int64]:
+        """Give the positions of the bags that a fold learns from.
+
+        Parameters
+        ----------
+        repeat, fold
+            Which one.
+
+        Returns
+        -------
+        array
+            Rising positions.
+        """
+        return self._at[repeat, fold].train
+
+    def test_bags(self, repeat: int, fold: int) -> NDArray[np.int64]:
+        """Give the positions of the bags that a fold is tested on.
+
+        Parameters
+        ----------
+        repeat, fold
+            Which one.
+
+        Returns
+        -------
+        array
+            Rising positions.
+        """
+        return self._at[repeat, fold].test
+
+    def called(self, split: Split) -> str:
+        """Say which fold one is, for a message; both counts begin with 0, as in files and results."""
+        return f"fold {split.fold}" + (f" of repetition {split.repeat}" if self.repeats > 1 else "")
+
+    def shared_groups(self, groups: NDArray[Any]) -> Iterator[tuple[Split, Any]]:
+        """Find groups that a split has on two sides.
+
+        Parameters
+        ----------
+        groups
+            Of each bag, shape (B,).
+
+        Yields
+        ------
+        tuple
+            A split, and the first group that it learns from, or stops by, and tests.
+        """
+        for split in self.splits:
+            for one, other in ((split.train, split.test), (split.validation, split.test)):
+                for group in np.intersect1d(groups[one], groups[other])[:1]:
+                    yield split, group
+
+
+def splits_of(assignment: NDArray[np.int64]) -> Iterator[Split]:
+    """Give the splits that learn from all bags that they do not test.
+
+    Parameters
+    ----------
+    assignment
+        The fold that tests each bag, shape (repeats, B), or -1. Folds are numbered anew, from 0 on, in their order.
+
+    Yields
+    ------
+    Split
+
+    Examples
+    --------
+    >>> [(split.fold, split.train.tolist(), split.test.tolist()) for split in splits_of(np.array([[2, 1, -1]]))]
+    [(0, [0, 2], [1]), (1, [1, 2], [0])]
+    """
+    for repeat, row in enumerate(assignment):
+        for fold, number in enumerate(np.unique(row[row >= 0])):
+            yield Split(repeat, fold, np.flatnonzero(row != number), np.flatnonzero(row == number))
+
+
+def _check(split: Split, bags: Bags, division: Division) -> None:
+    where, parts = division.called(split), ("learns from", "tests", "stops by")
+    for verb, positions in zip(parts[:2], split[2:4], strict=True):
+        if not len(positions):
+            raise BagwiseError(f"{where} {verb} no bag: leave the fold out, or give it bags")
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        for shared in np.intersect1d(split[2 + one], split[2 + other])[:1]:
+            raise BagwiseError(
+                f"{where} {parts[one]} and {parts[other]} bag {bags.names[shared]!r}: a bag may be on one side only"
+            )
+
+
+class Folds(Division):
     """Repeated stratified cross-validation; where bags have groups, a group is never on both sides.
 
     Parameters
@@ -74,43 +269,17 @@ class Folds:
         if bags.groups is not None and len(np.unique(bags.groups)) < folds:
             count = len(np.unique(bags.groups))
             raise BagwiseError(f"there are {count} groups, fewer than the {folds} folds: use at most {count} folds")
-        self.folds = folds
-        self.repeats = repeats
         self.seed = seed
-        self.name = "grouped" if bags.groups is not None else "default" if stratified else "paper"
-        self.assignment = np.empty((repeats, len(bags)), dtype=np.int64)
+        name = "grouped" if bags.groups is not None else "default" if stratified else "paper"
+        assignment = np.empty((repeats, len(bags)), dtype=np.int64)
         splitters: dict[str, Any] = {"default": StratifiedKFold, "grouped": StratifiedGroupKFold, "paper": KFold}
         for repeat in range(repeats):
-            parts = splitters[self.name](folds, shuffle=True, random_state=seed + repeat)
+            parts = splitters[name](folds, shuffle=True, random_state=_random_state(seed, repeat))
             for fold, (_, test) in enumerate(parts.split(bags.labels, bags.labels, bags.groups)):
-                self.assignment[repeat, test] = fold
+                assignment[repeat, test] = fold
+        super().__init__(bags, splits_of(assignment), name)
 
-    def training_bags(self, repeat: int, fold: int) -> NDArray[np.int64]:
-        """Give the positions of the bags that a fold learns from.
 
-        Parameters
-        ----------
-        repeat, fold
-            Which one.
-
-        Returns
-        -------
-        array
-            Rising positions.
-        """
-        return np.flatnonzero(self.assignment[repeat] != fold)
-
-    def test_bags(self, repeat: int, fold: int) -> NDArray[np.int64]:
-        """Give the positions of the bags that a fold is tested on.
-
-        Parameters
-        ----------
-        repeat, fold
-            Which one.
-
-        Returns
-        -------
-        array
-            Rising positions.
-        """
-        return np.flatnonzero(self.assignment[repeat] == fold)
+def _random_state(seed: int, repeat: int) -> int:
+    """Make a state for each repetition of each seed; those of seed 0 are what committed results were made with."""
+    return repeat if seed == 0 else int(np.random.SeedSequence([seed, repeat]).generate_state(1)[0])

@@ -10,12 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
-from bagwise.bags import BagsLike, as_bags
+from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.checks import check_count
 from bagwise.errors import BagwiseError
 from bagwise.methods.base import clone_with_seed, kind_of
 from bagwise.methods.joint import bag_probabilities, fit_members, predict_members
 from bagwise.methods.neural import NeuralMIL
+from bagwise.methods.validation import set_apart
 
 __all__ = ["EnsemblePrediction", "fit_ensemble", "members_of", "predict_ensemble"]
 
@@ -62,6 +63,7 @@ def fit_ensemble(
     y: ArrayLike | None = None,
     *,
     sample_weight: ArrayLike | None = None,
+    validation: ArrayLike | Bags | None = None,
     n_jobs: int | None = 1,
     checkpoints: Path | None = None,
     verbose: bool = False,
@@ -82,6 +84,8 @@ def fit_ensemble(
         One label a bag. None takes those of the `Bags`.
     sample_weight
         One weight a bag, as `NeuralMIL.fit` takes it.
+    validation
+        Bags that decide when to stop, as `NeuralMIL.fit` takes them.
     n_jobs, checkpoints, verbose
         As in `bagwise.training.engine.train`.
 
@@ -105,14 +109,15 @@ def fit_ensemble(
     """
     _check_neural(model, "fit_ensemble")
     check_count("the size of the ensemble", size)
-    bags = as_bags(X, y)
+    apart = set_apart(as_bags(X, y), validation, sample_weight)
     alike = clone_with_seed(model)
     return fit_members(
         [clone(alike) for _ in range(size)],
-        bags,
-        [np.arange(len(bags))] * size,
+        apart.bags,
+        [apart.train] * size,
         places=range(size),
-        sample_weight=sample_weight,
+        validations=[apart.validation] * size,
+        sample_weight=apart.sample_weight,
         n_jobs=n_jobs,
         checkpoints=checkpoints,
         verbose=verbose,

@@ -68,7 +68,7 @@ def fit_members(
     subsets: Sequence[NDArray[np.int64]],
     *,
     places: Sequence[int] | None = None,
-    validations: Sequence[NDArray[np.int64]] | None = None,
+    validations: Sequence[NDArray[np.int64] | None] | None = None,
     sample_weight: ArrayLike | None = None,
     n_jobs: int | None = 1,
     checkpoints: Path | None = None,
@@ -91,7 +91,7 @@ def fit_members(
         puts all in place 0, where `fit` is.
     validations
         For each estimator the positions of the bags that decide when it stops, where it has a patience; all of
-        ``subsets`` are then learnt from. None splits them off by `validation_fraction`.
+        ``subsets`` are then learnt from. None, also for one of them, splits them off by `validation_fraction`.
     sample_weight
         One weight a bag of `bags`, as `NeuralMIL.fit` takes it.
     n_jobs, checkpoints, verbose
@@ -124,8 +124,8 @@ def fit_members(
 
     companies: list[_Company[Estimator]] = []
     places = places or [0] * len(estimators)
-    apart: Sequence[NDArray[np.int64] | None] = validations or [None] * len(estimators)
-    for estimator, subset, place, validation in zip(estimators, subsets, places, apart, strict=True):
+    validations = validations or [None] * len(estimators)
+    for estimator, subset, place, validation in zip(estimators, subsets, places, validations, strict=True):
         estimator._validate_params()
         subset, validation = counting(subset), None if validation is None else counting(validation)
         classes = estimator._classes_of(bags.labels[subset])

@@ -19,6 +19,7 @@ from bagwise.errors import BagwiseError
 from bagwise.methods.base import BagClassifier, RandomState
 from bagwise.methods.joint import bag_probabilities, fit_members, instance_probabilities, predict_members
 from bagwise.methods.recipes import Recipe, recipe_for
+from bagwise.methods.validation import set_apart
 from bagwise.models.architecture import Architecture
 from bagwise.models.encoders import EncoderSpec
 from bagwise.models.likelihood import log_class_probabilities
@@ -147,6 +148,7 @@ class NeuralMIL(BagClassifier):
         y: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         *,
+        validation: ArrayLike | Bags | None = None,
         checkpoints: str | Path | None = None,
     ) -> Self:
         """Learn from bags.
@@ -160,6 +162,10 @@ class NeuralMIL(BagClassifier):
         sample_weight
             One weight a bag: what its part of the loss is multiplied with, on top of a class weight. A bag of weight 0
             is left out, so that all is as if it were not there. None: all are 1.
+        validation
+            Bags that are not learnt from and decide when to stop, where there is a `patience`: their positions in `X`,
+            or other `Bags`, with labels. Without a patience they are only measured, for `history_`. None splits them
+            off, by `validation_fraction`.
         checkpoints
             A folder to keep progress in. A fit that was stopped goes on from it and ends with the same weights.
 
@@ -173,11 +179,16 @@ class NeuralMIL(BagClassifier):
         BagwiseError
             If the data or a parameter will not do.
         """
-        bags = as_bags(X, y)
         folder = None if checkpoints is None else Path(checkpoints)
-        everything = np.arange(len(bags))
+        apart = set_apart(as_bags(X, y), validation, sample_weight)
         return fit_members(
-            [self], bags, [everything], sample_weight=sample_weight, checkpoints=folder, verbose=self.verbose
+            [self],
+            apart.bags,
+            [apart.train],
+            validations=[apart.validation],
+            sample_weight=apart.sample_weight,
+            checkpoints=folder,
+            verbose=self.verbose,
         )[0]
 
     def _plan(self, bags: Bags, outputs: int, order_seed: int) -> Plan:
