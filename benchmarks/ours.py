@@ -6,16 +6,35 @@ import numpy as np
 import workloads
 from pace import Lap, run
 from plain import encoding
+from torch import Tensor, nn
 from workloads import Workload
 
 from bagwise.bags import Bags
 from bagwise.models.architecture import Architecture
 from bagwise.models.encoders import LeNet5
+from bagwise.models.pooling import Pooled, Pooling
+from bagwise.segments import segment_softmax, segment_weighted_sum
 from bagwise.training.engine import train
 from bagwise.training.members import Member, Plan, Settings
 
 ATTENTION = Architecture("embedding", "attention", "mi-net", {"hidden": workloads.HIDDEN})
 ON_DIGITS = Architecture("embedding", "attention", "lenet5", {"hidden": 128})
+
+
+class OwnAttention(Pooling):
+    """A user's own pooling, which no compiled step knows."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.hidden = nn.Linear(width, workloads.HIDDEN, bias=False)
+        self.score = nn.Linear(workloads.HIDDEN, 1, bias=False)
+
+    def forward(self, values: Tensor, offsets: Tensor) -> Pooled:
+        weights = segment_softmax(self.score(self.hidden(values).tanh()), offsets)
+        return Pooled(segment_weighted_sum(weights, values, offsets), weights.squeeze(1))
+
+
+OWN = Architecture("embedding", OwnAttention, "mi-net")
 
 
 def bags_of(work: Workload) -> Bags:
@@ -35,8 +54,15 @@ def members(folds: Sequence[np.ndarray], epochs: int) -> list[Member]:
     return [Member(seed, fold, settings) for seed, fold in enumerate(folds)]
 
 
-def folds_of(work: Workload, epochs: int, share: int = 0, shares: int = 1, scaling: str = "standardize") -> Lap:
-    plan = Plan(ATTENTION, outputs=1, order_seed=0, scaling=scaling)
+def folds_of(
+    work: Workload,
+    epochs: int,
+    share: int = 0,
+    shares: int = 1,
+    scaling: str = "standardize",
+    architecture: Architecture = ATTENTION,
+) -> Lap:
+    plan = Plan(architecture, outputs=1, order_seed=0, scaling=scaling)
     bags, own = bags_of(work), members(work.folds[share::shares], epochs)
 
     def lap() -> float:
@@ -48,6 +74,10 @@ def folds_of(work: Workload, epochs: int, share: int = 0, shares: int = 1, scali
 
 def musk1(share: int, shares: int) -> Lap:
     return folds_of(workloads.musk1(), 10, share, shares)
+
+
+def own_pooling(*_: int) -> Lap:
+    return folds_of(workloads.musk1(repeats=1), 5, architecture=OWN)
 
 
 def mnist(*_: int) -> Lap:
@@ -104,6 +134,7 @@ if __name__ == "__main__":
     run(
         {
             "musk1": musk1,
+            "own-pooling": own_pooling,
             "mnist": mnist,
             "encoder": encoder,
             "slides": slides,

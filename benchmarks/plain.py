@@ -30,7 +30,7 @@ class AttentionModel(nn.Module):
         return self.head(weights.T @ h).squeeze()
 
 
-def folds_of(work: Workload, epochs: int, folds: list[np.ndarray], standardise: bool) -> Lap:
+def folds_of(work: Workload, epochs: int, folds: list[np.ndarray], standardise: bool, fused: bool = False) -> Lap:
     torch.set_num_threads(1)
     labels = torch.from_numpy(work.labels).float()
     trainings = []
@@ -48,6 +48,7 @@ def folds_of(work: Workload, epochs: int, folds: list[np.ndarray], standardise: 
             momentum=workloads.MOMENTUM,
             nesterov=True,
             weight_decay=workloads.WEIGHT_DECAY,
+            fused=fused,
         )
         trainings.append(({position: torch.from_numpy(bag) for position, bag in bags.items()}, model, optimizer))
     rng = np.random.default_rng(0)
@@ -69,6 +70,11 @@ def folds_of(work: Workload, epochs: int, folds: list[np.ndarray], standardise: 
 def musk1(share: int, shares: int) -> Lap:
     work = workloads.musk1()
     return folds_of(work, 2, work.folds[share::shares], standardise=True)
+
+
+def own_pooling(*_: int) -> Lap:
+    work = workloads.musk1(repeats=1)
+    return folds_of(work, 2, work.folds, standardise=True, fused=True)
 
 
 def slides(*_: int) -> Lap:
@@ -111,4 +117,4 @@ def encoder(*_: int) -> Lap:
 
 
 if __name__ == "__main__":
-    run({"musk1": musk1, "slides": slides, "encoder": encoder})
+    run({"musk1": musk1, "own-pooling": own_pooling, "slides": slides, "encoder": encoder})

@@ -33,8 +33,12 @@ def negative_log_likelihood(logits: Tensor, targets: Tensor, weights: Tensor | N
     """
     heads, _, classes = logits.shape
     if classes == 1:
-        wanted = targets.to(logits.dtype).expand(heads, -1)
-        losses = binary_cross_entropy_with_logits(logits.squeeze(2), wanted, reduction="none").sum(0)
+        wanted = targets.to(logits.dtype)
+        if heads == 1:  # nothing to add up
+            losses = binary_cross_entropy_with_logits(logits.view(-1), wanted, reduction="none")
+        else:
+            each = binary_cross_entropy_with_logits(logits.squeeze(2), wanted.expand(heads, -1), reduction="none")
+            losses = each.sum(0)
     else:
         every_head = targets.unsqueeze(1).expand(-1, heads)
         losses = cross_entropy(logits.permute(1, 2, 0), every_head, reduction="none").sum(1)

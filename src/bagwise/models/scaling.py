@@ -41,6 +41,7 @@ class Scaler(nn.Module):
     shift: Tensor
     factor: Tensor
     limit: Tensor
+    rounded: Tensor
 
     def __init__(
         self, shift: NDArray[np.float64], factor: NDArray[np.float64], dtype: torch.dtype, limit: float = np.inf
@@ -51,10 +52,12 @@ class Scaler(nn.Module):
         self.register_buffer("shift", torch.as_tensor(shift, dtype=torch.float64))
         self.register_buffer("factor", torch.as_tensor(factor, dtype=dtype))
         self.register_buffer("limit", torch.as_tensor(limit, dtype=dtype))
+        self.register_buffer("rounded", None, persistent=False)
         self._note()
 
     def _note(self) -> None:
-        """Note whether there is anything to do: for the large bags of a slide that is worth knowing."""
+        """Note whether there is anything to do, which for large bags is worth knowing, and round the shift once."""
+        self.rounded = self.shift.to(self.factor.dtype)
         self._changes = bool(self.shift.any()) or bool((self.factor != 1).any())
         self._clips = bool(torch.isfinite(self.limit))
 
@@ -100,10 +103,12 @@ class Scaler(nn.Module):
         Tensor
             Shape (N, ...), in the model's floating point.
         """
-        exact = as_floating(instances, self.factor.dtype)
+        factor = self.factor
+        scaled = as_floating(instances, factor.dtype)
         if self._changes:
-            exact = (exact - self.shift.to(exact.dtype)).to(self.factor.dtype).mul_(self.factor)
-        scaled = exact.to(self.factor.dtype)
+            shift = self.shift if scaled.dtype == torch.float64 else self.rounded
+            scaled = (scaled - shift).to(factor.dtype).mul_(factor)
+        scaled = scaled.to(factor.dtype)
         return scaled.clamp(-self.limit, self.limit) if self._clips else scaled
 
 

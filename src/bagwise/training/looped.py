@@ -128,15 +128,14 @@ class Looped:
         order = epoch_order(self.plan.order_seed, epoch, self.packed.keys)
         own = {number: order[np.isin(order, self.members[number].train)] for number in active}
         seeds = {number: self.begin_epoch(number, epoch) for number in active}
-        totals = {number: torch.zeros((), dtype=torch.float64, device=self.device) for number in active}
+        lost: dict[int, list[tuple[Tensor, int]]] = {number: [] for number in active}
         visits = [(batch, number) for number in active for batch in self._batches(own[number])]
         # Members that want one bag take turns at it, so that it is read once.
         place = np.argsort(order)
         visits.sort(key=lambda visit: int(place[visit[0][0]]))
         for batch, number in self.packed.turn(visits):
-            loss = self.step(number, batch, int(seeds[number][batch[0]]))
-            totals[number] += loss * len(batch)
-        return np.array([float(totals[number]) / len(own[number]) for number in active])
+            lost[number].append((self.step(number, batch, int(seeds[number][batch[0]])), len(batch)))
+        return np.array([_total(lost[number]) / len(own[number]) for number in active])
 
     def _batches(self, bags: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         return list(batches(bags, self.packed.sizes, self.plan.instance_budget))
@@ -182,7 +181,7 @@ class Looped:
             The mean loss before the step.
         """
         model, optimizer = self.models[number], self.optimizers[number]
-        model.zero_grad(set_to_none=True)
+        optimizer.forget()
         instances, offsets, targets = self.packed.batch(batch, self.device)
         where = None
         if model.wants_coordinates:
@@ -211,7 +210,7 @@ class Looped:
     def _loss_of(self, number: int, batch: NDArray[np.int64], targets: Tensor) -> Callable[[Output], Tensor]:
         """Give what turns a member's output for some bags into the number to descend."""
         weights = self.weights(number, batch)
-        return lambda output: negative_log_likelihood(output.logits, targets, weights).mean()
+        return lambda output: _mean(negative_log_likelihood(output.logits, targets, weights))
 
     def validate(self, numbers: Sequence[int]) -> list[tuple[float, float]]:
         """Measure some members on their validation bags, in one pass over these.
@@ -319,6 +318,17 @@ class Looped:
         for number, (model, optimizer) in enumerate(zip(self.models, self.optimizers, strict=True)):
             model.load_state_dict(_below(tensors, f"{number}.model."))
             optimizer.load(_below(tensors, f"{number}.optimizer."))
+
+
+def _mean(losses: Tensor) -> Tensor:
+    return losses[0] if len(losses) == 1 else losses.mean()  # every operation counts in a step of one small bag
+
+
+def _total(losses: list[tuple[Tensor, int]]) -> float:
+    """Add up mean losses, each times its number of bags, one after the other."""
+    means, counts = zip(*losses, strict=True)
+    each = torch.stack(means) * torch.tensor(counts, device=means[0].device)
+    return float(each.double().cpu().numpy().cumsum()[-1])
 
 
 def _sampled(instances: Tensor, offsets: Tensor, most: int, seeds: NDArray[np.uint64]) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """The update of one member's parameters."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,14 @@ __all__ = ["Optimizer"]
 
 _BETAS = (0.9, 0.999)
 _EPSILON = 1e-8
+
+
+class _Group(NamedTuple):
+    """Parameters that are updated alike, and their state."""
+
+    parameters: list[Tensor]
+    slots: dict[str, list[Tensor]]
+    decay: float
 
 
 class Optimizer:
@@ -52,8 +61,18 @@ class Optimizer:
         learnt = {name: parameter for name, parameter in parameters if parameter.requires_grad}
         slots = ("mean", "square") if settings.optimizer == "adam" else ("momentum",) * (settings.momentum > 0)
         self.slots = {slot: {name: torch.zeros_like(value) for name, value in learnt.items()} for slot in slots}
-        self._weights = {name: parameter for name, parameter in learnt.items() if parameter.ndim > 1}
-        self._biases = {name: parameter for name, parameter in learnt.items() if parameter.ndim <= 1}
+        self._groups = [
+            _Group(
+                [learnt[name] for name in names],
+                {slot: [tensors[name] for name in names] for slot, tensors in self.slots.items()},
+                decay,
+            )
+            for names, decay in (
+                ([name for name, value in learnt.items() if value.ndim > 1], 2 * settings.l2),
+                ([name for name, value in learnt.items() if value.ndim <= 1], 0.0),
+            )
+            if names
+        ]
 
     @property
     def rule(self) -> Rule:
@@ -69,16 +88,20 @@ class Optimizer:
         """Take one step down the gradients that the parameters hold."""
         learning_rate = self.settings.learning_rate / (1 + self.settings.decay * self.steps)
         self.steps += 1
-        self._update(self._weights, learning_rate, 2 * self.settings.l2)
-        self._update(self._biases, learning_rate, 0.0)
+        with torch.no_grad():
+            for group in self._groups:
+                self._update(group, learning_rate)
 
-    def _update(self, parameters: dict[str, nn.Parameter], learning_rate: float, decay: float) -> None:
-        if not parameters:
-            return
-        values = [parameter.data for parameter in parameters.values()]
+    def forget(self) -> None:
+        """Drop the gradients that the parameters hold."""
+        for group in self._groups:
+            for parameter in group.parameters:
+                parameter.grad = None
+
+    def _update(self, group: "_Group", learning_rate: float) -> None:
         # A part of a user's own module that took no part in the loss has no gradient.
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters.values()]
-        slots = {slot: [tensors[name] for name in parameters] for slot, tensors in self.slots.items()}
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in group.parameters]
+        values, slots, decay = group.parameters, group.slots, group.decay
         if self.settings.optimizer == "sgd":
             torch._fused_sgd_(
                 values,

@@ -131,7 +131,7 @@ class Stack:
                 part, transpose = slice(begins[name], begins[name] + parameter.numel()), begins[name] < few
                 parameter.data = _put(parameter.data, row[part], transpose)
                 for slot, slot_row in zip(optimizer.slots.values(), rows, strict=False):
-                    slot[name] = _put(slot[name], slot_row[part], transpose)
+                    slot[name].data = _put(slot[name], slot_row[part], transpose)
         self._values, self._slots = values.numpy(), state.numpy()
 
     def learn(
