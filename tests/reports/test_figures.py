@@ -15,7 +15,8 @@ from sklearn.calibration import calibration_curve
 
 from bagwise import BagwiseError
 from bagwise.evaluation.calibration import reliability
-from bagwise.reports.figures import draw_calibration, draw_confusion, draw_precision_recall, draw_roc
+from bagwise.reports.confusion import draw_confusion
+from bagwise.reports.ranking import draw_calibration, draw_precision_recall, draw_roc
 
 CURVES = [draw_roc, draw_precision_recall, draw_calibration]
 RANKED = CURVES[:2]

@@ -2,8 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from itertools import combinations
 from math import isfinite
 from pathlib import Path
@@ -23,6 +22,7 @@ from bagwise.commands.report import evaluation_report
 from bagwise.commands.runs import check_asked_the_same, read_json, write_json
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.cross_validation import CrossValidation, cross_validate
+from bagwise.evaluation.judged import ClassNames
 from bagwise.evaluation.protocol import Folds
 from bagwise.evaluation.significance import corrected_t_test
 from bagwise.explain import check_format, write_table
@@ -30,7 +30,7 @@ from bagwise.folders import ResultFolder
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.registry import make
 from bagwise.reports import Figure, write_report
-from bagwise.reports.figures import draw_calibration, draw_confusion, draw_precision_recall, draw_roc
+from bagwise.reports.figures import OutOfFold, figures_of
 
 __all__ = ["run_evaluate"]
 
@@ -129,7 +129,7 @@ def run_evaluate(
         "differences": _differences(found, evaluation.folds),
     }
     _write_predictions(found, bags, out / f"predictions.{output.format}")
-    report = evaluation_report(found, bags, results, _draw(found, out), source.data)
+    report = evaluation_report(found, bags, results, _draw(_out_of_fold(found), out), source.data)
     write_report(report, out / "report.html")
     write_json(out / RESULTS, results)
     ResultFolder(out).clear("checkpoints")
@@ -172,34 +172,25 @@ def _write_predictions(found: Mapping[str, CrossValidation], bags: Bags, path: P
     write_table(pd.concat(parts), path)
 
 
-def _draw(found: Mapping[str, CrossValidation], out: Path) -> list[Figure]:
-    """Draw figures as files of their own, and give them as the report shows them."""
+def _out_of_fold(found: Mapping[str, CrossValidation]) -> OutOfFold:
+    """Give what figures look at."""
     first = next(iter(found.values()))
-    shown = {
-        "labels": first.labels,
-        "probabilities": {name: one.probabilities for name, one in found.items()},
-        "classes": first.classes,
-        "positive": first.positive,
-    }
-    of_all: dict[str, tuple[str, Callable[[Path], None]]] = {
-        file: (title, partial(draw, **shown))
-        for file, title, draw in (
-            ("roc", "ROC", draw_roc),
-            ("precision_recall", "Precision and recall", draw_precision_recall),
-            ("calibration", "Calibration", draw_calibration),
-        )
-    }
-    for number, (name, one) in enumerate(found.items()):  # names differ by case alone, which file systems may not
-        of_all[f"confusion_{number}"] = (
-            f"Confusion of {name}",
-            partial(draw_confusion, labels=one.labels, predicted=one.predicted, classes=one.classes),
-        )
+    return OutOfFold(
+        ClassNames(first.classes, first.positive),
+        first.labels,
+        {name: one.probabilities for name, one in found.items()},
+        first.assignment,
+    )
+
+
+def _draw(found: OutOfFold, out: Path) -> list[Figure]:
+    """Draw figures as files of their own, and give them as the report shows them."""
     figures = []
     with tempfile.TemporaryDirectory() as folder:
-        for file, (title, draw) in of_all.items():
+        for file, title, draw in figures_of(found):
             draw(out / f"{file}.png")
             drawn = Path(folder) / f"{file}.svg"
             draw(drawn)
-            told = f"{title}, of out-of-fold predictions of {', '.join(found)}"
+            told = f"{title}, of out-of-fold predictions of {', '.join(found.answers)}"
             figures.append(Figure(title, drawn.read_text(encoding="utf-8"), told))
     return figures

@@ -14,19 +14,15 @@ __all__ = ["ClassNames", "Event", "Judged", "Told"]
 
 
 class Told(Protocol):
-    """What a metric must know of a target."""
+    """What metrics must know of a target.
+
+    Classes and grades also have ``names``, in the order of the columns of answers, and classes the ``positive`` one of
+    two, which precision, recall, F-score and AUC are about.
+    """
 
     @property
     def kind(self) -> str:
         """``"classes"``, ``"multi-label"``, ``"real"``, ``"count"``, ``"ordinal"`` or ``"survival"``."""
-
-    @property
-    def names(self) -> Any:
-        """Of classes and of grades, in the order of the columns of answers."""
-
-    @property
-    def positive(self) -> Any:
-        """Of two classes the one that precision, recall, F-score and AUC are about."""
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -97,6 +93,19 @@ class Judged:
         """What the answers come down to, as labels are."""
         return self.target.predicted(self.answers)
 
+    @property
+    def names(self) -> list[Any]:
+        """The classes or grades, in the order of the columns."""
+        told: Any = self.target
+        named: list[Any] = np.asarray(told.names).tolist()
+        return named
+
+    @property
+    def positive(self) -> Any:
+        """Of two classes the positive one, else None."""
+        told: Any = self.target
+        return told.positive if told.kind == "classes" else None
+
     @cached_property
     def codes(self) -> NDArray[np.int64]:
         """The column of each label, shape (B,); -1 of one that answers have no column for."""
@@ -108,17 +117,16 @@ class Judged:
         return self._places(self.predicted)
 
     def _places(self, labels: NDArray[Any]) -> NDArray[np.int64]:
-        place = {name: number for number, name in enumerate(np.asarray(self.target.names).tolist())}
+        place = {name: number for number, name in enumerate(self.names)}
         return np.array([place.get(label, -1) for label in np.asarray(labels).tolist()], np.int64)
 
     @cached_property
     def precision_recall_fscore(self) -> tuple[float, float, float]:
         """Of the positive class, or the mean over classes."""
-        two = self.target.positive is not None
         precision, recall, fscore, _ = precision_recall_fscore_support(
             self.labels,
             self.predicted,
-            labels=[self.target.positive] if two else self.target.names,
+            labels=self.names if self.positive is None else [self.positive],
             average="macro",
             zero_division=np.nan,
             sample_weight=self.weights,
@@ -130,8 +138,7 @@ class Judged:
         """The events that answers are about: the positive class, or each class; or each label, in its known bags."""
         if self.target.kind == "multi-label":
             return [self._label(column) for column in range(self.labels.shape[1])]
-        names = np.asarray(self.target.names).tolist()
-        columns = range(len(names)) if self.target.positive is None else [names.index(self.target.positive)]
+        columns = range(len(self.names)) if self.positive is None else [self.names.index(self.positive)]
         return [Event(self.codes == c, self.predicted_codes == c, self.answers[:, c], self.weights) for c in columns]
 
     def _label(self, column: int) -> Event:

@@ -128,7 +128,7 @@ def _kappa(judged: Judged) -> float:
     if len(np.unique([judged.codes, judged.predicted_codes])) < 2:
         return np.nan
     weighted = "quadratic" if judged.target.kind == "ordinal" else None
-    every = np.arange(-1, len(judged.target.names))
+    every = np.arange(-1, len(judged.names))
     return float(
         sk.cohen_kappa_score(
             judged.codes, judged.predicted_codes, labels=every, weights=weighted, sample_weight=judged.weights
@@ -153,7 +153,8 @@ def _r2(judged: Judged) -> float:
 
 
 def _c_index(judged: Judged) -> float:
-    return concordance(judged.labels["event"], judged.labels["time"], judged.answers[:, 0], judged.weights)
+    event, time = (judged.labels[name] for name in judged.labels.dtype.names or ())
+    return concordance(event, time, judged.answers[:, 0], judged.weights)
 
 
 class Metric(NamedTuple):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bagwise.reports.figures import COLOURS, GREY, new_figure
+from bagwise.reports.drawing import COLOURS, GREY, new_figure
 
 __all__ = ["draw_comparison"]
 

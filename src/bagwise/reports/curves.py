@@ -5,7 +5,7 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-from bagwise.reports.figures import COLOURS, GREY, HEIGHT, new_figure
+from bagwise.reports.drawing import COLOURS, GREY, HEIGHT, new_figure
 
 __all__ = ["Curve", "draw_curves"]
 

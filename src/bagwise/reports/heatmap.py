@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bagwise.errors import BagwiseError
-from bagwise.reports.figures import new_figure
+from bagwise.reports.drawing import new_figure
 
 __all__ = ["draw_heatmap", "weighted_patches"]
 

@@ -10,7 +10,7 @@ from PIL import Image
 from bagwise.explain.maps import draw_squares, wrapped
 from bagwise.files import replacing
 from bagwise.io.slides import Tiling, Tissue
-from bagwise.reports.figures import new_figure
+from bagwise.reports.drawing import new_figure
 
 __all__ = ["draw_overlay", "draw_tissue"]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bagwise.errors import BagwiseError
 from bagwise.explain.rescaling import rescaled_in_bags
-from bagwise.reports.figures import COLOURS, new_figure
+from bagwise.reports.drawing import COLOURS, new_figure
 
 __all__ = ["draw_strip"]
 
