@@ -11,6 +11,7 @@ from bagwise.cli.options import (
     KNOWN_TO_A_RUN,
     AsJson,
     DataDir,
+    Device,
     Epochs,
     Positive,
     Resume,
@@ -185,13 +186,14 @@ def predict(
         ),
     ] = None,
     source: Data,
+    device: Device = Work.device,
     as_json: AsJson = Output.json,
 ) -> None:
     """Predict bags; labels may be missing. Columns are called as in training unless said otherwise."""
     from bagwise.commands.predict import run_predict
     from bagwise.commands.runs import Run
 
-    known = Run.load(run)
+    known = Run.load(run, device)
     frame = run_predict(known, known.source(**vars(source)), out)
     rows = json.loads(frame.to_json(orient="records"))
     if as_json:
@@ -218,13 +220,14 @@ def explain(
         Path | None, typer.Option(help="The slides, or one, that features are of: draw the weights on them.")
     ] = None,
     source: Data,
+    device: Device = Work.device,
     output: Output,
 ) -> None:
     """Write which instances decided: their weights, the key instances of each bag, what sets them apart, and maps."""
     from bagwise.commands.explain import run_explain
     from bagwise.commands.runs import Run
 
-    known = Run.load(run)
+    known = Run.load(run, device)
     written = run_explain(known, known.source(**vars(source)), out, output, key=key, slides=slides)
     if output.json:
         print_json(written)
@@ -246,7 +249,7 @@ def tile(
     pool: Annotated[
         str | None, typer.Option(help="Where a network of timm gives tokens: 'token', its class token, or 'mean'.")
     ] = None,
-    device: Annotated[str, typer.Option(help="Where to encode: 'auto', 'cpu', 'cuda', ...")] = "auto",
+    device: Device = Work.device,
     resume: Resume = Work.resume,
     as_json: AsJson = Output.json,
 ) -> None:

@@ -16,6 +16,7 @@ __all__ = [
     "AsJson",
     "Backend",
     "DataDir",
+    "Device",
     "Epochs",
     "Jobs",
     "Positive",
@@ -25,7 +26,7 @@ __all__ = [
     "takes_options",
 ]
 
-KNOWN_TO_A_RUN = frozenset({"label", "group", "patch"})
+KNOWN_TO_A_RUN = frozenset({"label", "group", "weight", "patch"})
 
 
 def takes_options(*, but: Collection[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -118,5 +119,6 @@ Seed = Annotated[int, _of(Training, "seed")]
 Jobs = Annotated[int, _of(Work, "jobs")]
 Backend = Annotated[str, _of(Work, "backend")]
 Address = Annotated[str | None, _of(Work, "address")]
+Device = Annotated[str, _of(Work, "device")]
 Resume = Annotated[bool, _of(Work, "resume")]
 AsJson = Annotated[bool, _of(Output, "json")]

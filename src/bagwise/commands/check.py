@@ -71,6 +71,8 @@ class Examination:
             facts.append(("bag sizes", "{smallest:,} to {largest:,}, median {median:,g}".format(**n["bag_sizes"])))
         total = max(1, sum(n["labels"].values()))
         facts += [(f"label {label}", f"{count:,} ({count / total:.0%})") for label, count in n["labels"].items()]
+        if n["weights"]:
+            facts.append(("weights", "{smallest:g} to {largest:g}, median {median:g}".format(**n["weights"])))
         if n.get("range"):
             facts.append(("range of features", f"{n['range'][0]:.4g} to {n['range'][1]:.4g}"))
         if n.get("memory_bytes"):
@@ -120,6 +122,9 @@ def examine(source: DataSource, positive: str | None = Training.positive) -> Exa
         _examine_folder(source, path, found)
     else:
         _examine_table(source, path, found)
+    if source.weight is not None:
+        found.weights, wrong = source.known_weights(found.names)
+        found.problems += wrong
     found.judge()
     if not found.fails:
         found.time_training(source)
@@ -138,6 +143,7 @@ class _Found:
     sizes: list[int] = field(default_factory=list)
     labels: list[Any] = field(default_factory=list)
     groups: list[Any] = field(default_factory=list)
+    weights: dict[str, float] = field(default_factory=dict)
     bag_digests: list[bytes] = field(default_factory=list)
     instance_digests: list[NDArray[np.uint64]] = field(default_factory=list)
     feature_names: Sequence[str] | None = None
@@ -274,6 +280,7 @@ class _Found:
                 self.positive = positive_of(sorted(counts), self.named)
             except BagwiseError as error:
                 self.say("error", "positive-class", str(error))
+        self._judge_weights(counts)
         for label, count in counts.items():
             if count < FOLDS and len(counts) > 1:
                 cure = f"evaluate with --folds {count}" if count > 1 else "evaluate needs two of each class"
@@ -288,6 +295,15 @@ class _Found:
             )
         if None not in self.labels and self.labels:
             self._judge_folds(self.groups if groups and None not in self.groups else None)
+
+    def _judge_weights(self, labels: Iterable[Any]) -> None:
+        if len(self.weights) < len(self.names):
+            return
+        counted = {label for name, label in zip(self.names, self.labels, strict=True) if self.weights[name] > 0}
+        lacking = [label for label in labels if label not in counted]
+        if lacking:
+            told = f"all bags of {_listed(lacking)} have the weight 0: nothing can be learnt of them, so let some count"
+            self.say("error", "weightless-class", told, lacking)
 
     def _judge_folds(self, groups: Sequence[Any] | None) -> None:
         """Divide the bags as `evaluate` will."""
@@ -388,6 +404,7 @@ class _Found:
         held = int(sizes.sum()) * self.width * max(4, self.item_bytes)
         streams = self.in_files and held > 0.25 * psutil.virtual_memory().total
         largest = int(sizes.max()) * self.width * 4
+        weights = np.array([self.weights[name] for name in self.names if name in self.weights])
         return {
             "bags": len(self.names),
             "instances": int(sizes.sum()),
@@ -399,6 +416,13 @@ class _Found:
                 "largest": int(sizes.max()),
             },
             "labels": dict(sorted(counts.items())),
+            "weights": {
+                "smallest": float(weights.min()),
+                "median": float(np.median(weights)),
+                "largest": float(weights.max()),
+            }
+            if len(weights)
+            else None,
             "positive": None if self.positive is None else str(self.positive),
             "range": [float(np.nanmin(self.low)), float(np.nanmax(self.high))] if known else None,  # type: ignore[arg-type]
             "memory_bytes": _MODEL_BYTES + (4 * largest if streams else held + largest),
@@ -491,7 +515,7 @@ def _examine_table(source: DataSource, path: Path, found: _Found) -> None:
         bag=source.bag,
         label=source.label,
         group=source.group,
-        others=[*source.coordinates, *([] if source.instance is None else [source.instance])],
+        others=[*source.coordinates, *source.weight_in(path), *([] if source.instance is None else [source.instance])],
         labels=source.labels,
     )
     found.feature_names = table.feature_names

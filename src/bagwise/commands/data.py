@@ -12,12 +12,13 @@ import psutil
 from numpy.typing import NDArray
 
 from bagwise.bags import Bags
+from bagwise.checks import valid_weights
 from bagwise.commands.options import Data
 from bagwise.datasets import list_datasets, load_dataset
 from bagwise.errors import BagwiseError
 from bagwise.io.folders import read_folder
 from bagwise.io.images import Grid, Points, holds_images, read_images
-from bagwise.io.labels import known_labels
+from bagwise.io.labels import Problem, known_labels, known_weights, tell
 from bagwise.io.points import read_points
 from bagwise.io.spellings import match_classes
 from bagwise.io.tables import read_table, table_columns
@@ -128,7 +129,68 @@ class DataSource(Data):
             instance=self.instance,
             coordinates=self.coordinates,
             labels=self.labels,
+            others=self.weight_in(path),
         )
+
+    def weights(self, bags: Bags) -> NDArray[np.float64] | None:
+        """Read how much bags count, as `fit` takes it in ``sample_weight``.
+
+        Parameters
+        ----------
+        bags
+            What `read` gave.
+
+        Returns
+        -------
+        array or None
+            Of each bag its weight, shape (B,), float64; None where no column was named.
+
+        Raises
+        ------
+        BagwiseError
+            If the rows of a bag disagree, a bag has no weight, or one is no number of 0 or more.
+        """
+        if self.weight is None:
+            return None
+        weights, problems = self.known_weights(list(bags.names))
+        tell(problems)
+        return valid_weights([weights[name] for name in bags.names], bags.names)
+
+    def known_weights(self, names: Sequence[str]) -> tuple[dict[str, float], list[Problem]]:
+        """Look up the weights of bags, and say what is wrong with them.
+
+        Parameters
+        ----------
+        names
+            Of the bags.
+
+        Returns
+        -------
+        tuple
+            Of each bag that has one its weight, and what is wrong.
+
+        Raises
+        ------
+        BagwiseError
+            If the column is nowhere, or the file cannot be read.
+        """
+        assert self.weight is not None
+        path = self.path
+        assert path is not None  # a data set by name has none
+        holds = path if self.labels is None or self.weight_in(path) else self.labels
+        return known_weights(holds, self.bag or "bag", self.weight, names)
+
+    def weight_in(self, table: Path) -> list[str]:
+        """Give the column with weights where it is in the table of instances, and not in that of labels."""
+        if self.weight is None or table.is_dir():
+            return []
+        if self.labels is None or self.weight not in table_columns(self.labels):
+            return [self.weight]
+        if self.weight in table_columns(table):
+            raise BagwiseError(
+                f"{table}: column {self.weight!r} is in {self.labels} too: leave it out of one of the two files"
+            )
+        return []
 
     def read_like(self, features: Sequence[str] | None, *, coordinates: bool = False) -> Bags:
         """Read bags to predict, whose labels do not matter and may be missing.
@@ -163,7 +225,7 @@ class DataSource(Data):
             )
         columns = table_columns(path)
         bag = self._bag(path)
-        roles = [bag, self.label, self.group, self.instance, *self.coordinates]
+        roles = [bag, self.label, self.group, self.weight, self.instance, *self.coordinates]
         if features is not None and bag in columns:
             there, known = set(columns), {*features, *roles}
             lacking = [name for name in features if name not in there]
@@ -217,8 +279,9 @@ class DataSource(Data):
         return np.array([str(meant[name]) if name in meant else None for name in asked], dtype=object)
 
     def _of_data_set(self) -> Bags:
-        for option, value in (("--bag", self.bag), ("--label", self.label), ("--labels", self.labels)):
-            if value is not None:
+        for name in ("bag", "label", "labels", "weight"):
+            if getattr(self, name) is not None:
+                option = f"--{name}"
                 raise BagwiseError(f"{option} is of no use with the data set {self.data!r}, which has its own: drop it")
         return load_dataset(self.data, self.data_dir)
 
@@ -236,13 +299,15 @@ class DataSource(Data):
         return self.bag
 
 
-def digest_of_labelled(bags: Bags) -> str:
-    """Sum up names, instances and labels, so that a run is only ever resumed on the same data.
+def digest_of_labelled(bags: Bags, weights: NDArray[np.float64] | None = None) -> str:
+    """Sum up names, instances, labels and weights, so that a run is only ever resumed on the same data.
 
     Parameters
     ----------
     bags
         Bags with labels.
+    weights
+        Of the bags, if they have any.
 
     Returns
     -------
@@ -256,7 +321,8 @@ def digest_of_labelled(bags: Bags) -> str:
     False
     """
     assert bags.labels is not None
-    return blake2b(digest_of(bags) + repr(bags.labels.tolist()).encode(), digest_size=16).hexdigest()
+    counted = b"" if weights is None else weights.tobytes()
+    return blake2b(digest_of(bags) + repr(bags.labels.tolist()).encode() + counted, digest_size=16).hexdigest()
 
 
 def in_memory_if_small(bags: Bags) -> Bags:

@@ -81,9 +81,10 @@ def run_evaluate(
     for name in evaluation.methods:
         make(name)
     bags = in_memory_if_small(source.read())
+    weights = source.weights(bags)
     asked = {
         "data": source.told(),
-        "digest": digest_of_labelled(bags),
+        "digest": digest_of_labelled(bags, weights),
         **evaluation.told(),
         **training.told(),
     }
@@ -98,13 +99,14 @@ def run_evaluate(
     why = ""
     for number, name in enumerate(evaluation.methods):
         begin = time.perf_counter()
-        model, told = configured(learnt_from, name, training)
+        model, told = configured(learnt_from, name, training, work.device)
         if isinstance(model, NeuralMIL) or not why:
             why = told
         checkpoints = out / "checkpoints" / f"method-{number}"
         found[name] = cross_validate(
             model,
             bags,
+            sample_weight=weights,
             folds=evaluation.folds,
             repeats=evaluation.repeats,
             seed=training.seed,

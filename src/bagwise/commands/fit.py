@@ -45,7 +45,7 @@ LARGE_BAG = 100
 LARGE_BAG_SETTINGS = {"optimizer": "adam", "learning_rate": 2e-4, "l2": 5e-5}
 
 
-def configured(bags: Bags, method: str, training: Training) -> tuple[BagClassifier, str]:
+def configured(bags: Bags, method: str, training: Training, device: str = Work.device) -> tuple[BagClassifier, str]:
     """Make a method with defaults that suit the data, and say how long it will train.
 
     Parameters
@@ -56,6 +56,8 @@ def configured(bags: Bags, method: str, training: Training) -> tuple[BagClassifi
         Its name.
     training
         How it is to learn. With `epochs` and `patience` None the number of bags decides when neural methods stop.
+    device
+        Where neural methods compute.
 
     Returns
     -------
@@ -93,6 +95,7 @@ def configured(bags: Bags, method: str, training: Training) -> tuple[BagClassifi
         why = f"chosen on a fifth of the {whole}, which were not learnt from: stopped after {patience} without progress"
     large = len(bags.instance_shape) == 1 and np.median(bags.sizes) > LARGE_BAG
     settings = {"epochs": epochs, "patience": patience, "class_weight": training.class_weight, **alike}
+    settings["device"] = device
     return make(method, **settings, **(LARGE_BAG_SETTINGS if large else {})), why
 
 
@@ -138,23 +141,30 @@ def run_fit(
             " evaluate"
         )
     bags = in_memory_if_small(source.read())
+    weights = source.weights(bags)
     asked = {
         "data": source.told(),
-        "digest": digest_of_labelled(bags),
+        "digest": digest_of_labelled(bags, weights),
         **model.told(),
         **training.told(),
     }
     learnt = work.resume and (out / MODEL).exists()
     if learnt:
         check_asked_the_same(out / CONFIG, Run.load(out).asked, asked)
-    estimator, why = configured(bags, model.method, training)
+    estimator, why = configured(bags, model.method, training, work.device)
     assert isinstance(estimator, NeuralMIL)
     if learnt:
         models = Run.load(out).models
     else:
         checkpoints = out / "checkpoints"
         models = fit_ensemble(
-            estimator, bags, model.ensemble, n_jobs=work.jobs, checkpoints=checkpoints, verbose=verbose
+            estimator,
+            bags,
+            model.ensemble,
+            sample_weight=weights,
+            n_jobs=work.jobs,
+            checkpoints=checkpoints,
+            verbose=verbose,
         )
     told = (out / METRICS).exists() and (out / "report.html").exists()
     # Before anything is written: models without an answer are no run.

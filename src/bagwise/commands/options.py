@@ -72,6 +72,7 @@ class Data(Options):
     bag: Annotated[str | None, "Column that says which bag a row belongs to."] = None
     label: Annotated[str | None, "Column with the bag's label."] = None
     group: Annotated[str | None, "Column with the bag's group (patient, ...), never on both sides."] = None
+    weight: Annotated[str | None, "Column with the bag's weight: how much it counts in learning, 0 or more."] = None
     instance: Annotated[str | None, "Column with names of instances."] = None
     coordinates: Annotated[
         tuple[str, ...], "Column that says where an instance was; once an axis.", "--coordinate"
@@ -120,11 +121,12 @@ class Evaluation(Options):
 
 @dataclass(frozen=True)
 class Work(Options):
-    """Where and with what it is worked; results do not depend on it."""
+    """Where and with what it is worked."""
 
     jobs: Annotated[int, "Number of worker processes; -1 is one a core."] = -1
     backend: Annotated[str, "Where blocks of models train: 'local' or 'ray'."] = "local"
     address: Annotated[str | None, "HOST:PORT of the cluster's head, with --backend ray."] = None
+    device: Annotated[str, "Where to compute: 'auto', 'cpu', 'cuda', ..."] = "auto"
     resume: Annotated[bool, "Go on where a stopped run in --out was."] = False
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from bagwise.checks import is_count
 from bagwise.commands.data import DataSource
+from bagwise.commands.options import Work
 from bagwise.errors import BagwiseError
 from bagwise.files import replacing, write_text
 from bagwise.inputs import read_whole
@@ -50,13 +51,15 @@ class Run:
     asked: Mapping[str, Any]
 
     @classmethod
-    def load(cls, folder: str | Path) -> "Run":
+    def load(cls, folder: str | Path, device: str = Work.device) -> "Run":
         """Read a run; nothing in it is executed.
 
         Parameters
         ----------
         folder
             Where `bagwise fit` wrote it.
+        device
+            Where its models are to compute, wherever they learnt.
 
         Returns
         -------
@@ -88,6 +91,8 @@ class Run:
         asked = config.get("asked")
         if not isinstance(asked, dict) or not isinstance(asked.get("data"), dict):
             raise BagwiseError(f"{path} does not say what was asked for: it was edited, so train the model again")
+        for model in models:
+            model.device = device
         return cls(folder, models, asked)
 
     def source(self, data: str, **given: Any) -> DataSource:
@@ -109,11 +114,12 @@ class Run:
         BagwiseError
             If the run's config was edited.
         """
-        learnt = {name: self.asked["data"].get(name) for name in ("bag", "label", "group", "instance", "coordinates")}
+        columns = ("bag", "label", "group", "weight", "instance")
+        learnt = {name: self.asked["data"].get(name) for name in (*columns, "coordinates")}
         fields = {**learnt, **{name: value for name, value in given.items() if value}}
         coordinates = fields["coordinates"] or ()
         listed = coordinates if isinstance(coordinates, list | tuple) else [coordinates]
-        names = [*listed, *(fields[n] for n in ("bag", "label", "group", "instance"))]
+        names = [*listed, *(fields[name] for name in columns)]
         if isinstance(coordinates, str) or not all(name is None or isinstance(name, str) for name in names):
             raise BagwiseError(f"{self.folder / CONFIG} names columns that are no text: it was edited, so train again")
         fields["coordinates"] = tuple(listed)

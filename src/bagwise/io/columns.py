@@ -167,6 +167,21 @@ class Table:
         texts = self._stripped(column, values.to_pylist())
         return Coded.of(codes, texts if self.delimiter is None else self._meanings(column, codes, texts))
 
+    def amounts(self, column: str) -> Coded:
+        """Give a column of finite numbers, 0 or more."""
+        found, wrong = self.numbers([column])
+        if column in wrong:
+            raise wrong[column]
+        values = found[column]
+        bad = (values < 0) | np.isinf(values)
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise BagwiseError(
+                f"{self.path}: column {column!r} holds {values[row]:g} in row {self.row(row)}: give a number, 0 or more"
+            )
+        codes, distinct = pd.factorize(values)
+        return Coded(codes, distinct.tolist())
+
     def numbers(self, columns: Sequence[str]) -> tuple[dict[str, NDArray[Any]], dict[str, BagwiseError]]:
         """Give columns of floats, with NaN in gaps; and those that are none, with what is wrong with them."""
         found: dict[str, NDArray[Any]] = {}

@@ -1,7 +1,7 @@
 """What a table says of bags: labels and groups, read in one way at every door."""
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from bagwise.errors import BagwiseError, BagwiseWarning
 from bagwise.io.columns import Coded, Table
 from bagwise.io.spellings import differ_by_case
 
-__all__ = ["BagRows", "Problem", "known_labels", "labels_apart", "left_out", "some", "spaces", "tell"]
+__all__ = ["BagRows", "Problem", "known_labels", "known_weights", "labels_apart", "left_out", "some", "spaces", "tell"]
 
 _MOST_NAMED = 20
 _SHOWN = 5
@@ -133,7 +133,7 @@ class BagRows:
             left_out = columns.check_labels(label, labels)
         if group is not None:
             groups = columns.of_bags("group", group, table.names)
-            columns.check_groups(group, groups, left_out)
+            columns.check_all_have("group", group, groups, left_out)
         return cls(table, columns.bags, labels, groups, columns.problems, left_out)
 
 
@@ -212,21 +212,66 @@ class _Columns:
             self.say("warning", "missing-label", left_out(lacking), lacking)
         return lacking
 
-    def check_groups(self, column: str, groups: dict[str, str], unlabelled: Sequence[str]) -> None:
-        if any(problem.code == "unusable-group" for problem in self.problems):
+    def check_all_have(self, use: str, column: str, values: dict[str, Any], unlabelled: Collection[str]) -> None:
+        if any(problem.code == f"unusable-{use}" for problem in self.problems):
             return
         apart = set(unlabelled)
-        lacking = [name for name in self.bags.values if name not in groups and name not in apart]
+        lacking = [name for name in self.bags.values if name not in values and name not in apart]
         if lacking:
             row = self.table.row(int(np.argmax(self.bags.codes == self.bags.values.index(lacking[0]))))
             more = f" (nor have {len(lacking) - 1:,} more)" if len(lacking) > 1 else ""
             self.say(
                 "error",
-                "missing-group",
-                f"column {column!r} is empty in row {row}: bag {lacking[0]!r} has no group{more}, so give it one, or"
+                f"missing-{use}",
+                f"column {column!r} is empty in row {row}: bag {lacking[0]!r} has no {use}{more}, so give it one, or"
                 " leave the bag out",
                 lacking,
             )
+
+
+def known_weights(
+    path: str | Path, bag: str, weight: str, names: Collection[str]
+) -> tuple[dict[str, float], list[Problem]]:
+    r"""Look up how much bags count.
+
+    Parameters
+    ----------
+    path
+        As `bagwise.read_table` takes it.
+    bag, weight
+        The columns that say of which bag a row is, and how much it counts, the same in all rows of a bag.
+    names
+        The bags that must have one.
+
+    Returns
+    -------
+    tuple
+        The weight of each bag that has one, and what is wrong with weights.
+
+    Raises
+    ------
+    BagwiseError
+        If the file cannot be read, or a column is missing.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "labels.csv"
+    >>> _ = path.write_text("slide,weight
+    a,1
+    b,0.5
+    b,2
+    ")
+    >>> weights, problems = known_weights(path, "slide", "weight", ["a"])
+    >>> weights["a"], problems[0].sentence.partition(": ")[2]
+    (1.0, "column 'weight' differs within bag 'b': 0.5 in row 3, 2.0 in row 4; all rows of a bag need the same value")
+    """
+    table = Table.read(Path(path), [bag], [bag, weight])
+    table.check_columns([bag, weight])
+    columns = _Columns(table, table.names(bag), [])
+    found = columns.of_bags("weight", weight, table.amounts)
+    columns.check_all_have("weight", weight, found, set(columns.bags.values) - set(names))
+    return found, columns.problems
 
 
 def left_out(names: Sequence[str]) -> str:

@@ -29,6 +29,7 @@ def read_table(
     coordinates: Sequence[str] = (),
     features: Sequence[str] | None = None,
     labels: str | Path | None = None,
+    others: Sequence[str] = (),
 ) -> Bags:
     """Read bags from a file whose rows are instances.
 
@@ -61,6 +62,8 @@ def read_table(
     labels
         A file of the same kinds with a row a bag, or several that agree: the columns `bag` and `label`, and `group` if
         it has it. Other columns of it are not looked at.
+    others
+        Further columns that are no features, and are not looked at.
 
     Returns
     -------
@@ -91,17 +94,17 @@ def read_table(
     (['007', '008'], ('width', 'height'))
     """
     given = [] if features is None else list(features)
-    named = [name for name in (bag, label, group, instance, *coordinates, *given) if name is not None]
+    named = [name for name in (bag, label, group, instance, *coordinates, *others, *given) if name is not None]
     for name, uses in Counter(named).items():
         if uses > 1:
             raise BagwiseError(f"{path}: column {name!r} is given {uses} uses: give each use a column of its own")
     texts = [name for name in (bag, label, group, instance) if name is not None]
-    read = _Read.of(Path(path), bag, label, group, labels, texts, [*coordinates, *given])
+    read = _Read.of(Path(path), bag, label, group, labels, texts, [*coordinates, *others, *given])
     table, rows = read.table, read.rows
     names = None if instance is None else table.names(instance)
     tell([*read.problems(), *spaces(table)])
     if features is None:
-        here = {*texts, *coordinates}
+        here = {*texts, *coordinates, *others}
         given = [name for name in table.header if name not in here]
     if not given:
         raise BagwiseError(f"{path}: the table has no feature columns: all of its columns have another use")
