@@ -257,11 +257,7 @@ def known_weights(
     --------
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "labels.csv"
-    >>> _ = path.write_text("slide,weight
-    a,1
-    b,0.5
-    b,2
-    ")
+    >>> _ = path.write_text("slide,weight\na,1\nb,0.5\nb,2\n")
     >>> weights, problems = known_weights(path, "slide", "weight", ["a"])
     >>> weights["a"], problems[0].sentence.partition(": ")[2]
     (1.0, "column 'weight' differs within bag 'b': 0.5 in row 3, 2.0 in row 4; all rows of a bag need the same value")
