@@ -59,6 +59,14 @@ def refusal(make):
         ("patience", 2.5),
         ("patience", float("nan")),
         ("patience", "3"),
+        ("warmup", -0.1),
+        ("warmup", 1.0),
+        ("warmup", None),
+        ("scheduler", "linear"),
+        ("scheduler", None),
+        ("clip_gradient", 0.0),
+        ("clip_gradient", float("inf")),
+        ("clip_gradient", "1"),
     ],
 )
 def test_settings_out_of_range_are_refused_by_name_and_value(name, value):
@@ -68,7 +76,7 @@ def test_settings_out_of_range_are_refused_by_name_and_value(name, value):
     assert "must be" in sentence
 
 
-@pytest.mark.parametrize("optimizer", ["SGD", "adamw", "", None, 3])
+@pytest.mark.parametrize("optimizer", ["SGD", "rmsprop", "", None, 3])
 def test_an_unknown_optimizer_is_refused(optimizer):
     assert repr(optimizer) in refusal(lambda: Settings(optimizer, 0.1, epochs=1))
 
@@ -89,6 +97,9 @@ def test_an_unknown_optimizer_is_refused(optimizer):
         {"patience": 1},
         {"patience": np.int32(4)},
         {"patience": None},
+        {"warmup": 0.99},
+        {"clip_gradient": 1},
+        {"clip_gradient": None},
     ],
 )
 def test_settings_at_the_edge_of_their_range_are_taken(changes):
@@ -108,6 +119,8 @@ def test_settings_cannot_be_changed_afterwards():
         ({"precision": "double"}, "'float32', 'float64' or 'mixed'"),
         ({"instance_budget": 0}, "instance_budget"),
         ({"instance_budget": -5}, "-5"),
+        ({"bags_per_step": 0}, "bags_per_step"),
+        ({"bags_per_step": True}, "bags_per_step"),
         ({"chunk": 0}, "chunk"),
         ({"chunk": -1}, "-1"),
         ({"chunk": 2.5}, "chunk"),

@@ -130,12 +130,31 @@ def plain_loss(logits, target):
 def plain_optimizer(w, settings):
     biases = [value for name, value in w.items() if name.endswith("bias") or value.ndim == 1]
     weights = [value for value in w.values() if not any(value is bias for bias in biases)]
-    groups = [{"params": weights, "weight_decay": 2 * settings.l2}, {"params": biases, "weight_decay": 0.0}]
-    if settings.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=settings.learning_rate)
+    decay = settings.l2 if settings.optimizer == "adamw" else 2 * settings.l2
+    groups = [{"params": weights, "weight_decay": decay}, {"params": biases, "weight_decay": 0.0}]
+    if settings.optimizer in ("adam", "adamw"):
+        kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
+        return kind(groups, lr=settings.learning_rate)
     return torch.optim.SGD(
         groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=settings.momentum > 0
     )
+
+
+def plain_rates(settings, steps):
+    """Give the learning rate of each step, as torch's own schedulers have it."""
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=settings.learning_rate)
+    schedulers, rising = torch.optim.lr_scheduler, round(settings.warmup * steps)
+    cosine = settings.scheduler == "cosine"
+    warming = schedulers.LinearLR(optimizer, 1 / (rising + 1), total_iters=rising) if rising else None
+    scheduler = (
+        schedulers.CosineAnnealingLR(optimizer, steps - rising) if cosine else schedulers.ConstantLR(optimizer, 1)
+    )
+    if warming:
+        scheduler = schedulers.SequentialLR(optimizer, [warming, scheduler], [rising])
+    for step in range(steps):
+        yield optimizer.param_groups[0]["lr"] / (1 + settings.decay * step)
+        optimizer.step()
+        scheduler.step()
 
 
 def plain_scaling(plan, bags, member):
@@ -151,10 +170,12 @@ def plain_scaling(plan, bags, member):
 def plain_steps(plan, bags, own):
     """Cut the bags of one member's epoch into steps."""
     if plan.instance_budget is None:
-        return [[position] for position in own]
+        count = plan.bags_per_step or 1
+        return [own[begin : begin + count] for begin in range(0, len(own), count)]
     steps = [[]]
     for position in own:
-        if steps[-1] and sum(bags.sizes[held] for held in [*steps[-1], position]) > plan.instance_budget:
+        full = len(steps[-1]) == plan.bags_per_step
+        if steps[-1] and (full or sum(bags.sizes[held] for held in [*steps[-1], position]) > plan.instance_budget):
             steps.append([])
         steps[-1].append(position)
     return steps
@@ -167,14 +188,18 @@ def plain_training(plan, bags, targets, member, weights=None):
     w = {name: value.detach().clone().requires_grad_() for name, value in start.named_parameters()}
     shift, spread = plain_scaling(plan, bags, member)
     optimizer = plain_optimizer(w, settings)
-    step, history = 0, []
+    history, epochs = [], []
     for epoch in range(settings.epochs):
-        drop = dropping(settings.dropout, int(hashed(member.seed, epoch)[0]))
         own = [int(bag) for bag in epoch_order(plan.order_seed, epoch, bags.keys) if bag in member.train]
+        epochs.append(plain_steps(plan, bags, own))
+    rates = plain_rates(settings, sum(map(len, epochs)))
+    for epoch, steps in enumerate(epochs):
+        drop = dropping(settings.dropout, int(hashed(member.seed, epoch)[0]))
         losses = []
-        for positions in plain_steps(plan, bags, own):
+        for positions in steps:
+            rate = next(rates)
             for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate / (1 + settings.decay * step)
+                group["lr"] = rate
             optimizer.zero_grad()
             xs = [(torch.tensor(bags[bag].instances).double() - shift) / spread for bag in positions]
             step_losses = [
@@ -183,8 +208,9 @@ def plain_training(plan, bags, targets, member, weights=None):
                 for x, bag in zip(xs, positions, strict=True)
             ]
             torch.stack(step_losses).mean().backward()
+            if settings.clip_gradient is not None:
+                torch.nn.utils.clip_grad_norm_(w.values(), settings.clip_gradient)
             optimizer.step()
-            step += 1
             losses += [loss.item() for loss in step_losses]
         history.append(np.mean(losses))
     return w, history
@@ -223,15 +249,32 @@ def vectors(classes=2, features=5):
     return Bags.from_arrays(bags, names=list("fedcba")), np.arange(len(SIZES)) % classes
 
 
-def folds(optimizer, dropout=(0.0, 0.0, 0.0, 0.0)):
+# What a step may be beside its size; each is held against torch's own.
+RULES = {
+    "sgd": {"optimizer": "sgd"},
+    "adam": {"optimizer": "adam"},
+    "adamw": {"optimizer": "adamw"},
+    "adamw-cosine": {"optimizer": "adamw", "scheduler": "cosine", "warmup": 0.3},
+    "sgd-cosine": {"optimizer": "sgd", "scheduler": "cosine"},
+    "sgd-warmup-clipped": {"optimizer": "sgd", "warmup": 0.5, "clip_gradient": 0.4},
+    "adam-clipped": {"optimizer": "adam", "clip_gradient": 0.2},
+}
+
+
+def folds(rule, dropout=(0.0, 0.0, 0.0, 0.0)):
     """Give members that differ in every way that members of a training can."""
-    rate = 0.02 if optimizer == "sgd" else 0.003
+    how = RULES[rule]
+    rate = 0.02 if how["optimizer"] == "sgd" else 0.003
     everything = np.arange(len(SIZES))
+
+    def settings(rate, epochs, **changes):
+        return Settings(learning_rate=rate, epochs=epochs, **how, **changes)
+
     return [
-        Member(3, everything[everything % 4 != 0], Settings(optimizer, rate, EPOCHS, l2=0.02, dropout=dropout[0])),
-        Member(4, everything[2:], Settings(optimizer, rate * 2, EPOCHS, decay=0.1, l2=0.005, dropout=dropout[1])),
-        Member(2**40, everything, Settings(optimizer, rate / 2, EPOCHS - 2, momentum=0.5, dropout=dropout[2])),
-        Member(3, everything[:4], Settings(optimizer, rate, EPOCHS, decay=1.0, momentum=0.0, dropout=dropout[3])),
+        Member(3, everything[everything % 4 != 0], settings(rate, EPOCHS, l2=0.02, dropout=dropout[0])),
+        Member(4, everything[2:], settings(rate * 2, EPOCHS, decay=0.1, l2=0.005, dropout=dropout[1])),
+        Member(2**40, everything, settings(rate / 2, EPOCHS - 2, momentum=0.5, dropout=dropout[2])),
+        Member(3, everything[:4], settings(rate, EPOCHS, decay=1.0, momentum=0.0, dropout=dropout[3])),
     ]
 
 
@@ -264,11 +307,10 @@ every_family = pytest.mark.parametrize("family", FAMILIES)
 
 
 @every_family
-@pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_a_joint_training_equals_plain_loops(family, optimizer, classes):
+@pytest.mark.parametrize(("rule", "classes"), [(rule, 2 + number % 2) for number, rule in enumerate(RULES)])
+def test_a_joint_training_equals_plain_loops(family, rule, classes):
     bags, targets = vectors(classes)
-    assert_joint_equals_plain(plan_for(FAMILIES[family], classes), bags, targets, folds(optimizer))
+    assert_joint_equals_plain(plan_for(FAMILIES[family], classes), bags, targets, folds(rule))
 
 
 @every_family
@@ -292,12 +334,12 @@ def test_several_bags_a_step_follow_the_gradient_of_their_mean_loss(family):
     assert_joint_equals_plain(plan_for(FAMILIES[family], 3, instance_budget=7), bags, targets, folds("sgd"))
 
 
-@pytest.mark.parametrize("budget", [1, 6, 1000])
-def test_they_do_so_with_any_budget_and_adam(budget):
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("budget", "count"), [(1, None), (6, None), (1000, None), (None, 2), (None, 4), (9, 2)])
+def test_they_do_so_with_any_budget_any_number_and_any_rule(budget, count, rule):
     bags, targets = vectors()
-    assert_joint_equals_plain(
-        plan_for(FAMILIES["attention"], instance_budget=budget), bags, targets, folds("adam", (0.0, 0.5, 0.0, 0.0))
-    )
+    plan = plan_for(FAMILIES["attention"], instance_budget=budget, bags_per_step=count)
+    assert_joint_equals_plain(plan, bags, targets, folds(rule, (0.0, 0.5, 0.0, 0.0)))
 
 
 def test_several_bags_a_step_share_one_dropout_mask_drawn_over_all_of_them():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader
 
 from bagwise.bags import Bags
 from bagwise.training.randomness import hashed, seed_from
@@ -82,10 +83,10 @@ def test_neighbours_in_one_epoch_are_not_neighbours_in_the_next():
 # ---- steps -----------------------------------------------------------------------------------------------------------
 
 
-@given(SIZES, st.none() | st.integers(1, 100), st.randoms(use_true_random=False))
-def test_steps_cover_every_bag_once_in_order(sizes, budget, random):
+@given(SIZES, st.none() | st.integers(1, 100), st.none() | st.integers(1, 9), st.randoms(use_true_random=False))
+def test_steps_cover_every_bag_once_in_order(sizes, budget, count, random):
     bags = np.array(random.sample(range(len(sizes)), random.randint(1, len(sizes))))
-    steps = list(batches(bags, sizes, budget))
+    steps = list(batches(bags, sizes, budget, count))
     assert all(len(step) for step in steps)
     assert np.concatenate(steps).tolist() == bags.tolist()
 
@@ -96,10 +97,17 @@ def test_steps_keep_the_budget_unless_one_bag_alone_is_above_it(sizes, budget):
         assert sizes[step].sum() <= budget or len(step) == 1
 
 
-@given(SIZES, st.integers(1, 100))
-def test_steps_are_as_full_as_the_order_allows(sizes, budget):
-    for step, following in pairwise(batches(np.arange(len(sizes)), sizes, budget)):
-        assert sizes[step].sum() + sizes[following[0]] > budget
+@given(SIZES, st.integers(1, 100), st.none() | st.integers(1, 9))
+def test_steps_are_as_full_as_the_order_allows(sizes, budget, count):
+    for step, following in pairwise(batches(np.arange(len(sizes)), sizes, budget, count)):
+        assert sizes[step].sum() + sizes[following[0]] > budget or len(step) == count
+
+
+@given(SIZES, st.integers(1, 9))
+def test_a_number_of_bags_makes_steps_as_a_data_loader_does(sizes, count):
+    loader = DataLoader(range(len(sizes)), batch_size=count)
+    steps = [step.tolist() for step in batches(np.arange(len(sizes)), sizes, None, count)]
+    assert steps == [step.tolist() for step in loader]
 
 
 @given(SIZES)

@@ -201,7 +201,14 @@ def test_only_what_has_a_stacked_form_is_stacked():
 
 @pytest.mark.parametrize(
     ("changes", "kind"),
-    [({}, Stacked), ({"instance_budget": 5}, Looped), ({"instance_budget": None}, Stacked), ({"chunk": 1}, Stacked)],
+    [
+        ({}, Stacked),
+        ({"instance_budget": 5}, Looped),
+        ({"instance_budget": None}, Stacked),
+        ({"bags_per_step": 2}, Looped),
+        ({"bags_per_step": 1}, Stacked),
+        ({"chunk": 1}, Stacked),
+    ],
 )
 def test_the_engine_chooses_by_itself(changes, kind):
     plan = Plan(Architecture("embedding", "max", "mi-net"), outputs=1, order_seed=0, scaling="none", **changes)
@@ -233,6 +240,9 @@ def unlike_members(count, bags, optimizer, patience=None):
             dropout=[0.5, 0.0, 0.2][seed % 3],
             patience=patience if seed % 2 else None,
             class_weights=(0.5, 1.5, 1.0, 2.0, 0.1) if seed % 4 == 1 else None,
+            warmup=[0.0, 0.2, 0.5][seed % 3],
+            scheduler="cosine" if seed % 2 else "constant",
+            clip_gradient=0.1 if seed % 5 == 3 else None,
         )
         members.append(Member(seed, np.setdiff1d(everything, held_out), settings, validation=held_out))
     return members
@@ -257,7 +267,7 @@ def identical(a, b):
 
 
 @every_family
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
 @pytest.mark.parametrize("classes", [2, 3])
 def test_stacked_equals_looped(monkeypatch, level, pooling, encoder, optimizer, classes):
     bags, targets = bags_of([3, 1, 6, 2, 4, 1, 300, 2], 5, classes)  # the large one takes the plain step
@@ -283,7 +293,7 @@ def test_bits_depend_on_no_company_and_on_no_place_in_it(level, pooling, encoder
     plan = Plan(
         architecture_of(level, pooling, encoder), outputs=1, order_seed=3, scaling="standardize", precision=precision
     )
-    members = unlike_members(11, bags, "adam")
+    members = unlike_members(11, bags, "adamw")
     joint = train(plan, bags, targets, members)
     for company in ([7], [10, 0], [5, 7, 9], list(range(8, 1, -1))):
         again = train(plan, bags, targets, [members[number] for number in company])

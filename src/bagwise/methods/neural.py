@@ -50,7 +50,7 @@ class NeuralMIL(BagClassifier):
         ``"mi-net"`` (fully connected), ``"lenet5"``, ``"cell-cnn"``, ``"identity"``, a function without arguments that
         makes a `torch.nn.Module`, or a module from whose weights training starts. ``"auto"`` chooses by the shape of
         the instances.
-    epochs, optimizer, learning_rate, momentum, decay, l2, dropout, patience
+    epochs, optimizer, learning_rate, momentum, decay, l2, dropout, patience, warmup, scheduler, clip_gradient
         As in `bagwise.training.members.Settings`. None takes the paper's value for this kind of instance; a `patience`
         of None trains a number of epochs that was fixed in advance.
     validation_fraction
@@ -63,8 +63,12 @@ class NeuralMIL(BagClassifier):
         In training, at most this many instances of a bag a step, drawn anew every time: for bags of thousands, of which
         a part will do. Prediction always looks at all. None learns from all.
     instance_budget
-        None: one bag a step, as in the paper. Else several bags make one step while they hold at most this many
-        instances.
+        Several bags make one step while they hold at most this many instances. None: one bag a step, as in the paper,
+        or what `bags_per_step` says.
+    bags_per_step
+        Several bags make one step while they are at most this many, and down the gradient of their mean loss; the last
+        step of an epoch takes what is left. With an `instance_budget` both hold. None: one bag a step, or as many as
+        the budget allows.
     standardize
         ``"auto"`` brings each feature to mean 0 and spread 1, learnt on training instances, where instances are
         vectors; True and False insist.
@@ -120,10 +124,14 @@ class NeuralMIL(BagClassifier):
     l2: float | None = None
     dropout: float | None = None
     patience: int | None = None
+    warmup: float | None = None
+    scheduler: str | None = None
+    clip_gradient: float | None = None
     validation_fraction: Annotated[float, Interval(gt=0, le=0.5)] = 0.2
     class_weight: Literal["balanced"] | Annotated[Mapping[Any, Any], "a mapping from label to weight"] | None = None
     sample: int | None = None
     instance_budget: int | None = None
+    bags_per_step: int | None = None
     standardize: Literal["auto"] | bool = "auto"
     clip: float | None = None
     augmentation: str | None = None
@@ -213,6 +221,7 @@ class NeuralMIL(BagClassifier):
             augmentation=self.augmentation,
             sample=self.sample,
             instance_budget=self.instance_budget,
+            bags_per_step=self.bags_per_step,
             chunk=recipe.chunk,
             precision=self.precision,
             device=self.device,

@@ -135,7 +135,7 @@ def train(
 
 
 def _executor(plan: Plan, bags: Bags) -> type[Looped]:
-    whole_bags_one_a_step = plan.instance_budget is None and plan.sample is None
+    whole_bags_one_a_step = plan.instance_budget is None and plan.bags_per_step in (None, 1) and plan.sample is None
     model = plan.architecture.build(bags.instance_shape, plan.outputs, seed=0)
     on_cpu = resolve_device(plan.device, plan.precision).type == "cpu"
     return Stacked if whole_bags_one_a_step and on_cpu and can_stack(model) else Looped

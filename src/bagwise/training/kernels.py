@@ -71,7 +71,7 @@ class Wiring(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """How a member steps down its gradients: SGD with Nesterov momentum, or Adam.
+    """How a member steps down its gradients: SGD with Nesterov momentum, Adam, or AdamW.
 
     Attributes
     ----------
@@ -84,6 +84,8 @@ class Rule(NamedTuple):
         Of Adam.
     l2 : float
         What the weights, but not the biases, are multiplied with and added to their gradient.
+    shrink : float
+        Of AdamW: what share of themselves the weights, but not the biases, lose at a rate of 1.
     """
 
     adam: bool
@@ -93,6 +95,7 @@ class Rule(NamedTuple):
     second: float
     epsilon: float
     l2: float
+    shrink: float
 
 
 class _Pace(NamedTuple):
@@ -106,6 +109,7 @@ class _Pace(NamedTuple):
     epsilon: Any
     root: Any
     l2: Any
+    shrink: Any
 
 
 @compiled_once
@@ -113,6 +117,7 @@ def learn(
     wiring: Wiring,
     rule: Rule,
     steps: int,
+    factors: NDArray[np.float64],
     instances: Array,
     offsets: NDArray[np.int64],
     targets: NDArray[np.int64],
@@ -130,6 +135,8 @@ def learn(
         The model and how it learns.
     steps
         How many steps it has taken before.
+    factors
+        What the rate of each bag's step is multiplied with, shape (B,).
     instances
         As its scaler gives them, shape (N, D).
     offsets, targets
@@ -150,7 +157,7 @@ def learn(
     few = np.empty(len(values) - wiring.few, values.dtype)
     for bag in range(len(targets)):
         begin, end = offsets[bag], offsets[bag + 1]
-        x, K, pace = instances[begin:end], end - begin, _pace(rule, steps + bag, values)
+        x, K, pace = instances[begin:end], end - begin, _pace(rule, steps + bag, factors[bag], values)
         kept = scales[begin:end] if len(scales) else scales
         # Of all levels, one after the other: h, what dropout leaves of it, and the gradient there.
         size = K * (layers[last].column + layers[last].units)
@@ -191,8 +198,7 @@ def learn(
                 _add_multiple(dy.dtype.type(1), dy[k], few[layer.b - wiring.few :])
         for penalised in (True, False):
             begin, end = (wiring.few, wiring.spared) if penalised else (wiring.spared, len(values))
-            l2 = pace.l2 if penalised else values.dtype.type(0)
-            _descend(pace, l2, few[begin - wiring.few : end - wiring.few], begin, values, slots)
+            _descend(pace, penalised, few[begin - wiring.few : end - wiring.few], begin, values, slots)
 
 
 @compiled
@@ -396,10 +402,10 @@ _ROWS = 8  # fit into the processor's first cache, with the weights and their mo
 
 
 @compiled
-def _pace(rule: Rule, step: int, values: Array) -> _Pace:
+def _pace(rule: Rule, step: int, factor: float, values: Array) -> _Pace:
     kind = values.dtype.type
-    rate = rule.learning_rate / (1 + rule.decay * step)
-    root = 1.0
+    rate = rule.learning_rate / (1 + rule.decay * step) * factor
+    shrink, root = rule.shrink * rate, 1.0
     if rule.adam:
         rate /= 1 - rule.momentum ** (step + 1)
         root = 1 / math.sqrt(1 - rule.second ** (step + 1))
@@ -412,6 +418,7 @@ def _pace(rule: Rule, step: int, values: Array) -> _Pace:
         kind(rule.epsilon),
         kind(root),
         kind(rule.l2),
+        kind(shrink),
     )
 
 
@@ -431,7 +438,7 @@ def _descend_matrix(pace: _Pace, x: Array, dy: Array, begin: int, values: Array,
                 for m in range(units):
                     before = row[m] if k else values.dtype.type(0)
                     row[m] = before + x0 * d0[m] + x1 * d1[m] + x2 * d2[m] + x3 * d3[m]
-        _descend(pace, pace.l2, gradient[: rows * units], begin + d * units, values, slots)
+        _descend(pace, True, gradient[: rows * units], begin + d * units, values, slots)
 
 
 @compiled
@@ -440,9 +447,10 @@ def _at(x: Array, k: int, d: int) -> Any:
 
 
 @compiled
-def _descend(pace: _Pace, l2: Any, gradient: Array, begin: int, values: Array, slots: Array) -> None:
+def _descend(pace: _Pace, penalised: bool, gradient: Array, begin: int, values: Array, slots: Array) -> None:
     """Update the parameters that begin there."""
-    count = len(gradient)
+    count, zero = len(gradient), values.dtype.type(0)
+    l2, shrink = pace.l2 if penalised else zero, pace.shrink if penalised else zero
     value, first = values[begin : begin + count], slots[0, begin : begin + count]
     if pace.adam:
         second = slots[1, begin : begin + count]
@@ -450,6 +458,7 @@ def _descend(pace: _Pace, l2: Any, gradient: Array, begin: int, values: Array, s
             slope = gradient[m] + l2 * value[m]
             first[m] += pace.momentum_rest * (slope - first[m])
             second[m] += pace.second_rest * (slope * slope - second[m])
+            value[m] -= shrink * value[m]
             value[m] -= pace.rate * first[m] / (math.sqrt(second[m]) * pace.root + pace.epsilon)
     else:
         for m in range(count):

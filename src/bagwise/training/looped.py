@@ -65,7 +65,7 @@ class Looped:
         self.device = resolve_device(plan.device, plan.precision)
         self.models = [self._build(member, moments) for member in members]
         self.optimizers = [
-            Optimizer(model.named_parameters(), member.settings)
+            Optimizer(model.named_parameters(), member.settings, self._steps(member))
             for model, member in zip(self.models, members, strict=True)
         ]
 
@@ -138,7 +138,15 @@ class Looped:
         return np.array([_total(lost[number]) / len(own[number]) for number in active])
 
     def _batches(self, bags: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        return list(batches(bags, self.packed.sizes, self.plan.instance_budget))
+        return list(batches(bags, self.packed.sizes, self.plan.instance_budget, self.plan.bags_per_step))
+
+    def _steps(self, member: Member) -> int:
+        """Count a member's steps, should it train all its epochs."""
+        epochs, train = member.settings.epochs, member.train
+        if self.plan.instance_budget is None:
+            return epochs * len(self._batches(train))
+        orders = (epoch_order(self.plan.order_seed, epoch, self.packed.keys[train]) for epoch in range(epochs))
+        return sum(len(self._batches(train[order])) for order in orders)
 
     def begin_epoch(self, number: int, epoch: int) -> NDArray[np.uint64]:
         """Bring a member's model into training mode and set what it will drop.

@@ -27,9 +27,9 @@ class Settings:
     Parameters
     ----------
     optimizer
-        ``"sgd"`` (Nesterov momentum) or ``"adam"``.
+        ``"sgd"`` (Nesterov momentum), ``"adam"`` or ``"adamw"``.
     learning_rate
-        Of the first step; step t has learning_rate / (1 + decay * t).
+        Step t has learning_rate / (1 + decay * t), times what `warmup` and `scheduler` make of it.
     epochs
         How often each training bag is seen; with `patience` the most it can be.
     momentum
@@ -37,7 +37,8 @@ class Settings:
     decay
         See `learning_rate`.
     l2
-        The loss has l2 * |w|^2 added, over weights and not biases: a gradient of 2 * l2 * w.
+        The loss has l2 * |w|^2 added, over weights and not biases: a gradient of 2 * l2 * w. Of ``"adamw"`` it is the
+        ``weight_decay`` of `torch.optim.AdamW`: a step takes learning rate * l2 * w off the weights, and no biases.
     dropout
         Share of units dropped in training.
     patience
@@ -45,6 +46,14 @@ class Settings:
         back to the best weights. None trains all epochs and keeps the last weights.
     class_weights
         What the loss (and, on validation bags, an error) of a bag of each class is multiplied with; None: all are 1.
+    warmup
+        Over this share of the member's steps the learning rate rises in a straight line.
+    scheduler
+        What the learning rate does after that: ``"constant"``, or ``"cosine"``, which falls along half a cosine towards
+        0 at the end of `epochs`. See `bagwise.training.schedule.rate_factor`.
+    clip_gradient
+        A gradient of the loss whose norm, over all parameters, is larger is scaled down to this norm before L2 is
+        added, as `torch.nn.utils.clip_grad_norm_` does; None: it is taken as it is.
 
     Raises
     ------
@@ -57,7 +66,7 @@ class Settings:
     0.9
     """
 
-    optimizer: Literal["sgd", "adam"]
+    optimizer: Literal["sgd", "adam", "adamw"]
     learning_rate: Positive
     epochs: Count
     momentum: Share = 0.9
@@ -66,6 +75,9 @@ class Settings:
     dropout: Share = 0.0
     patience: Count | None = None
     class_weights: tuple[Positive, ...] | None = None
+    warmup: Share = 0.0
+    scheduler: Literal["constant", "cosine"] = "constant"
+    clip_gradient: Positive | None = None
 
     def __post_init__(self) -> None:
         check_parameters(self)
@@ -133,7 +145,10 @@ class Plan:
     sample
         A step learns from at most this many instances of a bag, drawn anew every time; None: from all.
     instance_budget
-        Several bags make one step as long as they hold no more instances than this together; None: one bag a step.
+        Several bags make one step as long as they hold no more instances than this together.
+    bags_per_step
+        Several bags make one step as long as they are no more than this; the last step of an epoch takes those that are
+        left. With `instance_budget` both hold; with neither, one bag makes a step.
     chunk
         A step with more instances than this is encoded in chunks of this many, with the same gradient and bounded
         memory.
@@ -161,6 +176,7 @@ class Plan:
     augmentation: Annotated[str, Among(AUGMENTATIONS)] | None = None
     sample: Count | None = None
     instance_budget: Count | None = None
+    bags_per_step: Count | None = None
     chunk: Count = 8192
     precision: Annotated[str, Among(PRECISIONS)] = "float32"
     device: str = "auto"

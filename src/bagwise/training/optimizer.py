@@ -1,13 +1,16 @@
 """The update of one member's parameters."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bagwise.training.kernels import Rule
 from bagwise.training.members import Settings
+from bagwise.training.schedule import rate_factor
 
 __all__ = ["Optimizer"]
 
@@ -24,18 +27,20 @@ class _Group(NamedTuple):
 
 
 class Optimizer:
-    """SGD with Nesterov momentum, or Adam; L2 on weights, not on biases.
+    """SGD with Nesterov momentum, Adam, or AdamW; L2 or decay of weights, not of biases.
 
-    It computes what `torch.optim.SGD` and `torch.optim.Adam` compute, by the same fused functions, without their
-    bookkeeping: with many members that costs more than the update. State is tensors and a number of steps, so a
-    checkpoint is nothing else.
+    It computes what `torch.optim.SGD`, `torch.optim.Adam` and `torch.optim.AdamW` compute, by the same fused functions,
+    without their bookkeeping: with many members that costs more than the update. State is tensors and a number of
+    steps, so a checkpoint is nothing else.
 
     Parameters
     ----------
     parameters
-        Names and parameters, which must have gradients when `step` is called.
+        Names and parameters.
     settings
         Hyper-parameters of the member.
+    total
+        The most steps that the member takes: what a warm-up and a scheduler span.
 
     Attributes
     ----------
@@ -55,59 +60,91 @@ class Optimizer:
     0.1
     """
 
-    def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], settings: Settings) -> None:
+    def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], settings: Settings, total: int = 0) -> None:
         self.settings = settings
+        self.total = total
         self.steps = 0
-        learnt = {name: parameter for name, parameter in parameters if parameter.requires_grad}
-        slots = ("mean", "square") if settings.optimizer == "adam" else ("momentum",) * (settings.momentum > 0)
-        self.slots = {slot: {name: torch.zeros_like(value) for name, value in learnt.items()} for slot in slots}
+        self._learnt = {name: parameter for name, parameter in parameters if parameter.requires_grad}
+        slots = ("momentum",) * (settings.momentum > 0) if settings.optimizer == "sgd" else ("mean", "square")
+        self.slots = {slot: {name: torch.zeros_like(value) for name, value in self._learnt.items()} for slot in slots}
+        penalty = settings.l2 if settings.optimizer == "adamw" else 2 * settings.l2
         self._groups = [
             _Group(
-                [learnt[name] for name in names],
+                [self._learnt[name] for name in names],
                 {slot: [tensors[name] for name in names] for slot, tensors in self.slots.items()},
                 decay,
             )
             for names, decay in (
-                ([name for name, value in learnt.items() if value.ndim > 1], 2 * settings.l2),
-                ([name for name, value in learnt.items() if value.ndim <= 1], 0.0),
+                ([name for name, value in self._learnt.items() if value.ndim > 1], penalty),
+                ([name for name, value in self._learnt.items() if value.ndim <= 1], 0.0),
             )
             if names
         ]
 
     @property
-    def rule(self) -> Rule:
-        """What the compiled step needs to compute the same."""
+    def rule(self) -> Rule | None:
+        """What the compiled step needs to compute the same; None where it cannot."""
         settings = self.settings
-        adam = settings.optimizer == "adam"
+        if settings.clip_gradient is not None:  # that step never holds a whole gradient, whose norm it would need
+            return None
+        adam, decoupled = settings.optimizer != "sgd", settings.optimizer == "adamw"
         first, second = _BETAS if adam else (settings.momentum, 0.0)
+        l2, shrink = (0.0, settings.l2) if decoupled else (2 * settings.l2, 0.0)
         # Numbers of numpy's would have the step compiled once more.
-        numbers = settings.learning_rate, settings.decay, first, second, _EPSILON, 2 * settings.l2
+        numbers = settings.learning_rate, settings.decay, first, second, _EPSILON, l2, shrink
         return Rule(adam, *map(float, numbers))
+
+    def factors(self, count: int) -> NDArray[np.float64]:
+        """Give what warm-up and scheduler multiply the rates of the next steps with.
+
+        Parameters
+        ----------
+        count
+            How many steps.
+
+        Returns
+        -------
+        array
+            Shape (count,).
+        """
+        if self.settings.warmup == 0 and self.settings.scheduler == "constant":
+            return np.ones(count)
+        return np.array([self._factor(step) for step in range(self.steps, self.steps + count)])
+
+    def _factor(self, step: int) -> float:
+        return rate_factor(step, self.total, self.settings.scheduler, self.settings.warmup)
 
     def step(self) -> None:
         """Take one step down the gradients that the parameters hold."""
-        learning_rate = self.settings.learning_rate / (1 + self.settings.decay * self.steps)
+        for parameter in self._learnt.values():
+            # A part of a user's own module that took no part in the loss has no gradient.
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        if self.settings.clip_gradient is not None:
+            nn.utils.clip_grad_norm_(self._learnt.values(), self.settings.clip_gradient)
+        self._descend()
         self.steps += 1
+
+    def forget(self) -> None:
+        """Drop the gradients that the parameters hold."""
+        for parameter in self._learnt.values():
+            parameter.grad = None
+
+    def _descend(self) -> None:
+        learning_rate = self.settings.learning_rate / (1 + self.settings.decay * self.steps) * self._factor(self.steps)
         with torch.no_grad():
             for group in self._groups:
                 self._update(group, learning_rate)
 
-    def forget(self) -> None:
-        """Drop the gradients that the parameters hold."""
-        for group in self._groups:
-            for parameter in group.parameters:
-                parameter.grad = None
-
-    def _update(self, group: "_Group", learning_rate: float) -> None:
-        # A part of a user's own module that took no part in the loss has no gradient.
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in group.parameters]
-        values, slots, decay = group.parameters, group.slots, group.decay
+    def _update(self, group: _Group, learning_rate: float) -> None:
+        gradients = [cast(Tensor, parameter.grad) for parameter in group.parameters]
+        values, slots = group.parameters, group.slots
         if self.settings.optimizer == "sgd":
             torch._fused_sgd_(
                 values,
                 gradients,
                 slots.get("momentum", []),
-                weight_decay=decay,
+                weight_decay=group.decay,
                 momentum=self.settings.momentum,
                 lr=learning_rate,
                 dampening=0.0,
@@ -116,8 +153,8 @@ class Optimizer:
                 is_first_step=False,
             )
             return
-        steps = torch.full((), float(self.steps), device=values[0].device)
-        torch._fused_adam_(
+        steps = torch.full((), float(self.steps + 1), device=values[0].device)
+        (torch._fused_adamw_ if self.settings.optimizer == "adamw" else torch._fused_adam_)(
             values,
             gradients,
             slots["mean"],
@@ -127,7 +164,7 @@ class Optimizer:
             lr=learning_rate,
             beta1=_BETAS[0],
             beta2=_BETAS[1],
-            weight_decay=decay,
+            weight_decay=group.decay,
             eps=_EPSILON,
             amsgrad=False,
             maximize=False,

@@ -1,5 +1,6 @@
-"""In which order bags come, and how they are put together into steps."""
+"""In which order bags come, how they are put together into steps, and how the learning rate goes with these."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import NDArray
 
 from bagwise.training.randomness import hashed
 
-__all__ = ["batches", "epoch_order"]
+__all__ = ["batches", "epoch_order", "rate_factor"]
 
 
 def epoch_order(order_seed: int, epoch: int, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -41,7 +42,7 @@ def epoch_order(order_seed: int, epoch: int, keys: NDArray[np.uint64]) -> NDArra
 
 
 def batches(
-    bags: NDArray[np.int64], sizes: NDArray[np.int64], instance_budget: int | None
+    bags: NDArray[np.int64], sizes: NDArray[np.int64], instance_budget: int | None, bags_per_step: int | None = None
 ) -> Iterator[NDArray[np.int64]]:
     """Cut a sequence of bags into steps.
 
@@ -53,7 +54,9 @@ def batches(
         Number of instances of every bag, by position.
     instance_budget
         Bags share a step while they hold at most this many instances together; a bag above it makes a step of its own.
-        None: one bag a step.
+    bags_per_step
+        Bags share a step while they are at most this many; the last step of an epoch may have fewer. With a budget both
+        hold; with neither each bag makes a step.
 
     Yields
     ------
@@ -65,12 +68,48 @@ def batches(
     >>> [batch.tolist() for batch in batches(np.array([2, 0, 1]), np.array([3, 4, 2]), instance_budget=5)]
     [[2, 0], [1]]
     """
-    budget = 0 if instance_budget is None else instance_budget
+    most = bags_per_step or (1 if instance_budget is None else len(bags))
+    budget = math.inf if instance_budget is None else instance_budget
     begin, held = 0, 0
     for end, bag in enumerate(bags):
-        if end > begin and held + sizes[bag] > budget:
+        if end > begin and (held + sizes[bag] > budget or end - begin == most):
             yield bags[begin:end]
             begin, held = end, 0
         held += sizes[bag]
     if len(bags):
         yield bags[begin:]
+
+
+def rate_factor(step: int, total: int, scheduler: str, warmup: float) -> float:
+    """Give what a step's learning rate is multiplied with.
+
+    Over the first W = round(warmup * total) steps it rises in a straight line, (t + 1) / (W + 1) at step t; from there
+    on it is 1, or falls along half a cosine (Loshchilov & Hutter 2017, equation 5, without restarts).
+
+    Parameters
+    ----------
+    step
+        From 0.
+    total
+        Number of steps in the whole training.
+    scheduler
+        ``"constant"`` or ``"cosine"``.
+    warmup
+        Share of the steps.
+
+    Returns
+    -------
+    float
+        From 0 to 1.
+
+    Examples
+    --------
+    >>> [round(rate_factor(step, 6, "cosine", warmup=0.3), 3) for step in range(6)]
+    [0.333, 0.667, 1.0, 0.854, 0.5, 0.146]
+    """
+    rising = round(warmup * total)
+    if step < rising:
+        return (step + 1) / (rising + 1)
+    if scheduler == "cosine":
+        return (1 + math.cos(math.pi * (step - rising) / max(total - rising, 1))) / 2
+    return 1.0

@@ -89,9 +89,9 @@ def compile_step(dtype: torch.dtype) -> None:
     no_place, none = np.zeros(1, np.int64), np.zeros(0, np.int64)
     layers = np.zeros(1, AFFINE)
     wiring = Wiring(0, 0, 0.0, 0, 0, layers, np.zeros(1, POOLING), layers)
-    rule = Rule(False, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    rule = Rule(False, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     empty = nothing.ravel()
-    kernels.learn(wiring, rule, 0, nothing, no_place, none, empty, nothing, empty, nothing, nothing[None])
+    kernels.learn(wiring, rule, 0, np.zeros(0), nothing, no_place, none, empty, nothing, empty, nothing, nothing[None])
 
 
 class Stack:
@@ -103,7 +103,7 @@ class Stack:
         Which `can_stack` accepts. Their parameters become views of the stack, so that whatever is done to either is
         done to both.
     optimizers
-        One a model; their state becomes views too.
+        One a model; their state becomes views too. A model whose optimiser has no rule stays as it is.
 
     Examples
     --------
@@ -127,6 +127,8 @@ class Stack:
         values = torch.zeros(len(models), size, dtype=dtype)
         state = torch.zeros(len(models), max(slots, 1), size, dtype=dtype)
         for model, optimizer, row, rows in zip(models, optimizers, values, state, strict=True):
+            if optimizer.rule is None:
+                continue
             for name, parameter in model.named_parameters():
                 part, transpose = slice(begins[name], begins[name] + parameter.numel()), begins[name] < few
                 parameter.data = _put(parameter.data, row[part], transpose)
@@ -164,14 +166,16 @@ class Stack:
         Tensor
             The logits of each bag before its step, shape (H, B, C).
         """
-        values, optimizer = self._values[place], self.optimizers[place]
+        values, optimizer, rule = self._values[place], self.optimizers[place], self.optimizers[place].rule
+        assert rule is not None
         heads = self._wiring.heads
         logits = np.empty((len(targets), len(heads), heads["units"][0]), values.dtype)
         kept = np.empty((0, 0)) if scales is None else scales.numpy()
         kernels.learn(
             self._wiring,
-            optimizer.rule,
+            rule,
             optimizer.steps,
+            optimizer.factors(len(targets)),
             instances.numpy(),
             offsets,
             targets,

@@ -68,8 +68,9 @@ class Stacked(Looped):
         for page, members in self.packed.turn([(page, active) for page in pages]):
             for number in members:
                 own = page[self._learns[number, page]]
-                if len(own) and self.packed.sizes[own[0]] > _MOST_INSTANCES:
-                    losses[number] += float(self.step(number, own, int(seeds[number][own[0]])))
+                if len(own) and (self.optimizers[number].rule is None or self.packed.sizes[own[0]] > _MOST_INSTANCES):
+                    for bag in own:
+                        losses[number] += float(self.step(number, np.atleast_1d(bag), int(seeds[number][bag])))
                 elif len(own):
                     small[number].append(own)
                     logits[number].append(self._learn(number, own))
