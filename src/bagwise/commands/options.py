@@ -94,7 +94,7 @@ class Model(Options):
 
 @dataclass(frozen=True)
 class Training(Options):
-    """How methods learn; where a method has no epochs, it is not told of them."""
+    """How methods learn; what has no epochs passes them over."""
 
     epochs: Annotated[int | None, "How often each training bag is seen (with --patience at most)."] = None
     patience: Annotated[int | None, "Stop after so many epochs without progress on validation bags."] = None
