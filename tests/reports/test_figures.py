@@ -546,7 +546,8 @@ def test_bags_of_one_class_have_a_calibration(drawn):
         (np.zeros((0, 3)), r"the predictions have shape \(0, 3\)"),
         ("no", r"the predictions have shape \(\)"),
         ([["no", "yes", "no"], ["no", "no", "NO"]], "bag 2 has the prediction of repetition 1, 'NO'"),
-        (["no", None, "no"], "bag 1 has the prediction of repetition 0, None"),
+        (["no", np.nan, "no"], "bag 1 has the prediction of repetition 0, nan"),
+        ([["no", "no", "no"], [None] * 3], "no bag has a prediction in repetition 1"),
     ],
 )
 def test_predictions_that_will_not_do_are_refused(tmp_path, predicted, sentence):
@@ -607,3 +608,33 @@ def test_bins_without_ties_are_of_equal_counts():
 def test_what_has_no_reliability_is_refused(outcomes, values, bins, sentence):
     with pytest.raises(BagwiseError, match=sentence):
         reliability(outcomes, values, bins)
+
+
+# ---- bags that were not tested ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("draw", [draw_roc, draw_precision_recall, draw_calibration], ids=lambda draw: draw.__name__)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_bags_that_are_never_tested_are_not_there(draw, classes, tmp_path):
+    rng = np.random.default_rng(0)
+    names, labels = NAMES[:classes], NAMES[np.arange(60) % classes]
+    values = rng.dirichlet(np.ones(classes), size=(2, 60))
+    untested = rng.random(60) < 0.4
+    holed = np.where(untested[:, None], np.nan, values)
+    draw(tmp_path / "holed.svg", labels, {"attention": holed}, names)
+    draw(tmp_path / "without.svg", labels[~untested], {"attention": values[:, ~untested]}, names)
+    assert (tmp_path / "holed.svg").read_bytes() == (tmp_path / "without.svg").read_bytes()
+
+
+def test_repetitions_may_test_different_bags(tmp_path):
+    labels = np.array(["no", "yes"])[np.arange(40) % 2]
+    right = np.stack([labels == "no", labels == "yes"], axis=1).astype(float)
+    wrong = 1 - right
+    holed = np.full((2, 40, 2), np.nan)
+    holed[0, :20], holed[1, 20:] = right[:20], wrong[20:]
+    draw_roc(tmp_path / "roc.svg", labels, {"attention": holed}, ["no", "yes"])
+    assert "0.500  attention" in (tmp_path / "roc.svg").read_text(encoding="utf-8")
+    predicted = np.where(np.isnan(holed[..., 0]), None, np.where(holed[..., 1] > 0.5, "yes", "no"))
+    draw_confusion(tmp_path / "confusion.svg", labels, predicted, ["no", "yes"])
+    text = (tmp_path / "confusion.svg").read_text(encoding="utf-8")
+    assert (text.count(">5.0<"), text.count(">50%<")) == (4, 4)

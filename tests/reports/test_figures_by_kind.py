@@ -110,13 +110,28 @@ def test_bags_that_no_fold_tested_are_left_out(kind, tmp_path):
     whole = of_kind(kind, repeats=1, methods=("attention",))
     answers = whole.answers["attention"].copy()
     answers[:, :5] = np.nan
-    some = OutOfFold(whole.target, whole.labels, {"attention": answers}, whole.folds)
+    folds = whole.folds.copy()
+    folds[:, :5] = -1
+    some = OutOfFold(whole.target, whole.labels, {"attention": answers}, folds)
     rest = OutOfFold(whole.target, whole.labels[5:], {"attention": answers[:, 5:]}, whole.folds[:, 5:])
     for number, (with_gaps, without) in enumerate(zip(figures_of(some), figures_of(rest), strict=True)):
         a, b = tmp_path / f"a{number}.svg", tmp_path / f"b{number}.svg"
         with_gaps.draw(a)
         without.draw(b)
         assert a.read_bytes() == b.read_bytes()
+
+
+@pytest.mark.parametrize("kind", FIGURES)
+def test_repetitions_may_test_different_bags(kind, tmp_path):
+    whole = of_kind(kind, repeats=2, methods=("attention",))
+    answers, folds = whole.answers["attention"].copy(), whole.folds.copy()
+    for repeat, bags in enumerate((slice(0, 30), slice(30, 60))):
+        answers[repeat, bags], folds[repeat, bags] = np.nan, -1
+    some = OutOfFold(whole.target, whole.labels, {"attention": answers}, folds)
+    for drawing in figures_of(some):
+        drawing.draw(tmp_path / f"{drawing.file}.svg")
+    if kind == "multi-label":
+        assert table_of_labels(some, "attention").rows[0][1] == table_of_labels(whole, "attention").rows[0][1]
 
 
 def test_several_numbers_have_a_figure_each(tmp_path):

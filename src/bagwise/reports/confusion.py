@@ -30,7 +30,7 @@ def draw_confusion(
     labels
         True labels, shape (B,).
     predicted
-        Out-of-fold predictions, shape (B,) or (repeats, B).
+        Out-of-fold predictions, shape (B,) or (repeats, B); None where a bag was not tested.
     classes
         The classes, at most 100, in the order of the rows. With more than 12 the figure grows beyond its 5 x 4 inches.
     called
@@ -64,11 +64,14 @@ def draw_confusion(
             f"the predictions have shape {given.shape}: they need shape (B,) or (repeats, B), and there are"
             f" {len(codes)} labels"
         )
-    found = [
-        codes_of(as_listed(row, "the predictions"), listed, f"prediction of repetition {repeat},")
-        for repeat, row in enumerate(rows)
-    ]
-    counts = np.mean([confusion_matrix(codes, row, labels=range(len(listed))) for row in found], axis=0)
+    tables = []
+    for repeat, row in enumerate(rows):
+        tested = np.array([value is not None for value in row])
+        if not tested.any():
+            raise BagwiseError(f"no bag has a prediction in repetition {repeat}: a repetition tests one bag or more")
+        said = codes_of(as_listed(row[tested], "the predictions"), listed, f"prediction of repetition {repeat},")
+        tables.append(confusion_matrix(codes[tested], said, labels=range(len(listed))))
+    counts = np.mean(tables, axis=0)
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
     grown = max(1.0, len(listed) / MOST_CLASS_LINES)

@@ -51,14 +51,18 @@ class OutOfFold:
     folds: NDArray[np.int64]
 
     def known(self) -> "OutOfFold":
-        """Leave out the bags that were not tested everywhere."""
-        tested = np.all([np.isfinite(given).all(axis=(0, 2)) for given in self.answers.values()], axis=0)
+        """Leave out the bags that no repetition tested."""
+        tested = (self.folds >= 0).any(axis=0)
         answers = {name: given[:, tested] for name, given in self.answers.items()}
         return replace(self, labels=self.labels[tested], answers=answers, folds=self.folds[:, tested])
 
     def predicted(self, method: str) -> NDArray[Any]:
-        """Give what a method's answers come down to, shape (repeats, B, ...)."""
-        return np.stack([self.target.predicted(given) for given in self.answers[method]])
+        """Give what a method's answers come down to, shape (repeats, B, ...); None of a bag that was not tested."""
+        predicted = np.stack([self.target.predicted(given) for given in self.answers[method]])
+        if (self.folds < 0).any():
+            predicted = predicted.astype(object)
+            predicted[self.folds < 0] = None
+        return predicted
 
 
 class Drawing(NamedTuple):
@@ -151,7 +155,7 @@ def figures_of(found: OutOfFold) -> list[Drawing]:
     Parameters
     ----------
     found
-        The answers; bags that were not tested everywhere are left out.
+        The answers; bags that no repetition tested are left out.
 
     Returns
     -------
@@ -193,7 +197,8 @@ def table_of_labels(found: OutOfFold, method: str, names: NDArray[Any] | None = 
         own = kept.labels[:, [column]]
         known = own[~np.isnan(own)]
         values = [
-            measure(kept.target, own, answers[:, [column]], scoring=_OF_LABELS) for answers in kept.answers[method]
+            measure(kept.target, own[tested], answers[tested][:, [column]], scoring=_OF_LABELS)
+            for answers, tested in zip(kept.answers[method], kept.folds >= 0, strict=True)
         ]
         means = [np.mean([value[metric] for value in values]) for metric in _OF_LABELS]
         shown = ["–" if np.isnan(mean) else f"{mean:.3f}" for mean in means]

@@ -23,8 +23,9 @@ def risk_thirds(risks: ArrayLike, folds: ArrayLike | None = None) -> NDArray[np.
     risks
         Out-of-fold risks, shape (B,) or (repeats, B).
     folds
-        The fold in which each bag was tested, of the same shape. Models of different folds have scales of their own, so
-        bags are ranked within their fold; of several repetitions what counts is the mean rank. None: all in one.
+        The fold in which each bag was tested, of the same shape; -1 where none of a repetition did. Models of different
+        folds have scales of their own, so bags are ranked within their fold; of several repetitions what counts is the
+        mean rank. None: all in one.
 
     Returns
     -------
@@ -38,13 +39,13 @@ def risk_thirds(risks: ArrayLike, folds: ArrayLike | None = None) -> NDArray[np.
     """
     rows = np.atleast_2d(np.asarray(risks, float))
     places = np.zeros(rows.shape, np.int64) if folds is None else np.atleast_2d(folds)
-    shares = np.empty(rows.shape)
+    shares = np.full(rows.shape, np.nan)
     for row, place, share in zip(rows, places, shares, strict=True):
-        for fold in np.unique(place):
+        for fold in np.unique(place[place >= 0]):
             own = place == fold
             share[own] = (rankdata(row[own]) - 0.5) / own.sum()
     # A bag on the boundary, but for rounding, is in the lower third.
-    thirds: NDArray[np.int64] = np.digitize(shares.mean(axis=0), np.array([1, 2]) / 3 + 1e-9, right=True)
+    thirds: NDArray[np.int64] = np.digitize(np.nanmean(shares, axis=0), np.array([1, 2]) / 3 + 1e-9, right=True)
     return thirds
 
 

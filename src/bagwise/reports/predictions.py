@@ -32,7 +32,7 @@ class Line:
     outcomes
         For each class that the line stands for, which bags are of it, shape (C, B).
     probabilities
-        Their probabilities, shape (repeats, C, B).
+        Their probabilities, shape (repeats, C, B); NaN where a bag was not tested.
     """
 
     name: Any
@@ -40,14 +40,23 @@ class Line:
     probabilities: NDArray[np.float64]
 
     def ranked_by_repeat(self) -> list[list[tuple[NDArray[np.bool_], NDArray[np.float64]]]]:
-        """Give outcomes and probabilities of the classes that some bags are of and some are not."""
-        present = np.flatnonzero(self.outcomes.any(axis=1) & ~self.outcomes.all(axis=1))
-        return [[(self.outcomes[c], repeat[c]) for c in present] for repeat in self.probabilities]
+        """Give outcomes and probabilities of the classes that some tested bags are of and some are not."""
+        return [
+            [(of, values) for of, values in zip(outcomes, repeat, strict=True) if of.any() and not of.all()]
+            for outcomes, repeat in self._tested()
+        ]
 
-    def events(self) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-        """Give what came true and its probability, (repeats, B) each: of several classes, the likeliest is right."""
-        chosen = self.probabilities.argmax(axis=1)
-        return self.outcomes[chosen, np.arange(self.outcomes.shape[1])], self.probabilities.max(axis=1)
+    def events_by_repeat(self) -> list[tuple[NDArray[np.bool_], NDArray[np.float64]]]:
+        """Give what came true and its probability, of each tested bag: of several classes, the likeliest is right."""
+        return [
+            (outcomes[repeat.argmax(axis=0), np.arange(repeat.shape[1])], repeat.max(axis=0))
+            for outcomes, repeat in self._tested()
+        ]
+
+    def _tested(self) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.float64]]]:
+        for repeat in self.probabilities:
+            tested = ~np.isnan(repeat[0])
+            yield self.outcomes[:, tested], repeat[:, tested]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +83,13 @@ class Predictions:
         methods = {
             name: _valid_probabilities(values, str(name), len(codes), listed) for name, values in probabilities.items()
         }
-        return cls(codes, listed, column, methods)
+        tested = np.any([~np.isnan(values[..., 0]).all(axis=0) for values in methods.values()], axis=0)
+        return cls(codes[tested], listed, column, {name: values[:, tested] for name, values in methods.items()})
+
+    @property
+    def fewest(self) -> int:
+        """The number of bags that are tested in the repetition that tests fewest."""
+        return int(min((~np.isnan(values[..., 0])).sum(axis=1).min() for values in self.methods.values()))
 
     @property
     def is_binary(self) -> bool:
@@ -187,13 +202,16 @@ def _valid_probabilities(values: ArrayLike, method: str, bags: int, classes: lis
             f"{whose} have shape {np.shape(values)}: {bags} labels and {len(classes)} classes need shape"
             f" {(bags, len(classes))}, or (repeats, {bags}, {len(classes)}) with repetitions"
         )
-    for repeat, bag, c in np.argwhere(~((array >= 0) & (array <= 1)))[:1]:
+    untested = np.isnan(array).all(axis=2)
+    for repeat in np.flatnonzero(untested.all(axis=1))[:1]:
+        raise BagwiseError(f"{whose} are all NaN in repetition {repeat}: a repetition tests one bag or more")
+    for repeat, bag, c in np.argwhere(~((array >= 0) & (array <= 1)) & ~untested[..., None])[:1]:
         raise BagwiseError(
             f"{whose} have {array[repeat, bag, c]} for bag {bag} and class {classes[c]!r} in repetition {repeat}:"
             " each must be between 0 and 1"
         )
     sums = array.sum(axis=2, dtype=np.float64)
-    for repeat, bag in np.argwhere(np.abs(sums - 1) > 1e-3)[:1]:
+    for repeat, bag in np.argwhere((np.abs(sums - 1) > 1e-3) & ~untested)[:1]:
         raise BagwiseError(
             f"{whose} of bag {bag} in repetition {repeat} have the sum {sums[repeat, bag]:.4g}: the sum must be 1"
         )

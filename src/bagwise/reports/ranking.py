@@ -53,7 +53,7 @@ def draw_roc(
         True labels, shape (B,).
     probabilities
         Out-of-fold probabilities of each method by its name, of shape (B, number of classes) or (repeats, B, number of
-        classes).
+        classes); NaN where a bag was not tested.
     classes
         The classes in the order of the columns, shape (number of classes,).
     positive
@@ -185,20 +185,18 @@ def draw_calibration(
     True
     """
     predictions = Predictions.of(labels, probabilities, classes, positive)
-    bins = int(np.clip(len(predictions.codes) // _LEAST_BAGS_A_BIN, 1, _MOST_BINS))
+    bins = int(np.clip(predictions.fewest // _LEAST_BAGS_A_BIN, 1, _MOST_BINS))
     with new_figure(path) as (figure, shown):
-        events = "right predictions" if predictions.one_line_for_all_classes else "positive bags"
-        axes = square(figure, "Predicted probability", f"Fraction of {events}")
+        what = "right predictions" if predictions.one_line_for_all_classes else "positive bags"
+        axes = square(figure, "Predicted probability", f"Fraction of {what}")
         axes.plot([0, 1], [0, 1], **REFERENCE)
         handles, named = [], predictions.names_in(shown)
         for line, style in predictions.styled():
-            outcomes, values = line.events()
-            by_repeat = [reliability(*pair, bins) for pair in zip(outcomes, values, strict=True)]
-            briers = [
-                brier_score_loss(*pair, labels=[False, True], pos_label=True)
-                for pair in zip(outcomes, values, strict=True)
-            ]
-            together = reliability(outcomes.ravel(), values.ravel(), bins)
+            events = line.events_by_repeat()
+            by_repeat = [reliability(*pair, bins) for pair in events]
+            briers = [brier_score_loss(*pair, labels=[False, True], pos_label=True) for pair in events]
+            outcomes, values = (np.concatenate(parts) for parts in zip(*events, strict=True))
+            together = reliability(outcomes, values, bins)
             marked = {**style, "marker": "o", "markersize": 3}
             thin = [(found.predicted, found.observed) for found in by_repeat]
             _draw_line(axes, thin, (together.predicted, together.observed), predictions.thin_lines, marked)

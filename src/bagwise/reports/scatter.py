@@ -25,13 +25,14 @@ def draw_predicted(path: str | Path, labels: ArrayLike, predicted: ArrayLike) ->
     labels
         True numbers, shape (B,).
     predicted
-        Out-of-fold predictions, shape (B,) or (repeats, B). Of several repetitions a point is their mean; R² and MAE
-        are means over the repetitions.
+        Out-of-fold predictions, shape (B,) or (repeats, B); NaN where a repetition did not test a bag. Of several
+        repetitions a point is their mean; R² and MAE are means over the repetitions.
 
     Raises
     ------
     BagwiseError
-        If shapes do not fit together, a value is no finite number, or the file cannot be written.
+        If shapes do not fit together, a value is no finite number, a bag or a repetition has no prediction, or the file
+        cannot be written.
 
     Examples
     --------
@@ -47,12 +48,16 @@ def draw_predicted(path: str | Path, labels: ArrayLike, predicted: ArrayLike) ->
         raise BagwiseError(
             f"the labels have shape {true.shape}, the predictions {given.shape}: give (B,), and (B,) or (repeats, B)"
         )
-    if not (np.isfinite(true).all() and np.isfinite(rows).all()):
+    tested = ~np.isnan(rows)
+    if not (np.isfinite(true).all() and np.isfinite(rows[tested]).all() and tested.any(axis=0).all()):
         raise BagwiseError("a label or a prediction is no finite number: leave its bag out")
-    some = len(np.unique(true)) > 1
-    r2 = f"{np.mean([r2_score(true, row) for row in rows]):.3f}" if some else "–"
-    mae = np.mean([mean_absolute_error(true, row) for row in rows])
-    points = rows.mean(axis=0)
+    if not tested.any(axis=1).all():
+        raise BagwiseError("a repetition has no prediction: leave it out")
+    pairs = [(true[known], row[known]) for row, known in zip(rows, tested, strict=True)]
+    some = all(len(np.unique(of)) > 1 for of, _ in pairs)
+    r2 = f"{np.mean([r2_score(*pair) for pair in pairs]):.3f}" if some else "–"
+    mae = np.mean([mean_absolute_error(*pair) for pair in pairs])
+    points = np.nanmean(rows, axis=0)
     ends = np.array([min(true.min(), points.min()), max(true.max(), points.max())])
     with new_figure(path) as (figure, _):
         axes = figure.add_subplot(xlabel="True", ylabel="Predicted")
