@@ -21,9 +21,11 @@ from .methods.families import DeepSupervisionMIL as DeepSupervisionMIL
 from .methods.families import EmbeddingMIL as EmbeddingMIL
 from .methods.families import InstanceMIL as InstanceMIL
 from .methods.families import ResidualMIL as ResidualMIL
+from .methods.neural import NeuralMIL as NeuralMIL
 from .methods.persistence import load_model as load_model
 from .methods.persistence import load_models as load_models
 from .methods.persistence import save_model as save_model
 from .methods.persistence import save_models as save_models
 from .methods.registry import METHODS as METHODS
 from .methods.registry import make as make
+from .models.model import Output as Output

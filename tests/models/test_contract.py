@@ -79,10 +79,32 @@ class ManyHeads(Pooling):
         return Pooled(segment_mean(values, offsets), weights)
 
 
+class OfNoClasses(Pooling):
+    weight_axis = "classes"
+
+    def forward(self, values, offsets):
+        return Pooled(segment_mean(values, offsets), segment_softmax(values[:, :1], offsets))
+
+
 class TwiceAsWide(Pooling):
     def forward(self, values, offsets):
         mean = segment_mean(values, offsets)
         return Pooled(torch.cat([mean, mean], dim=1))
+
+
+class WeightsOfBags(Pooling):
+    def forward(self, values, offsets):
+        mean = segment_mean(values, offsets)
+        return Pooled(mean, mean[:, 0])
+
+
+class FarFromTheOthers(Pooling):
+    """Places on the scale of all bags of the step."""
+
+    wants_coordinates = True
+
+    def forward(self, values, offsets, coordinates):
+        return Pooled(segment_mean(values * (coordinates - coordinates.mean(0))[:, :1], offsets))
 
 
 class OneNumber(Pooling):
@@ -111,17 +133,18 @@ class Failing(Pooling):
 
 
 REFUSED = {
-    Normed: r"the pooling Normed holds a BatchNorm in training mode .*'norm', which ties the bags of a step together",
+    Normed: r"the pooling Normed holds a BatchNorm in training mode .*'norm', which ties instances and bags of a step",
     NormedAlike: r"the pooling NormedAlike holds a BatchNorm .*without statistics of its own",
     Centred: "the pooling Centred ties bags together",
     CentredInTraining: "the pooling CentredInTraining ties bags together",
     OfAllBags: "the pooling OfAllBags ties bags together",
-    ManyHeads: r"the pooling ManyHeads gives weights of shape \(9, 2\), and \(9,\) was expected of 9 instances$",
-    TwiceAsWide: r"TwiceAsWide gives bags of shape \(3, 6\), and \(3, 3\) was expected of 3 bags of width 3$",
-    OneNumber: r"the pooling OneNumber gives bags of shape \(3,\), and \(3, 3\) was expected",
-    OneRow: r"the pooling OneRow gives bags of shape \(1, 3\), and \(3, 3\) was expected",
+    FarFromTheOthers: "the pooling FarFromTheOthers ties bags together",
+    OfNoClasses: r"gives weights of shape \(9, 1\), and \(9,\) or \(9, [23]\) was expected of 9 .* are classes$",
+    WeightsOfBags: r"the pooling WeightsOfBags gives weights of shape \(3,\), and \(9,\) or \(9, any\) was expected",
+    OneNumber: r"the pooling OneNumber gives bags of shape \(3,\), and \(3, (any|3)\) was expected",
+    OneRow: r"the pooling OneRow gives bags of shape \(1, 3\), and \(3, (any|3)\) was expected",
     NoPooled: r"the pooling NoPooled gives a Tensor: let it give bagwise\.models\.pooling\.Pooled$",
-    NoTensor: r"the pooling NoTensor gives bags that are a list, and \(3, 3\) was expected",
+    NoTensor: r"the pooling NoTensor gives bags that are a list, and \(3, (any|3)\) was expected",
     Failing: "the pooling Failing fails on 3 bags of width 3 with 9 instances in all: ",
 }
 
@@ -135,7 +158,13 @@ def test_a_pooling_that_does_not_keep_to_its_contract_is_refused(make_bags, pool
         InstanceMIL(encoder="identity", pooling=pooling, epochs=1, random_state=0).fit(make_bags(classes=3))
 
 
-@pytest.mark.parametrize("pooling", [Through, Frozen, ByLayer, Dropping, Mean, Attention])
+def test_logits_must_stay_as_many_as_they_are(make_bags):
+    wanted = r"TwiceAsWide gives bags of shape \(3, 6\), and \(3, 3\) was expected of 3 bags of width 3$"
+    with pytest.raises(BagwiseError, match=wanted):
+        InstanceMIL(encoder="identity", pooling=TwiceAsWide, epochs=1, random_state=0).fit(make_bags(classes=3))
+
+
+@pytest.mark.parametrize("pooling", [Through, Frozen, ByLayer, Dropping, Mean, Attention, ManyHeads, TwiceAsWide])
 def test_a_pooling_that_keeps_to_it_is_taken(make_bags, pooling):
     model = EmbeddingMIL(encoder="identity", pooling=pooling, epochs=2, random_state=0).fit(make_bags())
     together = model.predict_proba(make_bags())

@@ -16,7 +16,7 @@ from bagwise.bags import Bags
 from bagwise.models.architecture import Architecture
 from bagwise.models.encoders import FullyConnected
 from bagwise.models.likelihood import negative_log_likelihood
-from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS
+from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS, Mean, NoisyOr
 from bagwise.training import engine, kernels
 from bagwise.training.data import PackedTensors
 from bagwise.training.engine import train
@@ -196,6 +196,9 @@ def test_only_what_has_a_stacked_form_is_stacked():
     assert not stackable("embedding", "max", "identity")
     assert not stackable("embedding", "max", nn.Sequential(nn.Linear(3, 16)))
     assert stackable("embedding", "attention", "mi-net", options={"hidden": 20})
+    # Given as classes, at a level that has no such pooling.
+    assert not stackable("instance", Mean, "mi-net")
+    assert not stackable("embedding", NoisyOr, "mi-net")
     assert stackable("embedding", "max", lambda: FullyConnected((3,), widths=(48, 5)))
 
 

@@ -12,7 +12,7 @@ from bagwise.classes import ASSUMPTION, Classes
 from bagwise.commands.bag_views import as_texts, bag_views, choose_bags
 from bagwise.evaluation.cross_validation import CrossValidation, folds_told
 from bagwise.evaluation.metrics import METRICS, bag_metrics
-from bagwise.explain import Explanation, explain
+from bagwise.explain import Explanation, explain, weights_in_one
 from bagwise.methods.neural import NeuralMIL
 from bagwise.reports import Figure, Metric, Report, Table
 
@@ -124,7 +124,10 @@ def evaluation_report(
     predicted = as_texts(one.predicted[0])
     chosen = choose_bags(labels, predicted, one.probabilities[0])
     shown = bags[chosen]
-    weights = None if one.attention is None else one.attention[0, bags.rows(chosen)]
+    weights = None
+    if one.attention is not None:
+        columns = np.searchsorted(one.classes, one.predicted[0])
+        weights = weights_in_one(one.attention[0], one.weight_axis, columns, bags.sizes)[bags.rows(chosen)]
     by_cell = {(row["method"], row["metric"]): row for row in results["rows"]}
     seconds = {row["method"]: f"{row['seconds']:,.0f}" for row in results["rows"]}
     of = "of the first repetition " if several else ""
@@ -297,7 +300,7 @@ def _model_facts(models: Sequence[NeuralMIL]) -> list[tuple[str, str]]:
     in_learning = Classes(model.classes_, model.positive_).in_learning
     by_class = zip(in_learning, weights or (), strict=weights is not None)
     return [
-        ("Model", f"{type(model).__name__}, encoder {model.plan_.architecture.encoder}"),
+        ("Model", f"{type(model).__name__}, {model.plan_.architecture.summary}"),
         ("Members", str(len(models))),
         (
             "Optimiser",

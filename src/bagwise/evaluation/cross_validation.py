@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -20,7 +20,7 @@ from bagwise.evaluation.judged import ClassNames
 from bagwise.evaluation.metrics import measure, scorers
 from bagwise.evaluation.protocol import Division
 from bagwise.methods.base import BagClassifier, clone_with_seed, kind_of
-from bagwise.methods.joint import bag_probabilities, fit_members, predict_members
+from bagwise.methods.joint import bag_probabilities, fit_members, instance_weights, predict_members
 from bagwise.methods.neural import NeuralMIL
 
 __all__ = ["CrossValidation", "cross_validate", "divided_told", "folds_told", "summary", "validate_folds"]
@@ -48,11 +48,13 @@ class CrossValidation:
     probabilities
         Out-of-fold probabilities, shape (repeats, B, number of classes); NaN where `assignment` is -1.
     attention
-        Out-of-fold instance weights, shape (repeats, N), each from the model that never saw its bag; None where the
-        method has none, NaN where `assignment` is -1.
+        Out-of-fold instance weights, each from the model that never saw its bag: shape (repeats, N), or (repeats, N, K)
+        where the method has weights of several heads or classes; None where it has none, NaN where `assignment` is -1.
     scores
         Each metric in each fold, shape (repeats, folds); NaN where a fold leaves it undefined, and where a repetition
         has fewer folds than another.
+    weight_axis
+        What the K columns of the weights are, ``"heads"`` or ``"classes"``, as in `classes`.
 
     Examples
     --------
@@ -71,6 +73,7 @@ class CrossValidation:
     probabilities: NDArray[np.float64]
     attention: NDArray[np.float64] | None
     scores: dict[str, NDArray[np.float64]]
+    weight_axis: Literal["heads", "classes"] = "heads"
 
     @property
     def predicted(self) -> NDArray[Any]:
@@ -394,7 +397,9 @@ def validate_folds(
         )
     probabilities = np.full((*division.assignment.shape, len(classes.names)), np.nan)
     scores = {metric: np.full((division.repeats, division.folds), np.nan) for metric in scoring}
-    attention = None if answers[0].weights is None else np.full((division.repeats, len(bags.instances)), np.nan)
+    attention = None
+    if answers[0].weights is not None:
+        attention = np.full((division.repeats, len(bags.instances), *answers[0].weights.shape[1:]), np.nan)
     for (repeat, fold, _, test, _), answer in zip(splits, answers, strict=True):
         probabilities[repeat, test] = 0.0  # of a class that no training bag has
         probabilities[repeat, test[:, None], np.searchsorted(classes.names, answer.classes)] = answer.probabilities
@@ -412,6 +417,7 @@ def validate_folds(
         probabilities=probabilities,
         attention=attention,
         scores=scores,
+        weight_axis=answers[0].weight_axis,
     )
 
 
@@ -438,6 +444,7 @@ class _Answer(NamedTuple):
     classes: NDArray[Any]
     probabilities: NDArray[np.floating]
     weights: NDArray[np.floating] | None
+    weight_axis: Literal["heads", "classes"] = "heads"
 
 
 def _ask(models: Sequence[NeuralMIL], bags: Bags, tests: Sequence[NDArray[np.int64]]) -> list[_Answer]:
@@ -449,8 +456,8 @@ def _ask(models: Sequence[NeuralMIL], bags: Bags, tests: Sequence[NDArray[np.int
         predictions = predict_members([models[n] for n in numbers], bags, [tests[n] for n in numbers])
         for number, prediction in zip(numbers, predictions, strict=True):
             model = models[number]
-            weights = None if prediction.weights is None else prediction.weights.numpy()
-            answers[number] = _Answer(model.classes_, bag_probabilities(model, prediction), weights)
+            weights, axis = instance_weights(model, prediction), model.model_.weight_axis
+            answers[number] = _Answer(model.classes_, bag_probabilities(model, prediction), weights, axis)
     return [answers[number] for number in range(len(models))]
 
 

@@ -1,7 +1,7 @@
 """What each instance counts in its bag."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,9 @@ from bagwise.bags import BagsLike, as_bags
 from bagwise.checks import check_count
 from bagwise.classes import Classes
 from bagwise.explain.rescaling import equal_in_bags, rescaled_in_bags
+from bagwise.explain.weights import weights_in_one
 from bagwise.methods.ensemble import members_of
-from bagwise.methods.joint import bag_probabilities, instance_probabilities, predict_members
+from bagwise.methods.joint import bag_probabilities, instance_probabilities, instance_weights, predict_members
 from bagwise.methods.neural import NeuralMIL
 
 __all__ = ["Explanation", "explain", "key_instances"]
@@ -34,10 +35,16 @@ class Explanation:
     probabilities
         Of each bag, shape (B, number of classes).
     weights
-        Of the instances in their bag, packed, shape (N,), with sum 1 over each bag; None where the method has none.
+        Of the instances in their bag, packed, shape (N,), with sum 1 over each bag; None where the method has none. Of
+        a method with several heads their mean; of one with weights for each class those for the class that the bag is
+        taken for.
     scores
         Probability that each instance, were it alone, would give its bag (`NeuralMIL.instance_scores`): of the positive
         class, shape (N,); with more than two classes shape (N, number of classes).
+    weights_by
+        Where the method has several heads, the weights of each, shape (N,), by its number from 1; where it has weights
+        for each class, those, by the class. Else empty. The heads of one model are not those of another, so that means
+        over members say little.
 
     Examples
     --------
@@ -53,6 +60,7 @@ class Explanation:
     probabilities: NDArray[np.floating]
     weights: NDArray[np.floating] | None
     scores: NDArray[np.floating]
+    weights_by: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
 
     @property
     def predicted(self) -> NDArray[Any]:
@@ -154,8 +162,8 @@ class Explanation:
         DataFrame
             One row an instance, in the order of the bags: ``bag``, ``instance`` (its name, else its number in the bag
             from 0), ``file`` where the bags know it (`Bags.sources`), ``x``, ``y`` (and ``z``) where there are
-            coordinates, ``weight`` where the method has weights,
-            ``rescaled_weight``, ``rank``, and ``score`` or ``score_CLASS``.
+            coordinates, ``weight`` where the method has weights, ``weight_HEAD`` (from 1) or ``weight_CLASS`` where it
+            has several (`weights_by`), ``rescaled_weight``, ``rank``, and ``score`` or ``score_CLASS``.
         """
         bags = as_bags(bags)
         bag = np.repeat(np.arange(len(bags)), bags.sizes)
@@ -170,6 +178,7 @@ class Explanation:
             columns |= dict(zip(_AXES, bags.coordinates.T, strict=False))
         if self.weights is not None:
             columns["weight"] = self.weights
+            columns |= {f"weight_{name}": weights for name, weights in self.weights_by.items()}
         columns |= {"rescaled_weight": self.rescaled(bags), "rank": self.ranks(bags)}
         if self.scores.ndim == 1:
             columns["score"] = self.scores
@@ -201,14 +210,24 @@ def explain(models: NeuralMIL | Sequence[NeuralMIL], X: BagsLike) -> Explanation
     members, bags = members_of(models, "explain"), as_bags(X)
     predictions = predict_members(members, bags, [np.arange(len(bags))] * len(members), alone=True)
     told = [bag_probabilities(model, said) for model, said in zip(members, predictions, strict=True)]
-    weights = [said.weights.numpy() for said in predictions if said.weights is not None]
+    weights = [instance_weights(model, said) for model, said in zip(members, predictions, strict=True)]
     scores = np.mean([instance_probabilities(said) for said in predictions], axis=0)
-    return Explanation(
+    explanation = Explanation(
         classes=members[0].classes_,
         positive=members[0].positive_,
         probabilities=np.mean(told, axis=0),
-        weights=np.mean(weights, axis=0) if weights else None,
+        weights=None,
         scores=scores,
+    )
+    if any(one is None for one in weights):
+        return explanation
+    mean, axis = np.mean(np.stack([one for one in weights if one is not None]), axis=0), members[0].model_.weight_axis
+    names = explanation.classes if axis == "classes" else range(1, 1 + mean.shape[-1])
+    predicted = np.searchsorted(explanation.classes, explanation.predicted)
+    return replace(
+        explanation,
+        weights=weights_in_one(mean, axis, predicted, bags.sizes),
+        weights_by={str(name): mean[:, place] for place, name in enumerate(names)} if mean.ndim == 2 else {},
     )
 
 

@@ -3,9 +3,6 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from numpy.typing import NDArray
-
-from bagwise.bags import BagsLike
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.recipes import Recipe
 from bagwise.models.pooling import PoolingSpec
@@ -47,25 +44,8 @@ class AttentionMIL(NeuralMIL):
         hidden = recipe.hidden if self.hidden is None else self.hidden
         return "gated-attention" if self.gated else "attention", {"hidden": hidden}
 
-    def attention(self, X: BagsLike) -> NDArray[Any]:
-        """Give the weight of each instance in its bag (paper, equations 8 and 9).
-
-        Weights rank the instances of one bag by their part in the decision. They are no probabilities that an instance
-        is positive, and in negative bags they mean little.
-
-        Parameters
-        ----------
-        X
-            `Bags`, or a list with one array a bag.
-
-        Returns
-        -------
-        array
-            Packed like `Bags.instances`: shape (N,), positive, with sum 1 over each bag.
-        """
-        weights = self._predict(X).weights
-        assert weights is not None
-        return weights.numpy()
+    def _may_weigh(self) -> bool:
+        return True
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -21,7 +21,7 @@ from bagwise.training.engine import train
 from bagwise.training.inference import Prediction, predict
 from bagwise.training.members import Member, Plan, Trained
 
-__all__ = ["bag_probabilities", "fit_members", "instance_probabilities", "predict_members"]
+__all__ = ["bag_probabilities", "fit_members", "instance_probabilities", "instance_weights", "predict_members"]
 
 
 class Joint(Protocol):
@@ -261,6 +261,38 @@ def instance_probabilities(said: Prediction) -> NDArray[Any]:
     assert said.alone is not None
     probabilities = class_probabilities(said.alone).numpy()
     return probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities
+
+
+def instance_weights(model: Joint, said: Prediction) -> NDArray[Any] | None:
+    """Give what a model says instances weigh, as `NeuralMIL.attention` gives it.
+
+    Parameters
+    ----------
+    model
+        A fitted estimator.
+    said
+        Of it, from `predict_members`.
+
+    Returns
+    -------
+    array or None
+        Shape (N,), or (N, K), columns of classes as in `classes_`; None where it gives none.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import bagwise as bw
+    >>> bags = bw.Bags.from_arrays([[[0.0]], [[1.0]]], labels=["normal", "cancer"])
+    >>> model = bw.AttentionMIL(epochs=1).fit(bags)
+    >>> instance_weights(model, Prediction(torch.zeros(1, 1, 1), torch.ones(1), None)).tolist()
+    [1.0]
+    """
+    if said.weights is None:
+        return None
+    weights: NDArray[Any] = said.weights.numpy()
+    if weights.ndim == 2 and model.model_.weight_axis == "classes":
+        return model._classes.reordered(weights)
+    return weights
 
 
 @dataclass

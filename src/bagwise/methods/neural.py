@@ -12,20 +12,29 @@ from annotated_types import Interval
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.metaestimators import available_if
 
 from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.classes import Classes
 from bagwise.errors import BagwiseError
 from bagwise.methods.base import BagClassifier, RandomState
-from bagwise.methods.joint import bag_probabilities, fit_members, instance_probabilities, predict_members
+from bagwise.methods.joint import (
+    bag_probabilities,
+    fit_members,
+    instance_probabilities,
+    instance_weights,
+    predict_members,
+)
 from bagwise.methods.recipes import Recipe, recipe_for
 from bagwise.methods.validation import set_apart
-from bagwise.models.architecture import Architecture
+from bagwise.models.architecture import Architecture, Design
 from bagwise.models.encoders import EncoderSpec
 from bagwise.models.likelihood import log_class_probabilities
+from bagwise.models.own import ModelSpec, OwnArchitecture
 from bagwise.models.pooling import PoolingSpec
 from bagwise.parameters import Count, annotations_of
 from bagwise.training.inference import Prediction
+from bagwise.training.losses import Loss
 from bagwise.training.members import Member, Plan, Settings, Trained
 from bagwise.training.randomness import seed_from
 
@@ -36,12 +45,22 @@ __all__ = ["NeuralMIL"]
 # scikit-learn's.
 @dataclass(kw_only=True, eq=False, repr=False)
 class NeuralMIL(BagClassifier):
-    """What all neural methods have in common; use one of the classes below.
+    """A neural method around a model of your own, and what all neural methods have in common.
 
-    They follow scikit-learn, as `BagClassifier` says.
+    It follows scikit-learn, as `BagClassifier` says. A subclass with parameters of its own is a dataclass, too, and
+    gives the model in `make_model`.
 
     Parameters
     ----------
+    model
+        What makes the model: a class, or a function, that takes the shape of an instance and the number of outputs of a
+        bag (1 for two classes, else one a class) and gives a `torch.nn.Module` with ``encode(instances)`` and
+        ``aggregate(embeddings, offsets)`` (`bagwise.models.own`); `functools.partial` binds what else it takes, by
+        name. Or a module, which is copied, so that training starts from its weights. None where the class has a model.
+    loss
+        In the place of the target's loss and of one that the model has, a function of what the model says of the bags
+        of a step, an `Output`, and of `bagwise.training.losses.LossTargets`, which has the target's own as a part. It
+        gives a number a bag, shape (B,), of which the mean, weighted, is learnt from, or one for all. None: neither.
     positive
         Of two classes the one that the standard MIL assumption is about. None takes the one that is not called by a
         word for what is normal, else the last by name, and the larger of two numbers
@@ -49,10 +68,11 @@ class NeuralMIL(BagClassifier):
     encoder
         ``"mi-net"`` (fully connected), ``"lenet5"``, ``"cell-cnn"``, ``"identity"``, a function without arguments that
         makes a `torch.nn.Module`, or a module from whose weights training starts. ``"auto"`` chooses by the shape of
-        the instances.
+        the instances. A model of your own has its own.
     epochs, optimizer, learning_rate, momentum, decay, l2, dropout, patience, warmup, scheduler, clip_gradient
         As in `bagwise.training.members.Settings`. None takes the paper's value for this kind of instance; a `patience`
-        of None trains a number of epochs that was fixed in advance.
+        of None trains a number of epochs that was fixed in advance, and a `dropout` of None drops nothing between the
+        two halves of a model of your own.
     validation_fraction
         With a `patience`: the share of the training bags (whole groups, where bags have groups) that decides when to
         stop.
@@ -108,11 +128,29 @@ class NeuralMIL(BagClassifier):
         What was trained, with all defaults filled in.
     settings_ : Settings
         The hyper-parameters, with all defaults filled in.
+
+    Examples
+    --------
+    >>> import bagwise as bw, torch
+    >>> from bagwise.segments import segment_mean
+    >>> class Linear(torch.nn.Module):
+    ...     def __init__(self, instance_shape, outputs):
+    ...         super().__init__()
+    ...         self.layer = torch.nn.Linear(*instance_shape, outputs)
+    ...     def encode(self, instances):
+    ...         return instances
+    ...     def aggregate(self, embeddings, offsets):
+    ...         return bw.Output(self.layer(segment_mean(embeddings, offsets)))
+    >>> bags = bw.Bags.from_arrays([[[0.0]], [[1.0], [0.0]], [[0.0]], [[1.0]]], labels=["no", "yes", "no", "yes"])
+    >>> bw.NeuralMIL(model=Linear, epochs=2, random_state=0).fit(bags).predict_proba(bags).shape
+    (4, 2)
     """
 
-    level: ClassVar[str]
+    level: ClassVar[str] = "own"
     auto_encoder: ClassVar[str | None] = None  # what "auto" means, where the method and not the instance decides
 
+    model: ModelSpec | None = None
+    loss: Loss | None = None
     positive: Any = None
     encoder: EncoderSpec = "auto"
     # What Settings and Plan have too must be what they say, or None for the recipe's: `_annotations`.
@@ -202,18 +240,8 @@ class NeuralMIL(BagClassifier):
     def _plan(self, bags: Bags, outputs: int, order_seed: int) -> Plan:
         _check_augmentation(self.augmentation, bags)
         recipe = recipe_for(bags.instance_shape)
-        encoder = self.encoder
-        if isinstance(encoder, str) and encoder == "auto":
-            default = self.auto_encoder or recipe.encoder
-            if default is None:
-                raise BagwiseError(
-                    f"there is no default encoder for instances of shape {bags.instance_shape}: give one of your own, a"
-                    " torch.nn.Module"
-                )
-            encoder = default
-        pooling, options = self._pooling(recipe)
         return Plan(
-            Architecture(self.level, pooling, encoder, options, self.crop),
+            self._design(bags, recipe),
             outputs=outputs,
             order_seed=order_seed,
             scaling=_scaling(bags, self.standardize),
@@ -225,14 +253,48 @@ class NeuralMIL(BagClassifier):
             chunk=recipe.chunk,
             precision=self.precision,
             device=self.device,
+            loss=self.loss,
         )
 
+    def make_model(self) -> ModelSpec | None:
+        """Give what makes the model, `model` if a subclass does not say otherwise.
+
+        Returns
+        -------
+        class, function, module or None
+            As `model` takes it; a subclass binds its own parameters, as in ``partial(MyModel, heads=self.heads)``.
+        """
+        return self.model
+
+    def _design(self, bags: Bags, recipe: Recipe) -> Design:
+        model, name = self.make_model(), type(self).__name__
+        if self.level == "own":
+            if model is None:
+                raise BagwiseError(f"{name} needs a model: give model=, or use a method that has one, as AttentionMIL")
+            if not isinstance(self.encoder, str) or self.encoder != "auto":
+                raise BagwiseError("a model of your own encodes instances itself: leave encoder out")
+            return OwnArchitecture.of(model, self.crop)
+        if model is not None:
+            raise BagwiseError(f"{name} has a model of its own: give yours to bagwise.NeuralMIL")
+        encoder = self.encoder
+        if isinstance(encoder, str) and encoder == "auto":
+            default = self.auto_encoder or recipe.encoder
+            if default is None:
+                raise BagwiseError(
+                    f"there is no default encoder for instances of shape {bags.instance_shape}: give one of your own, a"
+                    " torch.nn.Module"
+                )
+            encoder = default
+        pooling, options = self._pooling(recipe)
+        return Architecture(self.level, pooling, encoder, options, crop=self.crop)
+
     def _pooling(self, recipe: Recipe) -> tuple[PoolingSpec, dict[str, Any]]:
-        """Name the pooling and its options."""
+        """Name the pooling and its options, where the class has a model."""
         raise NotImplementedError
 
     def _settings(self, bags: Bags) -> Settings:
         defaults = recipe_for(bags.instance_shape).settings
+        defaults = replace(defaults, dropout=0.0) if self.level == "own" else defaults
         given = {field.name: getattr(self, field.name, None) for field in fields(Settings)}
         return replace(defaults, **{name: value for name, value in given.items() if value is not None})
 
@@ -332,6 +394,39 @@ class NeuralMIL(BagClassifier):
         bags = as_bags(X)
         (said,) = predict_members([self], bags, [np.arange(len(bags))], alone=True)
         return instance_probabilities(said)
+
+    def _may_weigh(self) -> bool:
+        """Whether instances may have weights: of what is a user's own nobody knows before it was asked."""
+        return self.level == "own" or callable(getattr(self, "pooling", None))
+
+    @available_if(_may_weigh)  # type: ignore[untyped-decorator]
+    def attention(self, X: BagsLike) -> NDArray[Any]:
+        """Give the weight of each instance in its bag (paper, equations 8 and 9), where the method has weights.
+
+        Weights rank the instances of one bag by their part in the decision. They are no probabilities that an instance
+        is positive, and in negative bags they mean little.
+
+        Parameters
+        ----------
+        X
+            `Bags`, or a list with one array a bag.
+
+        Returns
+        -------
+        array
+            Packed like `Bags.instances`: shape (N,), positive, with sum 1 over each bag. What a model or a pooling of
+            your own gives, as it gives it: shape (N,), or (N, K) with a column a head or class, classes as in
+            `classes_`.
+
+        Raises
+        ------
+        BagwiseError
+            If a model or pooling of your own gives none.
+        """
+        weights = instance_weights(self, self._predict(X))
+        if weights is None:
+            raise BagwiseError("the model gives no weights of instances: ask for instance_scores")
+        return weights
 
     def _predict(self, X: BagsLike) -> Prediction:
         bags = as_bags(X)

@@ -125,11 +125,10 @@ def describe(models: Sequence[NeuralMIL]) -> dict[str, Any]:
             f"a model of your own class {type(model).__name__} cannot be saved here, since only your code can make it:"
             f" {_OTHERWISE}"
         )
-    for part in ("encoder", "pooling"):
-        if not isinstance(getattr(plan.architecture, part), str):
-            raise BagwiseError(
-                f"a model with your own {part} cannot be saved here, since only your code can make it: {_OTHERWISE}"
-            )
+    for part in plan.own:
+        raise BagwiseError(
+            f"a model with your own {part} cannot be saved here, since only your code can make it: {_OTHERWISE}"
+        )
     parameters = {name: value for name, value in model.get_params().items() if name != "random_state"}
     names = getattr(model, "feature_names_in_", None)
     if isinstance(parameters.get("class_weight"), Mapping):
@@ -308,8 +307,8 @@ def _restored(config: dict[str, Any], number: int, learnt: dict[str, Any], state
     model = _CLASSES[config["class"]](**config["parameters"])
     if isinstance(model.class_weight, list):
         model.class_weight = dict(map(tuple, model.class_weight))
-    model.plan_ = Plan(Architecture(**plan.pop("architecture")), **plan)
-    architecture, weights = model.plan_.architecture, settings.get("class_weights")
+    architecture, weights = Architecture(**plan.pop("architecture")), settings.get("class_weights")
+    model.plan_ = Plan(architecture, **plan)
     model.settings_ = Settings(**settings | {"class_weights": None if weights is None else tuple(weights)})
     model.classes_ = np.array(config["classes"])
     names = config["classes"]

@@ -1,5 +1,6 @@
 """A model described by names and numbers, and built from them."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,58 +17,36 @@ from bagwise.models.model import DeepSupervision, EmbeddingLevel, InstanceLevel,
 from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS, Pooling, PoolingSpec
 from bagwise.models.scaling import Scaler
 
-__all__ = ["LEVELS", "Architecture"]
+__all__ = ["LEVELS", "Architecture", "Design"]
 
 LEVELS = ("embedding", "instance", "deep-supervision", "residual")
 
 
 @dataclass(frozen=True)
-class Architecture:
-    """All that decides the shapes of a model's parameters, so what members of one block share.
+class Design(ABC):
+    """What decides the shapes of a model's parameters, and builds models: what members of one block share.
 
     Parameters
     ----------
-    level
-        How the parts compose: ``"embedding"``, ``"instance"``, ``"deep-supervision"`` or ``"residual"``.
-    pooling
-        A name in `EMBEDDING_POOLINGS`, or in `INSTANCE_POOLINGS` at the instance level; or a class that follows
-        `Pooling`.
-    encoder
-        A name in `ENCODERS`, a function that makes a module, or a module to start from.
-    pooling_options
-        What the pooling takes beside its width, for example ``{"hidden": 64}``.
     crop
-        Side of the square in the middle of an image that the encoder is shown; None: all of it.
-
-    Raises
-    ------
-    BagwiseError
-        If a name is unknown, or a part does not fit another.
-
-    Examples
-    --------
-    >>> Architecture("instance", "noisy-or", "lenet5").build((28, 28), outputs=1, seed=0).head
-    Linear(in_features=500, out_features=1, bias=True)
+        Side of the square in the middle of an image that the model is shown; None: all of it.
     """
 
-    level: str
-    pooling: PoolingSpec
-    encoder: EncoderSpec
-    pooling_options: Mapping[str, Any] = field(default_factory=dict)
-    crop: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.level not in LEVELS:
-            raise BagwiseError(f"there is no level {self.level!r}: the levels are {', '.join(LEVELS)}")
-        if not callable(self.pooling) and self.pooling not in self._poolings:
-            raise BagwiseError(
-                f"there is no pooling {self.pooling!r} at the {self.level} level: the poolings are"
-                f" {', '.join(self._poolings)}, or a class of your own"
-            )
+    crop: int | None = field(default=None, kw_only=True)
 
     @property
-    def _poolings(self) -> dict[str, Callable[..., Pooling]]:
-        return INSTANCE_POOLINGS if self.level == "instance" else EMBEDDING_POOLINGS
+    @abstractmethod
+    def own(self) -> dict[str, Any]:
+        """The parts that are a user's own, which only the user's code can make: what makes them, by name."""
+
+    @property
+    @abstractmethod
+    def summary(self) -> str:
+        """What it is, in a few words."""
+
+    @abstractmethod
+    def _compose(self, scaler: Scaler, instance_shape: Sequence[int], outputs: int, dropout: float) -> MILModel:
+        """Make a model with initial weights drawn from torch's default generator."""
 
     def build(
         self,
@@ -198,6 +177,65 @@ class Architecture:
             model = self._compose(scaler, instance_shape, outputs, dropout=0.0)
         return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
 
+
+@dataclass(frozen=True)
+class Architecture(Design):
+    """All that decides the shapes of a model's parameters, so what members of one block share.
+
+    Parameters
+    ----------
+    level
+        How the parts compose: ``"embedding"``, ``"instance"``, ``"deep-supervision"`` or ``"residual"``.
+    pooling
+        A name in `EMBEDDING_POOLINGS`, or in `INSTANCE_POOLINGS` at the instance level; or a class that follows
+        `Pooling`.
+    encoder
+        A name in `ENCODERS`, a function that makes a module, or a module to start from.
+    pooling_options
+        What the pooling takes beside its width, for example ``{"hidden": 64}``.
+    crop
+        Side of the square in the middle of an image that the encoder is shown; None: all of it.
+
+    Raises
+    ------
+    BagwiseError
+        If a name is unknown, or a part does not fit another.
+
+    Examples
+    --------
+    >>> Architecture("instance", "noisy-or", "lenet5").build((28, 28), outputs=1, seed=0).head
+    Linear(in_features=500, out_features=1, bias=True)
+    """
+
+    level: str
+    pooling: PoolingSpec
+    encoder: EncoderSpec
+    pooling_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.level not in LEVELS:
+            raise BagwiseError(f"there is no level {self.level!r}: the levels are {', '.join(LEVELS)}")
+        if not callable(self.pooling) and self.pooling not in self._poolings:
+            raise BagwiseError(
+                f"there is no pooling {self.pooling!r} at the {self.level} level: the poolings are"
+                f" {', '.join(self._poolings)}, or a class of your own"
+            )
+
+    @property
+    def _poolings(self) -> dict[str, Callable[..., Pooling]]:
+        return INSTANCE_POOLINGS if self.level == "instance" else EMBEDDING_POOLINGS
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """As `Design.own`: the encoder, the pooling, or both."""
+        parts = {"encoder": self.encoder, "pooling": self.pooling}
+        return {name: part for name, part in parts.items() if not isinstance(part, str)}
+
+    @property
+    def summary(self) -> str:
+        """As `Design.summary`."""
+        return f"encoder {self.encoder}"
+
     def _compose(self, scaler: Scaler, instance_shape: Sequence[int], outputs: int, dropout: float) -> MILModel:
         shown = self._shown(instance_shape)
         encoder = build_encoder(self.encoder, shown, dropout)
@@ -208,15 +246,16 @@ class Architecture:
             encoder = nn.Sequential(CentreCrop(self.crop), encoder)
         make = self.pooling if callable(self.pooling) else self._poolings[self.pooling]
 
-        def pooling(width: int) -> Pooling:
+        def pooled(width: int) -> tuple[Pooling, int]:
+            """Make a pooling, and say how wide its bag vectors are."""
             made = make(width, **self.pooling_options)
             if not isinstance(made, Pooling):
                 kind = type(made).__name__
                 raise BagwiseError(f"the pooling makes a {kind}: it must be a class that follows Pooling")
             made.apply(glorot)
-            if callable(self.pooling):
-                check_pooling(made, width)
-            return made
+            if not callable(self.pooling):
+                return made, width
+            return made, check_pooling(made, width, outputs, anew=self.level != "instance")
 
         def head(width: int) -> nn.Module:
             made = nn.Linear(width, outputs)
@@ -224,14 +263,16 @@ class Architecture:
             return made
 
         if self.level == "embedding":
-            return EmbeddingLevel(scaler, encoder, dropout, pooling(width), head(width))
+            pooling, wide = pooled(width)
+            return EmbeddingLevel(scaler, encoder, dropout, pooling, head(wide))
         if self.level == "instance":
-            return InstanceLevel(scaler, encoder, dropout, head(width), pooling(outputs))
+            scoring = head(width)
+            return InstanceLevel(scaler, encoder, dropout, scoring, pooled(outputs)[0])
         if not isinstance(encoder, MultiLevel):
             raise BagwiseError(f"the {self.level} level needs an encoder that gives all of its layers: a MultiLevel")
-        widths = encoder.widths
+        if self.level == "residual" and len(set(encoder.widths)) > 1:
+            raise BagwiseError(f"residual connections add the layers up, so they need one width, not {encoder.widths}")
+        poolings, widths = map(list, zip(*map(pooled, encoder.widths), strict=True))
         if self.level == "deep-supervision":
-            return DeepSupervision(scaler, encoder, dropout, [pooling(w) for w in widths], [head(w) for w in widths])
-        if len(set(widths)) > 1:
-            raise BagwiseError(f"residual connections add the layers up, so they need one width, not {widths}")
-        return ResidualConnections(scaler, encoder, dropout, [pooling(w) for w in widths], head(widths[0]))
+            return DeepSupervision(scaler, encoder, dropout, poolings, [head(wide) for wide in widths])
+        return ResidualConnections(scaler, encoder, dropout, poolings, head(widths[0]))

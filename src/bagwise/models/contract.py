@@ -1,16 +1,18 @@
-"""What an encoder or a pooling of a user's own must keep to, tried out on made-up bags when a model is built."""
+"""What an encoder, a pooling or a model of a user's own must keep to, tried on made-up bags when a model is built."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bagwise.errors import BagwiseError
+from bagwise.models.model import Output
 from bagwise.models.pooling import Pooled, Pooling
 
-__all__ = ["check_encoder", "check_pooling", "embedding_width"]
+__all__ = ["check_encoder", "check_model", "check_pooling", "embedding_width", "refuse_batch_norm"]
 
 # A bag of one instance, between others of different sizes.
 _OFFSETS = (0, 3, 4, 9)
@@ -42,22 +44,10 @@ def check_encoder(encoder: nn.Module, instance_shape: Sequence[int]) -> None:
     bagwise.errors.BagwiseError: the encoder Centred ties instances together: what it gives for one changes with...
     """
     for tried in _in_both_modes(encoder):
-        probe = torch.rand(4, *instance_shape, generator=torch.Generator().manual_seed(0)).to(_parameter(encoder))
-        try:
-            together, again, half = tried(probe), tried(probe), tried(probe[:2])
-        except Exception as error:  # whatever a user's own code may raise
-            raise BagwiseError(
-                f"the encoder fails on instances of shape {tuple(instance_shape)}: {_told(error)}"
-            ) from error
-        # What it draws at random, such as dropout, cannot be told from a tie.
-        if _close(together, again) and not _close(half, together[:2]):
-            raise BagwiseError(
-                f"the encoder {type(encoder).__name__} ties instances together: what it gives for one changes with the"
-                " others beside it, so let it look at each by itself"
-            )
+        _check_alone(tried, f"the encoder {type(encoder).__name__}", _instances(4, instance_shape, encoder))
 
 
-def check_pooling(pooling: Pooling, width: int) -> None:
+def check_pooling(pooling: Pooling, width: int, outputs: int = 1, *, anew: bool = True) -> int:
     """See that a pooling gives what a model can go on with, and pools each bag by itself.
 
     Parameters
@@ -66,6 +56,15 @@ def check_pooling(pooling: Pooling, width: int) -> None:
         As it was made; it stays as it is.
     width
         Number of columns that it was made for.
+    outputs
+        Number of outputs of a bag, by which weights of classes are counted.
+    anew
+        Whether bag vectors may have another width.
+
+    Returns
+    -------
+    int
+        The width of its bag vectors.
 
     Raises
     ------
@@ -82,30 +81,115 @@ def check_pooling(pooling: Pooling, width: int) -> None:
     >>> check_pooling(Sum(4), 4)
     Traceback (most recent call last):
         ...
-    bagwise.errors.BagwiseError: the pooling Sum gives bags of shape (3,), and (3, 4) was expected of 3 bags of width 4
+    bagwise.errors.BagwiseError: the pooling Sum gives bags of shape (3,), and (3, any) was expected of 3 bags of...
     """
-    kind = type(pooling).__name__
-    for name, module in pooling.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and (module.training or module.running_mean is None):
-            raise BagwiseError(
-                f"the pooling {kind} holds a BatchNorm in training mode or without statistics of its own, {name!r},"
-                " which ties the bags of a step together: freeze it with .eval() where it is made, or use LayerNorm"
-            )
+    what = f"the pooling {type(pooling).__name__}"
+    refuse_batch_norm(pooling, what)
+    wide = None if anew else width
+
+    def pooled(tried: nn.Module, values: Tensor, places: Tensor | None, offsets: Sequence[int]) -> dict[str, Tensor]:
+        rows, bags = len(values), len(offsets) - 1
+        whole = f"{bags} bags of width {width}" if bags > 1 else f"a bag of width {width}"
+        said = _said(what, whole, rows, lambda: tried(values.clone(), torch.tensor(offsets), places))
+        if not isinstance(said, Pooled):
+            raise BagwiseError(f"{what} gives a {type(said).__name__}: let it give bagwise.models.pooling.Pooled")
+        _check_shape(what, "bags", said.bags, [(bags, wide)], whole)
+        return {"bags": said.bags} | _checked_weights(what, said.weights, rows, outputs, pooling.weight_axis)
+
+    values = torch.randn(_OFFSETS[-1], width, generator=torch.Generator().manual_seed(0)).to(_parameter(pooling))
     for tried in _in_both_modes(pooling):
-        values = torch.randn(_OFFSETS[-1], width, generator=torch.Generator().manual_seed(0))
-        together, again = _pooled(tried, values, _OFFSETS), _pooled(tried, values, _OFFSETS)
-        if not _close(together.bags, again.bags):  # as in `check_encoder`
-            continue
-        for number, (begin, end) in enumerate(pairwise(_OFFSETS)):
-            alone = _pooled(tried, values[begin:end], (0, end - begin))
-            same = _close(alone.bags, together.bags[number : number + 1])
-            if alone.weights is not None and together.weights is not None:
-                same = same and _close(alone.weights, together.weights[begin:end])
-            if not same:
-                raise BagwiseError(
-                    f"the pooling {kind} ties bags together: what it gives for one changes with the others of a step,"
-                    " so let it look at nothing but the bag's own instances"
-                )
+        said = _check_bags_apart(tried, what, pooled, values, pooling.wants_coordinates)
+    return said["bags"].shape[1]
+
+
+def check_model(model: Any, instance_shape: Sequence[int], outputs: int) -> None:
+    """See that a model of a user's own gives what can be gone on with, and looks at each bag by itself.
+
+    Parameters
+    ----------
+    model
+        As it was made; it stays as it is.
+    instance_shape
+        Shape of one instance.
+    outputs
+        Number of outputs of a bag.
+
+    Raises
+    ------
+    BagwiseError
+        If it is no module with ``encode`` and ``aggregate``, holds a BatchNorm in training mode, fails, gives something
+        of another kind or shape, ties instances together while it encodes them, or bags while it aggregates them.
+
+    Examples
+    --------
+    >>> check_model(nn.Linear(3, 1), (3,), outputs=1)
+    Traceback (most recent call last):
+        ...
+    bagwise.errors.BagwiseError: the model Linear has no method encode: a model is a torch.nn.Module with...
+    """
+    what = f"the model {type(model).__name__}"
+    if not isinstance(model, nn.Module):
+        raise BagwiseError(f"what makes the model gives a {type(model).__name__}: let it make a torch.nn.Module")
+    for method in ("encode", "aggregate"):
+        if not callable(getattr(model, method, None)):
+            raise BagwiseError(
+                f"{what} has no method {method}: a model is a torch.nn.Module with encode(instances) and"
+                " aggregate(embeddings, offsets)"
+            )
+    axis, wants_coordinates = getattr(model, "weight_axis", "heads"), getattr(model, "wants_coordinates", False)
+    if axis not in ("heads", "classes"):
+        raise BagwiseError(f"{what} has {axis!r} as weight_axis: it must be 'heads' or 'classes'")
+    refuse_batch_norm(model, what)
+
+    def aggregated(tried: Any, values: Tensor, places: Tensor | None, offsets: Sequence[int]) -> dict[str, Tensor]:
+        rows, bags = len(values), len(offsets) - 1
+        whole = f"{bags} bags" if bags > 1 else "a bag"
+        wanted = [] if places is None else [places]
+        said = _said(what, whole, rows, lambda: tried.aggregate(values.clone(), torch.tensor(offsets), *wanted))
+        if not isinstance(said, Output):
+            raise BagwiseError(f"aggregate of {what} gives a {type(said).__name__}: let it give bagwise.Output")
+        _check_shape(what, "logits", said.logits, [(bags, outputs), (None, bags, outputs)], whole)
+        checked = {"logits": said.logits.movedim(-2, 0)}
+        checked |= _checked_weights(what, said.weights, rows, outputs, axis)
+        if said.scores is not None:
+            _check_shape(what, "scores", said.scores, [(rows, outputs)], f"{rows} instances")
+            checked["scores"] = said.scores
+        if said.extras is not None and not isinstance(said.extras, Mapping):
+            raise BagwiseError(f"{what} gives extras that are a {type(said.extras).__name__}: give tensors by name")
+        return checked
+
+    for tried in _in_both_modes(model):
+        encode: Any = tried.encode
+        values = _check_alone(encode, what, _instances(_OFFSETS[-1], instance_shape, model))
+        _check_bags_apart(tried, what, aggregated, values, wants_coordinates)
+
+
+def refuse_batch_norm(module: nn.Module, what: str) -> None:
+    """Refuse a BatchNorm that is not frozen.
+
+    Parameters
+    ----------
+    module
+        Of a user's own.
+    what
+        What it is, for the message.
+
+    Raises
+    ------
+    BagwiseError
+        If one of its layers is a BatchNorm in training mode, or without statistics of its own.
+
+    Examples
+    --------
+    >>> refuse_batch_norm(nn.BatchNorm1d(3).eval(), "the encoder")
+    """
+    for name, layer in module.named_modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and (layer.training or layer.running_mean is None):
+            raise BagwiseError(
+                f"{what} holds a BatchNorm in training mode or without statistics of its own, {name!r}, which ties"
+                " instances and bags of a step together: freeze it with .eval() where it is made, or use LayerNorm or"
+                " GroupNorm"
+            )
 
 
 def embedding_width(encoder: nn.Module, instance_shape: Sequence[int]) -> int:
@@ -160,6 +244,10 @@ def _parameter(module: nn.Module) -> Tensor:
     return next(module.parameters(), torch.zeros(0))
 
 
+def _instances(count: int, shape: Sequence[int], module: nn.Module) -> Tensor:
+    return torch.rand(count, *shape, generator=torch.Generator().manual_seed(0)).to(_parameter(module))
+
+
 def _in_both_modes(module: nn.Module) -> Iterator[nn.Module]:
     """Give a copy in prediction mode, then in training mode, but for what is frozen; draws change no generator."""
     tried = copy.deepcopy(module)
@@ -171,28 +259,82 @@ def _in_both_modes(module: nn.Module) -> Iterator[nn.Module]:
             yield tried
 
 
-def _pooled(pooling: nn.Module, values: Tensor, offsets: Sequence[int]) -> Pooled:
-    kind, rows, bags, width = type(pooling).__name__, len(values), len(offsets) - 1, values.shape[1]
-    whole = f"{bags} bags of width {width}" if bags > 1 else f"a bag of width {width}"
+def _check_alone(encode: Callable[[Tensor], Any], what: str, instances: Tensor) -> Tensor:
+    """See that each instance is encoded by itself, and give the embeddings."""
     try:
-        pooled = pooling(values.clone(), torch.tensor(offsets))
+        together, again, half = encode(instances), encode(instances), encode(instances[:2])
     except Exception as error:  # whatever a user's own code may raise
+        shape = tuple(instances.shape[1:])
+        raise BagwiseError(f"{what} fails on instances of shape {shape}: {_told(error)}") from error
+    if not isinstance(together, Tensor) or together.ndim < 2 or len(together) != len(instances):
+        shape = tuple(getattr(together, "shape", ()))
         raise BagwiseError(
-            f"the pooling {kind} fails on {whole} with {rows} instances in all: {_told(error)}"
-        ) from error
-    if not isinstance(pooled, Pooled):
-        raise BagwiseError(
-            f"the pooling {kind} gives a {type(pooled).__name__}: let it give bagwise.models.pooling.Pooled"
+            f"{what} encodes {len(instances)} instances as a result of shape {shape}: it must give one row of numbers"
+            " for each"
         )
-    for what, given, wanted, of in (
-        ("bags", pooled.bags, (bags, width), whole),
-        ("weights", pooled.weights, (rows,), f"{rows} instances"),
-    ):
-        shape = tuple(given.shape) if isinstance(given, Tensor) else None
-        if shape != wanted and not (what == "weights" and given is None):
-            told = f"that are a {type(given).__name__}" if shape is None else f"of shape {shape}"
-            raise BagwiseError(f"the pooling {kind} gives {what} {told}, and {wanted} was expected of {of}")
-    return pooled
+    # What it draws at random, such as dropout, cannot be told from a tie.
+    if _close(together, again) and not _close(half, together[:2]):
+        raise BagwiseError(
+            f"{what} ties instances together: what it gives for one changes with the others beside it, so let it encode"
+            " each by itself"
+        )
+    return together
+
+
+def _check_bags_apart(
+    tried: nn.Module,
+    what: str,
+    ask: Callable[[nn.Module, Tensor, Tensor | None, Sequence[int]], dict[str, Tensor]],
+    values: Tensor,
+    wants_coordinates: bool,
+) -> dict[str, Tensor]:
+    """See that what is said of each bag is said of it alone, too, and give what is said of all."""
+    places = None
+    if wants_coordinates:
+        places = torch.rand(len(values), 2, generator=torch.Generator().manual_seed(1)).to(values)
+    together, again = ask(tried, values, places, _OFFSETS), ask(tried, values, places, _OFFSETS)
+    first = next(iter(together))
+    if not _close(together[first], again[first]):  # what is drawn cannot be told from a tie
+        return together
+    for number, (begin, end) in enumerate(pairwise(_OFFSETS)):
+        alone = ask(tried, values[begin:end], None if places is None else places[begin:end], (0, end - begin))
+        for name, said in together.items():
+            part = said[number : number + 1] if name == first else said[begin:end]
+            if name in alone and not _close(alone[name], part):
+                raise BagwiseError(
+                    f"{what} ties bags together: what it gives for one changes with the others of a step, so let it"
+                    " look at nothing but the bag's own instances"
+                )
+    return together
+
+
+def _said(what: str, whole: str, rows: int, ask: Callable[[], Any]) -> Any:
+    try:
+        return ask()
+    except Exception as error:  # whatever a user's own code may raise
+        raise BagwiseError(f"{what} fails on {whole} with {rows} instances in all: {_told(error)}") from error
+
+
+def _checked_weights(what: str, weights: Any, rows: int, outputs: int, axis: str) -> dict[str, Tensor]:
+    if weights is None:
+        return {}
+    columns = max(2, outputs) if axis == "classes" else None
+    _check_shape(what, "weights", weights, [(rows,), (rows, columns)], f"{rows} instances and columns that are {axis}")
+    return {"weights": weights}
+
+
+def _check_shape(what: str, name: str, given: Any, wanted: Sequence[tuple[int | None, ...]], of: str) -> None:
+    """See that a tensor has one of some shapes; None is any number."""
+    shape = tuple(given.shape) if isinstance(given, Tensor) else None
+    for one in wanted:
+        fits = shape is not None and len(shape) == len(one)
+        if fits and all(size == side or side is None for size, side in zip(shape or (), one, strict=True)):
+            return
+    told = f"that are a {type(given).__name__}" if shape is None else f"of shape {shape}"
+    listed = " or ".join(
+        f"({', '.join('any' if n is None else str(n) for n in one)}{',' * (len(one) == 1)})" for one in wanted
+    )
+    raise BagwiseError(f"{what} gives {name} {told}, and {listed} was expected of {of}")
 
 
 def _told(error: Exception) -> str:
@@ -201,6 +343,8 @@ def _told(error: Exception) -> str:
 
 def _close(one: Tensor, other: Tensor) -> bool:
     """Compare by half of the digits, the largest number being 1."""
+    if one.shape != other.shape:
+        return False
     if not one.dtype.is_floating_point:
         return torch.equal(one, other)
     tolerance = torch.finfo(one.dtype).eps ** 0.5

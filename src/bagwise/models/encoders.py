@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bagwise.errors import BagwiseError
+from bagwise.models.contract import refuse_batch_norm
 from bagwise.models.convolution import ConvMaxReLU
 
 __all__ = [
@@ -312,13 +313,7 @@ def build_encoder(spec: EncoderSpec, instance_shape: Sequence[int], dropout: flo
     if not isinstance(encoder, nn.Module):
         kind = type(encoder).__name__
         raise BagwiseError(f"the encoder is a {kind}: it must be a torch.nn.Module, or a function that makes one")
-    for name, module in encoder.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and (module.training or module.running_mean is None):
-            raise BagwiseError(
-                f"the encoder's layer {name!r} is a BatchNorm in training mode or without statistics of its own, which"
-                " ties the instances of a batch together: freeze it with .eval() before you pass the encoder, or use"
-                " GroupNorm"
-            )
+    refuse_batch_norm(encoder, f"the encoder {type(encoder).__name__}")
     return encoder
 
 

@@ -1,6 +1,6 @@
 """How an encoder, a pooling and a head compose into a model of the bag's label (paper, section 2.2)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple, cast
 
 import torch
@@ -159,6 +159,11 @@ class MILModel(nn.Module):
         self.scaler = scaler
         self.encoder = encoder
         self.dropout = Dropout(dropout)
+
+    @property
+    def loss(self) -> Callable[..., Tensor] | None:
+        """What stands in the place of the target's loss (`bagwise.training.losses`); None: nothing does."""
+        return None
 
     def _follow(self, pooling: Pooling) -> None:
         self.wants_coordinates, self.weight_axis = pooling.wants_coordinates, pooling.weight_axis

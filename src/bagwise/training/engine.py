@@ -138,7 +138,7 @@ def _executor(plan: Plan, bags: Bags) -> type[Looped]:
     whole_bags_one_a_step = plan.instance_budget is None and plan.bags_per_step in (None, 1) and plan.sample is None
     model = plan.architecture.build(bags.instance_shape, plan.outputs, seed=0)
     on_cpu = resolve_device(plan.device, plan.precision).type == "cpu"
-    return Stacked if whole_bags_one_a_step and on_cpu and can_stack(model) else Looped
+    return Stacked if whole_bags_one_a_step and on_cpu and plan.loss is None and can_stack(model) else Looped
 
 
 def digest_of(bags: Bags) -> bytes:
@@ -233,7 +233,7 @@ def _is_orphan() -> bool:
 
 
 def _diverged(name: str, epoch: int, member: Member, plan: Plan) -> str:
-    own = [part for part in ("encoder", "pooling") if not isinstance(getattr(plan.architecture, part), str)]
+    own = [*plan.own]
     cure = f"look into your own {' and '.join(own)}, " if own else "look for extreme values among the features, "
     return (
         f"the training of {name} diverged in epoch {epoch + 1}, so that its loss or weights are no numbers: {cure}or"

@@ -172,5 +172,5 @@ def _check_numbers(said: Prediction, packed: PackedTensors, positions: NDArray[n
         bad = ~np.isfinite(values.numpy()).all(axis=axes)
         raise BagwiseError(
             f"the model has no answer for bag {packed.names[bag[np.argmax(bad)]]!r}, because its {what} are no numbers:"
-            " look for extreme values in the bag, or into an encoder or a pooling of your own"
+            " look for extreme values in the bag, or into an encoder, a pooling or a model of your own"
         )

@@ -16,6 +16,7 @@ from bagwise.training.data import PackedTensors
 from bagwise.training.device import resolve_device
 from bagwise.training.gradient import accumulate_gradient
 from bagwise.training.inference import predict
+from bagwise.training.losses import Loss, LossTargets, bag_losses, mean_loss
 from bagwise.training.members import Member, Plan
 from bagwise.training.optimizer import Optimizer
 from bagwise.training.randomness import hashed
@@ -206,7 +207,7 @@ class Looped:
             model,
             instances,
             offsets,
-            self._loss_of(number, batch, targets),
+            self._loss_of(number, batch, targets, offsets),
             chunk=self.plan.chunk,
             seed=seed,
             precision=self.plan.precision,
@@ -215,10 +216,29 @@ class Looped:
         optimizer.step()
         return loss
 
-    def _loss_of(self, number: int, batch: NDArray[np.int64], targets: Tensor) -> Callable[[Output], Tensor]:
+    def _own_loss(self, number: int) -> Loss | None:
+        """Give the loss that stands in the place of the target's: the plan's, else the model's."""
+        return self.plan.loss or self.models[number].loss
+
+    def _loss_of(
+        self, number: int, batch: NDArray[np.int64], targets: Tensor, offsets: Tensor
+    ) -> Callable[[Output], Tensor]:
         """Give what turns a member's output for some bags into the number to descend."""
-        weights = self.weights(number, batch)
-        return lambda output: _mean(negative_log_likelihood(output.logits, targets, weights))
+        own, weights = self._own_loss(number), self.weights(number, batch)
+        if own is None:
+            return lambda output: _mean(negative_log_likelihood(output.logits, targets, weights))
+        asked = self._loss_targets(targets, weights, offsets)
+        return lambda output: mean_loss(own, output, asked)
+
+    def _loss_targets(self, targets: Tensor, weights: Tensor | None, offsets: Tensor) -> LossTargets:
+        labels = targets.to(self.plan.dtype)
+        ones = torch.ones(len(targets), dtype=self.plan.dtype, device=offsets.device)
+        return LossTargets(
+            labels,
+            ones if weights is None else weights,
+            offsets,
+            lambda logits: negative_log_likelihood(logits, targets),
+        )
 
     def validate(self, numbers: Sequence[int]) -> list[tuple[float, float]]:
         """Measure some members on their validation bags, in one pass over these.
@@ -234,6 +254,19 @@ class Looped:
             Of each member the share of bags predicted wrongly, and the mean loss; weights count.
         """
         wanted = [self.members[number].validation for number in numbers]
+        own = [self._own_loss(number) for number in numbers]
+        lost = torch.zeros(len(numbers), len(self.packed.sizes), dtype=torch.float64)  # by losses of the user's own
+        weighed = [True] * len(numbers)
+
+        def measure(place: int, batch: NDArray[np.int64], output: Output) -> None:
+            loss, targets = own[place], self.packed.targets[batch].to(self.device)
+            assert loss is not None
+            offsets = torch.tensor([0, *np.cumsum(self.packed.sizes[batch])], device=self.device)
+            asked = self._loss_targets(targets, self.weights(numbers[place], batch), offsets)
+            losses = bag_losses(loss, output._replace(logits=output.logits.to(self.plan.dtype)), asked)
+            lost[place, batch] = losses.double().cpu()
+            weighed[place] = losses.ndim == 1  # one number for all bags has their weights in it
+
         predictions = predict(
             [self.models[number] for number in numbers],
             self.packed,
@@ -241,14 +274,20 @@ class Looped:
             device=self.device,
             chunk=self.plan.chunk,
             precision=self.plan.precision,
+            batching=None if own[0] is None else self._batches,
+            seen=None if own[0] is None else measure,
         )
         measured = []
-        for number, bags, prediction in zip(numbers, wanted, predictions, strict=True):
+        for place, (number, bags, prediction) in enumerate(zip(numbers, wanted, predictions, strict=True)):
             logits, targets, given = prediction.logits, self.packed.targets[bags], self.weights(number, bags)
             weights = torch.ones(len(bags)) if given is None else given.cpu()
             weights = weights.double() / weights.double().sum()
-            wrong, losses = errors(logits, targets), negative_log_likelihood(logits, targets)
-            measured.append((float(weights @ wrong.double()), float(weights @ losses.double())))
+            wrong = float(weights @ errors(logits, targets).double())
+            if own[place] is None:
+                measured.append((wrong, float(weights @ negative_log_likelihood(logits, targets).double())))
+            else:
+                losses = lost[place, bags]
+                measured.append((wrong, float(weights @ losses if weighed[place] else losses.mean())))
         return measured
 
     def is_finite(self, number: int) -> bool:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bagwise.errors import BagwiseError
-from bagwise.models.architecture import Architecture
+from bagwise.models.architecture import Design
 from bagwise.parameters import Among, Count, NonNegative, Positive, Share, check_parameters
 from bagwise.training.augmentation import AUGMENTATIONS
+from bagwise.training.losses import Loss
 
 __all__ = ["PRECISIONS", "Member", "Plan", "Settings", "Trained", "fingerprint"]
 
@@ -156,6 +157,8 @@ class Plan:
         ``"float32"``, ``"float64"``, or ``"mixed"`` (bfloat16 where that is safe; CUDA only).
     device
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ..., or ``"auto"``: CUDA where there is one.
+    loss
+        In the place of the target's loss and of one that the model has (`bagwise.training.losses`); None: neither.
 
     Raises
     ------
@@ -164,11 +167,12 @@ class Plan:
 
     Examples
     --------
+    >>> from bagwise.models.architecture import Architecture
     >>> Plan(Architecture("embedding", "max", "identity"), outputs=1, order_seed=0, scaling="none").dtype
     torch.float32
     """
 
-    architecture: Architecture
+    architecture: Design
     outputs: Count
     order_seed: int
     scaling: Literal["standardize", "pixels", "none"]
@@ -180,9 +184,15 @@ class Plan:
     chunk: Count = 8192
     precision: Annotated[str, Among(PRECISIONS)] = "float32"
     device: str = "auto"
+    loss: Loss | None = None
 
     def __post_init__(self) -> None:
         check_parameters(self)
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """What is a user's own, and only the user's code can make: a loss, and the parts of the architecture."""
+        return self.architecture.own | ({} if self.loss is None else {"loss": self.loss})
 
     @property
     def dtype(self) -> torch.dtype:
@@ -234,15 +244,15 @@ def fingerprint(plan: Plan, members: Sequence[Member], start: Mapping[str, Tenso
 
     Examples
     --------
+    >>> from bagwise.models.architecture import Architecture
     >>> plan = Plan(Architecture("embedding", "max", "identity"), outputs=1, order_seed=0, scaling="none")
     >>> len(fingerprint(plan, [], {}, b""))
     32
     """
     described = {f.name: getattr(plan, f.name) for f in fields(plan) if f.name not in ("architecture", "device")}
     described |= {f.name: getattr(plan.architecture, f.name) for f in fields(plan.architecture)}
-    for part in ("encoder", "pooling"):
-        made = described[part]
-        if not isinstance(made, str | nn.Module):
+    for part, made in plan.own.items():
+        if not isinstance(made, nn.Module):
             described[part] = getattr(made, "__qualname__", type(made).__qualname__)
     digest = blake2b(repr(described).encode() + data, digest_size=16)
     for member in members:

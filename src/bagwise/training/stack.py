@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from bagwise.models.encoders import FullyConnected, MultiLevel
 from bagwise.models.model import DeepSupervision, EmbeddingLevel, InstanceLevel, MILModel, ResidualConnections
 from bagwise.models.pooling import (
+    EMBEDDING_POOLINGS,
+    INSTANCE_POOLINGS,
     ISR,
     Attention,
     GatedAttention,
@@ -69,7 +71,8 @@ def can_stack(model: MILModel) -> bool:
     >>> can_stack(Architecture("embedding", "max", "mi-net").build((3,), outputs=1, seed=0))
     True
     """
-    known = type(model) in _LEVELS and all(type(pooling) in _POOLINGS for pooling in _poolings(model))
+    registry = INSTANCE_POOLINGS if isinstance(model, InstanceLevel) else EMBEDDING_POOLINGS
+    known = type(model) in _LEVELS and all(type(pooling) in registry.values() for pooling in _poolings(model))
     return known and type(model.encoder) in (FullyConnected, MultiLevel)
 
 
