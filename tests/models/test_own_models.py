@@ -128,7 +128,10 @@ REFUSED = {
     "no module": (no_module, "what makes the model gives a tuple: let it make a torch.nn.Module"),
     "not made": (failing, r"the model cannot be made by failing\(instance_shape=\(3,\), outputs=1\): "),
     "unknown option": (partial(Plain, heads=2), r"by Plain\(instance_shape=\(3,\), outputs=1, heads=2\): .*heads"),
-    "nothing": ("attention", "model is 'attention': it must be a class or a function"),
+    "nothing": (
+        "attention",
+        "model is 'attention': it must be a module, or a class or function that makes one, or None",
+    ),
     "fails": (OneInstanceTooFew, "the model OneInstanceTooFew fails on 3 bags with 9 instances in all: a bag of one"),
     "logits": (
         changed(logits=lambda h, o: segment_mean(h, o)),

@@ -126,8 +126,8 @@ def evaluation_report(
     shown = bags[chosen]
     weights = None
     if one.attention is not None:
-        columns = np.searchsorted(one.classes, one.predicted[0])
-        weights = weights_in_one(one.attention[0], one.weight_axis, columns, bags.sizes)[bags.rows(chosen)]
+        columns = np.searchsorted(one.classes, one.predicted[0][chosen])
+        weights = weights_in_one(one.attention[0, bags.rows(chosen)], one.weight_axis, columns, shown.sizes)
     by_cell = {(row["method"], row["metric"]): row for row in results["rows"]}
     seconds = {row["method"]: f"{row['seconds']:,.0f}" for row in results["rows"]}
     of = "of the first repetition " if several else ""

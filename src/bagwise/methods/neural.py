@@ -149,7 +149,7 @@ class NeuralMIL(BagClassifier):
     level: ClassVar[str] = "own"
     auto_encoder: ClassVar[str | None] = None  # what "auto" means, where the method and not the instance decides
 
-    model: ModelSpec | None = None
+    model: Annotated[ModelSpec, "a module, or a class or function that makes one"] | None = None
     loss: Loss | None = None
     positive: Any = None
     encoder: EncoderSpec = "auto"
@@ -399,7 +399,7 @@ class NeuralMIL(BagClassifier):
         """Whether instances may have weights: of what is a user's own nobody knows before it was asked."""
         return self.level == "own" or callable(getattr(self, "pooling", None))
 
-    @available_if(_may_weigh)  # type: ignore[untyped-decorator]
+    @available_if(lambda self: self._may_weigh())  # type: ignore[untyped-decorator]
     def attention(self, X: BagsLike) -> NDArray[Any]:
         """Give the weight of each instance in its bag (paper, equations 8 and 9), where the method has weights.
 
