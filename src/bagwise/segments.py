@@ -2,7 +2,7 @@
 
 Values are packed along their first axis; bag ``b`` is ``values[offsets[b]:offsets[b + 1]]``, and no bag is empty. A set
 of one bag takes the dense operation, which is what the segment operation would compute, only faster and summed
-pairwise.
+pairwise. While `torch.export` looks on, nothing is decided by how many bags or instances there happen to be.
 """
 
 import torch
@@ -61,6 +61,9 @@ def segment_repeat(values: Tensor, offsets: Tensor) -> Tensor:
     >>> segment_repeat(torch.tensor([1.0, 2.0]), torch.tensor([0, 2, 5])).tolist()
     [1.0, 1.0, 2.0, 2.0, 2.0]
     """
+    if torch.compiler.is_exporting():  # counting where bags begin takes no matrix of bags and instances, as ONNX would
+        begins, instances = offsets[1:-1], offsets[-1].item()
+        return values[begins.new_zeros(instances).scatter_add(0, begins, torch.ones_like(begins)).cumsum(0)]
     return values.repeat_interleave(segment_lengths(offsets), dim=0)
 
 
@@ -224,13 +227,13 @@ def segment_softmax(values: Tensor, offsets: Tensor) -> Tensor:
 
 
 def _one_bag(offsets: Tensor) -> bool:
-    return len(offsets) == 2
+    return not torch.compiler.is_exporting() and len(offsets) == 2
 
 
 def _empty(values: Tensor, offsets: Tensor, fill: float) -> Tensor:
-    return values.new_full((len(offsets) - 1, *values.shape[1:]), fill)
+    return values.new_full((offsets.shape[0] - 1, *values.shape[1:]), fill)
 
 
 def _bag_of_each(values: Tensor, offsets: Tensor) -> Tensor:
-    bags = segment_repeat(torch.arange(len(offsets) - 1, device=offsets.device), offsets)
+    bags = segment_repeat(torch.arange(offsets.shape[0] - 1, device=offsets.device), offsets)
     return bags.reshape(-1, *[1] * (values.ndim - 1)).expand_as(values)

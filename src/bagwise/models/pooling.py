@@ -241,7 +241,7 @@ class Attention(Pooling):
 
     def _scores_in_parts(self, embeddings: Tensor) -> Tensor:
         """Score without ever holding the hidden layer of a bag of millions, which is larger than its embeddings."""
-        if len(embeddings) <= _ROWS_AT_ONCE:
+        if torch.compiler.is_exporting() or len(embeddings) <= _ROWS_AT_ONCE:
             return self.scores(embeddings)
         scores = embeddings.new_empty(len(embeddings), 1)
         # Written where they stay: a list of small results would lie between the freed large ones and keep them apart.

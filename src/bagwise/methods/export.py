@@ -1,0 +1,256 @@
+"""Trained models as one ONNX file, for programs that have neither Bagwise nor torch."""
+
+import copy
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bagwise._version import __version__
+from bagwise.bags import Bags
+from bagwise.errors import BagwiseError
+from bagwise.files import check_replaceable, replacing
+from bagwise.methods.ensemble import members_of
+from bagwise.methods.neural import NeuralMIL
+from bagwise.models.likelihood import class_probabilities
+from bagwise.models.model import Output
+from bagwise.tensorfiles import plain
+
+__all__ = ["OPSET", "export_onnx"]
+
+OPSET = 18  # the first whose ScatterElements takes a maximum
+_INPUTS, _OUTPUTS = ("instances", "offsets"), ("answers", "weights")
+_TRACED, _TRIED = (2, 3, 1), (1, 9, 4, 40)  # sizes of made-up bags: a file that took any of them for fixed is found out
+_CLOSE = 1e-5  # far above what float32 leaves open, far below what another function would make
+
+
+def export_onnx(models: NeuralMIL | Sequence[NeuralMIL], path: str | Path) -> dict[str, Any]:
+    """Write a fitted model, or the members of an ensemble, as one ONNX file.
+
+    The file takes ``instances``, shape (N, ...), as they are before any scaling, and ``offsets``, shape (B + 1,), int64,
+    as `Bags` has them: instances are double precision, but 8 bits where the model learnt from pixels of 8 bits. It
+    gives ``answers``, shape (B, number of classes), what `predict_proba` gives (the mean over the members), and, where
+    the method has them, ``weights``, shape (N,), what `attention` gives (their mean, too). Its metadata holds under
+    ``bagwise``, as JSON, what this function returns.
+
+    Instances are encoded in the model's precision, and bags are aggregated in double precision, because ONNX has
+    neither log1p nor expm1.
+
+    Parameters
+    ----------
+    models
+        A fitted neural estimator, or several as `bagwise.methods.ensemble.fit_ensemble` gives them.
+    path
+        The file, ending in ``.onnx``. One that Bagwise exported before is replaced; another is left alone.
+
+    Returns
+    -------
+    dict
+        What was written: ``bagwise`` (the version), ``class``, ``members``, ``target``, ``classes``, ``positive``,
+        ``feature_names``, ``inputs`` and ``outputs`` (type and shape by name).
+
+    Raises
+    ------
+    BagwiseError
+        If the extra ``onnx`` is not installed, a model is no neural method, holds a module that ONNX cannot hold, or
+        says something else than the file on made-up bags, or if the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import bagwise as bw
+    >>> bags = bw.Bags.from_arrays([[[0.0, 3.0]], [[1.0, 2.0]]], labels=["no", "yes"])
+    >>> model = bw.AttentionMIL(encoder="identity", epochs=1, random_state=0).fit(bags)
+    >>> export_onnx(model, Path(tempfile.mkdtemp()) / "model.onnx")["inputs"]
+    {'instances': ['float64', ['instances', 2]], 'offsets': ['int64', ['bags + 1']]}
+    """
+    onnx, runtime = _libraries()
+    members, path = members_of(models, "export_onnx"), Path(path)
+    if path.suffix != ".onnx":
+        raise BagwiseError(f"{path} does not end in .onnx, by which programs know such a file: call it so")
+    check_replaceable(path, _is_ours)
+    name = type(members[0]).__name__
+    try:
+        with _quiet():
+            content, described = _exported(onnx, members)
+            session = runtime.InferenceSession(content, _options(runtime), providers=["CPUExecutionProvider"])
+            apart = _largest_difference(session, members)
+    except BagwiseError:
+        raise
+    except Exception as error:  # whatever the exporter, the runtime or a user's own code may raise
+        raise BagwiseError(
+            f"ONNX cannot hold this {name} ({_reason(error)}): save it with save_model, or write what ONNX lacks another"
+            " way"
+        ) from error
+    if not apart <= _CLOSE:
+        raise BagwiseError(
+            f"ONNX cannot hold this {name}: on made-up bags the file and the model differ by {apart:.1g}; a module of"
+            " your own may go by the number of instances, or a method by more than the model"
+        )
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+    return described
+
+
+class _Answering(nn.Module):
+    """Raw instances to answers and weights."""
+
+    def __init__(self, members: Sequence[NeuralMIL]) -> None:
+        super().__init__()
+        models = [copy.deepcopy(member.model_).cpu().eval().requires_grad_(False) for member in members]
+        self.encoding = nn.ModuleList(models)
+        self.aggregating = nn.ModuleList([copy.deepcopy(model).double() for model in models])
+        self.dtype, self.reversed = members[0].plan_.dtype, members[0]._classes.column == 0
+
+    def forward(self, instances: Tensor, offsets: Tensor) -> tuple[Tensor, ...]:
+        said: list[Output] = [
+            second.aggregate(first.encode(instances).double(), offsets)  # type: ignore[operator]
+            for first, second in zip(self.encoding, self.aggregating, strict=True)
+        ]
+        answers = torch.stack([class_probabilities(output.logits) for output in said]).mean(0)
+        answers = (answers.flip(1) if self.reversed else answers).to(self.dtype)
+        weights = [output.weights for output in said if output.weights is not None]
+        return (answers, torch.stack(weights).mean(0).to(self.dtype)) if weights else (answers,)
+
+
+def _exported(onnx: Any, members: Sequence[NeuralMIL]) -> tuple[bytes, dict[str, Any]]:
+    bags = _made_up(members[0], _TRACED)
+    module = _Answering(members)
+    given = torch.from_numpy(bags.instances), torch.from_numpy(bags.offsets)
+    outputs = _OUTPUTS[: len(module(*given))]
+    with torch.no_grad():
+        program = torch.onnx.export(
+            module,
+            given,
+            dynamo=True,
+            opset_version=OPSET,
+            dynamic_shapes={name: {0: torch.export.Dim.DYNAMIC} for name in _INPUTS},
+            input_names=_INPUTS,
+            output_names=outputs,
+            verbose=False,
+        )
+    assert program is not None
+    proto = program.model_proto
+    _forget_where_it_came_from(proto.graph)
+    named = {"instances": "instances", "offsets": "bags + 1", "answers": "bags", "weights": "instances"}
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = named[value.name]
+    member = members[0]
+    names = getattr(member, "feature_names_in_", None)
+    described = {
+        "bagwise": __version__,
+        "class": type(member).__name__,
+        "members": len(members),
+        "target": "classes",
+        "classes": member.classes_.tolist(),
+        "positive": None if member.positive_ is None else np.asarray(member.positive_).item(),
+        "feature_names": None if names is None else names.tolist(),
+        "inputs": {value.name: _told(onnx, value) for value in proto.graph.input},
+        "outputs": {value.name: _told(onnx, value) for value in proto.graph.output},
+    }
+    proto.producer_name, proto.producer_version = "bagwise", __version__
+    onnx.helper.set_model_props(proto, {"bagwise": json.dumps(described, default=plain)})
+    return proto.SerializeToString(), described
+
+
+def _made_up(member: NeuralMIL, sizes: Sequence[int]) -> Bags:
+    """Make bags of instances like those learnt from, as the model's scaler tells what these were like."""
+    rng = np.random.default_rng(0)
+    offsets = np.cumsum([0, *sizes])
+    shape = (int(offsets[-1]), *member.instance_shape_)
+    if member.plan_.scaling == "pixels":
+        return Bags(rng.integers(0, 256, shape, dtype=np.uint8), offsets)
+    scaler = member.model_.scaler
+    spread = 1 / scaler.factor.numpy(force=True).astype(np.float64)
+    return Bags(scaler.shift.numpy(force=True) + spread * rng.normal(size=shape), offsets)
+
+
+def _largest_difference(session: Any, members: Sequence[NeuralMIL]) -> float:
+    bags = _made_up(members[0], _TRIED)
+    given = session.run(None, {"instances": bags.instances, "offsets": bags.offsets})
+    alike = [_on_cpu(member) for member in members]
+    wanted = [np.mean([member.predict_proba(bags) for member in alike], axis=0)]
+    if len(given) > 1:
+        wanted.append(np.mean([member.attention(bags) for member in alike], axis=0))
+    return max(_apart(one, other) for one, other in zip(given, wanted, strict=True))
+
+
+def _apart(one: NDArray[Any], other: NDArray[Any]) -> float:
+    if one.shape != other.shape:
+        return np.inf
+    return float(np.max(np.abs(one - other) / np.maximum(np.abs(other), 1)))
+
+
+def _on_cpu(member: NeuralMIL) -> Any:
+    twin = copy.copy(member)
+    twin.model_ = copy.deepcopy(member.model_)
+    twin.device, twin.precision = "cpu", "float32" if member.precision == "mixed" else member.precision
+    return twin
+
+
+def _forget_where_it_came_from(graph: Any) -> None:
+    """Leave out the exporter's notes, which name files and lines of this machine."""
+    graph.ClearField("metadata_props")
+    for part in (*graph.node, *graph.input, *graph.output, *graph.initializer, *graph.value_info):
+        part.ClearField("metadata_props")
+        for attribute in getattr(part, "attribute", ()):
+            if attribute.HasField("g"):
+                _forget_where_it_came_from(attribute.g)
+
+
+def _told(onnx: Any, value: Any) -> list[Any]:
+    tensor = value.type.tensor_type
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+    return [str(dtype), [dim.dim_param or dim.dim_value for dim in tensor.shape.dim]]
+
+
+def _is_ours(path: Path) -> bool:
+    import onnx
+
+    try:
+        return bool(onnx.load(path, load_external_data=False).producer_name == "bagwise")
+    except Exception:  # of a file of another kind
+        return False
+
+
+def _libraries() -> tuple[Any, Any]:
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401 - torch's exporter needs it
+    except ImportError as error:
+        raise BagwiseError('what writes ONNX comes with an extra: run pip install "bagwise[onnx]"') from error
+    return onnx, onnxruntime
+
+
+def _options(runtime: Any) -> Any:
+    options = runtime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 4, 1
+    return options
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to this program's own words: the exporter logs and warns of much that a user can do nothing about."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _reason(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error) or type(error).__name__).splitlines()[0]
