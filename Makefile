@@ -9,7 +9,7 @@ help: ## Say what there is
 
 .venv: pyproject.toml constraints.txt ## Build the environment
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[demo,slides,dev,docs]"
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[demo,slides,onnx,dev,docs]"
 	touch .venv
 
 demo: .venv ## Train on real digits and write a report of which of them decided

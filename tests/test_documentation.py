@@ -33,6 +33,7 @@ SLOW = {
     "docs/tutorials/slides.md",
     "docs/tutorials/compare.md",
     "docs/how-to/encoder.md",
+    "docs/how-to/export.md",
     "docs/how-to/pooling.md",
 }
 NOT_RUN = {

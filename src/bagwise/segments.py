@@ -62,7 +62,7 @@ def segment_repeat(values: Tensor, offsets: Tensor) -> Tensor:
     [1.0, 1.0, 2.0, 2.0, 2.0]
     """
     if torch.compiler.is_exporting():  # counting where bags begin takes no matrix of bags and instances, as ONNX would
-        begins, instances = offsets[1:-1], offsets[-1].item()
+        begins, instances = offsets[1:-1], int(offsets[-1])
         return values[begins.new_zeros(instances).scatter_add(0, begins, torch.ones_like(begins)).cumsum(0)]
     return values.repeat_interleave(segment_lengths(offsets), dim=0)
 

@@ -238,6 +238,30 @@ def explain(
     _print_positive(written["positive"])
 
 
+@app.command(epilog="Example: bagwise export run --out model.onnx")
+def export(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option(help="The ONNX file; an earlier one of Bagwise's is replaced.")],
+    as_json: AsJson = Output.json,
+) -> None:
+    """Write a trained model, scaler and all members, as one ONNX file for programs without Bagwise."""
+    from bagwise.commands.export import run_export
+    from bagwise.commands.runs import Run
+
+    written = run_export(Run.load(run), out)
+    if as_json:
+        print_json(written)
+        return
+    rows = [
+        (way.removesuffix("s"), name, kind, " x ".join(map(str, shape)))
+        for way in ("inputs", "outputs")
+        for name, (kind, shape) in written[way].items()
+    ]
+    print_table(str(out), ["", "name", "type", "shape"], rows)
+    print_line(f"Columns of the answers: {', '.join(map(str, written['classes']))}.")
+    _print_positive(written["positive"])
+
+
 @app.command(epilog="Example: bagwise tile slides/ --encoder run --mpp 0.5 --out features")
 def tile(
     slides: Annotated[list[str], typer.Argument(help="Slides, or folders of slides.")],

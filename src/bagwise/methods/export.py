@@ -27,7 +27,13 @@ from bagwise.tensorfiles import plain
 __all__ = ["OPSET", "export_onnx"]
 
 OPSET = 18  # the first whose ScatterElements takes a maximum
-_INPUTS, _OUTPUTS = ("instances", "offsets"), ("answers", "weights")
+_FIRST_AXES = {  # of what goes in and what comes out
+    "instances": "instances",
+    "offsets": "bags + 1",
+    "coordinates": "instances",
+    "answers": "bags",
+    "weights": "instances",
+}
 _TRACED, _TRIED = (2, 3, 1), (1, 9, 4, 40)  # sizes of made-up bags: a file that took any of them for fixed is found out
 _CLOSE = 1e-5  # far above what float32 leaves open, far below what another function would make
 
@@ -35,11 +41,12 @@ _CLOSE = 1e-5  # far above what float32 leaves open, far below what another func
 def export_onnx(models: NeuralMIL | Sequence[NeuralMIL], path: str | Path) -> dict[str, Any]:
     """Write a fitted model, or the members of an ensemble, as one ONNX file.
 
-    The file takes ``instances``, shape (N, ...), as they are before any scaling, and ``offsets``, shape (B + 1,), int64,
-    as `Bags` has them: instances are double precision, but 8 bits where the model learnt from pixels of 8 bits. It
+    The file takes ``instances``, shape (N, ...), as they are before any scaling, and ``offsets``, shape (B + 1,), as
+    `Bags` has them: instances are of double precision, or of 8 bits where the model learnt from pixels of 8 bits. It
     gives ``answers``, shape (B, number of classes), what `predict_proba` gives (the mean over the members), and, where
-    the method has them, ``weights``, shape (N,), what `attention` gives (their mean, too). Its metadata holds under
-    ``bagwise``, as JSON, what this function returns.
+    the method has them, ``weights``, shape (N,) or (N, K), what `attention` gives (their mean, too). A model that asks
+    for ``coordinates`` takes them as a third input, in double precision. The metadata holds under ``bagwise``, as JSON,
+    what this function returns.
 
     Instances are encoded in the model's precision, and bags are aggregated in double precision, because ONNX has
     neither log1p nor expm1.
@@ -87,8 +94,8 @@ def export_onnx(models: NeuralMIL | Sequence[NeuralMIL], path: str | Path) -> di
         raise
     except Exception as error:  # whatever the exporter, the runtime or a user's own code may raise
         raise BagwiseError(
-            f"ONNX cannot hold this {name} ({_reason(error)}): save it with save_model, or write what ONNX lacks another"
-            " way"
+            f"ONNX cannot hold this {name} ({_reason(error)}): keep it with save_model, or write what ONNX lacks in"
+            " another way"
         ) from error
     if not apart <= _CLOSE:
         raise BagwiseError(
@@ -108,41 +115,48 @@ class _Answering(nn.Module):
         models = [copy.deepcopy(member.model_).cpu().eval().requires_grad_(False) for member in members]
         self.encoding = nn.ModuleList(models)
         self.aggregating = nn.ModuleList([copy.deepcopy(model).double() for model in models])
-        self.dtype, self.reversed = members[0].plan_.dtype, members[0]._classes.column == 0
+        self.dtype, self.positive_first = members[0].plan_.dtype, members[0]._classes.column == 0
+        self.weights_of_classes = models[0].weight_axis == "classes"
 
-    def forward(self, instances: Tensor, offsets: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, instances: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> tuple[Tensor, ...]:
         said: list[Output] = [
-            second.aggregate(first.encode(instances).double(), offsets)  # type: ignore[operator]
+            second.aggregate(first.encode(instances).double(), offsets, coordinates)  # type: ignore[operator]
             for first, second in zip(self.encoding, self.aggregating, strict=True)
         ]
         answers = torch.stack([class_probabilities(output.logits) for output in said]).mean(0)
-        answers = (answers.flip(1) if self.reversed else answers).to(self.dtype)
-        weights = [output.weights for output in said if output.weights is not None]
-        return (answers, torch.stack(weights).mean(0).to(self.dtype)) if weights else (answers,)
+        found = [self._by_name(answers)]
+        if weights := [output.weights for output in said if output.weights is not None]:
+            mean = torch.stack(weights).mean(0)
+            found.append(self._by_name(mean) if self.weights_of_classes and mean.ndim == 2 else mean)
+        return tuple(part.to(self.dtype) for part in found)
+
+    def _by_name(self, columns: Tensor) -> Tensor:
+        """Bring columns, in which the positive of two classes is last, to the order of the names."""
+        return columns.flip(1) if self.positive_first else columns
 
 
 def _exported(onnx: Any, members: Sequence[NeuralMIL]) -> tuple[bytes, dict[str, Any]]:
     bags = _made_up(members[0], _TRACED)
     module = _Answering(members)
-    given = torch.from_numpy(bags.instances), torch.from_numpy(bags.offsets)
-    outputs = _OUTPUTS[: len(module(*given))]
+    given = {name: torch.from_numpy(value) for name, value in _inputs(members[0], bags).items()}
+    varying = {name: {0: torch.export.Dim.DYNAMIC} for name in given}
+    outputs = ("answers", "weights")[: len(module(**given))]
     with torch.no_grad():
         program = torch.onnx.export(
             module,
-            given,
+            kwargs=given,
             dynamo=True,
             opset_version=OPSET,
-            dynamic_shapes={name: {0: torch.export.Dim.DYNAMIC} for name in _INPUTS},
-            input_names=_INPUTS,
+            dynamic_shapes=varying,
+            input_names=list(given),
             output_names=outputs,
             verbose=False,
         )
     assert program is not None
     proto = program.model_proto
     _forget_where_it_came_from(proto.graph)
-    named = {"instances": "instances", "offsets": "bags + 1", "answers": "bags", "weights": "instances"}
     for value in (*proto.graph.input, *proto.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = named[value.name]
+        value.type.tensor_type.shape.dim[0].dim_param = _FIRST_AXES[value.name]
     member = members[0]
     names = getattr(member, "feature_names_in_", None)
     described = {
@@ -166,21 +180,28 @@ def _made_up(member: NeuralMIL, sizes: Sequence[int]) -> Bags:
     rng = np.random.default_rng(0)
     offsets = np.cumsum([0, *sizes])
     shape = (int(offsets[-1]), *member.instance_shape_)
-    if member.plan_.scaling == "pixels":
-        return Bags(rng.integers(0, 256, shape, dtype=np.uint8), offsets)
     scaler = member.model_.scaler
-    spread = 1 / scaler.factor.numpy(force=True).astype(np.float64)
-    return Bags(scaler.shift.numpy(force=True) + spread * rng.normal(size=shape), offsets)
+    instances = scaler.shift.numpy(force=True) + rng.normal(size=shape) / scaler.factor.numpy(force=True)
+    if member.plan_.scaling == "pixels":
+        instances = rng.integers(0, 256, shape, dtype=np.uint8)
+    return Bags(instances, offsets, coordinates=rng.integers(0, 9, (shape[0], 2)).astype(np.float64))
+
+
+def _inputs(member: NeuralMIL, bags: Bags) -> dict[str, NDArray[Any]]:
+    given: dict[str, NDArray[Any]] = {"instances": np.asarray(bags.instances), "offsets": bags.offsets}
+    if member.model_.wants_coordinates:
+        given["coordinates"] = np.asarray(bags.coordinates)
+    return given
 
 
 def _largest_difference(session: Any, members: Sequence[NeuralMIL]) -> float:
     bags = _made_up(members[0], _TRIED)
-    given = session.run(None, {"instances": bags.instances, "offsets": bags.offsets})
+    given = session.run(None, _inputs(members[0], bags))
     alike = [_on_cpu(member) for member in members]
     wanted = [np.mean([member.predict_proba(bags) for member in alike], axis=0)]
-    if len(given) > 1:
+    if len(given) > 1 and hasattr(alike[0], "attention"):
         wanted.append(np.mean([member.attention(bags) for member in alike], axis=0))
-    return max(_apart(one, other) for one, other in zip(given, wanted, strict=True))
+    return max(_apart(one, other) for one, other in zip(given, wanted, strict=False))
 
 
 def _apart(one: NDArray[Any], other: NDArray[Any]) -> float:
