@@ -18,10 +18,11 @@ from bagwise.errors import BagwiseError
 from bagwise.evaluation.divisions import FoldsLike, divide
 from bagwise.evaluation.judged import ClassNames
 from bagwise.evaluation.metrics import measure, scorers
-from bagwise.evaluation.protocol import Division
+from bagwise.evaluation.protocol import Division, Split
 from bagwise.methods.base import BagClassifier, clone_with_seed, kind_of
 from bagwise.methods.joint import bag_probabilities, fit_members, instance_weights, predict_members
 from bagwise.methods.neural import NeuralMIL
+from bagwise.training.engine import OnEpoch
 
 __all__ = ["CrossValidation", "cross_validate", "divided_told", "folds_told", "summary", "validate_folds"]
 
@@ -240,6 +241,7 @@ def cross_validate(
     n_jobs: int | None = -1,
     checkpoints: str | Path | None = None,
     verbose: bool = False,
+    on_epoch: OnEpoch | None = None,
 ) -> CrossValidation:
     """Cross-validate a method; of a neural one, all folds of all repetitions train together.
 
@@ -273,6 +275,11 @@ def cross_validate(
         A folder for a neural method to keep progress in; a cross-validation that was stopped goes on from it.
     verbose
         Show a progress bar.
+    on_epoch
+        Called, for a neural method, with what is measured of each fold's model in each epoch: a mapping of
+        ``"repeat"``, ``"fold"``, ``"member"`` (its place among the folds of all repeats) and what an entry of
+        `history_` holds. It runs in this process: at once with ``n_jobs=1``, else when a worker is done with a block of
+        folds. What it raises ends the cross-validation.
 
     Returns
     -------
@@ -310,6 +317,7 @@ def cross_validate(
         n_jobs=n_jobs,
         checkpoints=None if checkpoints is None else Path(checkpoints),
         verbose=verbose,
+        on_epoch=on_epoch,
     )
 
 
@@ -325,6 +333,7 @@ def validate_folds(
     n_jobs: int | None = -1,
     checkpoints: Path | None = None,
     verbose: bool = False,
+    on_epoch: OnEpoch | None = None,
 ) -> CrossValidation:
     """Cross-validate a method on folds that are there already; `cross_validate` is for users, this for experiments.
 
@@ -344,7 +353,7 @@ def validate_folds(
     epoch_by_test
         Wrong, and here to show how wrong: a neural method with a patience keeps the epoch that is best on the test
         bags.
-    n_jobs, checkpoints, verbose
+    n_jobs, checkpoints, verbose, on_epoch
         As in `cross_validate`.
 
     Returns
@@ -387,8 +396,11 @@ def validate_folds(
             n_jobs=n_jobs,
             checkpoints=checkpoints,
             verbose=verbose,
+            on_epoch=None if on_epoch is None else _telling(on_epoch, splits),
         )
         answers = _ask(fitted, bags, tests)
+    elif on_epoch is not None:
+        raise BagwiseError(f"{type(model).__name__} learns in no epochs of which to tell on_epoch: leave it out")
     else:
         weights = None if sample_weight is None else valid_weights(sample_weight, bags.names)
         answers = Parallel(n_jobs=n_jobs)(
@@ -419,6 +431,14 @@ def validate_folds(
         scores=scores,
         weight_axis=answers[0].weight_axis,
     )
+
+
+def _telling(on_epoch: OnEpoch, splits: Sequence[Split]) -> OnEpoch:
+    def tell(measured: Mapping[str, float]) -> None:
+        split = splits[int(measured["member"])]
+        on_epoch({"repeat": split.repeat, "fold": split.fold, **measured})
+
+    return tell
 
 
 def _check_learnable(division: Division, bags: Bags) -> None:

@@ -17,6 +17,7 @@ from bagwise.methods.base import clone_with_seed, kind_of
 from bagwise.methods.joint import bag_probabilities, fit_members, predict_members
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.validation import set_apart
+from bagwise.training.engine import OnEpoch
 
 __all__ = ["EnsemblePrediction", "fit_ensemble", "members_of", "predict_ensemble"]
 
@@ -67,6 +68,7 @@ def fit_ensemble(
     n_jobs: int | None = 1,
     checkpoints: Path | None = None,
     verbose: bool = False,
+    on_epoch: OnEpoch | None = None,
 ) -> list[Estimator]:
     """Fit members that differ in their initial weights and in dropout, all in one training.
 
@@ -86,7 +88,7 @@ def fit_ensemble(
         One weight a bag, as `NeuralMIL.fit` takes it.
     validation
         Bags that decide when to stop, as `NeuralMIL.fit` takes them.
-    n_jobs, checkpoints, verbose
+    n_jobs, checkpoints, verbose, on_epoch
         As in `bagwise.training.engine.train`.
 
     Returns
@@ -121,6 +123,7 @@ def fit_ensemble(
         n_jobs=n_jobs,
         checkpoints=checkpoints,
         verbose=verbose,
+        on_epoch=on_epoch,
     )
 
 

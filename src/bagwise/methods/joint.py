@@ -17,7 +17,7 @@ from bagwise.models.likelihood import class_probabilities
 from bagwise.models.model import MILModel
 from bagwise.training.data import PackedTensors
 from bagwise.training.device import resolve_device
-from bagwise.training.engine import train
+from bagwise.training.engine import OnEpoch, train
 from bagwise.training.inference import Prediction, predict
 from bagwise.training.members import Member, Plan, Trained
 
@@ -73,6 +73,7 @@ def fit_members(
     n_jobs: int | None = 1,
     checkpoints: Path | None = None,
     verbose: bool = False,
+    on_epoch: OnEpoch | None = None,
 ) -> list[Estimator]:
     """Fit estimators, each on its own choice of the bags, in one joint training.
 
@@ -94,8 +95,8 @@ def fit_members(
         ``subsets`` are then learnt from. None, also for one of them, splits them off by `validation_fraction`.
     sample_weight
         One weight a bag of `bags`, as `NeuralMIL.fit` takes it.
-    n_jobs, checkpoints, verbose
-        As in `bagwise.training.engine.train`.
+    n_jobs, checkpoints, verbose, on_epoch
+        As in `bagwise.training.engine.train`; a ``"member"`` is the place of its estimator.
 
     Returns
     -------
@@ -125,7 +126,8 @@ def fit_members(
     companies: list[_Company[Estimator]] = []
     places = places or [0] * len(estimators)
     validations = validations or [None] * len(estimators)
-    for estimator, subset, place, validation in zip(estimators, subsets, places, validations, strict=True):
+    given = zip(estimators, subsets, places, validations, strict=True)
+    for number, (estimator, subset, place, validation) in enumerate(given):
         estimator._validate_params()
         subset, validation = counting(subset), None if validation is None else counting(validation)
         classes = estimator._classes_of(bags.labels[subset])
@@ -135,6 +137,7 @@ def fit_members(
         if company is None:
             company = _Company(plan, classes, classes.codes(bags.labels))
             companies.append(company)
+        company.numbers.append(number)
         company.estimators.append(estimator)
         company.members.append(
             estimator._member(bags, subset, company.targets, classes, seed, place, validation, weights)
@@ -150,6 +153,7 @@ def fit_members(
             n_jobs=n_jobs,
             checkpoints=folder,
             verbose=verbose,
+            on_epoch=None if on_epoch is None else _telling(on_epoch, company.numbers),
         )
         for estimator, member, trained in zip(company.estimators, company.members, results, strict=True):
             estimator._learnt(company.plan, member, trained, bags, company.classes)
@@ -295,6 +299,10 @@ def instance_weights(model: Joint, said: Prediction) -> NDArray[Any] | None:
     return weights
 
 
+def _telling(on_epoch: OnEpoch, numbers: Sequence[int]) -> OnEpoch:
+    return lambda measured: on_epoch({**measured, "member": numbers[int(measured["member"])]})
+
+
 @dataclass
 class _Company(Generic[Estimator]):
     """Estimators whose members train together."""
@@ -302,5 +310,6 @@ class _Company(Generic[Estimator]):
     plan: Plan
     classes: Classes
     targets: NDArray[np.int64]
+    numbers: list[int] = field(default_factory=list)
     estimators: list[Estimator] = field(default_factory=list)
     members: list[Member] = field(default_factory=list)

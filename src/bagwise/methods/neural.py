@@ -33,6 +33,7 @@ from bagwise.models.likelihood import log_class_probabilities
 from bagwise.models.own import ModelSpec, OwnArchitecture
 from bagwise.models.pooling import PoolingSpec
 from bagwise.parameters import Count, annotations_of
+from bagwise.training.engine import OnEpoch
 from bagwise.training.inference import Prediction
 from bagwise.training.losses import Loss
 from bagwise.training.members import Member, Plan, Settings, Trained
@@ -196,6 +197,7 @@ class NeuralMIL(BagClassifier):
         *,
         validation: ArrayLike | Bags | None = None,
         checkpoints: str | Path | None = None,
+        on_epoch: OnEpoch | None = None,
     ) -> Self:
         """Learn from bags.
 
@@ -214,6 +216,9 @@ class NeuralMIL(BagClassifier):
             off, by `validation_fraction`.
         checkpoints
             A folder to keep progress in. A fit that was stopped goes on from it and ends with the same weights.
+        on_epoch
+            Called after each epoch with what was measured in it: a mapping of ``"member"`` (0) and what an entry of
+            `history_` holds. What it raises ends the fit.
 
         Returns
         -------
@@ -235,6 +240,7 @@ class NeuralMIL(BagClassifier):
             sample_weight=apart.sample_weight,
             checkpoints=folder,
             verbose=self.verbose,
+            on_epoch=on_epoch,
         )[0]
 
     def _plan(self, bags: Bags, outputs: int, order_seed: int) -> Plan:

@@ -2,8 +2,9 @@
 
 import multiprocessing
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import pairwise
@@ -30,7 +31,10 @@ from bagwise.training.progress import Counter, progress_bar, spinner
 from bagwise.training.stack import can_stack, compile_step
 from bagwise.training.stacked import Stacked
 
-__all__ = ["DivergedError", "digest_of", "train"]
+__all__ = ["DivergedError", "OnEpoch", "digest_of", "train"]
+
+# Takes what is measured in an epoch, an entry of a history and the member's number.
+OnEpoch = Callable[[Mapping[str, float]], object]
 
 
 class DivergedError(BagwiseError):
@@ -47,6 +51,7 @@ def train(
     n_jobs: int | None = 1,
     checkpoints: Path | None = None,
     verbose: bool = False,
+    on_epoch: OnEpoch | None = None,
 ) -> list[Trained]:
     """Train members, a block at a time on each worker.
 
@@ -73,6 +78,11 @@ def train(
         ends with the same bits.
     verbose
         Show a progress bar.
+    on_epoch
+        Called, in this process, with what is measured of each member in each epoch: ``"member"`` (its place, from 0)
+        and what its history keeps (`Trained`). In this process that is at once, after the checkpoint is written; what
+        workers do is told in order when a block of members is done. Epochs that a checkpoint has are not told again.
+        What it raises ends the training.
 
     Returns
     -------
@@ -106,6 +116,9 @@ def train(
     if executor is Stacked:
         with spinner("compiling the training step, once on this machine: half a minute", verbose):
             compile_step(plan.dtype)
+    workers = n_jobs if len(blocks) > 1 else 1
+    at_once = on_epoch if joblib.effective_n_jobs(workers) == 1 else None  # what a user gives need not fit a pipe
+    results: list[Trained] = []
     total = sum(member.settings.epochs for member in members)
     with progress_bar(total, len(blocks), verbose) as counters:
         firsts = np.cumsum([0, *map(len, blocks)]).tolist()
@@ -123,15 +136,34 @@ def train(
                 data,
                 counter,
                 names[first : first + len(block)],
+                first,
+                at_once,
             )
             for block, path, counter, first in zip(blocks, paths, counters, firsts, strict=False)
         ]
         try:
-            results = joblib.Parallel(n_jobs=n_jobs if len(jobs) > 1 else 1)(jobs)
+            with _done(jobs, workers, one_by_one=on_epoch is not None) as done:
+                for block, measured in done:
+                    results += block
+                    if on_epoch is not None and at_once is None:
+                        for entry in measured:
+                            on_epoch(entry)
         except DivergedError:
             _forget(paths)
             raise
-    return [trained for block in results for trained in block]
+    return results
+
+
+@contextmanager
+def _done(jobs: Sequence[Any], workers: int | None, *, one_by_one: bool) -> Iterator[Any]:
+    """Give what jobs return, in their order: all at the end, or each as it is done."""
+    results = joblib.Parallel(n_jobs=workers, return_as="generator" if one_by_one else "list")(jobs)
+    try:
+        yield results
+    finally:
+        if one_by_one:
+            with warnings.catch_warnings(action="ignore"):  # joblib's, where what was under way is given up
+                results.close()
 
 
 def _executor(plan: Plan, bags: Bags) -> type[Looped]:
@@ -186,11 +218,15 @@ def _train_block(
     data: bytes,
     counter: Counter,
     names: Sequence[str],
-) -> list[Trained]:
+    place: int,
+    on_epoch: OnEpoch | None,
+) -> tuple[list[Trained], list[Mapping[str, float]]]:
     device = resolve_device(plan.device, plan.precision)
     with one_thread(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         packed = PackedTensors(bags, targets, weights)
         executor = kind(plan, packed, members, moments)
+        measured: list[Mapping[str, float]] = []
+        tell = measured.append if on_epoch is None else on_epoch
         records = [_Record() for _ in members]
         first = 0
         identity = "" if checkpoint is None else fingerprint(plan, members, executor.tensors(), data)
@@ -208,13 +244,15 @@ def _train_block(
                 if not np.isfinite(loss) or not executor.is_finite(number):
                     raise DivergedError(_diverged(names[number], epoch, members[number], plan))
             validated = [number for number in active if len(members[number].validation)]
-            measured = dict(zip(validated, executor.validate(validated), strict=True)) if validated else {}
+            validations = dict(zip(validated, executor.validate(validated), strict=True)) if validated else {}
             for number, loss in zip(active, losses.tolist(), strict=True):
-                _record_epoch(records[number], executor, number, epoch, loss, measured.get(number))
+                _record_epoch(records[number], executor, number, epoch, loss, validations.get(number))
             counter.advance(len(active))
             if checkpoint is not None:
                 _save(checkpoint, identity, executor, records, epoch + 1)
-        return [
+            for number in active:
+                tell({"member": place + number, **records[number].history[-1]})
+        trained = [
             Trained(
                 state=executor.state(number) if record.best_state is None else record.best_state,
                 history=record.history,
@@ -222,6 +260,7 @@ def _train_block(
             )
             for number, record in enumerate(records)
         ]
+    return trained, measured
 
 
 def _is_orphan() -> bool:
