@@ -37,7 +37,7 @@ def options_page() -> str:
         for name, command in commands.commands.items()
     }
     text = "# Options\n\nWhat commands share; `bagwise COMMAND --help` says what each has of its own.\n"
-    for kind in Options.__subclasses__():
+    for kind in (one for one in Options.__subclasses__() if one.__module__ == Options.__module__):
         text += f"\n## {kind.__name__}\n\n{kind.__doc__}\n\n| option | default | what | commands |\n|---|---|---|---|\n"
         for name, one in kind.options().items():
             by = [command for command, options in taken.items() if (one.flag or name, one.help) in options]

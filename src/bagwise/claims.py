@@ -110,7 +110,7 @@ def claims_folder(
     Parameters
     ----------
     command, older
-        As in `claimed`; `resume` is the function's parameter, or stands in its parameter `work`, if it has one.
+        As in `claimed`; `resume` is the function's parameter, or stands in one of them, if it has any.
 
     Returns
     -------
@@ -125,7 +125,7 @@ def claims_folder(
             given = parameters.bind(*args, **kwargs)
             given.apply_defaults()
             said = given.arguments
-            resume = said["work"].resume if "work" in said else said.get("resume")
+            resume = next((one.resume for one in said.values() if hasattr(one, "resume")), said.get("resume"))
             with claimed(said["out"], command, resume=resume, older=older):
                 return function(*args, **kwargs)
 

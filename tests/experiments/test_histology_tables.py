@@ -10,6 +10,7 @@ import bagwise as bw
 from bagwise.evaluation.protocol import Folds
 from bagwise.experiments import histology
 from bagwise.experiments.histology import METHODS, TABLES, run_figure5, run_histology, tables
+from bagwise.experiments.options import Tissue
 from bagwise.experiments.paper import TABLE2, TABLE3
 
 FEW = {"folds": 2, "epochs": 1, "sample": 4, "jobs": 1}
@@ -45,7 +46,7 @@ def folder(tmp_path_factory):
 def colon(folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("table3") / "out"
     methods = ("attention", "instance-max")
-    return out, run_histology(out, "table3", methods=methods, repeats=2, data_folder=folder, **FEW)
+    return out, run_histology(out, "table3", Tissue(methods=methods, repeats=2, data_dir=folder, **FEW))
 
 
 def rows_of(results, **about):
@@ -100,7 +101,7 @@ def test_finished_folds_are_not_trained_again(colon, folder, monkeypatch):
     monkeypatch.setattr(histology, "make", lambda *given, **options: bw.make(*given, **options))
     monkeypatch.setattr(histology, "explain", lambda *_: pytest.fail("a finished fold was measured again"))
     methods = ("attention", "instance-max")
-    again = run_histology(out, "table3", methods=methods, repeats=2, resume=True, data_folder=folder, **FEW)
+    again = run_histology(out, "table3", Tissue(methods=methods, repeats=2, resume=True, data_dir=folder, **FEW))
     assert again["rows"] == results["rows"]
 
 
@@ -113,8 +114,8 @@ def test_a_block_of_tissue_is_never_on_both_sides(folder, tmp_path, monkeypatch)
         return fit(self, bags)
 
     monkeypatch.setattr(bw.AttentionMIL, "fit", spy)
-    options = {"methods": ("attention",), "data_folder": folder, **FEW}
-    results = run_histology(tmp_path / "out", "table2", protocol="grouped", repeats=1, **options)
+    study = Tissue(methods=("attention",), data_dir=folder, protocol="grouped", repeats=1, **FEW)
+    results = run_histology(tmp_path / "out", "table2", study)
     assert {row["protocol"] for row in results["rows"]} == {"grouped"}
     assert seen[0] & seen[1] == set()
     assert len(seen[0] | seen[1]) == 5
@@ -122,8 +123,8 @@ def test_a_block_of_tissue_is_never_on_both_sides(folder, tmp_path, monkeypatch)
 
 
 def test_attention_is_measured_three_times_and_the_others_once(folder, tmp_path):
-    options = {"methods": ("instance-max", "attention"), "data_folder": folder, **FEW}
-    results = run_histology(tmp_path / "out", "table2", **options)
+    study = Tissue(methods=("instance-max", "attention"), data_dir=folder, **FEW)
+    results = run_histology(tmp_path / "out", "table2", study)
     assert results["asked"]["repeats"] == {"instance-max": 1, "attention": 3}
     assert {(row["method"], row["repeats"], len(row["values"])) for row in results["rows"]} == {
         ("instance-max", 1, 1),
@@ -167,7 +168,7 @@ def test_the_command_shows_the_table(run, folder, tmp_path):
 
 def test_figure_5_is_the_first_positive_image_of_a_test_fold(folder, tmp_path, run):
     options = ["--epochs", "1", "--sample", "4", "--jobs", "1", "--data-dir", folder, "--out", tmp_path / "out"]
-    results = run_figure5(tmp_path / "out", folds=2, epochs=1, sample=4, jobs=1, data_folder=folder)
+    results = run_figure5(tmp_path / "out", Tissue(data_dir=folder, **FEW))
     bags = histology._load("colon_cancer", str(folder))
     test = bags[Folds(bags, 2, 1, 0).test_bags(0, 0)]
     told = results["images"]["colon_cancer"]

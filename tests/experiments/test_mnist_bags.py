@@ -2,6 +2,7 @@ import functools
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ from bagwise.datasets import generator, load_digits
 from bagwise.experiments import mnist_bags, mnist_figures
 from bagwise.experiments.mnist_bags import GRID, METHODS, SEEDS, Sweep, digest_of_digits, draw_bags
 from bagwise.experiments.mnist_figures import FIGURES, run_figure4, run_mnist_bags, tables
+from bagwise.experiments.options import Digits
 
-SMALL = {"training_bags": (6, 8), "repeats": 2, "epochs": 1, "source": "small", "jobs": 1}
 SOME = ("attention", "instance-max", "MI-SVM", "attention-ensemble")
+SMALL = Digits(methods=SOME, training_bags=(6, 8), repeats=2, epochs=1, jobs=1)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -34,7 +36,7 @@ def small_and_quick():
 def done(tmp_path_factory):
     out = tmp_path_factory.mktemp("mnist") / "out"
     told = []
-    results = run_mnist_bags(out, "figure1", methods=SOME, tell=told.append, **SMALL)
+    results = run_mnist_bags(out, "figure1", SMALL, source="small", tell=told.append)
     return out, results, told
 
 
@@ -95,15 +97,15 @@ def test_all_methods_see_one_draw_and_every_draw_is_another():
 def test_a_finished_run_is_not_trained_again(done, monkeypatch):
     out, results, _ = done
     monkeypatch.setattr(mnist_bags, "_measure", lambda *_: pytest.fail("a finished cell was measured again"))
-    again = run_mnist_bags(out, "figure1", methods=SOME, resume=True, **SMALL)
+    again = run_mnist_bags(out, "figure1", replace(SMALL, resume=True), source="small")
     assert again["rows"] == results["rows"]
     assert json.loads((out / "figure1.json").read_text())["rows"] == results["rows"]
 
 
 def test_the_same_numbers_come_from_two_workers(done, tmp_path):
     _, results, _ = done
-    options = {**SMALL, "jobs": 2, "training_bags": (6,), "methods": ("attention", "attention-ensemble")}
-    other = run_mnist_bags(tmp_path / "out", "figure1", **options)
+    study = replace(SMALL, jobs=2, training_bags=(6,), methods=("attention", "attention-ensemble"))
+    other = run_mnist_bags(tmp_path / "out", "figure1", study, source="small")
     for row in other["rows"]:
         about = {name: row.get(name) for name in ("method", "training_bags", "metric", "of")}
         (same,) = rows_of(results, **about)
@@ -125,7 +127,7 @@ def test_what_chance_changes_is_measured_where_all_methods_are(tmp_path, monkeyp
     monkeypatch.setattr(mnist_figures, "_QUICK_GRID", {10: {50: 1}, 50: {4: 1}, 100: {4: 1}})
     monkeypatch.setattr(mnist_figures, "_QUICK_TEST_BAGS", 10)
     monkeypatch.setattr(mnist_figures, "METHODS", ("instance-mean",))
-    results = run_mnist_bags(tmp_path / "out", quick=True, epochs=1, source="small", jobs=1)
+    results = run_mnist_bags(tmp_path / "out", "mnist-bags", Digits(quick=True, epochs=1, jobs=1), source="small")
     (row,) = rows_of(results, method=SEEDS, metric="same_first")
     assert (row["mean_bag_size"], row["training_bags"]) == (10, 50)
     assert 0 <= row["mean"] <= 1
@@ -167,21 +169,22 @@ def test_other_images_are_other_cells(tmp_path):
 
 def test_figure_4_is_the_first_positive_bag_of_thirteen_images(tmp_path, monkeypatch):
     monkeypatch.setattr(mnist_figures, "_TEST_BAGS", 400)
-    results = run_figure4(tmp_path / "out", quick=True, epochs=1, source="small")
+    study = Digits(quick=True, epochs=1)
+    results = run_figure4(tmp_path / "out", study, source="small")
     _, test = draw_bags(results["asked"], None)
     bag = next(bag for bag in test if bag.label == 1 and len(bag) == 13)
     assert results["digits"] == bag.instance_labels.tolist()
     assert sum(results["weights"]) == pytest.approx(1, abs=1e-5)
     assert len(results["weights"]) == 13
     assert {path.name for path in (tmp_path / "out").iterdir()} == {".bagwise", "cells", "figure4.json", "figure4.png"}
-    again = run_figure4(tmp_path / "out", quick=True, epochs=1, source="small", resume=True)
+    again = run_figure4(tmp_path / "out", replace(study, resume=True), source="small")
     assert again["weights"] == results["weights"]
 
 
 def test_a_figure_without_a_bag_to_show_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(mnist_figures, "_TEST_BAGS", 1)
     with pytest.raises(BagwiseError, match="no positive test bag has 13 images: take another --seed"):
-        run_figure4(tmp_path / "out", quick=True, epochs=1, source="small")
+        run_figure4(tmp_path / "out", Digits(quick=True, epochs=1), source="small")
 
 
 # ---- refusals -------------------------------------------------------------------------------------------------

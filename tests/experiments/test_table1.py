@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from bagwise.experiments.options import Table1
 from bagwise.experiments.paper import TABLE1
 from bagwise.experiments.table1 import METHODS, SETTINGS, run_table1
 
@@ -58,9 +59,8 @@ def test_a_run_that_was_stopped_goes_on_and_ends_with_the_same_file(reproduce, t
 
 
 def test_a_row_sums_up_its_folds(data_directory, tmp_path):
-    results = run_table1(
-        tmp_path, methods=["miVLAD"], datasets=["musk1"], folds=3, repeats=2, jobs=1, data_directory=data_directory
-    )
+    few = {"methods": ("miVLAD",), "datasets": ("musk1",), "folds": 3, "repeats": 2, "jobs": 1}
+    results = run_table1(tmp_path, Table1(**few, data_dir=data_directory))
     cell = json.loads(next((tmp_path / "cells").iterdir()).read_text())["answer"]
     scores = np.array(cell["scores"]["accuracy"])
     row = results["rows"][0]

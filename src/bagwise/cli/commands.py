@@ -7,21 +7,24 @@ from typing import Annotated
 import typer
 
 from bagwise._version import __version__
-from bagwise.cli.options import (
-    KNOWN_TO_A_RUN,
+from bagwise.cli.options import KNOWN_TO_A_RUN, RunFolder, takes_options
+from bagwise.cli.output import MOST_ROWS, print_json, print_line, print_table, say, told
+from bagwise.cli.reproduce import reproduce
+from bagwise.commands.options import (
     AsJson,
+    Data,
     DataDir,
     Device,
     Epochs,
+    Evaluation,
+    Model,
+    Output,
     Positive,
     Resume,
-    RunFolder,
     Seed,
-    takes_options,
+    Training,
+    Work,
 )
-from bagwise.cli.output import MOST_ROWS, print_json, print_line, print_table, say, told
-from bagwise.cli.reproduce import reproduce
-from bagwise.commands.options import Data, Evaluation, Model, Output, Training, Work
 
 __all__ = ["app"]
 
@@ -50,11 +53,10 @@ def _common(
 
 
 @app.command(epilog="Example: bagwise demo --out demo")
+@takes_options()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the report, the metrics and the model.")] = Path("demo"),
-    data: Annotated[
-        str, typer.Option(help="Digits: 'small' (shipped) or 'full' (MNIST in the data directory).")
-    ] = "small",
+    out: Annotated[Path, "Folder for the report, the metrics and the model."] = Path("demo"),
+    data: Annotated[str, "Digits: 'small' (shipped) or 'full' (MNIST in the data directory)."] = "small",
     data_dir: DataDir = Data.data_dir,
     seed: Seed = Training.seed,
     epochs: Epochs = Training.epochs,
@@ -104,7 +106,7 @@ def check(source: Data, positive: Positive = Training.positive, as_json: AsJson 
 @app.command(epilog="Example: bagwise fit slides/ --labels labels.csv --out run")
 @takes_options()
 def fit(
-    out: Annotated[Path, typer.Option(help="Folder for the model, its metrics and a report.")],
+    out: Annotated[Path, "Folder for the model, its metrics and a report.", "--out"],
     source: Data,
     model: Model,
     training: Training,
@@ -133,7 +135,7 @@ def fit(
 @app.command(epilog="Example: bagwise evaluate musk1 --method attention --method MI-Net --repeats 5 --out evaluation")
 @takes_options()
 def evaluate(
-    out: Annotated[Path, typer.Option(help="Folder for results, out-of-fold predictions and figures.")],
+    out: Annotated[Path, "Folder for results, out-of-fold predictions and figures.", "--out"],
     source: Data,
     evaluation: Evaluation,
     training: Training,
@@ -181,9 +183,7 @@ def predict(
     *,
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="File for the predictions: .csv, or .parquet, in which nothing is a formula; replaces earlier ones."
-        ),
+        "File for the predictions: .csv, or .parquet, in which nothing is a formula; replaces earlier ones.",
     ] = None,
     source: Data,
     device: Device = Work.device,
@@ -214,11 +214,9 @@ def predict(
 def explain(
     run: RunFolder,
     *,
-    out: Annotated[Path, typer.Option(help="Folder for the tables and maps.")],
-    key: Annotated[int, typer.Option(help="How many key instances of each bag.")] = 5,
-    slides: Annotated[
-        Path | None, typer.Option(help="The slides, or one, that features are of: draw the weights on them.")
-    ] = None,
+    out: Annotated[Path, "Folder for the tables and maps.", "--out"],
+    key: Annotated[int, "How many key instances of each bag."] = 5,
+    slides: Annotated[Path | None, "The slides, or one, that features are of: draw the weights on them."] = None,
     source: Data,
     device: Device = Work.device,
     output: Output,
@@ -263,16 +261,15 @@ def export(
 
 
 @app.command(epilog="Example: bagwise tile slides/ --encoder run --mpp 0.5 --out features")
+@takes_options()
 def tile(
-    slides: Annotated[list[str], typer.Argument(help="Slides, or folders of slides.")],
-    encoder: Annotated[str, typer.Option(help="A folder that bagwise fit wrote on images, or timm:NAME.")],
-    out: Annotated[Path, typer.Option(help="Folder for a feature file a slide, and pictures of the tissue.")],
-    mpp: Annotated[float | None, typer.Option(help="Microns a pixel of a tile.")] = None,
-    level: Annotated[int | None, typer.Option(help="Level of the slide whose pixels tiles have; else 0.")] = None,
-    size: Annotated[int | None, typer.Option(help="Side of a tile in pixels; else as the encoder learnt.")] = None,
-    pool: Annotated[
-        str | None, typer.Option(help="Where a network of timm gives tokens: 'token', its class token, or 'mean'.")
-    ] = None,
+    slides: Annotated[tuple[str, ...], "Slides, or folders of slides."],
+    encoder: Annotated[str, "A folder that bagwise fit wrote on images, or timm:NAME.", "--encoder"],
+    out: Annotated[Path, "Folder for a feature file a slide, and pictures of the tissue.", "--out"],
+    mpp: Annotated[float | None, "Microns a pixel of a tile."] = None,
+    level: Annotated[int | None, "Level of the slide whose pixels tiles have; else 0."] = None,
+    size: Annotated[int | None, "Side of a tile in pixels; else as the encoder learnt."] = None,
+    pool: Annotated[str | None, "Where a network of timm gives tokens: 'token', its class token, or 'mean'."] = None,
     device: Device = Work.device,
     resume: Resume = Work.resume,
     as_json: AsJson = Output.json,
@@ -307,6 +304,7 @@ def tile(
 
 
 @app.command(epilog="Example: bagwise datasets")
+@takes_options()
 def datasets(data_dir: DataDir = Data.data_dir, as_json: AsJson = Output.json) -> None:
     """List the data sets that have a name."""
     from dataclasses import asdict

@@ -8,34 +8,21 @@ from typing import Annotated, Any, get_args, get_origin
 
 import typer
 
-from bagwise.commands.options import Data, Option, Options, Output, Training, Work
+from bagwise.commands.options import Option, Options
 
-__all__ = [
-    "KNOWN_TO_A_RUN",
-    "Address",
-    "AsJson",
-    "Backend",
-    "DataDir",
-    "Device",
-    "Epochs",
-    "Jobs",
-    "Positive",
-    "Resume",
-    "RunFolder",
-    "Seed",
-    "takes_options",
-]
+__all__ = ["KNOWN_TO_A_RUN", "RunFolder", "takes_options"]
 
 KNOWN_TO_A_RUN = frozenset({"label", "group", "weight", "patch"})
+RunFolder = Annotated[Path, "A folder that bagwise fit wrote."]
 
 
 def takes_options(*, but: Collection[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command, in the place of each parameter that is of `Options`, the options of that class.
+    """Let a command take what its parameters declare, and, for each that is of `Options`, the options of that class.
 
     Parameters
     ----------
     but
-        Fields that it does not take; they keep their defaults.
+        Fields of classes that it does not take; they keep their defaults.
 
     Returns
     -------
@@ -44,39 +31,35 @@ def takes_options(*, but: Collection[str] = ()) -> Callable[[Callable[..., None]
 
     Examples
     --------
-    >>> @takes_options(but=("backend", "address"))
-    ... def command(work: Work) -> None:
-    ...     print(work.jobs, work.resume)
+    >>> from bagwise.commands.options import Work
+    >>> @takes_options(but=("backend", "address", "device"))
+    ... def command(out: Annotated[Path, "Folder for results.", "--out"], work: Work) -> None:
+    ...     print(out, work.jobs, work.resume)
     >>> list(inspect.signature(command).parameters)
-    ['jobs', 'resume']
-    >>> command(jobs=2, resume=True)
-    2 True
+    ['out', 'jobs', 'resume']
+    >>> command(out=Path("results"), jobs=2, resume=True)
+    results 2 True
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        parameters: list[inspect.Parameter] = []
+        options: dict[str, Option] = {}
         groups: dict[str, type[Options]] = {}
-        for parameter in inspect.signature(command).parameters.values():
+        for name, parameter in inspect.signature(command).parameters.items():
             kind = parameter.annotation
             if isinstance(kind, type) and issubclass(kind, Options):
-                groups[parameter.name] = kind
-                parameters += [_parameter(one) for name, one in kind.options().items() if name not in but]
+                groups[name] = kind
+                options |= {field: one for field, one in kind.options().items() if field not in but}
             else:
-                parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+                options[name] = Option.of(parameter)
 
         @wraps(command)
         def taking(**given: Any) -> None:
+            said = {name: tuple(value or ()) if _repeats(options[name]) else value for name, value in given.items()}
             for name, kind in groups.items():
-                options = kind.options()
-                said = {field: given.pop(field) for field in options if field in given}
-                given[name] = kind(
-                    **{
-                        field: tuple(value or ()) if _repeats(options[field]) else value
-                        for field, value in said.items()
-                    }
-                )
-            command(**given)
+                said[name] = kind(**{field: said.pop(field) for field in kind.options() if field in options})
+            command(**said)
 
+        parameters = [_parameter(option) for option in options.values()]
         taking.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         taking.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return taking
@@ -91,34 +74,13 @@ def _repeats(option: Option) -> bool:
 def _parameter(option: Option) -> inspect.Parameter:
     """Say an option to Typer."""
     kind, default = option.kind, option.default
-    if option.flag is None:
-        default = inspect.Parameter.empty
     if _repeats(option):
-        kind, default = list[get_args(option.kind)[0]] | None, list(option.default) or None  # type: ignore[misc]
+        kind = list[get_args(option.kind)[0]]  # type: ignore[misc]
+        if default is not inspect.Parameter.empty:
+            kind, default = kind | None, list(default) or None
+    said: Any = typer.Argument(help=option.help)
+    if option.flag is not None:
+        said = typer.Option(option.flag, help=option.help)
     return inspect.Parameter(
-        option.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, _said(option)]
+        option.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, said]
     )
-
-
-def _said(option: Option) -> Any:
-    if option.flag is None:
-        return typer.Argument(help=option.help)
-    return typer.Option(option.flag, help=option.help)
-
-
-def _of(group: type[Options], name: str) -> Any:
-    return _said(group.options()[name])
-
-
-# For commands that take one option of a class alone.
-RunFolder = Annotated[Path, typer.Argument(help="A folder that bagwise fit wrote.")]
-DataDir = Annotated[Path | None, _of(Data, "data_dir")]
-Epochs = Annotated[int | None, _of(Training, "epochs")]
-Positive = Annotated[str | None, _of(Training, "positive")]
-Seed = Annotated[int, _of(Training, "seed")]
-Jobs = Annotated[int, _of(Work, "jobs")]
-Backend = Annotated[str, _of(Work, "backend")]
-Address = Annotated[str | None, _of(Work, "address")]
-Device = Annotated[str, _of(Work, "device")]
-Resume = Annotated[bool, _of(Work, "resume")]
-AsJson = Annotated[bool, _of(Output, "json")]

@@ -1,26 +1,59 @@
 """Options of the commands, each declared once: the command line, the functions behind it and the docs read them here.
 
 A field of one of these classes is an option of every command that takes the class: its type, its default, and in
-`Annotated` what it says in the help and, where that is not the field's name, how it is spelt. A field without a default
-is an argument. Nothing heavy is loaded here, since ``--help`` needs all of it.
+`Annotated` what it says in the help and, where that is not the field's name, how it is spelt. What has neither a
+default nor a spelling is an argument. Commands declare what is theirs alone in the same way, as parameters. Nothing
+heavy is loaded here, since ``--help`` needs all of it.
 """
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, Self, get_args
 
-__all__ = ["Data", "Evaluation", "Model", "Option", "Options", "Output", "Training", "Work"]
+__all__ = [
+    "Address",
+    "AsJson",
+    "Backend",
+    "Data",
+    "DataDir",
+    "Device",
+    "Epochs",
+    "Evaluation",
+    "Jobs",
+    "Model",
+    "Option",
+    "Options",
+    "Output",
+    "Positive",
+    "Resume",
+    "Seed",
+    "Training",
+    "Work",
+]
+
+# What stands in several classes, or is taken without its class.
+DataDir = Annotated[Path | None, "The data directory; else BAGWISE_DATA."]
+Epochs = Annotated[int | None, "How often each training bag is seen (with --patience at most)."]
+Positive = Annotated[str | None, "Of two classes the positive one; else that which is not called normal, no, 0, ..."]
+Seed = Annotated[int, "Decides everything that is left to chance."]
+Jobs = Annotated[int, "Number of worker processes; -1 is one a core."]
+Backend = Annotated[str, "Where blocks of models train: 'local' or 'ray'."]
+Address = Annotated[str | None, "HOST:PORT of the cluster's head, with --backend ray."]
+Device = Annotated[str, "Where to compute: 'auto', 'cpu', 'cuda', ..."]
+Resume = Annotated[bool, "Go on where a stopped run in --out was."]
+AsJson = Annotated[bool, "Print the result as JSON.", "--json"]
 
 
 @dataclass(frozen=True)
 class Option:
-    """What a field says of itself.
+    """What a field of a class, or a parameter of a command, says of itself.
 
     Attributes
     ----------
     name
-        Of the field.
+        Of the field or the parameter.
     kind
         Its type; of a tuple the option is repeated.
     help
@@ -28,14 +61,22 @@ class Option:
     flag
         How it is spelt, such as ``--data-dir``; None where it is an argument.
     default
-        What it is where nobody says; of an argument there is none.
+        What it is where nobody says; `Parameter.empty` where somebody must.
     """
 
     name: str
     kind: Any
     help: str
     flag: str | None
-    default: Any = None
+    default: Any
+
+    @classmethod
+    def of(cls, parameter: Parameter) -> Self:
+        """Read what stands in the annotation."""
+        kind, told, *spelt = get_args(parameter.annotation)
+        if parameter.default is not Parameter.empty:
+            spelt.append(f"--{parameter.name.replace('_', '-')}")
+        return cls(parameter.name, kind, told, next(iter(spelt), None), parameter.default)
 
 
 class Options:
@@ -49,15 +90,10 @@ class Options:
 
     @classmethod
     def options(cls) -> Mapping[str, Option]:
-        """Give the options, by the names of their fields."""
-        hints = get_type_hints(cls, include_extras=True)
-        found = {}
-        for field in fields(cls):  # type: ignore[arg-type]  # each of them is a dataclass
-            kind, told, *spelt = get_args(hints[field.name])
-            required = field.default is MISSING
-            flag = None if required else (*spelt, f"--{field.name.replace('_', '-')}")[0]
-            found[field.name] = Option(field.name, kind, told, flag, None if required else field.default)
-        return found
+        """Give the options, by the names of their fields, and those that all of the kind have last."""
+        inherited = {field.name for base in cls.__bases__ if is_dataclass(base) for field in fields(base)}
+        own_first = sorted(signature(cls).parameters.values(), key=lambda parameter: parameter.name in inherited)
+        return {parameter.name: Option.of(parameter) for parameter in own_first}
 
     def told(self) -> dict[str, Any]:
         """Say what was asked for, in what JSON can hold."""
@@ -81,7 +117,7 @@ class Data(Options):
     patch: Annotated[int | None, "Side of the patches that images are cut into, in pixels."] = None
     points: Annotated[Path | None, "CSV of points to cut images around: bag,x,y, in pixels from 0."] = None
     skip_missing: Annotated[bool, "Leave out rows of --labels that have no file in the folder."] = False
-    data_dir: Annotated[Path | None, "The data directory; else BAGWISE_DATA."] = None
+    data_dir: DataDir = None
 
 
 @dataclass(frozen=True)
@@ -96,13 +132,11 @@ class Model(Options):
 class Training(Options):
     """How methods learn; what has no epochs passes them over."""
 
-    epochs: Annotated[int | None, "How often each training bag is seen (with --patience at most)."] = None
+    epochs: Epochs = None
     patience: Annotated[int | None, "Stop after so many epochs without progress on validation bags."] = None
     class_weight: Annotated[str | None, "'balanced': classes share the loss evenly; 'none'."] = "balanced"
-    positive: Annotated[
-        str | None, "Of two classes the positive one; else that which is not called normal, no, 0, ..."
-    ] = None
-    seed: Annotated[int, "Decides everything that is left to chance."] = 0
+    positive: Positive = None
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         """Take what the command line calls none for None."""
@@ -123,11 +157,11 @@ class Evaluation(Options):
 class Work(Options):
     """Where and with what it is worked."""
 
-    jobs: Annotated[int, "Number of worker processes; -1 is one a core."] = -1
-    backend: Annotated[str, "Where blocks of models train: 'local' or 'ray'."] = "local"
-    address: Annotated[str | None, "HOST:PORT of the cluster's head, with --backend ray."] = None
-    device: Annotated[str, "Where to compute: 'auto', 'cpu', 'cuda', ..."] = "auto"
-    resume: Annotated[bool, "Go on where a stopped run in --out was."] = False
+    jobs: Jobs = -1
+    backend: Backend = "local"
+    address: Address = None
+    device: Device = "auto"
+    resume: Resume = False
 
 
 @dataclass(frozen=True)
@@ -135,4 +169,4 @@ class Output(Options):
     """How results are told."""
 
     format: Annotated[str, "Of tables: 'csv', or 'parquet', in which nothing is a formula."] = "csv"
-    json: Annotated[bool, "Print the result as JSON."] = False
+    json: AsJson = False

@@ -13,7 +13,6 @@ from bagwise.bags import Bags
 from bagwise.checks import check_count, check_names, check_seed
 from bagwise.claims import claims_folder
 from bagwise.commands.data import digest_of_labelled
-from bagwise.commands.options import Training, Work
 from bagwise.commands.runs import write_json
 from bagwise.datasets.histology import EPITHELIAL, breast_cancer, colon_cancer
 from bagwise.datasets.store import data_directory
@@ -23,6 +22,7 @@ from bagwise.evaluation.metrics import CLASS_METRICS, bag_metrics
 from bagwise.evaluation.protocol import Folds
 from bagwise.experiments.cells import OLDER, cells_on_workers, environment, finite
 from bagwise.experiments.markdown import markdown_table, short, with_error
+from bagwise.experiments.options import Tissue
 from bagwise.experiments.paper import TABLE2, TABLE3
 from bagwise.explain.instances import explain
 from bagwise.explain.rescaling import rescaled_in_bags
@@ -32,10 +32,9 @@ from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.registry import make
 from bagwise.reports.heatmap import draw_heatmap
 
-__all__ = ["EPOCHS", "METHODS", "TABLES", "HistologyTable", "run_figure5", "run_histology", "tables"]
+__all__ = ["METHODS", "TABLES", "HistologyTable", "run_figure5", "run_histology", "tables"]
 
 METHODS = ("attention", "gated-attention", "embedding-mean", "embedding-max", "instance-max", "instance-mean")
-EPOCHS = 40
 REPEATS = {"attention": 3}  # the others once: a repetition of a method takes minutes to an hour
 # Around the patches of the colon set, so that they can be cut at another place: three standard deviations.
 _MARGIN = 9
@@ -72,20 +71,7 @@ TABLES = {
 
 @claims_folder("reproduce", older=OLDER)
 def run_histology(
-    out: Path,
-    name: str,
-    *,
-    methods: Sequence[str] = (),
-    protocol: str = "default",
-    folds: int = 10,
-    repeats: int | None = None,
-    epochs: int = EPOCHS,
-    sample: int | None = None,
-    seed: int = Training.seed,
-    jobs: int = Work.jobs,
-    resume: bool = Work.resume,  # noqa: ARG001 - claims_folder reads it
-    data_folder: Path | None = None,
-    tell: Callable[[str], None] = lambda _: None,
+    out: Path, name: str, study: Tissue, *, tell: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
     """Cross-validate methods on images of tissue and put the paper's numbers beside what comes out.
 
@@ -98,25 +84,8 @@ def run_histology(
         The folder for ``NAME.json``, ``NAME.md`` and, fold by fold, ``cells/``.
     name
         Of `TABLES`.
-    methods
-        Of `METHODS`; none means all of them.
-    protocol
-        ``"default"``: stratified folds of images, as in the paper. ``"grouped"``: a block of tissue, whose images look
-        alike, is never on both sides; the breast set alone says which block an image is from.
-    folds, seed
-        As in `bagwise.evaluation.protocol.Folds`.
-    repeats
-        How often to divide the images anew; None: three times for attention, once for the other methods.
-    epochs
-        Fixed in advance.
-    sample
-        As in `NeuralMIL`.
-    jobs
-        Number of worker processes; -1 is one a core.
-    resume
-        Go on in a folder that holds cells already.
-    data_folder
-        As `bagwise.datasets.data_directory` understands it.
+    study
+        What is measured, and how.
     tell
         Is told of each finished fold.
 
@@ -130,40 +99,46 @@ def run_histology(
     BagwiseError
         If a parameter will not do, the images are missing, or the folder is in use.
     """
-    check_seed(seed)
-    check_count("--epochs", epochs)
+    check_seed(study.seed)
+    check_count("--epochs", study.epochs)
     table = TABLES[name]
-    check_names(methods, "method", METHODS, "the table")
-    if protocol not in ("default", "grouped"):
-        raise BagwiseError(f"there is no protocol {protocol!r}: choose 'default' or 'grouped'")
-    if protocol == "grouped" and table.dataset != "breast_cancer":
+    check_names(study.methods, "method", METHODS, "the table")
+    if study.protocol not in ("default", "grouped"):
+        raise BagwiseError(f"there is no protocol {study.protocol!r}: choose 'default' or 'grouped'")
+    if study.protocol == "grouped" and table.dataset != "breast_cancer":
         raise BagwiseError("nobody knows which patient an image of the colon set is from: use the protocol 'default'")
-    directory = str(data_directory(data_folder))
+    directory = str(data_directory(study.data_dir))
     bags = _load(table.dataset, directory)
-    methods = tuple(methods) or METHODS
-    times = {method: REPEATS.get(method, 1) if repeats is None else repeats for method in methods}
-    division = _division(bags, protocol, folds, max(times.values()), seed)
-    settings = {**table.settings, "epochs": epochs, "sample": sample}
+    methods = study.methods or METHODS
+    times = {method: REPEATS.get(method, 1) if study.repeats is None else study.repeats for method in methods}
+    division = _division(bags, study.protocol, study.folds, max(times.values()), study.seed)
+    settings = {**table.settings, "epochs": study.epochs, "sample": study.sample}
     about = _about(table, bags, settings, division)
     # A repetition of one method after the other: what is there after a stop is whole.
     questions = [
         {**about, "method": method, "repetition": repetition, "fold": fold}
         for repetition in range(division.repeats)
         for method in methods
-        for fold in range(folds)
+        for fold in range(study.folds)
         if repetition < times[method]
     ]
-    found = _answered(out, questions, directory, jobs, tell)
+    found = _answered(out, questions, directory, study.jobs, tell)
     rows = []
     for method in methods:
         answers = [answer for question, answer in zip(questions, found, strict=True) if question["method"] == method]
-        parts = [answers[begin : begin + folds] for begin in range(0, len(answers), folds)]
+        parts = [answers[begin : begin + study.folds] for begin in range(0, len(answers), study.folds)]
         rows += _rows(method, table, bags, division, parts)
     results: dict[str, Any] = finite(
         {
             "experiment": name,
             "environment": environment(),
-            "asked": {"protocol": protocol, "folds": folds, "repeats": times, "seed": seed, **settings},
+            "asked": {
+                "protocol": study.protocol,
+                "folds": study.folds,
+                "repeats": times,
+                "seed": study.seed,
+                **settings,
+            },
             "rows": rows,
         }
     )
@@ -173,18 +148,7 @@ def run_histology(
 
 
 @claims_folder("reproduce", older=OLDER)
-def run_figure5(
-    out: Path,
-    *,
-    epochs: int = EPOCHS,
-    sample: int | None = None,
-    folds: int = 10,
-    seed: int = Training.seed,
-    jobs: int = Work.jobs,
-    resume: bool = Work.resume,  # noqa: ARG001 - claims_folder reads it
-    data_folder: Path | None = None,
-    tell: Callable[[str], None] = lambda _: None,
-) -> dict[str, Any]:
+def run_figure5(out: Path, study: Tissue, *, tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
     """Draw a positive image of each set, and its patches multiplied by what they count, as the paper's figure 5 does.
 
     It is the first positive image of the first test fold, so that nobody chose it for its looks; the models are those
@@ -194,7 +158,7 @@ def run_figure5(
     ----------
     out
         The folder for ``figure5-DATASET.png``, ``figure5.json`` and ``cells/``, which `run_histology` can share.
-    epochs, sample, folds, seed, jobs, resume, data_folder, tell
+    study, tell
         As in `run_histology`.
 
     Returns
@@ -208,19 +172,19 @@ def run_figure5(
     BagwiseError
         As `run_histology` does.
     """
-    check_seed(seed)
-    check_count("--epochs", epochs)
-    directory = str(data_directory(data_folder))
+    check_seed(study.seed)
+    check_count("--epochs", study.epochs)
+    directory = str(data_directory(study.data_dir))
     shown: dict[str, Any] = {}
     for table in TABLES.values():
         bags = _load(table.dataset, directory)
-        division = _division(bags, "default", folds, 1, seed)
-        settings = {**table.settings, "epochs": epochs, "sample": sample}
+        division = _division(bags, "default", study.folds, 1, study.seed)
+        settings = {**table.settings, "epochs": study.epochs, "sample": study.sample}
         about = _about(table, bags, settings, division)
         questions = [
             {**about, "method": method, "repetition": 0, "fold": 0} for method in ("attention", "instance-max")
         ]
-        answers = _answered(out, questions, directory, jobs, tell)
+        answers = _answered(out, questions, directory, study.jobs, tell)
         test = division.test_bags(0, 0)
         shown[table.dataset] = _draw_figure5(out, table, bags[test], answers, Path(directory))
     results: dict[str, Any] = finite({"experiment": "figure5", "environment": environment(), "images": shown})

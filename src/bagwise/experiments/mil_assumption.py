@@ -1,7 +1,7 @@
 """Which methods keep the MIL assumption, and which take a shortcut that it forbids."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,11 @@ from threadpoolctl import threadpool_limits
 
 from bagwise.checks import check_count, check_names
 from bagwise.claims import claims_folder
-from bagwise.commands.options import Work
 from bagwise.commands.runs import write_json
 from bagwise.evaluation.assumption import PROBLEMS, Problem, check_assumption
 from bagwise.experiments.cells import OLDER, cell, environment
 from bagwise.experiments.markdown import markdown_table
+from bagwise.experiments.options import Assumption
 from bagwise.files import write_text
 from bagwise.methods.registry import METHODS, make
 
@@ -23,29 +23,15 @@ __all__ = ["run_mil_assumption", "table"]
 
 
 @claims_folder("reproduce", older=OLDER)
-def run_mil_assumption(
-    out: Path,
-    *,
-    methods: Sequence[str] = (),
-    seeds: int = 5,
-    jobs: int = Work.jobs,
-    resume: bool = Work.resume,  # noqa: ARG001 - claims_folder reads it
-    tell: Callable[[str], None] = lambda _: None,
-) -> dict[str, Any]:
+def run_mil_assumption(out: Path, study: Assumption, *, tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
     """Try methods on the problems of `bagwise.evaluation.assumption`.
 
     Parameters
     ----------
     out
         The folder for ``mil_assumption.json``, ``mil_assumption.md`` and, cell by cell, ``cells/``.
-    methods
-        Their names; none means all of the registry. Each has its default settings.
-    seeds
-        How often each problem is made anew.
-    jobs
-        Number of worker processes; -1 is one a core.
-    resume
-        Go on in a folder that holds cells already.
+    study
+        Which methods are tried, and how often.
     tell
         Is told of each finished method.
 
@@ -59,18 +45,18 @@ def run_mil_assumption(
     BagwiseError
         If a parameter will not do, or the folder is in use.
     """
-    check_count("--seeds", seeds)
-    check_names(methods, "method")
-    for name in methods:
+    check_count("--seeds", study.seeds)
+    check_names(study.methods, "method")
+    for name in study.methods:
         make(name)
     rows: list[dict[str, Any]] = []
-    for name in methods or METHODS:
+    for name in study.methods or METHODS:
 
         def answer(name: str = name) -> dict[str, Any]:
-            found = Parallel(n_jobs=jobs)(delayed(_row)(name, problem, seeds) for problem in PROBLEMS)
+            found = Parallel(n_jobs=study.jobs)(delayed(_row)(name, problem, study.seeds) for problem in PROBLEMS)
             return {"rows": found}
 
-        rows += cell(out / "cells", {"method": name, "seeds": seeds}, answer)["rows"]
+        rows += cell(out / "cells", {"method": name, "seeds": study.seeds}, answer)["rows"]
         said = [f"{row['problem']} {row['verdict']}" for row in rows[-len(PROBLEMS) :]]
         tell(f"{name}: {', '.join(said)}")
     results = {

@@ -8,7 +8,6 @@ import numpy as np
 
 from bagwise.checks import check_count, check_names, check_seed
 from bagwise.claims import claims_folder
-from bagwise.commands.options import Training, Work
 from bagwise.commands.runs import write_json
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.cross_validation import summary
@@ -27,6 +26,7 @@ from bagwise.experiments.mnist_bags import (
     draw_bags,
 )
 from bagwise.experiments.mnist_findings import findings
+from bagwise.experiments.options import Digits
 from bagwise.files import write_text
 from bagwise.methods.families import AttentionMIL
 from bagwise.reports.curves import Curve, draw_curves
@@ -51,18 +51,10 @@ _DELETION_BAGS = (50, 200)
 @claims_folder("reproduce", older=OLDER)
 def run_mnist_bags(
     out: Path,
-    name: str = "mnist-bags",
+    name: str,
+    study: Digits,
     *,
-    methods: Sequence[str] = (),
-    training_bags: Sequence[int] = (),
-    repeats: int | None = None,
-    epochs: int | None = None,
-    quick: bool = False,
-    seed: int = Training.seed,
-    jobs: int = Work.jobs,
-    resume: bool = Work.resume,  # noqa: ARG001 - claims_folder reads it
     source: str = "full",
-    data_directory: Path | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Train methods on ever more bags of digits, and measure what they say of test bags and of instances.
@@ -73,25 +65,11 @@ def run_mnist_bags(
         The folder for ``NAME.json``, ``NAME.md``, ``figureN.png`` and, cell by cell, ``cells/``.
     name
         Of `FIGURES`: one of the paper's, or all of them.
-    methods
-        Of `bagwise.experiments.mnist_bags.METHODS`; none means all of them.
-    training_bags
-        Numbers of training bags; none means those of `bagwise.experiments.mnist_bags.GRID`.
-    repeats
-        How many training sets are drawn of each number of bags (of mean size 50 and 100, one for MI-SVM); None takes
-        the grid's.
-    epochs
-        Of the neural methods, fixed in advance; None: 40.
-    quick
-        A small version: fewer and smaller training sets, 50 test bags and, if `epochs` is None, 8 epochs.
-    seed
-        Decides all bags and models.
-    jobs
-        Number of worker processes; -1 is one a core.
-    resume
-        Go on in a folder that holds cells already.
-    source, data_directory
-        As `bagwise.datasets.load_digits` takes them.
+    study
+        Which methods of `bagwise.experiments.mnist_bags.METHODS`, and how many bags of
+        `bagwise.experiments.mnist_bags.GRID`.
+    source
+        As `bagwise.datasets.load_digits` takes it.
     tell
         Is told of each finished cell.
 
@@ -106,35 +84,41 @@ def run_mnist_bags(
     BagwiseError
         If a parameter will not do, MNIST is missing, or the folder is in use.
     """
-    check_seed(seed)
-    epochs = _epochs(epochs, quick)
-    for count in training_bags:
+    check_seed(study.seed)
+    epochs = _epochs(study.epochs, study.quick)
+    for count in study.training_bags:
         check_count("--bags", count)
-    if repeats is not None:
-        check_count("--repeats", repeats)
-    check_names(methods, "method", METHODS, "MNIST-bags")
-    test_bags = _QUICK_TEST_BAGS if quick else _TEST_BAGS
-    common: dict[str, Any] = {"epochs": epochs, "test_bags": test_bags, "seed": seed, "source": source}
+    if study.repeats is not None:
+        check_count("--repeats", study.repeats)
+    check_names(study.methods, "method", METHODS, "MNIST-bags")
+    test_bags = _QUICK_TEST_BAGS if study.quick else _TEST_BAGS
+    common: dict[str, Any] = {"epochs": epochs, "test_bags": test_bags, "seed": study.seed, "source": source}
     sweeps = []
     for mean_size in FIGURES[name]:
-        grid = _repeats((_QUICK_GRID if quick else GRID)[mean_size], training_bags, repeats)
-        sweeps.append(Sweep(mean_size, grid, _AT_MOST[mean_size], tuple(methods or METHODS), **common))
+        grid = _repeats((_QUICK_GRID if study.quick else GRID)[mean_size], study.training_bags, study.repeats)
+        sweeps.append(Sweep(mean_size, grid, _AT_MOST[mean_size], study.methods or METHODS, **common))
         seeds = {count: min(several, grid[count]) for count, several in _SEED_GRID.items() if count in grid}
-        if mean_size == 10 and seeds and not methods:
+        if mean_size == 10 and seeds and not study.methods:
             sweeps.append(Sweep(mean_size, seeds, {}, (SEEDS,), **common))
-    digest = digest_of_digits(source, data_directory)
+    digest = digest_of_digits(source, study.data_dir)
     cells = out / "cells"
-    with_svm = "MI-SVM" in (methods or METHODS)
-    svm_bags = _QUICK_SVM_BAGS if quick else _SVM_BAGS
-    svm = choose_svm(cells, svm_bags, seed, source, digest, data_directory, jobs) if with_svm else None
+    with_svm = "MI-SVM" in (study.methods or METHODS)
+    svm_bags = _QUICK_SVM_BAGS if study.quick else _SVM_BAGS
+    svm = choose_svm(cells, svm_bags, study.seed, source, digest, study.data_dir, study.jobs) if with_svm else None
     questions = [question for sweep in sweeps for question in sweep.questions(svm, digest)]
-    found = answers(questions, cells, jobs=jobs, directory=data_directory, tell=tell)
+    found = answers(questions, cells, jobs=study.jobs, directory=study.data_dir, tell=tell)
     rows = _rows(questions, found)
     results: dict[str, Any] = finite(
         {
             "experiment": "mnist_bags",
             "environment": environment(),
-            "asked": {"epochs": epochs, "test_bags": test_bags, "seed": seed, "quick": quick, "MI-SVM": svm},
+            "asked": {
+                "epochs": epochs,
+                "test_bags": test_bags,
+                "seed": study.seed,
+                "quick": study.quick,
+                "MI-SVM": svm,
+            },
             "rows": rows,
             "findings": findings(rows),
         }
@@ -146,16 +130,7 @@ def run_mnist_bags(
 
 
 @claims_folder("reproduce", older=OLDER)
-def run_figure4(
-    out: Path,
-    *,
-    epochs: int | None = None,
-    quick: bool = False,
-    seed: int = Training.seed,
-    resume: bool = Work.resume,  # noqa: ARG001 - claims_folder reads it
-    source: str = "full",
-    data_directory: Path | None = None,
-) -> dict[str, Any]:
+def run_figure4(out: Path, study: Digits, *, source: str = "full") -> dict[str, Any]:
     """Draw a positive test bag with the weights of attention that was trained on 200 bags of mean size 10.
 
     It is the first positive test bag of 13 images, as many as the paper's figure 4 shows, so that nobody chose it for
@@ -165,7 +140,7 @@ def run_figure4(
     ----------
     out
         The folder for ``figure4.png`` and ``figure4.json``.
-    epochs, quick, seed, resume, source, data_directory
+    study, source
         As in `run_mnist_bags`; quick learns from 50 bags.
 
     Returns
@@ -178,20 +153,20 @@ def run_figure4(
     BagwiseError
         If a parameter will not do, MNIST is missing, the folder is in use, or no positive test bag has 13 images.
     """
-    check_seed(seed)
-    epochs = _epochs(epochs, quick)
+    check_seed(study.seed)
+    epochs = _epochs(study.epochs, study.quick)
     question: dict[str, Any] = {
         "figure": 4,
         "mean_size": 10,
-        "training_bags": 50 if quick else _SHOWN_TRAINING_BAGS,
+        "training_bags": 50 if study.quick else _SHOWN_TRAINING_BAGS,
         "repetition": 0,
         "test_bags": _TEST_BAGS,
         "epochs": epochs,
-        "seed": seed,
+        "seed": study.seed,
         "source": source,
-        "digits": digest_of_digits(source, data_directory),
+        "digits": digest_of_digits(source, study.data_dir),
     }
-    train, test = draw_bags(question, data_directory)
+    train, test = draw_bags(question, study.data_dir)
     assert test.labels is not None
     fitting = np.flatnonzero((test.labels == 1) & (test.sizes == _SHOWN_SIZE))
     if not len(fitting):
@@ -199,7 +174,7 @@ def run_figure4(
     shown = test[fitting[:1]]
 
     def answer() -> dict[str, Any]:
-        model = AttentionMIL(epochs=question["epochs"], random_state=seed).fit(train)
+        model = AttentionMIL(epochs=question["epochs"], random_state=study.seed).fit(train)
         return {"weights": model.attention(shown), "probability": model.predict_proba(shown)[0, 1]}
 
     said = cell(out / "cells", question, answer)

@@ -1,0 +1,99 @@
+"""Options of the experiments, declared as those of the other commands are (`bagwise.commands.options`)."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from bagwise.commands.options import (
+    Address,
+    Backend,
+    Data,
+    DataDir,
+    Epochs,
+    Jobs,
+    Options,
+    Resume,
+    Seed,
+    Training,
+    Work,
+)
+
+__all__ = ["Assumption", "Digits", "Study", "Table1", "Tissue"]
+
+
+@dataclass(frozen=True)
+class Study(Options):
+    """What experiments have in common."""
+
+    seed: Seed = Training.seed
+    jobs: Jobs = Work.jobs
+    resume: Resume = Work.resume
+    data_dir: DataDir = Data.data_dir
+
+
+@dataclass(frozen=True)
+class Table1(Study):
+    """Which methods, on which sets, by which protocol.
+
+    ``"default"`` has stratified folds, learns everything from training bags, and trains a fixed number of epochs.
+    ``"paper"`` has folds that are not stratified, and features standardised over all bags, test bags among them, as the
+    paper and MI-Net did. ``"leaky"`` takes the epoch that is best on the test fold, which is wrong; neural methods
+    only, and attention alone where none is named.
+    """
+
+    methods: Annotated[tuple[str, ...], "One of the table's methods; repeat it. Else all.", "--method"] = ()
+    datasets: Annotated[tuple[str, ...], "One of the five sets; repeat it. Else all.", "--dataset"] = ()
+    protocol: Annotated[str, "'default'; 'paper': its habits; 'leaky': WRONG, the epoch is chosen on test bags."] = (
+        "default"
+    )
+    select_epoch: Annotated[bool, "Choose the epoch on a fifth of the training bags."] = False
+    select_hidden: Annotated[
+        bool, "Choose attention's L from 64, 128, 256 on a fifth of the training bags.", "--select-L"
+    ] = False
+    folds: Annotated[int, "Number of folds."] = 10
+    repeats: Annotated[int, "How often to divide the bags anew."] = 5
+    epochs: Annotated[int, "How often neural methods see each training bag."] = 100
+    backend: Backend = Work.backend
+    address: Address = Work.address
+
+
+@dataclass(frozen=True)
+class Assumption(Study):
+    """Which methods are tried on the MIL assumption; each has its default settings."""
+
+    methods: Annotated[tuple[str, ...], "Name of a method; repeat it. Else all.", "--method"] = ()
+    seeds: Annotated[int, "How often each problem is made anew."] = 5
+
+
+@dataclass(frozen=True)
+class Digits(Study):
+    """Which methods, and how many bags of digits they learn from.
+
+    Where `repeats` is None the grid decides; of mean size 50 and 100 one set is drawn for MI-SVM. Epochs are fixed in
+    advance: 40, or 8 where it is to be quick, which also means fewer and smaller training sets and 50 test bags.
+    """
+
+    methods: Annotated[tuple[str, ...], "One of the methods; repeat it. Else all.", "--method"] = ()
+    training_bags: Annotated[tuple[int, ...], "A number of training bags; repeat it. Else all.", "--bags"] = ()
+    repeats: Annotated[int | None, "How many training sets to draw of each number."] = None
+    epochs: Epochs = None
+    quick: Annotated[bool, "A small version of the whole, in minutes."] = False
+
+
+@dataclass(frozen=True)
+class Tissue(Study):
+    """Which methods are measured on images of tissue, and how; epochs are fixed in advance.
+
+    ``"default"`` has stratified folds of images, as the paper has. With ``"grouped"`` a block of tissue, whose images
+    look alike, is never on both sides; the breast set alone says which block an image is from.
+    """
+
+    methods: Annotated[tuple[str, ...], "One of the six methods; repeat it. Else all.", "--method"] = ()
+    protocol: Annotated[str, "'default': folds of images; 'grouped': blocks of tissue stay together (breast)."] = (
+        "default"
+    )
+    folds: Annotated[int, "Number of folds."] = 10
+    repeats: Annotated[int | None, "How often to divide the images anew; else attention 3 times, the others once."] = (
+        None
+    )
+    epochs: Annotated[int, "How often each training image is seen."] = 40
+    sample: Annotated[int | None, "Learn from at most so many patches of an image a step."] = None
