@@ -237,9 +237,10 @@ def explain(
 
 
 @app.command(epilog="Example: bagwise export run --out model.onnx")
+@takes_options()
 def export(
     run: RunFolder,
-    out: Annotated[Path, typer.Option(help="The ONNX file; an earlier one of Bagwise's is replaced.")],
+    out: Annotated[Path, "The ONNX file; an earlier one of Bagwise's is replaced.", "--out"],
     as_json: AsJson = Output.json,
 ) -> None:
     """Write a trained model, scaler and all members, as one ONNX file for programs without Bagwise."""
