@@ -30,3 +30,6 @@ from .methods.persistence import save_models as save_models
 from .methods.registry import METHODS as METHODS
 from .methods.registry import make as make
 from .models.model import Output as Output
+from .training.loader import BagDataset as BagDataset
+from .training.loader import PackedBatch as PackedBatch
+from .training.loader import pack_bags as pack_bags
