@@ -7,6 +7,7 @@ leaves a block out, and is listed here.
 
 import contextlib
 import doctest
+import html
 import io
 import os
 import re
@@ -189,6 +190,17 @@ def test_no_link_leads_nowhere_and_nothing_is_fetched(site):
             assert target.exists(), f"{path.name} links {url}"
             if parts.fragment and target in pages:
                 assert unquote(parts.fragment) in pages[target].anchors | {"__top"}, f"{path.name} links {url}"
+
+
+def test_the_reference_tells_what_a_default_becomes_and_what_a_parameter_must_be(site):
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", (site / "reference/methods.html").read_text(encoding="utf-8")))
+    text = html.unescape(text)
+    for told in (
+        "epochs (a whole number from 1 on, or None, default: 50 (vectors), 40 (digits, colour images, other images) )",
+        "hidden (a whole number from 1 on, or None, default: 64 (vectors), 128 (digits, colour images, other images) )",
+        "energy (a number above 0 and at most 1, or None, default: 0.8 or 0.9, chosen on the training bags )",
+    ):
+        assert told in text
 
 
 def test_what_is_listed_here_is_there():

@@ -44,7 +44,7 @@ BAGS = bw.Bags.from_arrays([[[0.0]], [[1.0]], [[0.1]], [[0.9]]], labels=[0, 1, 0
         (None | Literal["a"], "'a', or None", [None, "a"], ["b"]),
         (Annotated[str, Among({"a": 0, "b": 0})] | None, "'a', 'b', or None", ["a", None], ["c", 1, ["a"]]),
         (str, "text", ["", "x"], [1, b"x", None]),
-        (Callable[[], int], "a function or class", [len, int], [3]),
+        (Callable[[], int], "a function", [len, int], [3]),
         (Settings, "a Settings", [Settings("sgd", 1.0, 1)], [Settings]),
         (tuple[Positive, ...], "a tuple, each a number above 0", [(), (1, 2.0)], [(0,), [1], 1]),
         (tuple[int, str], "a tuple", [(1, "a")], [[1, "a"]]),

@@ -262,7 +262,7 @@ def _instance(kind: Any, arguments: Sequence[Any]) -> Rule:
     except TypeError:  # Any, or what only a type checker can tell
         return Rule("anything", lambda value: True)  # noqa: ARG005
     if kind is Callable:
-        return Rule("a function or class", callable)
+        return Rule("a function", callable)
     names = {list: "a list", tuple: "a tuple", Sequence: "a list", dict: "a mapping", Mapping: "a mapping"}
     name = names.get(kind, f"a {kind.__name__}")
     alike = kind is not tuple or arguments[1:] == (Ellipsis,)

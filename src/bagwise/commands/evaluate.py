@@ -15,7 +15,7 @@ from bagwise.bags import Bags
 from bagwise.checks import check_names, check_seed
 from bagwise.claims import claims_folder
 from bagwise.commands.data import DataSource, digest_of_labelled, in_memory_if_small
-from bagwise.commands.fit import configured
+from bagwise.commands.fit import check_parameters, configured
 from bagwise.commands.older import BLOCKS, written_before
 from bagwise.commands.options import Evaluation, Output, Training, Work
 from bagwise.commands.report import evaluation_report
@@ -78,6 +78,7 @@ def run_evaluate(
     check_seed(training.seed)
     check_format(output.format)
     check_names(evaluation.methods, "method")
+    check_parameters(evaluation.methods, training, work)
     for name in evaluation.methods:
         make(name)
     bags = in_memory_if_small(source.read())

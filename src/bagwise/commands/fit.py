@@ -1,6 +1,8 @@
 """`bagwise fit`: from a user's data to a run."""
 
 import time
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +27,17 @@ from bagwise.commands.runs import (
     write_json,
     write_run,
 )
-from bagwise.errors import BagwiseError
+from bagwise.errors import BagwiseError, BagwiseWarning
 from bagwise.evaluation.metrics import bag_metrics
 from bagwise.folders import ResultFolder
 from bagwise.methods.base import BagClassifier
 from bagwise.methods.ensemble import fit_ensemble, predict_ensemble
 from bagwise.methods.neural import NeuralMIL
-from bagwise.methods.registry import make
+from bagwise.methods.parameters import assigned
+from bagwise.methods.registry import find, make
 from bagwise.reports import write_report
 
-__all__ = ["configured", "run_fit"]
+__all__ = ["check_parameters", "configured", "run_fit"]
 
 # From so many bags on, a fifth of them decides when to stop; fewer would choose by noise and learn from less.
 ENOUGH_TO_VALIDATE = 300
@@ -43,6 +46,52 @@ PATIENCE, MOST_EPOCHS = 10, 200
 # The paper's settings for vectors are those of small bags; in large ones (slides) they move too slowly.
 LARGE_BAG = 100
 LARGE_BAG_SETTINGS = {"optimizer": "adam", "learning_rate": 2e-4, "l2": 5e-5}
+
+
+def check_parameters(methods: Sequence[str], training: Training, work: Work) -> None:
+    """Refuse parameters that cannot be set, before any data are read, and say which methods do not have one.
+
+    Parameters
+    ----------
+    methods
+        Their names.
+    training, work
+        How they are to learn, and where.
+
+    Raises
+    ------
+    BagwiseError
+        If there is no such method, none of them has a parameter, or a value is not what it must be.
+
+    Examples
+    --------
+    >>> check_parameters(["attention", "MI-Net"], Training(parameters=("l2=1e-4",)), Work())
+    """
+    kinds = [find(method)[0] for method in methods]
+    flags = {"random_state": "--seed"}
+    for group in (training, work):
+        given = {name: option for name, option in group.options().items() if getattr(group, name) != option.default}
+        flags |= {name: str(option.flag) for name, option in given.items()}
+    for text in training.parameters:
+        name = _name(text)
+        if name in flags:
+            raise BagwiseError(f"{name} is what {flags[name]} gives: leave it out of --set")
+        having = [kind for kind in kinds if name in kind._get_param_names()]
+        for kind in having or kinds[:1]:
+            assigned(kind, [text])
+        for method, kind in zip(methods, kinds, strict=True):
+            if kind not in having:
+                warnings.warn(f"{method} has no parameter {name!r}: it learns without", BagwiseWarning, stacklevel=2)
+    for kind in kinds:
+        assigned(kind, _of(kind, training.parameters))  # each once
+
+
+def _name(text: str) -> str:
+    return text.partition("=")[0].strip()
+
+
+def _of(kind: type[BagClassifier], texts: Sequence[str]) -> list[str]:
+    return [text for text in texts if _name(text) in kind._get_param_names()]
 
 
 def configured(bags: Bags, method: str, training: Training, device: str = Work.device) -> tuple[BagClassifier, str]:
@@ -75,15 +124,20 @@ def configured(bags: Bags, method: str, training: Training, device: str = Work.d
     >>> configured(bags, "attention", Training())[1]
     'fixed in advance, because 2 bags are too few to choose by'
     """
-    kind = type(make(method))
+    kind = find(method)[0]
+    given = assigned(kind, _of(kind, training.parameters))
     if training.class_weight not in ("balanced", None):
         raise BagwiseError(f"--class-weight is {training.class_weight!r}: it must be 'balanced' or 'none'")
     alike = {"positive": training.positive, "random_state": training.seed}
     if not issubclass(kind, NeuralMIL):
-        return make(method, **alike), "not asked for: the methods have none"
+        # A method of the user's own need not have what nobody asked for.
+        unasked = {name for name in alike if name == "random_state" or alike[name] is None} - {*kind._get_param_names()}
+        asked = {name: value for name, value in alike.items() if name not in unasked}
+        return make(method, **asked | given), "not asked for: the methods have none"
     labels = bags.labels if bags.labels is not None else np.zeros(0)
     fewest = np.unique(labels, return_counts=True)[1].min(initial=len(bags))
-    why, epochs, patience = "fixed in advance", training.epochs, training.patience
+    why = "fixed in advance"
+    epochs, patience = given.get("epochs", training.epochs), given.get("patience", training.patience)
     if epochs is None and patience is None:
         if len(bags) >= ENOUGH_TO_VALIDATE and fewest >= ENOUGH_OF_A_CLASS:
             epochs, patience = MOST_EPOCHS, PATIENCE
@@ -94,9 +148,9 @@ def configured(bags: Bags, method: str, training: Training, device: str = Work.d
         whole = "groups" if bags.groups is not None else "bags"
         why = f"chosen on a fifth of the {whole}, which were not learnt from: stopped after {patience} without progress"
     large = len(bags.instance_shape) == 1 and np.median(bags.sizes) > LARGE_BAG
-    settings = {"epochs": epochs, "patience": patience, "class_weight": training.class_weight, **alike}
-    settings["device"] = device
-    return make(method, **settings, **(LARGE_BAG_SETTINGS if large else {})), why
+    settings: dict[str, Any] = {"class_weight": training.class_weight, "device": device, **alike}
+    settings |= (LARGE_BAG_SETTINGS if large else {}) | given | {"epochs": epochs, "patience": patience}
+    return make(method, **settings), why
 
 
 @claims_folder("fit", older=written_before(CONFIG, MODEL, METRICS, HISTORY, "report.html", BLOCKS))
@@ -135,6 +189,7 @@ def run_fit(
     check_seed(training.seed)
     check_count("--ensemble", model.ensemble)
     begin = time.perf_counter()
+    check_parameters([model.method], training, work)
     if not isinstance(make(model.method), NeuralMIL):
         raise BagwiseError(
             f"{model.method} cannot be kept in a file: fit a neural method, or measure {model.method} with bagwise"

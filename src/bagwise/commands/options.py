@@ -124,7 +124,7 @@ class Data(Options):
 class Model(Options):
     """What is trained and kept."""
 
-    method: Annotated[str, "Name of the method, such as attention, gated-attention or MI-Net."] = "attention"
+    method: Annotated[str, "Name of the method, such as attention or MI-Net; or package.module:Class."] = "attention"
     ensemble: Annotated[int, "Number of models to train together."] = 1
 
 
@@ -137,6 +137,7 @@ class Training(Options):
     class_weight: Annotated[str | None, "'balanced': classes share the loss evenly; 'none'."] = "balanced"
     positive: Positive = None
     seed: Seed = 0
+    parameters: Annotated[tuple[str, ...], "NAME=VALUE: any parameter of the method; repeat it.", "--set"] = ()
 
     def __post_init__(self) -> None:
         """Take what the command line calls none for None."""
@@ -148,7 +149,11 @@ class Training(Options):
 class Evaluation(Options):
     """What is measured, and on which bags."""
 
-    methods: Annotated[tuple[str, ...], "Name of a method; repeat it to compare several.", "--method"] = ("attention",)
+    methods: Annotated[
+        tuple[str, ...],
+        "Name of a method, or package.module:Class; repeat it to compare several.",
+        "--method",
+    ] = ("attention",)
     folds: Annotated[int, "Number of folds."] = 10
     repeats: Annotated[int, "How often to divide the bags anew."] = 1
 

@@ -1,6 +1,6 @@
 """What every method has in common, neural or classical: scikit-learn's manners on bags."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, wraps
 from typing import Annotated, Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -56,6 +56,11 @@ class BagClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
     def _annotations(cls) -> dict[str, Any]:
         """Give the annotation of each parameter."""
         return annotations_of(cls)
+
+    @classmethod
+    def _left_open(cls) -> Mapping[str, Mapping[str, Any] | tuple[Any, ...]]:
+        """Give what parameters become whose defaults leave them open: by the kind of data, or those to choose from."""
+        return {}
 
     def _validate_params(self) -> None:  # scikit-learn's name for it
         """Refuse parameters that are not what they must be."""

@@ -25,7 +25,7 @@ from bagwise.methods.joint import (
     instance_weights,
     predict_members,
 )
-from bagwise.methods.recipes import Recipe, recipe_for
+from bagwise.methods.recipes import RECIPES, Recipe, recipe_for
 from bagwise.methods.validation import set_apart
 from bagwise.models.architecture import Architecture, Design
 from bagwise.models.encoders import EncoderSpec
@@ -186,6 +186,16 @@ class NeuralMIL(BagClassifier):
         settings = {name: annotation | None for name, annotation in annotations_of(Settings).items()}
         shared = annotations_of(Plan) | settings
         return own | {name: annotation for name, annotation in shared.items() if name in own}
+
+    @classmethod
+    def _left_open(cls) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = {}
+        for kind, recipe in RECIPES.items():
+            values = {**recipe.values, "standardize": kind == "vectors", "encoder": cls.auto_encoder or recipe.encoder}
+            for name in cls._get_param_names():
+                if name in values and (name, values[name]) != ("encoder", None):  # there the user has to give one
+                    found.setdefault(name, {})[kind] = values[name]
+        return found
 
     # ---- learning -----------------------------------------------------------------------------------
 

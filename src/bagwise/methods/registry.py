@@ -1,16 +1,24 @@
 """Every method by the name it has in commands and results."""
 
+import sys
+from functools import reduce
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from bagwise.errors import BagwiseError
-from bagwise.methods.base import BagClassifier
+from bagwise.methods.base import BagClassifier, kind_of
 from bagwise.methods.classical.bag_vectors import VLADSVM, FisherVectorSVM
 from bagwise.methods.classical.diverse_density import DiverseDensity
 from bagwise.methods.classical.instance_svm import BagMarginSVM, InstanceLabelSVM
 from bagwise.methods.classical.set_kernels import GraphKernelSVM, SetKernelSVM
 from bagwise.methods.families import AttentionMIL, DeepSupervisionMIL, EmbeddingMIL, InstanceMIL, ResidualMIL
+from bagwise.methods.parameters import check_known
 
-__all__ = ["METHODS", "make"]
+__all__ = ["ENTRY_POINTS", "METHODS", "find", "is_installed", "make"]
+
+ENTRY_POINTS = "bagwise.methods"  # the group in which other packages name methods of theirs
 
 # Some names differ by case alone: they are never folded, and never name a file.
 METHODS: dict[str, tuple[type[BagClassifier], dict[str, Any]]] = {
@@ -34,13 +42,84 @@ METHODS: dict[str, tuple[type[BagClassifier], dict[str, Any]]] = {
 }
 
 
+def find(name: str) -> tuple[type[BagClassifier], dict[str, Any]]:
+    """Find what a method's name stands for.
+
+    Parameters
+    ----------
+    name
+        One of `METHODS`; one that an installed package gives in the group `ENTRY_POINTS` of its entry points; or
+        ``package.module:Class``, which is imported, also from the current directory, as ``python -m`` would.
+
+    Returns
+    -------
+    tuple
+        The class, and the parameters that the name fixes.
+
+    Raises
+    ------
+    BagwiseError
+        If there is no such method, it cannot be imported, or it is none.
+
+    Examples
+    --------
+    >>> find("gated-attention")
+    (<class 'bagwise.methods.families.AttentionMIL'>, {'gated': True})
+    >>> find("bagwise.methods.families:AttentionMIL")
+    (<class 'bagwise.methods.families.AttentionMIL'>, {})
+    """
+    if name in METHODS:
+        return METHODS[name]
+    if is_installed(name):
+        installed = next(iter(entry_points(group=ENTRY_POINTS, name=name)))
+        return _imported(name, installed.value), {}
+    if ":" in name:
+        here = str(Path.cwd())
+        if here not in sys.path:
+            sys.path.insert(0, here)
+        return _imported(name, name), {}
+    known = ", ".join([*METHODS, *sorted(entry_points(group=ENTRY_POINTS).names - METHODS.keys())])
+    raise BagwiseError(f"there is no method {name!r}: the methods are {known}, or package.module:Class for your own")
+
+
+def is_installed(name: str) -> bool:
+    """Say whether a name is that of a method of Bagwise, or of an installed package.
+
+    Parameters
+    ----------
+    name
+        As `find` takes it.
+
+    Returns
+    -------
+    bool
+        False where it takes somebody's word to know whose code it is.
+
+    Raises
+    ------
+    BagwiseError
+        If several packages give it to different classes.
+
+    Examples
+    --------
+    >>> is_installed("MI-Net"), is_installed("my.module:MyMIL")
+    (True, False)
+    """
+    if name in METHODS:
+        return True
+    values = {installed.value for installed in entry_points(group=ENTRY_POINTS, name=name)}
+    if len(values) > 1:
+        raise BagwiseError(f"several packages have a method {name!r}: choose by one of {', '.join(sorted(values))}")
+    return bool(values)
+
+
 def make(name: str, **parameters: Any) -> BagClassifier:
     """Make a method by its name.
 
     Parameters
     ----------
     name
-        One of `METHODS`.
+        As `find` takes it.
     **parameters
         What its class takes; they override what the name stands for.
 
@@ -60,11 +139,23 @@ def make(name: str, **parameters: Any) -> BagClassifier:
     >>> bw.make("gated-attention", epochs=10)
     AttentionMIL(epochs=10, gated=True)
     """
-    if name not in METHODS:
-        raise BagwiseError(f"there is no method {name!r}: the methods are {', '.join(METHODS)}")
-    kind, fixed = METHODS[name]
-    unknown = [parameter for parameter in parameters if parameter not in kind._get_param_names()]
-    if unknown:
-        known = ", ".join(kind._get_param_names())
-        raise BagwiseError(f"the method {name!r} has no parameter {unknown[0]!r}: its parameters are {known}")
-    return kind(**{**fixed, **parameters})
+    kind, fixed = find(name)
+    for parameter in parameters:
+        check_known(parameter, f"the method {name!r}", kind._get_param_names())
+    try:
+        return kind(**{**fixed, **parameters})
+    except TypeError as error:  # a class of the user's own that needs more, or leaves more to be done
+        raise BagwiseError(f"the method {name!r} cannot be made: {error}") from error
+
+
+def _imported(name: str, place: str) -> type[BagClassifier]:
+    module, _, path = place.partition(":")
+    try:
+        kind: Any = reduce(getattr, path.split("."), import_module(module))
+    except (Exception, SystemExit) as error:  # whatever the user's own code does
+        told = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise BagwiseError(f"the method {name!r} cannot be imported ({told}): see that {place} is there") from error
+    if not isinstance(kind, type) or not issubclass(kind, BagClassifier):
+        told = f"the class {kind.__name__}" if isinstance(kind, type) else kind_of(kind)
+        raise BagwiseError(f"{name!r} is {told}: a method is a class that builds on BagClassifier, such as NeuralMIL")
+    return kind

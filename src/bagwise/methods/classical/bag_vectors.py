@@ -15,7 +15,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.preprocessing import normalize
 from sklearn.svm import SVC
 
-from bagwise.methods.classical.base import ClassicalMIL, Learner, Packed
+from bagwise.methods.classical.base import ClassicalMIL, Grid, Learner, Packed
 from bagwise.parameters import Count, Positive
 
 __all__ = ["VLADSVM", "FisherVectorSVM", "fisher_vectors", "vlad_vectors"]
@@ -149,7 +149,7 @@ class VLADSVM(_SVMOnVectors):
     [0, 1, 0, 1]
     """
 
-    GRID: ClassVar = tuple({"codewords": codewords, "C": C} for codewords in (1, 4) for C in (1.0, 10.0))
+    GRID: ClassVar[Grid] = tuple({"codewords": codewords, "C": C} for codewords in (1, 4) for C in (1.0, 10.0))
 
     codewords: Count | None = None
     C: Positive | None = None
@@ -190,7 +190,9 @@ class FisherVectorSVM(_SVMOnVectors):
     [0, 1, 0, 1]
     """
 
-    GRID: ClassVar = tuple({"modes": modes, "energy": energy, "C": 1.0} for modes in (1, 4) for energy in (0.8, 0.9))
+    GRID: ClassVar[Grid] = tuple(
+        {"modes": modes, "energy": energy, "C": 1.0} for modes in (1, 4) for energy in (0.8, 0.9)
+    )
 
     modes: Count | None = None
     energy: Annotated[float, Interval(gt=0, le=1)] | None = None

@@ -23,6 +23,7 @@ __all__ = [
     "INNER_FOLDS",
     "Calibration",
     "ClassicalMIL",
+    "Grid",
     "Learner",
     "Packed",
     "ScoresInstances",
@@ -30,6 +31,7 @@ __all__ = [
 
 INNER_FOLDS = 3
 CLIP = 3.0
+Grid = Sequence[Mapping[str, Any]]  # values of hyper-parameters to choose from
 _FLATTEST = 10.0  # of the logarithm of the sharpness
 
 
@@ -152,11 +154,16 @@ class ClassicalMIL(BagClassifier, ABC):
     J. Platt: Probabilistic Outputs for Support Vector Machines. Advances in Large Margin Classifiers, 1999.
     """
 
-    GRID: ClassVar[Sequence[Mapping[str, Any]]]
+    GRID: ClassVar[Grid]
 
     positive: Any = None
     standardize: bool = True
     random_state: RandomState = None
+
+    @classmethod
+    def _left_open(cls) -> dict[str, tuple[Any, ...]]:
+        grid: Grid = getattr(cls, "GRID", ({},))  # this class itself has none
+        return {name: tuple(dict.fromkeys(point[name] for point in grid)) for name in grid[0]}
 
     def fit(self, X: BagsLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> Self:
         """Learn from bags.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from bagwise.methods.classical.base import Learner, Packed, ScoresInstances
+from bagwise.methods.classical.base import Grid, Learner, Packed, ScoresInstances
 from bagwise.parameters import Count, Positive
 
 __all__ = ["BAGS_TO_START_FROM", "MOST_STARTS", "ROUNDS", "DiverseDensity", "Hypotheses", "maximise"]
@@ -258,7 +258,7 @@ class DiverseDensity(ScoresInstances):
     ([0, 1, 0, 1], [False, True, False])
     """
 
-    GRID: ClassVar = tuple({"scale": scale} for scale in (1.0, 0.5, 0.25))
+    GRID: ClassVar[Grid] = tuple({"scale": scale} for scale in (1.0, 0.5, 0.25))
 
     scale: Positive | None = None
     steps: Count = 3

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.svm import SVC
 
-from bagwise.methods.classical.base import Learner, Packed, ScoresInstances
+from bagwise.methods.classical.base import Grid, Learner, Packed, ScoresInstances
 from bagwise.parameters import Positive
 
 __all__ = ["ROUNDS", "BagMarginSVM", "InstanceLabelSVM"]
@@ -45,7 +45,7 @@ class _InstanceSVM(Learner):
 class _SVMOnInstances(ScoresInstances):
     """What mi-SVM and MI-SVM share."""
 
-    GRID: ClassVar = (
+    GRID: ClassVar[Grid] = (
         {"kernel": "linear", "C": 0.01, "gamma": 1.0},
         *({"kernel": "rbf", "C": 10.0, "gamma": gamma} for gamma in (0.25, 1.0, 4.0)),
     )

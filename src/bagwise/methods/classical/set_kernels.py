@@ -12,7 +12,7 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.svm import SVC
 
-from bagwise.methods.classical.base import ClassicalMIL, Learner, Packed
+from bagwise.methods.classical.base import ClassicalMIL, Grid, Learner, Packed
 from bagwise.parameters import Positive
 
 __all__ = ["GraphKernelSVM", "SetKernelSVM", "graph_weights", "set_kernel"]
@@ -149,7 +149,7 @@ def _weigh(weights_of: Callable[[Packed], NDArray[np.float64]], normalize: str, 
 class _SVMOnBags(ClassicalMIL):
     """What MI-Kernel and mi-Graph share."""
 
-    GRID: ClassVar = tuple({"gamma": gamma, "C": 10.0} for gamma in (1.0, 0.25, 4.0))
+    GRID: ClassVar[Grid] = tuple({"gamma": gamma, "C": 10.0} for gamma in (1.0, 0.25, 4.0))
 
     normalize: Literal["root", "mean"] = "root"
     gamma: Positive | None = None
