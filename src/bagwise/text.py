@@ -1,8 +1,10 @@
-"""Text that came with data, made safe to store and to show."""
+"""Text that came with data, made safe to store and to show, and names for a user's own code."""
 
 import unicodedata
+from functools import partial
+from typing import Any
 
-__all__ = ["encodable", "printable"]
+__all__ = ["called", "encodable", "printable"]
 
 # Control and format characters, halves of surrogate pairs, and what ends a line: each can make a terminal do something.
 _ACTING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -55,3 +57,31 @@ def printable(text: str) -> str:
         character.encode("unicode_escape").decode() if unicodedata.category(character) in _ACTING else character
         for character in text
     )
+
+
+def called(part: Any) -> str:
+    """Name a class or function of a user's own, so that the name is the same in every process.
+
+    Parameters
+    ----------
+    part
+        A class, a function, `functools.partial` of one, or an object, which is named by its class.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> called(unicodedata.normalize), called(partial(sorted, reverse=True))
+    ('unicodedata.normalize', 'builtins.sorted(reverse=True)')
+    """
+    if isinstance(part, partial):
+        given = [*map(_told, part.args), *(f"{name}={_told(value)}" for name, value in part.keywords.items())]
+        return f"{called(part.func)}({', '.join(given)})"
+    named = part if hasattr(part, "__qualname__") else type(part)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def _told(argument: Any) -> str:
+    return called(argument) if callable(argument) else repr(argument)

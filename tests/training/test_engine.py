@@ -4,12 +4,14 @@ import multiprocessing
 import os
 import signal
 import time
+from functools import partial
 
 import joblib
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import OneCycleLR
 
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
@@ -44,13 +46,24 @@ def data():
     return bags, bags.sizes % 2
 
 
+# Rules that the compiled step does not know.
+CLIPPED = {"optimizer": "adamw", "clip_gradient": 0.1, "scheduler": "cosine", "warmup": 0.3}
+GIVEN = {
+    "optimizer": partial(torch.optim.RMSprop, lr=0.01, momentum=0.9),
+    "learning_rate": None,
+    "scheduler": lambda optimizer, steps: OneCycleLR(optimizer, max_lr=0.02, total_steps=steps),
+}
+rules = pytest.mark.parametrize("rule", [{}, CLIPPED, GIVEN], ids=["built-in", "clipped", "given"])
+
+
 def members_of(count, epochs=3, patience=None, **changes):
     everything = np.arange(12)
+    shared = {"optimizer": "adam", "learning_rate": 0.01, "epochs": epochs, "dropout": 0.5, "patience": patience}
     return [
         Member(
             seed,
             everything[everything % 4 != seed % 4],
-            Settings("adam", 0.01, epochs, dropout=0.5, patience=patience, **changes),
+            Settings(**shared | changes),
             validation=everything[everything % 4 == seed % 4],
         )
         for seed in range(count)
@@ -90,8 +103,9 @@ def test_threads_as_workers_change_no_bit(name, data):
 
 
 @every_plan
-def test_company_and_order_of_members_change_no_bit(name, data):
-    members = members_of(20)
+@rules
+def test_company_and_order_of_members_change_no_bit(name, rule, data):
+    members = [member for pair in zip(members_of(10), members_of(10, **rule), strict=True) for member in pair]
     joint = train(plan_of(name), *data, members)
     assert_same_bits(joint[::-1], train(plan_of(name), *data, members[::-1]))
     assert_same_bits(joint[13:15], train(plan_of(name), *data, members[13:15]))
@@ -182,9 +196,10 @@ class Stopped(BaseException):
 
 
 @every_plan
+@rules
 @pytest.mark.parametrize("at", [1, 2, 5])
-def test_a_stopped_training_goes_on_to_the_same_bits(name, at, data, tmp_path, monkeypatch):
-    members = members_of(3, epochs=6, patience=4)
+def test_a_stopped_training_goes_on_to_the_same_bits(name, rule, at, data, tmp_path, monkeypatch):
+    members = members_of(3, epochs=6, patience=4, **rule)
     whole = train(plan_of(name), *data, members)
     save, calls = engine._save, []
 

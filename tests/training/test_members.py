@@ -1,14 +1,17 @@
 """Members, settings and plans: what they take, and what they refuse in one sentence."""
 
+import re
 from dataclasses import FrozenInstanceError, replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from bagwise.errors import BagwiseError
 from bagwise.models.architecture import Architecture
-from bagwise.training.members import Member, Plan, Settings
+from bagwise.training.members import Member, Plan, Settings, fingerprint
 
 GOOD = Settings("sgd", 0.1, epochs=2)
 PLAN = Plan(Architecture("embedding", "max", "identity"), outputs=1, order_seed=0, scaling="none")
@@ -150,3 +153,61 @@ def test_patience_needs_validation_bags():
 
 def test_validation_bags_do_not_need_patience():
     assert Member(0, np.arange(3), GOOD, validation=np.array([3])).settings.patience is None
+
+
+# ---- optimisers and schedulers of the user's own ---------------------------------------------------------------------
+
+OWN = Settings(partial(torch.optim.RMSprop, lr=0.1), None, epochs=2)
+
+
+@pytest.mark.parametrize(
+    ("base", "changes", "told"),
+    [
+        (OWN, {"learning_rate": 0.1}, "learning_rate is 0.1, and an optimizer of your own has its own"),
+        (OWN, {"l2": 0.1}, r"l2 is 0.1.*leave it out, and give it to torch.optim.rmsprop.RMSprop\(lr=0.1\)"),
+        (OWN, {"momentum": 0.0}, "momentum is 0.0"),
+        (OWN, {"decay": 0.1}, "decay is 0.1"),
+        (
+            OWN,
+            {"scheduler": CosineAnnealingLR, "warmup": 0.1},
+            "warmup is 0.1, and a scheduler of your own decides that",
+        ),
+        (OWN, {"scheduler": "linear"}, "scheduler is 'linear': it must be 'constant', 'cosine' or a function"),
+        (OWN, {"optimizer": OWN.optimizer(list(torch.nn.Linear(1, 1).parameters()))}, "optimizer is RMSprop"),
+        (
+            GOOD,
+            {"scheduler": CosineAnnealingLR},
+            "CosineAnnealingLR is a scheduler of your own, and the optimizer 'sgd'",
+        ),
+    ],
+)
+def test_what_belongs_to_an_optimizer_of_the_users_own_is_not_given_beside_it(base, changes, told):
+    assert re.match(rf".*{told}", refusal(lambda: replace(base, **changes)))
+
+
+def start_of(settings):
+    return fingerprint(PLAN, [Member(0, np.arange(3), settings)], {}, b"")
+
+
+def test_a_fingerprint_tells_settings_apart_and_is_the_same_in_every_process():
+    one, again = (replace(OWN, optimizer=partial(torch.optim.RMSprop, lr=0.1)) for _ in range(2))
+    assert start_of(one) == start_of(again)
+    others = [
+        {"optimizer": partial(torch.optim.RMSprop, lr=0.2)},
+        {"optimizer": partial(torch.optim.Rprop, lr=0.1)},
+        {"scheduler": CosineAnnealingLR},
+        {"scheduler": "cosine"},
+        {"warmup": 0.1},
+        {"clip_gradient": 1.0},
+    ]
+    assert len({start_of(one), *(start_of(replace(OWN, **changes)) for changes in others)}) == 7
+
+
+def test_settings_say_in_words_how_parameters_are_updated():
+    assert GOOD.told == "SGD, learning rate 0.1, L2 0"
+    assert replace(GOOD, optimizer="adamw", l2=0.01, warmup=0.1, scheduler="cosine", clip_gradient=1.0).told == (
+        "AdamW, learning rate 0.1, decay of weights 0.01, warm-up over 0.1 of the steps, cosine, gradients clipped at 1"
+    )
+    assert replace(OWN, scheduler=CosineAnnealingLR).told == (
+        "torch.optim.rmsprop.RMSprop(lr=0.1), torch.optim.lr_scheduler.CosineAnnealingLR"
+    )

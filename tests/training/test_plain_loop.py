@@ -4,11 +4,14 @@ The plain loops know nothing of Bagwise's models: the forward pass is written be
 at a time. Of Bagwise they take initial weights, the order of the bags and the seeds of dropout.
 """
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.optim.lr_scheduler import OneCycleLR
 
 from bagwise.bags import Bags
 from bagwise.models.architecture import Architecture
@@ -128,6 +131,8 @@ def plain_loss(logits, target):
 
 
 def plain_optimizer(w, settings):
+    if callable(settings.optimizer):
+        return settings.optimizer(list(w.values()))
     biases = [value for name, value in w.items() if name.endswith("bias") or value.ndim == 1]
     weights = [value for value in w.values() if not any(value is bias for bias in biases)]
     decay = settings.l2 if settings.optimizer == "adamw" else 2 * settings.l2
@@ -140,9 +145,15 @@ def plain_optimizer(w, settings):
     )
 
 
-def plain_rates(settings, steps):
+def plain_rates(settings, steps, given):
     """Give the learning rate of each step, as torch's own schedulers have it."""
-    optimizer = torch.optim.SGD([torch.zeros(1)], lr=settings.learning_rate)
+    if callable(settings.scheduler):
+        scheduler = settings.scheduler(given, steps)
+        for _ in range(steps):
+            yield given.param_groups[0]["lr"]
+            scheduler.step()
+        return
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=settings.learning_rate or given.defaults["lr"])
     schedulers, rising = torch.optim.lr_scheduler, round(settings.warmup * steps)
     cosine = settings.scheduler == "cosine"
     warming = schedulers.LinearLR(optimizer, 1 / (rising + 1), total_iters=rising) if rising else None
@@ -192,7 +203,7 @@ def plain_training(plan, bags, targets, member, weights=None):
     for epoch in range(settings.epochs):
         own = [int(bag) for bag in epoch_order(plan.order_seed, epoch, bags.keys) if bag in member.train]
         epochs.append(plain_steps(plan, bags, own))
-    rates = plain_rates(settings, sum(map(len, epochs)))
+    rates = plain_rates(settings, sum(map(len, epochs)), optimizer)
     for epoch, steps in enumerate(epochs):
         drop = dropping(settings.dropout, int(hashed(member.seed, epoch)[0]))
         losses = []
@@ -258,17 +269,24 @@ RULES = {
     "sgd-cosine": {"optimizer": "sgd", "scheduler": "cosine"},
     "sgd-warmup-clipped": {"optimizer": "sgd", "warmup": 0.5, "clip_gradient": 0.4},
     "adam-clipped": {"optimizer": "adam", "clip_gradient": 0.2},
+    "given": {"optimizer": partial(torch.optim.RMSprop, lr=1e-3, weight_decay=0.01), "clip_gradient": 0.2},
+    "given-cosine": {"optimizer": partial(torch.optim.NAdam, lr=3e-3), "scheduler": "cosine", "warmup": 0.2},
+    "given-both": {
+        "optimizer": partial(torch.optim.AdamW, lr=1e-3, amsgrad=True),
+        "scheduler": lambda optimizer, steps: OneCycleLR(optimizer, max_lr=0.01, total_steps=steps),
+    },
 }
 
 
 def folds(rule, dropout=(0.0, 0.0, 0.0, 0.0)):
     """Give members that differ in every way that members of a training can."""
     how = RULES[rule]
-    rate = 0.02 if how["optimizer"] == "sgd" else 0.003
+    rate = 0.02 if how["optimizer"] == "sgd" else 0.003  # for what has none of its own
     everything = np.arange(len(SIZES))
 
-    def settings(rate, epochs, **changes):
-        return Settings(learning_rate=rate, epochs=epochs, **how, **changes)
+    def settings(rate, epochs, dropout, **changes):
+        left = {} if callable(how["optimizer"]) else {"learning_rate": rate, **changes}
+        return Settings(**{"learning_rate": None, "epochs": epochs, "dropout": dropout} | left | how)
 
     return [
         Member(3, everything[everything % 4 != 0], settings(rate, EPOCHS, l2=0.02, dropout=dropout[0])),
@@ -307,7 +325,7 @@ every_family = pytest.mark.parametrize("family", FAMILIES)
 
 
 @every_family
-@pytest.mark.parametrize(("rule", "classes"), [(rule, 2 + number % 2) for number, rule in enumerate(RULES)])
+@pytest.mark.parametrize(("rule", "classes"), [("sgd", 2), ("adam", 3), ("adamw-cosine", 2), ("given-both", 3)])
 def test_a_joint_training_equals_plain_loops(family, rule, classes):
     bags, targets = vectors(classes)
     assert_joint_equals_plain(plan_for(FAMILIES[family], classes), bags, targets, folds(rule))

@@ -149,8 +149,7 @@ def _report(
             ("Model", "Gated attention (equation 9) with 128 units on LeNet5"),
             (
                 "Optimiser",
-                f"{settings.optimizer.capitalize()}, learning rate {settings.learning_rate:g}, L2 {settings.l2:g},"
-                " one bag a step",
+                f"{settings.told}, one bag a step",
             ),
             ("Epochs", f"{settings.epochs}, fixed in advance: no test bag and no validation bag chose it"),
             ("Seed", f"{seed}; one run, so the numbers carry the chance of one draw of bags and weights"),

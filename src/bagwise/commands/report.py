@@ -304,8 +304,7 @@ def _model_facts(models: Sequence[NeuralMIL]) -> list[tuple[str, str]]:
         ("Members", str(len(models))),
         (
             "Optimiser",
-            f"{settings.optimizer.capitalize()}, learning rate {settings.learning_rate:g}, L2 {settings.l2:g},"
-            f" dropout {settings.dropout:g}",
+            f"{settings.told}, dropout {settings.dropout:g}",
         ),
         ("Class weights", ", ".join(f"{name}: {weight:.3g}" for name, weight in by_class) or "none"),
     ]

@@ -1,6 +1,6 @@
 """What all neural methods have in common, as a scikit-learn estimator."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from itertools import islice
@@ -36,7 +36,7 @@ from bagwise.parameters import Count, annotations_of
 from bagwise.training.engine import OnEpoch
 from bagwise.training.inference import Prediction
 from bagwise.training.losses import Loss
-from bagwise.training.members import Member, Plan, Settings, Trained
+from bagwise.training.members import LEFT_TO_THE_OPTIMIZER, Member, Plan, Settings, Trained
 from bagwise.training.randomness import seed_from
 
 __all__ = ["NeuralMIL"]
@@ -71,9 +71,9 @@ class NeuralMIL(BagClassifier):
         makes a `torch.nn.Module`, or a module from whose weights training starts. ``"auto"`` chooses by the shape of
         the instances. A model of your own has its own.
     epochs, optimizer, learning_rate, momentum, decay, l2, dropout, patience, warmup, scheduler, clip_gradient
-        As in `bagwise.training.members.Settings`. None takes the paper's value for this kind of instance; a `patience`
-        of None trains a number of epochs that was fixed in advance, and a `dropout` of None drops nothing between the
-        two halves of a model of your own.
+        As in `bagwise.training.members.Settings`. None takes the paper's value for this kind of instance, or leaves it
+        to an `optimizer` of your own; a `patience` of None trains a number of epochs that was fixed in advance, and a
+        `dropout` of None drops nothing between the two halves of a model of your own.
     validation_fraction
         With a `patience`: the share of the training bags (whole groups, where bags have groups) that decides when to
         stop.
@@ -156,7 +156,7 @@ class NeuralMIL(BagClassifier):
     encoder: EncoderSpec = "auto"
     # What Settings and Plan have too must be what they say, or None for the recipe's: `_annotations`.
     epochs: int | None = None
-    optimizer: str | None = None
+    optimizer: str | Callable[..., Any] | None = None
     learning_rate: float | None = None
     momentum: float | None = None
     decay: float | None = None
@@ -164,7 +164,7 @@ class NeuralMIL(BagClassifier):
     dropout: float | None = None
     patience: int | None = None
     warmup: float | None = None
-    scheduler: str | None = None
+    scheduler: str | Callable[..., Any] | None = None
     clip_gradient: float | None = None
     validation_fraction: Annotated[float, Interval(gt=0, le=0.5)] = 0.2
     class_weight: Literal["balanced"] | Annotated[Mapping[Any, Any], "a mapping from label to weight"] | None = None
@@ -312,7 +312,8 @@ class NeuralMIL(BagClassifier):
         defaults = recipe_for(bags.instance_shape).settings
         defaults = replace(defaults, dropout=0.0) if self.level == "own" else defaults
         given = {field.name: getattr(self, field.name, None) for field in fields(Settings)}
-        return replace(defaults, **{name: value for name, value in given.items() if value is not None})
+        changes: dict[str, Any] = dict(LEFT_TO_THE_OPTIMIZER) if callable(self.optimizer) else {}
+        return replace(defaults, **changes | {name: value for name, value in given.items() if value is not None})
 
     def _member(
         self,

@@ -274,9 +274,11 @@ def _is_orphan() -> bool:
 def _diverged(name: str, epoch: int, member: Member, plan: Plan) -> str:
     own = [*plan.own]
     cure = f"look into your own {' and '.join(own)}, " if own else "look for extreme values among the features, "
+    settings = member.settings
+    less = "" if settings.learning_rate is None else f" than {settings.learning_rate:g}"
     return (
         f"the training of {name} diverged in epoch {epoch + 1}, so that its loss or weights are no numbers: {cure}or"
-        f" give a smaller learning_rate than {member.settings.learning_rate:g}"
+        f" give a smaller learning rate{less}"
     )
 
 

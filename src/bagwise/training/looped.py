@@ -14,11 +14,11 @@ from bagwise.models.scaling import Moments
 from bagwise.training.augmentation import AUGMENTATIONS
 from bagwise.training.data import PackedTensors
 from bagwise.training.device import resolve_device
+from bagwise.training.given_optimizer import optimizer_for
 from bagwise.training.gradient import accumulate_gradient
 from bagwise.training.inference import predict
 from bagwise.training.losses import Loss, LossTargets, bag_losses, mean_loss
 from bagwise.training.members import Member, Plan
-from bagwise.training.optimizer import Optimizer
 from bagwise.training.randomness import hashed
 from bagwise.training.schedule import batches, epoch_order
 
@@ -66,7 +66,7 @@ class Looped:
         self.device = resolve_device(plan.device, plan.precision)
         self.models = [self._build(member, moments) for member in members]
         self.optimizers = [
-            Optimizer(model.named_parameters(), member.settings, self._steps(member))
+            optimizer_for(model.named_parameters(), member.settings, self._steps(member))
             for model, member in zip(self.models, members, strict=True)
         ]
 

@@ -1,6 +1,6 @@
 """What is trained: members, and what they share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from hashlib import blake2b
 from typing import Annotated, Any, Literal
@@ -13,12 +13,17 @@ from torch import Tensor, nn
 from bagwise.errors import BagwiseError
 from bagwise.models.architecture import Design
 from bagwise.parameters import Among, Count, NonNegative, Positive, Share, check_parameters
+from bagwise.text import called
 from bagwise.training.augmentation import AUGMENTATIONS
 from bagwise.training.losses import Loss
 
-__all__ = ["PRECISIONS", "Member", "Plan", "Settings", "Trained", "fingerprint"]
+__all__ = ["LEFT_TO_THE_OPTIMIZER", "PRECISIONS", "Member", "Plan", "Settings", "Trained", "fingerprint"]
 
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64, "mixed": torch.float32}
+
+
+# What an optimiser of the user's own decides itself, and how that is said in `Settings`.
+LEFT_TO_THE_OPTIMIZER = {"learning_rate": None, "momentum": 0.9, "decay": 0.0, "l2": 0.0}
 
 
 @dataclass(frozen=True)
@@ -28,9 +33,12 @@ class Settings:
     Parameters
     ----------
     optimizer
-        ``"sgd"`` (Nesterov momentum), ``"adam"`` or ``"adamw"``.
+        ``"sgd"`` (Nesterov momentum), ``"adam"``, ``"adamw"``, or what makes a `torch.optim.Optimizer` of a list of
+        parameters, biases among them, such as ``functools.partial(torch.optim.RMSprop, lr=1e-3)``. That has its own
+        learning rate, momentum and weight decay: the settings of these names stay as in `LEFT_TO_THE_OPTIMIZER`.
     learning_rate
-        Step t has learning_rate / (1 + decay * t), times what `warmup` and `scheduler` make of it.
+        Step t has learning_rate / (1 + decay * t), times what `warmup` and `scheduler` make of it; None: the
+        optimiser's own, times that.
     epochs
         How often each training bag is seen; with `patience` the most it can be.
     momentum
@@ -51,7 +59,10 @@ class Settings:
         Over this share of the member's steps the learning rate rises in a straight line.
     scheduler
         What the learning rate does after that: ``"constant"``, or ``"cosine"``, which falls along half a cosine towards
-        0 at the end of `epochs`. See `bagwise.training.schedule.rate_factor`.
+        0 at the end of `epochs`. See `bagwise.training.schedule.rate_factor`. With an optimiser of your own also what
+        makes a `torch.optim.lr_scheduler.LRScheduler` of it and the number of steps in all epochs, such as
+        `torch.optim.lr_scheduler.CosineAnnealingLR` or
+        ``lambda optimizer, steps: OneCycleLR(optimizer, max_lr=0.01, total_steps=steps)``; it steps with the optimiser.
     clip_gradient
         A gradient of the loss whose norm, over all parameters, is larger is scaled down to this norm before L2 is
         added, as `torch.nn.utils.clip_grad_norm_` does; None: it is taken as it is.
@@ -67,8 +78,11 @@ class Settings:
     0.9
     """
 
-    optimizer: Literal["sgd", "adam", "adamw"]
-    learning_rate: Positive
+    optimizer: (
+        Literal["sgd", "adam", "adamw"]
+        | Annotated[Callable[..., Any], "a function that makes a torch.optim.Optimizer of parameters"]
+    )
+    learning_rate: Positive | None
     epochs: Count
     momentum: Share = 0.9
     decay: NonNegative = 0.0
@@ -77,11 +91,55 @@ class Settings:
     patience: Count | None = None
     class_weights: tuple[Positive, ...] | None = None
     warmup: Share = 0.0
-    scheduler: Literal["constant", "cosine"] = "constant"
+    scheduler: (
+        Literal["constant", "cosine"]
+        | Annotated[Callable[..., Any], "a function that makes a scheduler of an optimizer and a number of steps"]
+    ) = "constant"
     clip_gradient: Positive | None = None
 
     def __post_init__(self) -> None:
         check_parameters(self)
+        own = {
+            name: called(getattr(self, name)) for name in ("optimizer", "scheduler") if callable(getattr(self, name))
+        }
+        for name, left in LEFT_TO_THE_OPTIMIZER.items() if "optimizer" in own else ():
+            if getattr(self, name) != left:
+                raise BagwiseError(
+                    f"{name} is {getattr(self, name)!r}, and an optimizer of your own has its own: leave it out, and"
+                    f" give it to {own['optimizer']}"
+                )
+        if "optimizer" not in own and self.learning_rate is None:
+            raise BagwiseError(f"learning_rate is None: for {self.optimizer!r} it must be a number above 0")
+        if "scheduler" in own and "optimizer" not in own:
+            raise BagwiseError(
+                f"{own['scheduler']} is a scheduler of your own, and the optimizer {self.optimizer!r} is not: give one"
+                " of your own too, such as functools.partial(torch.optim.AdamW, lr=1e-3)"
+            )
+        if "scheduler" in own and self.warmup > 0:
+            raise BagwiseError(
+                f"warmup is {self.warmup!r}, and a scheduler of your own decides that: leave it out, and let"
+                f" {own['scheduler']} warm up"
+            )
+
+    @property
+    def told(self) -> str:
+        """How the parameters are updated, in words."""
+        if callable(self.optimizer):
+            parts = [called(self.optimizer)]
+        else:
+            name = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}[self.optimizer]
+            parts = [
+                name,
+                f"learning rate {self.learning_rate:g}",
+                f"{'decay of weights' if self.optimizer == 'adamw' else 'L2'} {self.l2:g}",
+            ]
+        if self.warmup > 0:
+            parts.append(f"warm-up over {self.warmup:g} of the steps")
+        if self.scheduler != "constant":
+            parts.append(called(self.scheduler) if callable(self.scheduler) else self.scheduler)
+        if self.clip_gradient is not None:
+            parts.append(f"gradients clipped at {self.clip_gradient:g}")
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -256,7 +314,9 @@ def fingerprint(plan: Plan, members: Sequence[Member], start: Mapping[str, Tenso
             described[part] = getattr(made, "__qualname__", type(made).__qualname__)
     digest = blake2b(repr(described).encode() + data, digest_size=16)
     for member in members:
-        digest.update(repr((member.seed, member.settings)).encode())
+        settings = {f.name: getattr(member.settings, f.name) for f in fields(Settings)}
+        told = {name: called(value) if callable(value) else value for name, value in settings.items()}
+        digest.update(repr((member.seed, told)).encode())
         digest.update(member.train.tobytes() + b"|" + member.validation.tobytes())
     for name, value in start.items():
         digest.update(name.encode() + value.cpu().numpy().tobytes())

@@ -65,8 +65,9 @@ class Optimizer:
         self.total = total
         self.steps = 0
         self._learnt = {name: parameter for name, parameter in parameters if parameter.requires_grad}
-        slots = ("momentum",) * (settings.momentum > 0) if settings.optimizer == "sgd" else ("mean", "square")
-        self.slots = {slot: {name: torch.zeros_like(value) for name, value in self._learnt.items()} for slot in slots}
+        self.slots = {
+            slot: {name: torch.zeros_like(value) for name, value in self._learnt.items()} for slot in self._slot_names()
+        }
         penalty = settings.l2 if settings.optimizer == "adamw" else 2 * settings.l2
         self._groups = [
             _Group(
@@ -81,6 +82,9 @@ class Optimizer:
             if names
         ]
 
+    def _slot_names(self) -> tuple[str, ...]:
+        return ("momentum",) * (self.settings.momentum > 0) if self.settings.optimizer == "sgd" else ("mean", "square")
+
     @property
     def rule(self) -> Rule | None:
         """What the compiled step needs to compute the same; None where it cannot."""
@@ -91,7 +95,7 @@ class Optimizer:
         first, second = _BETAS if adam else (settings.momentum, 0.0)
         l2, shrink = (0.0, settings.l2) if decoupled else (2 * settings.l2, 0.0)
         # Numbers of numpy's would have the step compiled once more.
-        numbers = settings.learning_rate, settings.decay, first, second, _EPSILON, l2, shrink
+        numbers = self._learning_rate, settings.decay, first, second, _EPSILON, l2, shrink
         return Rule(adam, *map(float, numbers))
 
     def factors(self, count: int) -> NDArray[np.float64]:
@@ -111,8 +115,12 @@ class Optimizer:
             return np.ones(count)
         return np.array([self._factor(step) for step in range(self.steps, self.steps + count)])
 
+    @property
+    def _learning_rate(self) -> float:
+        return cast(float, self.settings.learning_rate)
+
     def _factor(self, step: int) -> float:
-        return rate_factor(step, self.total, self.settings.scheduler, self.settings.warmup)
+        return rate_factor(step, self.total, cast(str, self.settings.scheduler), self.settings.warmup)
 
     def step(self) -> None:
         """Take one step down the gradients that the parameters hold."""
@@ -131,7 +139,7 @@ class Optimizer:
             parameter.grad = None
 
     def _descend(self) -> None:
-        learning_rate = self.settings.learning_rate / (1 + self.settings.decay * self.steps) * self._factor(self.steps)
+        learning_rate = self._learning_rate / (1 + self.settings.decay * self.steps) * self._factor(self.steps)
         with torch.no_grad():
             for group in self._groups:
                 self._update(group, learning_rate)
