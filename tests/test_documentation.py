@@ -35,11 +35,13 @@ SLOW = {
     "docs/tutorials/compare.md",
     "docs/how-to/encoder.md",
     "docs/how-to/export.md",
+    "docs/how-to/own-loop.md",
     "docs/how-to/pooling.md",
 }
 NOT_RUN = {
     "README.md": ["the tests run both", "would install into the environment of the tests"],
     "docs/histology.md": ["takes hours"],
+    "docs/how-to/own-loop.md": ["needs mlflow, which is large"],
     "docs/mil-assumption.md": ["takes five minutes"],
     "docs/mnist-bags.md": ["takes hours", "takes minutes"],
     "docs/slides.md": ["wants slides"] * 4,
@@ -149,6 +151,8 @@ def workplace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+# What Lightning and torch_geometric call of torch's is deprecated there.
+@pytest.mark.filterwarnings("ignore:.*(LeafSpec|torch.jit.script)")
 @pytest.mark.usefixtures("workplace")
 @pytest.mark.parametrize("name", [pytest.param(p, marks=pytest.mark.slow) if p in SLOW else p for p in PAGES])
 def test_what_a_page_shows_is_what_happens(name):
