@@ -19,6 +19,7 @@ from bagwise.commands.options import (
     Evaluation,
     Model,
     Output,
+    OwnMethod,
     Positive,
     Resume,
     Seed,
@@ -186,6 +187,7 @@ def predict(
         "File for the predictions: .csv, or .parquet, in which nothing is a formula; replaces earlier ones.",
     ] = None,
     source: Data,
+    method: OwnMethod = None,
     device: Device = Work.device,
     as_json: AsJson = Output.json,
 ) -> None:
@@ -193,7 +195,7 @@ def predict(
     from bagwise.commands.predict import run_predict
     from bagwise.commands.runs import Run
 
-    known = Run.load(run, device)
+    known = Run.load(run, device, method)
     frame = run_predict(known, known.source(**vars(source)), out)
     rows = json.loads(frame.to_json(orient="records"))
     if as_json:
@@ -218,6 +220,7 @@ def explain(
     key: Annotated[int, "How many key instances of each bag."] = 5,
     slides: Annotated[Path | None, "The slides, or one, that features are of: draw the weights on them."] = None,
     source: Data,
+    method: OwnMethod = None,
     device: Device = Work.device,
     output: Output,
 ) -> None:
@@ -225,7 +228,7 @@ def explain(
     from bagwise.commands.explain import run_explain
     from bagwise.commands.runs import Run
 
-    known = Run.load(run, device)
+    known = Run.load(run, device, method)
     written = run_explain(known, known.source(**vars(source)), out, output, key=key, slides=slides)
     if output.json:
         print_json(written)
@@ -241,13 +244,14 @@ def explain(
 def export(
     run: RunFolder,
     out: Annotated[Path, "The ONNX file; an earlier one of Bagwise's is replaced.", "--out"],
+    method: OwnMethod = None,
     as_json: AsJson = Output.json,
 ) -> None:
     """Write a trained model, scaler and all members, as one ONNX file for programs without Bagwise."""
     from bagwise.commands.export import run_export
     from bagwise.commands.runs import Run
 
-    written = run_export(Run.load(run), out)
+    written = run_export(Run.load(run, method=method), out)
     if as_json:
         print_json(written)
         return

@@ -205,11 +205,11 @@ def run_fit(
     }
     learnt = work.resume and (out / MODEL).exists()
     if learnt:
-        check_asked_the_same(out / CONFIG, Run.load(out).asked, asked)
+        check_asked_the_same(out / CONFIG, Run.load(out, method=model.method).asked, asked)
     estimator, why = configured(bags, model.method, training, work.device)
     assert isinstance(estimator, NeuralMIL)
     if learnt:
-        models = Run.load(out).models
+        models = Run.load(out, method=model.method).models
     else:
         checkpoints = out / "checkpoints"
         models = fit_ensemble(

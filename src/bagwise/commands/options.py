@@ -26,6 +26,7 @@ __all__ = [
     "Option",
     "Options",
     "Output",
+    "OwnMethod",
     "Positive",
     "Resume",
     "Seed",
@@ -42,6 +43,7 @@ Jobs = Annotated[int, "Number of worker processes; -1 is one a core."]
 Backend = Annotated[str, "Where blocks of models train: 'local' or 'ray'."]
 Address = Annotated[str | None, "HOST:PORT of the cluster's head, with --backend ray."]
 Device = Annotated[str, "Where to compute: 'auto', 'cpu', 'cuda', ..."]
+OwnMethod = Annotated[str | None, "Of a run with a method of your own: package.module:Class, to import.", "--method"]
 Resume = Annotated[bool, "Go on where a stopped run in --out was."]
 AsJson = Annotated[bool, "Print the result as JSON.", "--json"]
 

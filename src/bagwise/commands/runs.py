@@ -15,6 +15,7 @@ from bagwise.files import replacing, write_text
 from bagwise.inputs import read_whole
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.persistence import check_format, describe, load_described, save_models
+from bagwise.methods.registry import find, is_installed
 from bagwise.tensorfiles import plain
 
 __all__ = [
@@ -51,8 +52,8 @@ class Run:
     asked: Mapping[str, Any]
 
     @classmethod
-    def load(cls, folder: str | Path, device: str = Work.device) -> "Run":
-        """Read a run; nothing in it is executed.
+    def load(cls, folder: str | Path, device: str = Work.device, method: str | None = None) -> "Run":
+        """Read a run; nothing in it is executed, and nothing imported because it says so.
 
         Parameters
         ----------
@@ -60,6 +61,9 @@ class Run:
             Where `bagwise fit` wrote it.
         device
             Where its models are to compute, wherever they learnt.
+        method
+            The method that it was trained with, as `bagwise.methods.registry.find` takes it; needed where it is of the
+            user's own and no installed package has it, since it is imported.
 
         Returns
         -------
@@ -81,16 +85,18 @@ class Run:
             )
         config = read_json(path)
         check_format(path, config)
-        models, described = load_described(folder)
+        asked = config.get("asked")
+        if not isinstance(asked, dict) or not isinstance(asked.get("data"), dict):
+            raise BagwiseError(f"{path} does not say what was asked for: it was edited, so train the model again")
+        models, described = load_described(
+            folder, **_own_method(folder, config.get("own"), asked.get("method"), method)
+        )
         for name in sorted(described.keys() | config.keys()):
             if name != "asked" and config.get(name) != described.get(name):
                 raise BagwiseError(
                     f"{path} does not belong to the {MODEL} beside it: {name!r} differs, so it was edited; put the old"
                     " file back, or train the model again"
                 )
-        asked = config.get("asked")
-        if not isinstance(asked, dict) or not isinstance(asked.get("data"), dict):
-            raise BagwiseError(f"{path} does not say what was asked for: it was edited, so train the model again")
         for model in models:
             model.device = device
         return cls(folder, models, asked)
@@ -137,6 +143,23 @@ class Run:
         """What the features were called, in their order."""
         names = getattr(self.models[0], "feature_names_in_", None)
         return None if names is None else [str(name) for name in names]
+
+
+def _own_method(folder: Path, needed: Any, learnt: Any, method: str | None) -> dict[str, Any]:
+    """Find the class that a run needs, if it is one of the user's own: where the user names it, or has installed it."""
+    own = isinstance(needed, dict) and "method" in needed
+    if method is not None and method != learnt:
+        raise BagwiseError(f"{folder} was trained with the method {learnt}, not with {method}: leave --method out")
+    if not own:
+        return {}
+    if not isinstance(learnt, str):
+        raise BagwiseError(f"{folder / CONFIG} names no method: it was edited, so train the model again")
+    if method is None and not is_installed(learnt):
+        raise BagwiseError(
+            f"{folder} was trained with a method of your own, which is imported only where you name it: add"
+            f" --method {learnt}"
+        )
+    return {"method": find(learnt)[0]}
 
 
 def check_asked_the_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

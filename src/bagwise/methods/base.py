@@ -272,7 +272,8 @@ def clone_with_seed(model: Estimator) -> Estimator:
     True
     """
     copy: Estimator = clone(model)
-    copy.random_state = drawn_seed(copy.random_state)
+    if hasattr(copy, "random_state"):  # a class of the user's own need not have one
+        copy.random_state = drawn_seed(copy.random_state)
     return copy
 
 
