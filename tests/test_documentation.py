@@ -36,6 +36,8 @@ SLOW = {
     "docs/how-to/encoder.md",
     "docs/how-to/export.md",
     "docs/how-to/own-loop.md",
+    "docs/how-to/methods.md",
+    "docs/how-to/model.md",
     "docs/how-to/pooling.md",
 }
 NOT_RUN = {

@@ -11,10 +11,12 @@ import bagwise as bw
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.cross_validation import cross_validate
 from bagwise.explain import explain
+from bagwise.methods import joint
 from bagwise.models.likelihood import negative_log_likelihood
 from bagwise.models.own import OwnArchitecture
 from bagwise.models.pooling import Mean, Pooled, Pooling
 from bagwise.segments import segment_max, segment_mean, segment_softmax, segment_sum, segment_weighted_sum
+from bagwise.training.engine import train
 from bagwise.training.gradient import accumulate_gradient
 
 
@@ -181,6 +183,27 @@ def test_a_fold_ends_as_fit_does_and_bags_do_not_depend_on_their_company(make_ba
     np.testing.assert_array_equal(alone.attention(bags[test]), found.attention[0, bags.rows(test)])
     one_by_one = np.concatenate([alone.predict_proba([bag.instances]) for bag in bags])
     np.testing.assert_allclose(alone.predict_proba(bags), one_by_one, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        bw.NeuralMIL(model=partial(Plain, width=3)),
+        bw.NeuralMIL(model=Plain((3,), 1)),
+        bw.AttentionMIL(encoder=nn.Linear(3, 2)),
+        bw.AttentionMIL(loss=type("Doubled", (nn.Module,), {"forward": lambda _, *given: doubled(*given)})()),
+    ],
+    ids=["partial", "module", "encoder", "loss"],
+)
+def test_folds_of_what_is_ones_own_train_together(make_bags, monkeypatch, method):
+    trained = []
+    monkeypatch.setattr(joint, "train", lambda *given, **more: trained.append(given[3]) or train(*given, **more))
+    method.set_params(epochs=1, random_state=0)
+    before = [value.clone() for value in (method.encoder.parameters() if callable(method.encoder) else [])]
+    cross_validate(method, make_bags(), folds=3, n_jobs=1)
+    assert [len(members) for members in trained] == [3]
+    if before:
+        torch.testing.assert_close([*method.encoder.parameters()], before, rtol=0, atol=0)
 
 
 # ---- losses ---------------------------------------------------------------------------------------------------------

@@ -197,6 +197,14 @@ class NeuralMIL(BagClassifier):
                     found.setdefault(name, {})[kind] = values[name]
         return found
 
+    def __sklearn_clone__(self) -> Self:
+        """Clone, but share what is a user's own, which models copy when they are made: so clones train together."""
+        copy: Self = super().__sklearn_clone__()
+        for name, value in self.get_params(deep=False).items():
+            if callable(value):
+                setattr(copy, name, value)
+        return copy
+
     # ---- learning -----------------------------------------------------------------------------------
 
     def fit(
