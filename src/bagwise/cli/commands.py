@@ -147,7 +147,7 @@ def evaluate(
     from bagwise.commands.cluster import workers
     from bagwise.commands.data import DataSource
     from bagwise.commands.evaluate import run_evaluate
-    from bagwise.evaluation.cross_validation import folds_told
+    from bagwise.evaluation.cross_validation import divided_told, folds_told
 
     with workers(work.backend, work.address):
         results = run_evaluate(DataSource.of(source), out, evaluation, training, work, output, verbose=not output.json)
@@ -163,7 +163,8 @@ def evaluate(
         )
         for row in results["rows"]
     ]
-    division = f"{evaluation.repeats} x {evaluation.folds} folds, protocol {results['rows'][0]['protocol']}"
+    first = results["rows"][0]
+    division = f"{divided_told(first)}, protocol {first['protocol']}"
     print_table(f"{source.data}: {division}", ["method", "metric", "mean", "SD over folds", "SE over repeats"], rows)
     if results["differences"]:
         rows = [
@@ -173,6 +174,8 @@ def evaluate(
         print_table("Differences (corrected resampled t-test)", ["methods", "metric", "difference", "p"], rows)
     _print_positive(results.get("positive"), to_be_named=True)
     print_line(f"The number of epochs was {results['epochs_were']}.")
+    if results.get("never_tested"):
+        print_line(f"{results['never_tested']:,} of the {results['bags']:,} bags are in no test.")
     print_line(f"Predictions of each bag by models that never saw it, and figures, are in {out}.")
     print_line(f"Open {out / 'report.html'} to see them, the wrong ones first.")
 

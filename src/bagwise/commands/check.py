@@ -122,6 +122,8 @@ def examine(source: DataSource, positive: str | None = Training.positive) -> Exa
         _examine_folder(source, path, found)
     else:
         _examine_table(source, path, found)
+    if len(source.group) > 1:
+        found.groups = list(source.groups(found.names))
     if source.weight is not None:
         found.weights, wrong = source.known_weights(found.names)
         found.problems += wrong
@@ -443,7 +445,7 @@ def _examine_folder(source: DataSource, folder: Path, found: _Found) -> None:
         source.labels,
         bag=bag,
         label=label,
-        group=source.group,
+        group=source.first_group,
         skip_missing=source.skip_missing,
         kind=kind,
         problems=found.problems,
@@ -514,8 +516,12 @@ def _examine_table(source: DataSource, path: Path, found: _Found) -> None:
         path,
         bag=source.bag,
         label=source.label,
-        group=source.group,
-        others=[*source.coordinates, *source.weight_in(path), *([] if source.instance is None else [source.instance])],
+        group=source.first_group,
+        others=[
+            *source.coordinates,
+            *source.beside_in(path, source.weight, source.split, *source.group[1:]),
+            *([] if source.instance is None else [source.instance]),
+        ],
         labels=source.labels,
     )
     found.feature_names = table.feature_names

@@ -16,9 +16,10 @@ from bagwise.checks import valid_weights
 from bagwise.commands.options import Data
 from bagwise.datasets import list_datasets, load_dataset
 from bagwise.errors import BagwiseError
+from bagwise.evaluation.divisions import connected_groups
 from bagwise.io.folders import read_folder
 from bagwise.io.images import Grid, Points, holds_images, read_images
-from bagwise.io.labels import Problem, known_labels, known_weights, tell
+from bagwise.io.labels import Problem, known_labels, known_values, known_weights, tell
 from bagwise.io.points import read_points
 from bagwise.io.spellings import match_classes
 from bagwise.io.tables import read_table, table_columns
@@ -97,8 +98,18 @@ class DataSource(Data):
         table = read_points(self.points, self.bag or "bag")
         return Points(table) if self.patch is None else Points(table, self.patch)
 
-    def read(self) -> Bags:
+    @property
+    def first_group(self) -> str | None:
+        """The column of the group, or of the first of several."""
+        return self.group[0] if self.group else None
+
+    def read(self, *apart: str | None) -> Bags:
         """Read bags with labels, to learn from. Of a folder only the heads of the files are read.
+
+        Parameters
+        ----------
+        *apart
+            Columns that say something of bags, and so are no features.
 
         Returns
         -------
@@ -109,6 +120,37 @@ class DataSource(Data):
         BagwiseError
             If there are no labels, or the data will not do.
         """
+        bags = self._read(apart)
+        return bags if len(self.group) < 2 else replace(bags, groups=self.groups(bags.names))
+
+    def groups(self, names: Sequence[str] | NDArray[np.object_]) -> NDArray[np.object_]:
+        """Join several groups, so that bags that share one of them are of one group.
+
+        Parameters
+        ----------
+        names
+            Of the bags.
+
+        Returns
+        -------
+        array
+            Shape (B,).
+
+        Raises
+        ------
+        BagwiseError
+            If a bag has none.
+        """
+        columns = [self.values(names, column) for column in self.group]
+        for column, values in zip(self.group, columns, strict=True):
+            for name, value in zip(names, values, strict=True):
+                if value is None:
+                    raise BagwiseError(
+                        f"column {column!r} has nothing for bag {name!r}: give it a group, or leave the bag out"
+                    )
+        return connected_groups(*columns)
+
+    def _read(self, apart: Sequence[str | None]) -> Bags:
         path = self.path
         if path is None:
             return self._of_data_set()
@@ -125,11 +167,11 @@ class DataSource(Data):
             path,
             bag=self._bag(path),
             label=self.label,
-            group=self.group,
+            group=self.first_group,
             instance=self.instance,
             coordinates=self.coordinates,
             labels=self.labels,
-            others=self.weight_in(path),
+            others=self.beside_in(path, self.weight, self.split, *self.group[1:], *apart),
         )
 
     def weights(self, bags: Bags) -> NDArray[np.float64] | None:
@@ -177,20 +219,51 @@ class DataSource(Data):
         assert self.weight is not None
         path = self.path
         assert path is not None  # a data set by name has none
-        holds = path if self.labels is None or self.weight_in(path) else self.labels
-        return known_weights(holds, self.bag or "bag", self.weight, names)
+        return known_weights(self._with(path, self.weight), self.bag or "bag", self.weight, names)
 
-    def weight_in(self, table: Path) -> list[str]:
-        """Give the column with weights where it is in the table of instances, and not in that of labels."""
-        if self.weight is None or table.is_dir():
-            return []
-        if self.labels is None or self.weight not in table_columns(self.labels):
-            return [self.weight]
-        if self.weight in table_columns(table):
-            raise BagwiseError(
-                f"{table}: column {self.weight!r} is in {self.labels} too: leave it out of one of the two files"
-            )
-        return []
+    def values(self, names: Sequence[str] | NDArray[np.object_], column: str) -> list[str | None]:
+        """Read what a column says of bags, as text.
+
+        Parameters
+        ----------
+        names
+            Of the bags.
+        column
+            Of the table, or of the table of labels.
+
+        Returns
+        -------
+        list
+            Of each bag its value, or None where it has none.
+
+        Raises
+        ------
+        BagwiseError
+            If there is no such column, or the rows of a bag disagree.
+        """
+        path = self.path
+        if path is None:
+            raise BagwiseError(f"the data set {self.data!r} has no column {column!r}: drop the option that names it")
+        known = known_values(self._with(path, column), self.bag or "bag", column)
+        return [known.get(name) for name in names]
+
+    def beside_in(self, table: Path, *columns: str | None) -> list[str]:
+        """Give those of some columns that are in the table of instances, and not in that of labels."""
+        found = []
+        for column in columns:
+            if column is None or table.is_dir():
+                continue
+            if self.labels is None or column not in table_columns(self.labels):
+                found.append(column)
+            elif column in table_columns(table):
+                raise BagwiseError(
+                    f"{table}: column {column!r} is in {self.labels} too: leave it out of one of the two files"
+                )
+        return found
+
+    def _with(self, path: Path, column: str) -> Path:
+        """Give the file that says a column of bags."""
+        return path if self.labels is None or self.beside_in(path, column) else self.labels
 
     def read_like(self, features: Sequence[str] | None, *, coordinates: bool = False) -> Bags:
         """Read bags to predict, whose labels do not matter and may be missing.
@@ -225,7 +298,7 @@ class DataSource(Data):
             )
         columns = table_columns(path)
         bag = self._bag(path)
-        roles = [bag, self.label, self.group, self.weight, self.instance, *self.coordinates]
+        roles = [bag, self.label, *self.group, self.weight, self.split, self.instance, *self.coordinates]
         if features is not None and bag in columns:
             there, known = set(columns), {*features, *roles}
             lacking = [name for name in features if name not in there]
@@ -279,7 +352,7 @@ class DataSource(Data):
         return np.array([str(meant[name]) if name in meant else None for name in asked], dtype=object)
 
     def _of_data_set(self) -> Bags:
-        for name in ("bag", "label", "labels", "weight"):
+        for name in ("bag", "label", "labels", "weight", "split"):
             if getattr(self, name) is not None:
                 option = f"--{name}"
                 raise BagwiseError(f"{option} is of no use with the data set {self.data!r}, which has its own: drop it")
@@ -289,7 +362,7 @@ class DataSource(Data):
         return {
             "bag": self.bag or "bag",
             "label": self.label or "label",
-            "group": self.group,
+            "group": self.first_group,
             "skip_missing": self.skip_missing,
         }
 

@@ -8,6 +8,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bagwise._version import __version__
@@ -15,6 +16,7 @@ from bagwise.bags import Bags
 from bagwise.checks import check_names, check_seed
 from bagwise.claims import claims_folder
 from bagwise.commands.data import DataSource, digest_of_labelled, in_memory_if_small
+from bagwise.commands.division import digest_of_division, divided
 from bagwise.commands.fit import check_parameters, configured
 from bagwise.commands.older import BLOCKS, written_before
 from bagwise.commands.options import Evaluation, Output, Training, Work
@@ -22,6 +24,7 @@ from bagwise.commands.report import evaluation_report
 from bagwise.commands.runs import check_asked_the_same, read_json, write_json
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.cross_validation import CrossValidation, cross_validate
+from bagwise.evaluation.fold_files import folds_table
 from bagwise.evaluation.judged import ClassNames
 from bagwise.evaluation.protocol import Folds
 from bagwise.evaluation.significance import corrected_t_test
@@ -53,9 +56,10 @@ def run_evaluate(
     Parameters
     ----------
     source
-        The data. Where bags have groups, no group is on both sides of a fold.
+        The data. Where bags have groups, no group is on both sides of a fold, unless folds are given that have it so.
     out
-        The folder for ``results.json``, ``predictions`` (out-of-fold) and the figures ``roc.png``,
+        The folder for ``results.json``, ``predictions`` (out-of-fold, a row a fold and tested bag), ``folds`` (as
+        ``--folds`` takes them) and the figures ``roc.png``,
         ``precision_recall.png``, ``calibration.png`` and, for each method, ``confusion_NUMBER.png``; and
         ``report.html``, which shows all of it.
     evaluation, training, work, output
@@ -81,26 +85,28 @@ def run_evaluate(
     check_parameters(evaluation.methods, training, work)
     for name in evaluation.methods:
         make(name)
-    bags = in_memory_if_small(source.read())
+    bags = in_memory_if_small(source.read(evaluation.folds_by))
     weights = source.weights(bags)
+    division = divided(bags, source, evaluation, training.seed)
     asked = {
         "data": source.told(),
         "digest": digest_of_labelled(bags, weights),
         **evaluation.told(),
         **training.told(),
+        "division": None if isinstance(division, Folds) else digest_of_division(division),
     }
     if work.resume and (out / RESULTS).exists():
         finished = read_json(out / RESULTS)
         check_asked_the_same(out / RESULTS, finished.get("asked") or {}, asked)
         return finished
-    division = Folds(bags, evaluation.folds, evaluation.repeats, training.seed)
-    learnt_from = bags[division.training_bags(0, 0)]
+    first_split = division.splits[0]
+    learnt_from = bags[first_split.train]
     found: dict[str, CrossValidation] = {}
     seconds: dict[str, float] = {}
     why = ""
     for number, name in enumerate(evaluation.methods):
         begin = time.perf_counter()
-        model, told = configured(learnt_from, name, training, work.device)
+        model, told = configured(learnt_from, name, training, work.device, validation=len(first_split.validation))
         if isinstance(model, NeuralMIL) or not why:
             why = told
         checkpoints = out / "checkpoints" / f"method-{number}"
@@ -108,9 +114,7 @@ def run_evaluate(
             model,
             bags,
             sample_weight=weights,
-            folds=evaluation.folds,
-            repeats=evaluation.repeats,
-            seed=training.seed,
+            folds=division,
             n_jobs=work.jobs,
             checkpoints=checkpoints,
             verbose=verbose,
@@ -121,6 +125,7 @@ def run_evaluate(
         "bagwise": __version__,
         "asked": asked,
         "bags": len(bags),
+        "never_tested": len(division.untested),
         "classes": [str(name) for name in first.classes],
         "positive": None if first.positive is None else str(first.positive),
         "epochs_were": why,
@@ -129,8 +134,9 @@ def run_evaluate(
             for name, one in found.items()
             for row in one.rows()
         ],
-        "differences": _differences(found, evaluation.folds),
+        "differences": _differences(found, division.test_share),
     }
+    write_table(folds_table(division, bags), out / f"folds.{output.format}")
     _write_predictions(found, bags, out / f"predictions.{output.format}")
     report = evaluation_report(found, bags, results, _draw(_out_of_fold(found), out), source.data)
     write_report(report, out / "report.html")
@@ -139,12 +145,12 @@ def run_evaluate(
     return results
 
 
-def _differences(found: Mapping[str, CrossValidation], folds: int) -> list[dict[str, Any]]:
+def _differences(found: Mapping[str, CrossValidation], test_share: float) -> list[dict[str, Any]]:
     rows = []
     for (first, one), (second, other) in combinations(found.items(), 2):
         for metric in one.scores:
             try:
-                test = corrected_t_test(one.scores[metric], other.scores[metric], test_share=1 / folds)
+                test = corrected_t_test(one.scores[metric], other.scores[metric], test_share=test_share)
             except BagwiseError:  # fewer than two folds define it for both
                 continue
             rows.append({"first": first, "second": second, "metric": metric, **_finite(test._asdict())})
@@ -159,17 +165,20 @@ def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
 def _write_predictions(found: Mapping[str, CrossValidation], bags: Bags, path: Path) -> None:
     parts = []
     for name, one in found.items():
-        for repeat, probabilities in enumerate(one.probabilities):
+        predicted = one.predicted
+        for repeat, folds in enumerate(one.assignment):
+            tested = np.flatnonzero(folds >= 0)
             columns: dict[str, Any] = {
                 "method": name,
                 "repeat": repeat,
-                "fold": one.assignment[repeat],
-                "bag": bags.names,
-                "label": one.labels,
-                "predicted": one.predicted[repeat],
+                "fold": folds[tested],
+                "bag": bags.names[tested],
+                "label": one.labels[tested],
+                "predicted": predicted[repeat, tested].astype(one.classes.dtype),
             }
             if bags.groups is not None:
-                columns["group"] = bags.groups
+                columns["group"] = bags.groups[tested]
+            probabilities = one.probabilities[repeat, tested]
             columns |= {f"probability_{label}": probabilities[:, c] for c, label in enumerate(one.classes)}
             parts.append(pd.DataFrame(columns))
     write_table(pd.concat(parts), path)

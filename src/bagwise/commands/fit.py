@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from bagwise.bags import Bags
 from bagwise.checks import check_count, check_seed
 from bagwise.claims import claims_folder
 from bagwise.commands.data import DataSource, digest_of_labelled, in_memory_if_small
+from bagwise.commands.division import parts_of
 from bagwise.commands.older import BLOCKS, written_before
 from bagwise.commands.options import Model, Training, Work
 from bagwise.commands.report import training_report
@@ -42,6 +44,7 @@ __all__ = ["check_parameters", "configured", "run_fit"]
 # From so many bags on, a fifth of them decides when to stop; fewer would choose by noise and learn from less.
 ENOUGH_TO_VALIDATE = 300
 ENOUGH_OF_A_CLASS = 20
+ENOUGH_GIVEN = ENOUGH_TO_VALIDATE // 5
 PATIENCE, MOST_EPOCHS = 10, 200
 # The paper's settings for vectors are those of small bags; in large ones (slides) they move too slowly.
 LARGE_BAG = 100
@@ -94,7 +97,9 @@ def _of(kind: type[BagClassifier], texts: Sequence[str]) -> list[str]:
     return [text for text in texts if _name(text) in kind._get_param_names()]
 
 
-def configured(bags: Bags, method: str, training: Training, device: str = Work.device) -> tuple[BagClassifier, str]:
+def configured(
+    bags: Bags, method: str, training: Training, device: str = Work.device, *, validation: int = 0
+) -> tuple[BagClassifier, str]:
     """Make a method with defaults that suit the data, and say how long it will train.
 
     Parameters
@@ -107,6 +112,8 @@ def configured(bags: Bags, method: str, training: Training, device: str = Work.d
         How it is to learn. With `epochs` and `patience` None the number of bags decides when neural methods stop.
     device
         Where neural methods compute.
+    validation
+        The number of bags that are given to decide when to stop; 0 splits a fifth off where that is enough.
 
     Returns
     -------
@@ -129,24 +136,33 @@ def configured(bags: Bags, method: str, training: Training, device: str = Work.d
     if training.class_weight not in ("balanced", None):
         raise BagwiseError(f"--class-weight is {training.class_weight!r}: it must be 'balanced' or 'none'")
     alike = {"positive": training.positive, "random_state": training.seed}
+    unused = f"; the {validation} bags for validation decided nothing" if validation else ""
     if not issubclass(kind, NeuralMIL):
         # A method of the user's own need not have what nobody asked for.
         unasked = {name for name in alike if name == "random_state" or alike[name] is None} - {*kind._get_param_names()}
         asked = {name: value for name, value in alike.items() if name not in unasked}
-        return make(method, **asked | given), "not asked for: the methods have none"
+        return make(method, **asked | given), f"not asked for: the methods have none{unused}"
     labels = bags.labels if bags.labels is not None else np.zeros(0)
     fewest = np.unique(labels, return_counts=True)[1].min(initial=len(bags))
     why = "fixed in advance"
     epochs, patience = given.get("epochs", training.epochs), given.get("patience", training.patience)
     if epochs is None and patience is None:
-        if len(bags) >= ENOUGH_TO_VALIDATE and fewest >= ENOUGH_OF_A_CLASS:
+        if validation:
+            if validation >= ENOUGH_GIVEN:
+                epochs, patience = MOST_EPOCHS, PATIENCE
+            else:
+                why += f", because {validation} bags for validation are too few to choose by"
+        elif len(bags) >= ENOUGH_TO_VALIDATE and fewest >= ENOUGH_OF_A_CLASS:
             epochs, patience = MOST_EPOCHS, PATIENCE
         else:
             few = f"{len(bags)} bags are" if len(bags) < ENOUGH_TO_VALIDATE else f"{fewest} bags of a class are"
             why += f", because {few} too few to choose by"
-    if patience is not None:
+    if patience is None:
+        why += unused
+    else:
         whole = "groups" if bags.groups is not None else "bags"
-        why = f"chosen on a fifth of the {whole}, which were not learnt from: stopped after {patience} without progress"
+        of = f"the {validation} bags for validation" if validation else f"a fifth of the {whole}"
+        why = f"chosen on {of}, which were not learnt from: stopped after {patience} without progress"
     large = len(bags.instance_shape) == 1 and np.median(bags.sizes) > LARGE_BAG
     settings: dict[str, Any] = {"class_weight": training.class_weight, "device": device, **alike}
     settings |= (LARGE_BAG_SETTINGS if large else {}) | given | {"epochs": epochs, "patience": patience}
@@ -168,7 +184,8 @@ def run_fit(
     Parameters
     ----------
     source
-        The data.
+        The data. Where it has a `split`, bags for train are learnt from, those for val decide when to stop, and the
+        rest is left out.
     out
         The folder for ``model.safetensors``, ``config.json``, ``metrics.json``, ``history.csv`` and ``report.html``.
     model, training, work
@@ -203,10 +220,20 @@ def run_fit(
         **model.told(),
         **training.told(),
     }
+    parts = None if source.split is None else np.array(parts_of(bags, source), dtype=object)
+    everything, validation = len(bags), np.zeros(len(bags), bool)
+    if parts is not None:
+        asked["division"] = blake2b(repr(parts.tolist()).encode(), digest_size=16).hexdigest()
+        kept = np.isin(parts, ["train", "val"])
+        if not (parts == "train").any():
+            raise BagwiseError(f"column {source.split!r} says of no bag that it is for train: there must be some")
+        bags, validation = bags[kept], parts[kept] == "val"
+        weights = None if weights is None else weights[kept]
+    learnt_from = bags if not validation.any() else bags[~validation]
     learnt = work.resume and (out / MODEL).exists()
     if learnt:
         check_asked_the_same(out / CONFIG, Run.load(out, method=model.method).asked, asked)
-    estimator, why = configured(bags, model.method, training, work.device)
+    estimator, why = configured(learnt_from, model.method, training, work.device, validation=int(validation.sum()))
     assert isinstance(estimator, NeuralMIL)
     if learnt:
         models = Run.load(out, method=model.method).models
@@ -217,18 +244,21 @@ def run_fit(
             bags,
             model.ensemble,
             sample_weight=weights,
+            validation=validation if validation.any() else None,
             n_jobs=work.jobs,
             checkpoints=checkpoints,
             verbose=verbose,
         )
     told = (out / METRICS).exists() and (out / "report.html").exists()
     # Before anything is written: models without an answer are no run.
-    said = None if told else predict_ensemble(models, bags).probabilities
+    said = None if told else predict_ensemble(models, learnt_from).probabilities
     if not learnt:
         write_run(out, models, asked)
     if said is not None:
-        metrics = _metrics(models, bags, said, why, time.perf_counter() - begin)
-        write_report(training_report(models, bags, said, metrics, source.data, why), out / "report.html")
+        metrics = _metrics(models, learnt_from, said, why, time.perf_counter() - begin)
+        if parts is not None:
+            metrics |= {"validation_bags": int(validation.sum()), "bags_left_out": everything - len(bags)}
+        write_report(training_report(models, learnt_from, said, metrics, source.data, why), out / "report.html")
         write_json(out / METRICS, metrics)
     ResultFolder(out).clear("checkpoints")
     return read_json(out / METRICS)

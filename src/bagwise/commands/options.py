@@ -109,8 +109,11 @@ class Data(Options):
     data: Annotated[str, "A CSV or Parquet table, a folder of feature files or images, or a data set's name."]
     bag: Annotated[str | None, "Column that says which bag a row belongs to."] = None
     label: Annotated[str | None, "Column with the bag's label."] = None
-    group: Annotated[str | None, "Column with the bag's group (patient, ...), never on both sides."] = None
+    group: Annotated[
+        tuple[str, ...], "Column with the bag's group (patient, site, ...), never on both sides; repeat it for several."
+    ] = ()
     weight: Annotated[str | None, "Column with the bag's weight: how much it counts in learning, 0 or more."] = None
+    split: Annotated[str | None, "Column that says of each bag whether it is for train, val or test."] = None
     instance: Annotated[str | None, "Column with names of instances."] = None
     coordinates: Annotated[
         tuple[str, ...], "Column that says where an instance was; once an axis.", "--coordinate"
@@ -120,6 +123,15 @@ class Data(Options):
     points: Annotated[Path | None, "CSV of points to cut images around: bag,x,y, in pixels from 0."] = None
     skip_missing: Annotated[bool, "Leave out rows of --labels that have no file in the folder."] = False
     data_dir: DataDir = None
+
+    def __post_init__(self) -> None:
+        """Take one group as several of which there is one."""
+        if self.group is None or isinstance(self.group, str):
+            object.__setattr__(self, "group", () if self.group is None else (self.group,))
+
+    def told(self) -> dict[str, Any]:
+        """Say it, with one group as a text."""
+        return {**super().told(), "group": self.group[0] if len(self.group) == 1 else self.group}
 
 
 @dataclass(frozen=True)
@@ -156,8 +168,15 @@ class Evaluation(Options):
         "Name of a method, or package.module:Class; repeat it to compare several.",
         "--method",
     ] = ("attention",)
-    folds: Annotated[int, "Number of folds."] = 10
+    folds: Annotated[
+        str, "Number of folds; 'group': one group after the other; or a file bag,fold[,repeat] or train,val,test."
+    ] = "10"
+    folds_by: Annotated[str | None, "Column with the bag's time, a number or date: tests lie after training."] = None
     repeats: Annotated[int, "How often to divide the bags anew."] = 1
+
+    def told(self) -> dict[str, Any]:
+        """Say it, with a number as a number."""
+        return {**super().told(), "folds": int(self.folds) if self.folds.lstrip("-").isdigit() else self.folds}
 
 
 @dataclass(frozen=True)

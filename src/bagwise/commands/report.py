@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bagwise.bags import Bags
 from bagwise.classes import ASSUMPTION, Classes
 from bagwise.commands.bag_views import as_texts, bag_views, choose_bags
-from bagwise.evaluation.cross_validation import CrossValidation, folds_told
+from bagwise.evaluation.cross_validation import CrossValidation, divided_told, folds_told
 from bagwise.evaluation.metrics import METRICS, bag_metrics
 from bagwise.explain import Explanation, explain, weights_in_one
 from bagwise.methods.neural import NeuralMIL
@@ -20,6 +20,13 @@ __all__ = ["evaluation_report", "explanation_report", "training_report"]
 
 _MOST_FEATURES = 15
 _UNDEFINED = " A fold without test bags of a class leaves some measures undefined; means are of the other folds."
+_PROTOCOLS = {
+    "default": " with as much of each class; bags have no groups",
+    "grouped": " with as much of each class; no group on both sides of a split",
+    "leave-one-group-out": ": each group is tested by what was learnt from all others",
+    "expanding-windows": ": bags are tested by what was learnt from earlier ones",
+    "given": ", as they were given",
+}
 _NO_WEIGHTS = "This method has no weights of instances: the page shows each instance's share of the scores."
 
 
@@ -116,18 +123,21 @@ def evaluation_report(
         Its bags are those of the first method that has weights of instances, else of the first.
     """
     asked = results["asked"]
-    several = asked["repeats"] > 1
+    several = results["rows"][0]["repeats"] > 1
     weighing = [name for name, one in found.items() if one.attention is not None]
     shown_method = [*weighing, *found][0]
     one = found[shown_method]
-    labels = as_texts(one.labels)
-    predicted = as_texts(one.predicted[0])
-    chosen = choose_bags(labels, predicted, one.probabilities[0])
-    shown = bags[chosen]
+    tested = np.flatnonzero((one.assignment >= 0).any(axis=0))
+    repeat = (one.assignment[:, tested] >= 0).argmax(axis=0)  # the first that tests it
+    labels, answered = as_texts(one.labels[tested]), one.predicted[repeat, tested]
+    predicted, probabilities = as_texts(answered), one.probabilities[repeat, tested]
+    chosen = choose_bags(labels, predicted, probabilities)
+    shown = bags[tested[chosen]]
     weights = None
     if one.attention is not None:
-        columns = np.searchsorted(one.classes, one.predicted[0][chosen])
-        weights = weights_in_one(one.attention[0, bags.rows(chosen)], one.weight_axis, columns, shown.sizes)
+        columns = np.searchsorted(one.classes, answered[chosen].astype(one.classes.dtype))
+        given = one.attention[np.repeat(repeat[chosen], shown.sizes), bags.rows(tested[chosen])]
+        weights = weights_in_one(given, one.weight_axis, columns, shown.sizes)
     by_cell = {(row["method"], row["metric"]): row for row in results["rows"]}
     seconds = {row["method"]: f"{row['seconds']:,.0f}" for row in results["rows"]}
     of = "of the first repetition " if several else ""
@@ -135,6 +145,8 @@ def evaluation_report(
         f"The bags on this page are judged by {shown_method}, each by the model {of}that did not learn from it: its"
         " prediction and its weights are out-of-fold. Models of different folds are different models."
     ]
+    if len(one.untested):
+        notes.append(f"{len(one.untested):,} of the {len(bags):,} bags are in no test, so nothing is said of them.")
     if figures:
         notes.append(
             "The table ranks the bags of each fold by themselves and the curves rank all bags together, so areas under"
@@ -154,7 +166,9 @@ def evaluation_report(
         tables.append(_differences(results["differences"], list(one.scores)))
     return Report(
         title=f"{data}: how good predictions are",
-        summary=f"{_counted(bags)}, each predicted by models that did not learn from it.",
+        summary=f"{_counted(bags)}, "
+        + ("each" if len(tested) == len(bags) else f"{len(tested):,} of them")
+        + " predicted by models that did not learn from it.",
         metrics=[
             Metric(f"{_title(metric)}, {shown_method}", _number(by_cell[shown_method, metric]["mean"]), note)
             for metric, note in (
@@ -168,8 +182,7 @@ def evaluation_report(
         facts=[
             (
                 "Protocol",
-                f"{asked['repeats']} x {asked['folds']} folds with as much of each class; "
-                + ("no group on both sides of a split" if one.protocol == "grouped" else "bags have no groups"),
+                divided_told(results["rows"][0]) + _PROTOCOLS.get(one.protocol, f", divided by {one.protocol}"),
             ),
             ("Learnt in each fold", "Weights, scaler and class weights, from the training bags of the fold alone"),
             ("Class weights", str(asked["class_weight"] or "none")),
@@ -178,7 +191,7 @@ def evaluation_report(
             ("Time", ", ".join(f"{name}: {seconds[name]} s" for name in found)),
         ],
         history=[],
-        bags=bag_views(shown, labels[chosen], predicted[chosen], one.probabilities[0, chosen], weights),
+        bags=bag_views(shown, labels[chosen], predicted[chosen], probabilities[chosen], weights),
         notes=notes + _left_out(shown, bags),
     )
 

@@ -120,15 +120,16 @@ class Run:
         BagwiseError
             If the run's config was edited.
         """
-        columns = ("bag", "label", "group", "weight", "instance")
-        learnt = {name: self.asked["data"].get(name) for name in (*columns, "coordinates")}
+        columns = ("bag", "label", "weight", "split", "instance")
+        learnt = {name: self.asked["data"].get(name) for name in (*columns, "group", "coordinates")}
         fields = {**learnt, **{name: value for name, value in given.items() if value}}
-        coordinates = fields["coordinates"] or ()
-        listed = coordinates if isinstance(coordinates, list | tuple) else [coordinates]
-        names = [*listed, *(fields[name] for name in columns)]
+        group, coordinates = fields["group"] or (), fields["coordinates"] or ()
+        group = (group,) if isinstance(group, str) else group
+        several = [one if isinstance(one, list | tuple) else [one] for one in (group, coordinates)]
+        names = [*several[0], *several[1], *(fields[name] for name in columns)]
         if isinstance(coordinates, str) or not all(name is None or isinstance(name, str) for name in names):
             raise BagwiseError(f"{self.folder / CONFIG} names columns that are no text: it was edited, so train again")
-        fields["coordinates"] = tuple(listed)
+        fields["group"], fields["coordinates"] = map(tuple, several)
         patch = self.asked["data"].get("patch")
         if patch is not None and not is_count(patch):
             raise BagwiseError(f"{self.folder / CONFIG} has a patch of {patch!r} pixels: it was edited, so train again")

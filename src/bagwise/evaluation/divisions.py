@@ -7,13 +7,24 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from bagwise.bags import Bags
 from bagwise.checks import valid_positions
 from bagwise.errors import BagwiseError, BagwiseWarning
 from bagwise.evaluation.protocol import Division, Folds, Split, splits_of
 
-__all__ = ["FoldsLike", "divide", "expanding_windows", "leave_one_group_out", "predefined", "warn_of_groups"]
+__all__ = [
+    "FoldsLike",
+    "connected_groups",
+    "divide",
+    "expanding_windows",
+    "in_rounds",
+    "leave_one_group_out",
+    "predefined",
+    "warn_of_groups",
+]
 
 # A number; "group"; a splitter of scikit-learn's; (train, test) positions; the fold of each bag, by place or by name.
 FoldsLike = int | str | Division | ArrayLike | Iterable[tuple[Any, ...]] | Mapping[str, Any] | Any
@@ -118,6 +129,38 @@ def leave_one_group_out(bags: Bags) -> Division:
     if len(names) < 2:
         raise BagwiseError(f"all bags are of group {names[0]!s}: to leave one out there must be two or more")
     return Division(bags, splits_of(codes[None]), "leave-one-group-out")
+
+
+def connected_groups(*columns: Sequence[Any]) -> NDArray[np.object_]:
+    """Make groups of bags that share anything that must be kept apart: patient or site.
+
+    Parameters
+    ----------
+    *columns
+        One value a bag in each.
+
+    Returns
+    -------
+    array
+        Shape (B,): of each bag its group, named by what its first bag has in the columns. Bags that share a value are
+        in one group, and so are those that share one with a third.
+
+    Examples
+    --------
+    >>> connected_groups(["ann", "ann", "bob", "cid"], ["north", "south", "south", "west"]).tolist()
+    ['ann + north', 'ann + north', 'ann + north', 'cid + west']
+    """
+    count = len(columns[0])
+    codes = [np.unique(np.asarray(column, dtype=str), return_inverse=True)[1] for column in columns]
+    # Bags and values are nodes, and a bag is tied to each of its values.
+    begins = count + np.cumsum([0, *(code.max() + 1 for code in codes)])
+    ends = np.concatenate([begin + code for begin, code in zip(begins, codes, strict=False)])
+    ties = coo_array((np.ones(len(ends)), (np.tile(np.arange(count), len(codes)), ends)), shape=(begins[-1],) * 2)
+    parts = connected_components(ties, directed=False)[1][:count]
+    _, firsts, places = np.unique(parts, return_index=True, return_inverse=True)
+    names = np.array([" + ".join(str(column[first]) for column in columns) for first in firsts], dtype=object)
+    named: NDArray[np.object_] = names[places]
+    return named
 
 
 def expanding_windows(bags: Bags, times: ArrayLike, folds: int = 10) -> Division:
@@ -238,12 +281,12 @@ def _given(bags: Bags, folds: Any) -> Division:
                 pairs = list(folds.split(bags, bags.labels, bags.groups))
             except (ValueError, TypeError) as error:
                 raise BagwiseError(f"{type(folds).__name__} cannot divide these bags: {error}") from error
-        return Division(bags, _in_rounds([_split(pair, bags) for pair in pairs]), type(folds).__name__)
+        return Division(bags, in_rounds([_split(pair, bags) for pair in pairs]), type(folds).__name__)
     if isinstance(folds, Mapping):
         return Division(bags, splits_of(_by_name(bags, folds)))
     listed = list(folds) if isinstance(folds, Iterable) else []
     if listed and all(isinstance(entry, tuple | list) and len(entry) in (2, 3) and _nested(entry) for entry in listed):
-        return Division(bags, _in_rounds([_split(entry, bags) for entry in listed]))
+        return Division(bags, in_rounds([_split(entry, bags) for entry in listed]))
     return Division(bags, splits_of(_assignment(listed, len(bags))))
 
 
@@ -256,8 +299,25 @@ def _split(pair: Sequence[Any], bags: Bags) -> Split:
     return Split(0, 0, train, test, *validation)
 
 
-def _in_rounds(splits: Sequence[Split]) -> list[Split]:
-    """Give splits their numbers: a repetition ends where a bag would be tested a second time."""
+def in_rounds(splits: Sequence[Split]) -> list[Split]:
+    """Give splits their numbers: a repetition ends where a bag would be tested a second time.
+
+    Parameters
+    ----------
+    splits
+        In order, whatever their numbers.
+
+    Returns
+    -------
+    list of Split
+        Where repetitions would not have equally many folds, each is one of one fold.
+
+    Examples
+    --------
+    >>> one, other = np.array([0]), np.array([1])
+    >>> [split[:2] for split in in_rounds([Split(0, 0, one, other), Split(0, 0, other, one), Split(0, 0, one, other)])]
+    [(0, 0), (1, 0), (2, 0)]
+    """
     rounds: list[list[Split]] = []
     met: set[int] = set()
     for split in splits:

@@ -13,7 +13,18 @@ from bagwise.errors import BagwiseError, BagwiseWarning
 from bagwise.io.columns import Coded, Table
 from bagwise.io.spellings import differ_by_case
 
-__all__ = ["BagRows", "Problem", "known_labels", "known_weights", "labels_apart", "left_out", "some", "spaces", "tell"]
+__all__ = [
+    "BagRows",
+    "Problem",
+    "known_labels",
+    "known_values",
+    "known_weights",
+    "labels_apart",
+    "left_out",
+    "some",
+    "spaces",
+    "tell",
+]
 
 _MOST_NAMED = 20
 _SHOWN = 5
@@ -268,6 +279,42 @@ def known_weights(
     found = columns.of_bags("weight", weight, table.amounts)
     columns.check_all_have("weight", weight, found, set(columns.bags.values) - set(names))
     return found, columns.problems
+
+
+def known_values(path: str | Path, bag: str, column: str) -> dict[str, str]:
+    r"""Look up what a column says of bags, as text.
+
+    Parameters
+    ----------
+    path
+        As `bagwise.read_table` takes it.
+    bag, column
+        The columns that say of which bag a row is, and what is asked for, the same in all rows of a bag.
+
+    Returns
+    -------
+    dict
+        The text of each bag that has one.
+
+    Raises
+    ------
+    BagwiseError
+        If the file cannot be read, a column is missing, or the rows of a bag disagree.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "labels.csv"
+    >>> _ = path.write_text("slide,split\na,train\nb,\n")
+    >>> known_values(path, "slide", "split")
+    {'a': 'train'}
+    """
+    table = Table.read(Path(path), [bag, column], [bag, column])
+    table.check_columns([bag, column])
+    columns = _Columns(table, table.names(bag), [])
+    found: dict[str, str] = columns.of_bags("value", column, table.names)
+    tell(problem for problem in columns.problems if problem.severity == "error")
+    return found
 
 
 def left_out(names: Sequence[str]) -> str:
