@@ -20,6 +20,7 @@ from bagwise.errors import BagwiseError
 from bagwise.files import check_replaceable, replacing
 from bagwise.methods.ensemble import members_of
 from bagwise.methods.neural import NeuralMIL
+from bagwise.methods.parts import made_up_bags
 from bagwise.models.likelihood import class_probabilities
 from bagwise.models.model import Output
 from bagwise.tensorfiles import plain
@@ -136,7 +137,7 @@ class _Answering(nn.Module):
 
 
 def _exported(onnx: Any, members: Sequence[NeuralMIL]) -> tuple[bytes, dict[str, Any]]:
-    bags = _made_up(members[0], _TRACED)
+    bags = made_up_bags(members[0], _TRACED)
     module = _Answering(members)
     given = {name: torch.from_numpy(value) for name, value in _inputs(members[0], bags).items()}
     varying = {name: {0: torch.export.Dim.DYNAMIC} for name in given}
@@ -175,18 +176,6 @@ def _exported(onnx: Any, members: Sequence[NeuralMIL]) -> tuple[bytes, dict[str,
     return proto.SerializeToString(), described
 
 
-def _made_up(member: NeuralMIL, sizes: Sequence[int]) -> Bags:
-    """Make bags of instances like those learnt from, as the model's scaler tells what these were like."""
-    rng = np.random.default_rng(0)
-    offsets = np.cumsum([0, *sizes])
-    shape = (int(offsets[-1]), *member.instance_shape_)
-    scaler = member.model_.scaler
-    instances = scaler.shift.numpy(force=True) + rng.normal(size=shape) / scaler.factor.numpy(force=True)
-    if member.plan_.scaling == "pixels":
-        instances = rng.integers(0, 256, shape, dtype=np.uint8)
-    return Bags(instances, offsets, coordinates=rng.integers(0, 9, (shape[0], 2)).astype(np.float64))
-
-
 def _inputs(member: NeuralMIL, bags: Bags) -> dict[str, NDArray[Any]]:
     given: dict[str, NDArray[Any]] = {"instances": np.asarray(bags.instances), "offsets": bags.offsets}
     if member.model_.wants_coordinates:
@@ -195,7 +184,7 @@ def _inputs(member: NeuralMIL, bags: Bags) -> dict[str, NDArray[Any]]:
 
 
 def _largest_difference(session: Any, members: Sequence[NeuralMIL]) -> float:
-    bags = _made_up(members[0], _TRIED)
+    bags = made_up_bags(members[0], _TRIED)
     given = session.run(None, _inputs(members[0], bags))
     alike = [_on_cpu(member) for member in members]
     wanted = [np.mean([member.predict_proba(bags) for member in alike], axis=0)]

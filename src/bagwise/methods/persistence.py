@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,7 @@ from bagwise.checks import is_count
 from bagwise.errors import BagwiseError
 from bagwise.methods.ensemble import members_of
 from bagwise.methods.neural import NeuralMIL
-from bagwise.methods.registry import METHODS
-from bagwise.models.architecture import Architecture
+from bagwise.methods.parts import CLASSES, Absent, check_handed_in, design_of, name_of, own_parts, says_the_same
 from bagwise.tensorfiles import plain, read_tensors, write_tensors
 from bagwise.training.members import Plan, Settings
 
@@ -32,9 +31,8 @@ __all__ = [
     "save_models",
 ]
 
-FORMAT = 2  # of what is written here; 0.1 wrote format 1, and no number
+FORMAT = 3  # of what is written here; 0.1 wrote format 1, and no number; in 3 models may have parts of a user's own
 _FILE = "model.safetensors"
-_CLASSES = {kind.__name__: kind for kind, _ in METHODS.values() if issubclass(kind, NeuralMIL)}
 _OTHERWISE = "keep model_.state_dict() with torch.save"
 # What a description or tensors that were edited may raise when a model is made of them.
 _UNFIT = (KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowError, RuntimeError)
@@ -43,20 +41,22 @@ _UNFIT = (KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowE
 def save_model(model: NeuralMIL, folder: str | Path) -> None:
     """Write a fitted model to a folder, as `model.safetensors`.
 
-    Nothing is written that `load_model` would not read: the model is first rebuilt from what the file will hold.
+    Nothing is written that `load_model` would not read: the model is first rebuilt from what the file will hold. Of an
+    encoder, a pooling, a model or a class of the user's own it holds the weights, the configuration and the name;
+    `load_model` is handed the part itself.
 
     Parameters
     ----------
     model
-        A fitted neural estimator with one of Bagwise's own encoders and poolings.
+        A fitted neural estimator.
     folder
         Where to; made if it is missing. A model of Bagwise's that is there is replaced; another file is left alone.
 
     Raises
     ------
     BagwiseError
-        If the model has a class, an encoder or a pooling of the user's own, which a file of data cannot describe, if it
-        was changed after it was fitted or holds what is no number, or if the folder cannot be written.
+        If the model was changed after it was fitted, holds what is no number, has a part of the user's own that keeps
+        more than weights, or parameters that JSON cannot hold; or if the folder cannot be written.
 
     Examples
     --------
@@ -90,9 +90,7 @@ def save_models(models: Sequence[NeuralMIL], folder: str | Path) -> None:
     config = describe(models)
     learnt = [{"history": model.history_, "best_epoch": model.best_epoch_} for model in models]
     tensors = {
-        f"{number}.{name}": value.cpu()
-        for number, model in enumerate(models)
-        for name, value in model.model_.state_dict().items()
+        f"{number}.{name}": value for number, model in enumerate(models) for name, value in _state(model).items()
     }
     description = {"config": config, "learnt": learnt}
     _check_comes_back(models, tensors, description)
@@ -115,30 +113,20 @@ def describe(models: Sequence[NeuralMIL]) -> dict[str, Any]:
     Raises
     ------
     BagwiseError
-        If the models have a class, an encoder or a pooling of the user's own.
+        If there are none, or they learnt different classes.
     """
     models = members_of(models, "save_model")
     model = models[0]
     plan = model.plan_
-    if type(model) not in _CLASSES.values():
-        raise BagwiseError(
-            f"a model of your own class {type(model).__name__} cannot be saved here, since only your code can make it:"
-            f" {_OTHERWISE}"
-        )
-    for part in plan.own:
-        raise BagwiseError(
-            f"a model with your own {part} cannot be saved here, since only your code can make it: {_OTHERWISE}"
-        )
-    parameters = {name: value for name, value in model.get_params().items() if name != "random_state"}
+    parameters = _parameters(model)
     names = getattr(model, "feature_names_in_", None)
-    if isinstance(parameters.get("class_weight"), Mapping):
-        parameters["class_weight"] = list(parameters["class_weight"].items())  # JSON has no keys but text
     return {
         "bagwise": __version__,
         "format": FORMAT,
         "class": type(model).__name__,
+        "own": {name: name_of(part) for name, part in own_parts(model).items()},
         "parameters": parameters | {"random_state": plan.order_seed},
-        "plan": asdict(plan),
+        "plan": _described(plan),
         "settings": [asdict(member.settings_) for member in models],
         "classes": model.classes_.tolist(),
         "positive": None if model.positive_ is None else np.asarray(model.positive_).item(),
@@ -147,13 +135,18 @@ def describe(models: Sequence[NeuralMIL]) -> dict[str, Any]:
     }
 
 
-def load_model(folder: str | Path) -> NeuralMIL:
-    """Read a model that `save_model` wrote; nothing in the files is run.
+def load_model(folder: str | Path, **parts: Any) -> NeuralMIL:
+    """Read a model that `save_model` wrote; nothing in the files is run, and nothing imported.
 
     Parameters
     ----------
     folder
         Where the model is.
+    **parts
+        What the model has of your own, as it was trained with: ``model``, ``encoder``, ``pooling`` or ``loss``, as the
+        estimator takes them, and ``method``, a class of your own that follows `NeuralMIL`. A part whose weights are in
+        the file may be a class or a function that makes it, or one that was made. Without a ``loss`` the model
+        predicts, but learns no more.
 
     Returns
     -------
@@ -163,21 +156,23 @@ def load_model(folder: str | Path) -> NeuralMIL:
     Raises
     ------
     BagwiseError
-        If the folder does not hold a model that this version can read.
+        If the folder does not hold a model that this version can read, or needs another part; it says which.
     """
-    models = load_models(folder)
+    models = load_models(folder, **parts)
     if len(models) > 1:
         raise BagwiseError(f"{folder} holds an ensemble of {len(models)} models: read it with load_models")
     return models[0]
 
 
-def load_models(folder: str | Path) -> list[NeuralMIL]:
-    """Read what `save_models` or `save_model` wrote; nothing in the files is run.
+def load_models(folder: str | Path, **parts: Any) -> list[NeuralMIL]:
+    """Read what `save_models` or `save_model` wrote; nothing in the files is run, and nothing imported.
 
     Parameters
     ----------
     folder
         Where the models are.
+    **parts
+        As in `load_model`.
 
     Returns
     -------
@@ -188,18 +183,21 @@ def load_models(folder: str | Path) -> list[NeuralMIL]:
     ------
     BagwiseError
         If the folder does not hold models that this version can read: the file was written by a later one, edited or
-        damaged, or a tensor in it has another type or shape than the model or holds what is no number.
+        damaged, a tensor in it has another type or shape than the model or holds what is no number, or a part is
+        missing.
     """
-    return load_described(folder)[0]
+    return load_described(folder, **parts)[0]
 
 
-def load_described(folder: str | Path) -> tuple[list[NeuralMIL], dict[str, Any]]:
+def load_described(folder: str | Path, **parts: Any) -> tuple[list[NeuralMIL], dict[str, Any]]:
     """Read what `save_models` wrote, and the description that lies in the file.
 
     Parameters
     ----------
     folder
         Where the models are.
+    **parts
+        As in `load_model`.
 
     Returns
     -------
@@ -214,11 +212,19 @@ def load_described(folder: str | Path) -> tuple[list[NeuralMIL], dict[str, Any]]
     path = Path(folder) / _FILE
     tensors, description = read_tensors(path)
     config = description.get("config") if isinstance(description, dict) else None
+    needed: dict[str, str] = {}
     if isinstance(config, dict):
         check_format(path, config)
+        needed = _needed(path, config)
+        check_handed_in(path, needed, parts)
     try:
-        return _rebuilt(tensors, description), description["config"]
+        return _rebuilt(tensors, description, parts), description["config"]
     except _UNFIT as error:
+        if parts:
+            raise BagwiseError(
+                f"{path} does not go with the {' and '.join(parts)} handed in ({_reason(error)}): hand in what it was"
+                f" trained with, {' and '.join(needed[name] for name in parts)}"
+            ) from error
         raise BagwiseError(
             f"{path} does not hold a model as it was written ({_reason(error)}): put the old file back, or train the"
             " model again"
@@ -254,13 +260,43 @@ def check_format(path: Path, config: Mapping[str, Any]) -> None:
         )
 
 
+def _needed(path: Path, config: Mapping[str, Any]) -> dict[str, str]:
+    needed: Any = config.get("own", {})  # of no older format
+    if not isinstance(needed, dict) or not all(isinstance(name, str) for name in needed.values()):
+        raise BagwiseError(f"{path} says that it needs {needed!r}: it was edited, so put the old file back")
+    return needed
+
+
+def _state(model: NeuralMIL) -> dict[str, Tensor]:
+    """Give the tensors of a model, each by itself, whatever a module of the user's own shares."""
+    state = model.model_.state_dict()
+    return {name: value.cpu().clone() if model.plan_.own else value.cpu() for name, value in state.items()}
+
+
+def _parameters(model: NeuralMIL) -> dict[str, Any]:
+    """Give the parameters of an estimator, but for the seed; None in the place of what is the user's own."""
+    own = dict.fromkeys(own_parts(model))
+    found = {name: own.get(name, value) for name, value in model.get_params().items() if name != "random_state"}
+    weights = found.get("class_weight")
+    if isinstance(weights, Mapping):
+        found["class_weight"] = list(weights.items())  # JSON has no keys but text
+    return found
+
+
+def _described(plan: Plan) -> dict[str, Any]:
+    """Give the fields of a plan, with None in the place of what is the user's own."""
+    own = dict.fromkeys(plan.own)
+    design = {f.name: own.get(f.name, getattr(plan.architecture, f.name)) for f in fields(plan.architecture)}
+    return {f.name: own.get(f.name, getattr(plan, f.name)) for f in fields(plan)} | {"architecture": design}
+
+
 def _check_comes_back(
     models: Sequence[NeuralMIL], tensors: Mapping[str, Tensor], description: Mapping[str, Any]
 ) -> None:
     """See that models can be rebuilt from what is about to be written, and are what they were."""
-    name = type(models[0]).__name__
+    name, parts = type(models[0]).__name__, own_parts(models[0])
     try:
-        again = _rebuilt(tensors, json.loads(json.dumps(description, default=plain)))
+        again = _rebuilt(tensors, json.loads(json.dumps(description, default=plain)), parts)
     except _UNFIT as error:
         raise BagwiseError(
             f"this {name} cannot be saved, since it could not be loaded again ({_reason(error)}): {_OTHERWISE}"
@@ -273,13 +309,18 @@ def _check_comes_back(
                     f"this {name} cannot be saved, since it would come back with other {what}, which were changed after"
                     f" it was fitted: {_OTHERWISE}"
                 )
+        if parts and not says_the_same(model, other):
+            raise BagwiseError(
+                f"this {name} cannot be saved, since it would come back with other answers; a part of your own may keep"
+                f" more than parameters and buffers: {_OTHERWISE}"
+            )
 
 
 def _facts(model: NeuralMIL) -> dict[str, Any]:
     """Say what must be the same again, but for the weights, which were copied."""
     return {
-        "parameters": {name: value for name, value in model.get_params().items() if name != "random_state"},
-        "hyper-parameters": (model.plan_, model.settings_),
+        "parameters": _as_json(_parameters(model)),
+        "hyper-parameters": (_as_json(_described(model.plan_)), model.settings_),
         "classes": (model.classes_.tolist(), model.positive_),
         "features": (model.instance_shape_, [*getattr(model, "feature_names_in_", ())]),
         "layers": [*map(type, model.model_.modules())],
@@ -291,7 +332,12 @@ def _reason(error: BaseException) -> str:
     return (told or type(error).__name__).splitlines()[0]
 
 
-def _rebuilt(tensors: Mapping[str, Tensor], description: dict[str, Any]) -> list[NeuralMIL]:
+def _as_json(content: Mapping[str, Any]) -> str:
+    """Write what is compared as it is saved: JSON knows no tuples."""
+    return json.dumps(content, default=plain)
+
+
+def _rebuilt(tensors: Mapping[str, Tensor], description: dict[str, Any], parts: Mapping[str, Any]) -> list[NeuralMIL]:
     config, learnt = description["config"], description["learnt"]
     if len(learnt) != len(config["settings"]) or not learnt:
         raise ValueError("it has other members than settings")
@@ -299,22 +345,28 @@ def _rebuilt(tensors: Mapping[str, Tensor], description: dict[str, Any]) -> list
     for whole_name, value in tensors.items():
         number, name = whole_name.split(".", 1)
         states[int(number)][name] = value
-    return [_restored(config, number, learnt[number], state) for number, state in enumerate(states)]
+    return [_restored(config, number, learnt[number], state, parts) for number, state in enumerate(states)]
 
 
-def _restored(config: dict[str, Any], number: int, learnt: dict[str, Any], state: dict[str, Tensor]) -> NeuralMIL:
+def _restored(
+    config: dict[str, Any], number: int, learnt: dict[str, Any], state: dict[str, Tensor], parts: Mapping[str, Any]
+) -> NeuralMIL:
     plan, settings = dict(config["plan"]), dict(config["settings"][number])
-    model = _CLASSES[config["class"]](**config["parameters"])
+    own = dict(parts)
+    if "loss" in config.get("own", {}):
+        own.setdefault("loss", Absent(config["own"]["loss"]))
+    kind: type[NeuralMIL] = own.pop("method", None) or CLASSES[config["class"]]
+    model = kind(**config["parameters"] | own)
     if isinstance(model.class_weight, list):
         model.class_weight = dict(map(tuple, model.class_weight))
-    architecture, weights = Architecture(**plan.pop("architecture")), settings.get("class_weights")
-    model.plan_ = Plan(architecture, **plan)
+    model.instance_shape_ = tuple(config["instance_shape"])
+    architecture, weights = design_of(model, plan.pop("architecture"), own), settings.get("class_weights")
+    model.plan_ = Plan(architecture, **plan | ({"loss": own["loss"]} if "loss" in own else {}))
     model.settings_ = Settings(**settings | {"class_weights": None if weights is None else tuple(weights)})
     model.classes_ = np.array(config["classes"])
     names = config["classes"]
     positive = config["positive"] if "format" in config else names[-1]  # in 0.1 it was the last by name
     model.positive_ = model.classes_[names.index(positive)] if len(names) == 2 else None
-    model.instance_shape_ = tuple(config["instance_shape"])
     model.history_, model.best_epoch_ = learnt["history"], learnt["best_epoch"]
     if len(model.instance_shape_) == 1:
         model.n_features_in_ = model.instance_shape_[0]
@@ -322,8 +374,6 @@ def _restored(config: dict[str, Any], number: int, learnt: dict[str, Any], state
         model.feature_names_in_ = np.array(config["feature_names"], dtype=object)
         if model.feature_names_in_.shape != model.instance_shape_:
             raise ValueError("it has other feature names than features")
-    if architecture.level != model.level or not isinstance(architecture.encoder, str):
-        raise ValueError("its architecture is that of another class")
     if (model.precision, model.device) != (model.plan_.precision, model.plan_.device):
         raise ValueError("its parameters are not those of its plan")
     if not all(map(is_count, model.instance_shape_)):
@@ -350,20 +400,42 @@ def _check_tensors(model: NeuralMIL, number: int, state: Mapping[str, Tensor]) -
     """See that tensors are of the model's types and shapes, and numbers, before any is made or copied."""
     plan = model.plan_
     one = model.instance_shape_ if plan.scaling == "standardize" else (1,)
-    shapes = plan.architecture.shapes(model.instance_shape_, plan.outputs)
-    shapes |= {"scaler.shift": one, "scaler.factor": one, "scaler.limit": ()}
-    if missing := shapes.keys() ^ state.keys():
+    wanted = {
+        "scaler.shift": (torch.float64, one, False),
+        "scaler.factor": (plan.dtype, one, False),
+        "scaler.limit": (plan.dtype, (), False),
+        **_tensors_of_parts(model),
+    }
+    if missing := wanted.keys() ^ state.keys():
         raise ValueError(f"the tensor {number}.{min(missing)} is there without need, or is missing")
-    for name, shape in shapes.items():
-        value, dtype = state[name], torch.float64 if name == "scaler.shift" else plan.dtype
+    for name, (dtype, shape, anything) in wanted.items():
+        value = state[name]
         if (value.dtype, tuple(value.shape)) != (dtype, shape):
             raise ValueError(
                 f"the tensor {number}.{name} is {_told(value.dtype, value.shape)}, and the model's is"
                 f" {_told(dtype, shape)}"
             )
         limit = name == "scaler.limit" and bool(value > 0)  # infinite where nothing is limited
-        if not limit and not torch.isfinite(value).all():
+        if not anything and not limit and not torch.isfinite(value).all():
             raise ValueError(f"the tensor {number}.{name} holds a NaN or an infinity")
+
+
+def _tensors_of_parts(model: NeuralMIL) -> dict[str, tuple[torch.dtype, tuple[int, ...], bool]]:
+    """Give type and shape of a model's tensors but for the scaler's, and whether they may hold what is no number.
+
+    The user's own code alone knows what it makes, and what its buffers are.
+    """
+    plan, shape = model.plan_, model.instance_shape_
+    if not plan.own:
+        shapes = plan.architecture.shapes(shape, plan.outputs)
+        return {name: (plan.dtype, shape, False) for name, shape in shapes.items()}
+    made = plan.architecture.build(shape, plan.outputs, seed=0, dtype=plan.dtype)
+    buffers = dict(made.named_buffers())
+    return {
+        name: (value.dtype, tuple(value.shape), name in buffers)
+        for name, value in made.state_dict().items()
+        if not name.startswith("scaler.")
+    }
 
 
 def _told(dtype: torch.dtype, shape: Sequence[int]) -> str:
