@@ -435,7 +435,7 @@ def test_a_planted_pickle_is_not_executed(folder, tmp_path):
 
 
 @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt(), TypeError("no")])
-@pytest.mark.parametrize("at", [(json, "dumps"), (Path, "write_bytes"), (persistence, "asdict")], ids=str)
+@pytest.mark.parametrize("at", [(json, "dumps"), (Path, "write_bytes"), (persistence, "describe")], ids=str)
 def test_a_failure_while_writing_leaves_the_old_model_readable(make_bags, folder, monkeypatch, failure, at):
     bags = make_bags()
     old = bw.load_model(folder)

@@ -2,7 +2,8 @@
 
 A file of data cannot hold code, and nothing is imported because a file says so. What a file has of such a model is its
 weights, its configuration and the names of what else it needs: ``method``, a class of estimator, and ``encoder``,
-``pooling``, ``model`` or ``loss``, as the estimator takes them.
+``pooling``, ``model``, ``loss``, ``optimizer`` or ``scheduler``, as the estimator takes them. The last three only
+learning needs, so that a model predicts without them.
 """
 
 import json
@@ -25,27 +26,41 @@ from bagwise.models.architecture import Architecture, Design
 from bagwise.models.own import OwnArchitecture
 from bagwise.tensorfiles import plain
 
-__all__ = ["CLASSES", "Absent", "check_handed_in", "design_of", "made_up_bags", "name_of", "own_parts", "says_the_same"]
+__all__ = [
+    "CLASSES",
+    "TO_LEARN",
+    "Absent",
+    "check_handed_in",
+    "design_of",
+    "made_up_bags",
+    "own_parts",
+    "says_the_same",
+]
 
 CLASSES: dict[str, type[NeuralMIL]] = {"NeuralMIL": NeuralMIL}
 CLASSES |= {kind.__name__: kind for kind, _ in METHODS.values() if issubclass(kind, NeuralMIL)}
+TO_LEARN = ("loss", "optimizer", "scheduler")
 
 
 @dataclass(frozen=True)
 class Absent:
-    """Stands for a loss that was not handed in, which only learning needs.
+    """Stands for a part that was not handed in, and that only learning needs.
 
     Attributes
     ----------
+    part
+        What it is.
     name
-        Of the loss.
+        Where its code is.
     """
 
+    part: str
     name: str
 
-    def __call__(self, *_: Any) -> NoReturn:
+    def __call__(self, *_: Any, **__: Any) -> NoReturn:
         """Say what is missing."""
-        raise BagwiseError(f"the model learnt with a loss of your own, {self.name}: load it with loss= to go on")
+        told = f"{_a(self.part)} of your own, {self.name}"
+        raise BagwiseError(f"the model learnt with {told}: load it with {self.part}= to let it learn again")
 
 
 def own_parts(model: NeuralMIL) -> dict[str, Any]:
@@ -63,30 +78,8 @@ def own_parts(model: NeuralMIL) -> dict[str, Any]:
     """
     found = {} if type(model) in CLASSES.values() else {"method": type(model)}
     given = model.get_params(deep=False)
-    return found | {name: given[name] for name in model.plan_.own if not isinstance(given.get(name), str | None)}
-
-
-def name_of(part: Any) -> str:
-    """Name a part by where its code is.
-
-    Parameters
-    ----------
-    part
-        A class, a function, what `functools.partial` makes of them, or an object, which its class stands for.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> name_of(torch.nn.Linear(1, 1)), name_of(partial(torch.nn.Linear, 1))
-    ('torch.nn.modules.linear.Linear', 'torch.nn.modules.linear.Linear')
-    """
-    while isinstance(part, partial):
-        part = part.func
-    named = part if hasattr(part, "__qualname__") else type(part)
-    return f"{named.__module__}.{named.__qualname__}"
+    parts = [*model.plan_.own, *(name for name in TO_LEARN if callable(getattr(model.settings_, name, None)))]
+    return found | {name: given[name] for name in parts if not isinstance(given.get(name), str | None)}
 
 
 def check_handed_in(path: Path, needed: Mapping[str, str], parts: Mapping[str, Any]) -> None:
@@ -104,7 +97,7 @@ def check_handed_in(path: Path, needed: Mapping[str, str], parts: Mapping[str, A
     Raises
     ------
     BagwiseError
-        If one is missing, too many, or of the wrong kind. Only a loss may be missing.
+        If one is missing that predicting needs, one is too many, or of the wrong kind.
 
     Examples
     --------
@@ -113,10 +106,9 @@ def check_handed_in(path: Path, needed: Mapping[str, str], parts: Mapping[str, A
         ...
     bagwise.errors.BagwiseError: run/model.safetensors holds a model with an encoder of your own, nets.Small, which a...
     """
-    if missing := [name for name in needed if name not in parts and name != "loss"]:
-        article = {"method": "a", "encoder": "an"}
-        told = " and ".join(f"{article.get(name, 'a')} {name} of your own, {needed[name]}" for name in missing)
-        asked = ", ".join(f"{name}={needed[name].rpartition('.')[2]}" for name in missing)
+    if missing := [name for name in needed if name not in parts and name not in TO_LEARN]:
+        told = " and ".join(f"{_a(name)} of your own, {needed[name]}" for name in missing)
+        asked = ", ".join(f"{name}={needed[name].partition('(')[0].rpartition('.')[2]}" for name in missing)
         raise BagwiseError(
             f"{path} holds a model with {told}, which a file of data cannot hold: import it in Python, and load the"
             f" model with bagwise.load_models({str(path.parent)!r}, {asked})"
@@ -167,6 +159,10 @@ def design_of(model: NeuralMIL, described: Mapping[str, Any], parts: Mapping[str
     if fields.get("level", "own") != model.level:
         raise ValueError("its architecture is that of another class")
     return kind(**fields)
+
+
+def _a(part: str) -> str:
+    return f"{'an' if part[0] in 'eo' else 'a'} {part}"
 
 
 def _of_method(model: NeuralMIL) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from bagwise.checks import is_count
 from bagwise.errors import BagwiseError
 from bagwise.methods.ensemble import members_of
 from bagwise.methods.neural import NeuralMIL
-from bagwise.methods.parts import CLASSES, Absent, check_handed_in, design_of, name_of, own_parts, says_the_same
+from bagwise.methods.parts import CLASSES, TO_LEARN, Absent, check_handed_in, design_of, own_parts, says_the_same
 from bagwise.tensorfiles import plain, read_tensors, write_tensors
+from bagwise.text import called
 from bagwise.training.members import Plan, Settings
 
 __all__ = [
@@ -124,10 +125,10 @@ def describe(models: Sequence[NeuralMIL]) -> dict[str, Any]:
         "bagwise": __version__,
         "format": FORMAT,
         "class": type(model).__name__,
-        "own": {name: name_of(part) for name, part in own_parts(model).items()},
+        "own": {name: called(part) for name, part in own_parts(model).items()},
         "parameters": parameters | {"random_state": plan.order_seed},
         "plan": _described(plan),
-        "settings": [asdict(member.settings_) for member in models],
+        "settings": [_described_settings(member.settings_) for member in models],
         "classes": model.classes_.tolist(),
         "positive": None if model.positive_ is None else np.asarray(model.positive_).item(),
         "instance_shape": model.instance_shape_,
@@ -143,10 +144,10 @@ def load_model(folder: str | Path, **parts: Any) -> NeuralMIL:
     folder
         Where the model is.
     **parts
-        What the model has of your own, as it was trained with: ``model``, ``encoder``, ``pooling`` or ``loss``, as the
-        estimator takes them, and ``method``, a class of your own that follows `NeuralMIL`. A part whose weights are in
-        the file may be a class or a function that makes it, or one that was made. Without a ``loss`` the model
-        predicts, but learns no more.
+        What the model has of your own, as it was trained with: ``model``, ``encoder``, ``pooling``, ``loss``,
+        ``optimizer`` or ``scheduler``, as the estimator takes them, and ``method``, a class of your own that follows
+        `NeuralMIL`. A part whose weights are in the file may be a class or a function that makes it, or one that was
+        made. Without ``loss``, ``optimizer`` and ``scheduler`` the model predicts, but learns no more.
 
     Returns
     -------
@@ -285,9 +286,20 @@ def _parameters(model: NeuralMIL) -> dict[str, Any]:
 
 def _described(plan: Plan) -> dict[str, Any]:
     """Give the fields of a plan, with None in the place of what is the user's own."""
-    own = dict.fromkeys(plan.own)
-    design = {f.name: own.get(f.name, getattr(plan.architecture, f.name)) for f in fields(plan.architecture)}
-    return {f.name: own.get(f.name, getattr(plan, f.name)) for f in fields(plan)} | {"architecture": design}
+    whole, design = _fields(plan), _fields(plan.architecture)
+    return {
+        **{name: None if name in plan.own else value for name, value in whole.items()},
+        "architecture": {name: None if name in plan.own else value for name, value in design.items()},
+    }
+
+
+def _described_settings(settings: Settings) -> dict[str, Any]:
+    """Give hyper-parameters, with None in the place of what is the user's own."""
+    return {name: None if callable(value) else value for name, value in _fields(settings).items()}
+
+
+def _fields(holder: Any) -> dict[str, Any]:
+    return {field.name: getattr(holder, field.name) for field in fields(holder)}
 
 
 def _check_comes_back(
@@ -320,7 +332,7 @@ def _facts(model: NeuralMIL) -> dict[str, Any]:
     """Say what must be the same again, but for the weights, which were copied."""
     return {
         "parameters": _as_json(_parameters(model)),
-        "hyper-parameters": (_as_json(_described(model.plan_)), model.settings_),
+        "hyper-parameters": (_as_json(_described(model.plan_)), _as_json(_described_settings(model.settings_))),
         "classes": (model.classes_.tolist(), model.positive_),
         "features": (model.instance_shape_, [*getattr(model, "feature_names_in_", ())]),
         "layers": [*map(type, model.model_.modules())],
@@ -352,16 +364,17 @@ def _restored(
     config: dict[str, Any], number: int, learnt: dict[str, Any], state: dict[str, Tensor], parts: Mapping[str, Any]
 ) -> NeuralMIL:
     plan, settings = dict(config["plan"]), dict(config["settings"][number])
-    own = dict(parts)
-    if "loss" in config.get("own", {}):
-        own.setdefault("loss", Absent(config["own"]["loss"]))
+    needed = config.get("own", {})
+    own: dict[str, Any] = {name: Absent(name, needed[name]) for name in TO_LEARN if name in needed}
+    own |= parts
     kind: type[NeuralMIL] = own.pop("method", None) or CLASSES[config["class"]]
     model = kind(**config["parameters"] | own)
     if isinstance(model.class_weight, list):
         model.class_weight = dict(map(tuple, model.class_weight))
     model.instance_shape_ = tuple(config["instance_shape"])
     architecture, weights = design_of(model, plan.pop("architecture"), own), settings.get("class_weights")
-    model.plan_ = Plan(architecture, **plan | ({"loss": own["loss"]} if "loss" in own else {}))
+    model.plan_ = Plan(architecture, **plan | {name: own[name] for name in ("loss",) if name in own})
+    settings |= {name: own[name] for name in ("optimizer", "scheduler") if name in own}
     model.settings_ = Settings(**settings | {"class_weights": None if weights is None else tuple(weights)})
     model.classes_ = np.array(config["classes"])
     names = config["classes"]
