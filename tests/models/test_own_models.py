@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from torch import nn
 
 import bagwise as bw
@@ -279,6 +280,26 @@ def test_a_loss_sees_labels_weights_heads_scores_and_extras(make_bags):
         assert targets.weights.tolist() == [0.5] * count
         assert output.logits.shape == (1, count, 1)
         assert (output.scores.shape, output.extras["embeddings"].shape) == ((rows, 1), (rows, 4))
+
+
+def test_a_training_that_was_stopped_goes_on_with_its_own_loss_alone(make_bags, tmp_path):
+    bags, steps = make_bags(count=10), []
+
+    def stopping(output, targets):
+        steps.append(len(targets.labels))
+        if len(steps) == 25:
+            raise KeyboardInterrupt
+        return doubled(output, targets)
+
+    stopped = bw.NeuralMIL(model=Plain, loss=stopping, epochs=4, random_state=0)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.fit(bags, checkpoints=tmp_path)
+    with pytest.raises(BagwiseError, match="is the checkpoint of a training with other data, members or settings"):
+        clone(stopped).set_params(loss=doubled).fit(bags, checkpoints=tmp_path)
+    stopped.fit(bags, checkpoints=tmp_path)
+    assert len(steps) == 25 + 2 * 10  # two epochs were kept
+    whole = clone(stopped).set_params(loss=doubled).fit(bags)
+    np.testing.assert_array_equal(stopped.predict_proba(bags), whole.predict_proba(bags))
 
 
 LOSSES_REFUSED = {
