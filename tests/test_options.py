@@ -1,5 +1,6 @@
 """An option is declared once, and is the same in every command that takes it."""
 
+import re
 import shlex
 from collections import Counter
 from dataclasses import dataclass, fields
@@ -32,6 +33,8 @@ TAKEN = {
     "reproduce table2": {Tissue: ()},
     "reproduce figure5": {Tissue: ("methods", "protocol", "folds", "repeats")},
 }
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 # Experiments choose among their methods, and are as long as in the paper.
 OWN = {"--method", "--folds", "--repeats", "--epochs"}
 
@@ -84,6 +87,13 @@ def test_the_help_explains_all_options_and_has_an_example_that_can_be_called(nam
     example = shlex.split(command.epilog.removeprefix("Example: bagwise "))
     assert " ".join(example).startswith(name)
     command.make_context(name, example[len(name.split()) :])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_names_no_option_that_there_is_not(page):
+    there = {flag for command in COMMANDS.values() for parameter in command.params for flag in parameter.opts}
+    named = set(re.findall(r"(?<![\w-])--[a-zA-Z][\w-]*", page.read_text(encoding="utf-8")))
+    assert named <= there | {"--help", "--version", "--head", "--port"}  # the last two are Ray's
 
 
 @dataclass(frozen=True)
