@@ -15,7 +15,7 @@ from bagwise.methods import neural
 from bagwise.methods.recipes import recipe_for
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "methods.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)[:-1]
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)[:-2]
 
 
 def methods():
@@ -54,6 +54,20 @@ def test_each_cross_validates_and_explains(make_bags, name, classes):
     assert ("weight_1" in explained.table(bags)) == (
         name in ("multi-head attention", "class-wise attention") or (name == "DSMIL" and classes == 3)
     )
+
+
+@every_method
+def test_each_comes_back_from_a_file_with_the_part_that_only_the_page_has(make_bags, tmp_path, name):
+    bags = make_bags(count=12)
+    model = small(name).fit(bags)
+    bw.save_model(model, tmp_path)
+    needed = {
+        part: getattr(model, part) for part in ("model", "pooling", "loss") if callable(getattr(model, part, None))
+    }
+    again = bw.load_model(tmp_path, **needed)
+    np.testing.assert_array_equal(again.predict_proba(bags), model.predict_proba(bags))
+    np.testing.assert_array_equal(again.attention(bags), model.attention(bags))
+    np.testing.assert_array_equal(again.instance_scores(bags), model.instance_scores(bags))
 
 
 @every_method
