@@ -39,6 +39,7 @@ SLOW = {
     "docs/how-to/methods.md",
     "docs/how-to/model.md",
     "docs/how-to/pooling.md",
+    "docs/how-to/training.md",
 }
 NOT_RUN = {
     "README.md": ["the tests run both", "would install into the environment of the tests"],
