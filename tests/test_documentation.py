@@ -34,6 +34,7 @@ SLOW = {
     "docs/tutorials/slides.md",
     "docs/tutorials/compare.md",
     "docs/how-to/encoder.md",
+    "docs/how-to/method.md",
     "docs/how-to/export.md",
     "docs/how-to/own-loop.md",
     "docs/how-to/methods.md",

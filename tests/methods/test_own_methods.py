@@ -8,6 +8,7 @@ from sklearn.base import is_classifier
 
 import bagwise as bw
 from bagwise import METHODS, BagwiseError
+from bagwise.methods import registry
 from bagwise.methods.registry import ENTRY_POINTS, find, is_installed
 
 MODULE = '''
@@ -64,6 +65,7 @@ def here(tmp_path, monkeypatch):
     before = {*sys.modules}
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(registry, "IMPORTED", set())
     (tmp_path / "own_house").mkdir()
     (tmp_path / "own_house/room.py").write_text(MODULE)
     (tmp_path / "own_falls.py").write_text("raise RuntimeError('first line\\nsecond line')")

@@ -129,9 +129,11 @@ def _told(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError) and error.errno is not None:
         place = "" if error.filename is None else f" ({os.fsdecode(error.filename)})"
         return f"the system refused something{place}: {error.strerror}", FAILED
+    told = f"unexpected {type(error).__name__}{f' ({reason})' * bool(reason)}: this is a fault of"
+    if own := getattr(sys.modules.get("bagwise.methods.registry"), "IMPORTED", None):
+        return f"{told} {' or '.join(sorted(own))}, or else of Bagwise: BAGWISE_DEBUG=1 shows where it is", UNEXPECTED
     return (
-        f"unexpected {type(error).__name__}{f' ({reason})' * bool(reason)}: this is a fault of Bagwise, so please"
-        " report it with what the same command prints where BAGWISE_DEBUG=1 is set"
+        f"{told} Bagwise, so please report it with what the same command prints where BAGWISE_DEBUG=1 is set"
     ), UNEXPECTED
 
 

@@ -16,9 +16,11 @@ from bagwise.methods.classical.set_kernels import GraphKernelSVM, SetKernelSVM
 from bagwise.methods.families import AttentionMIL, DeepSupervisionMIL, EmbeddingMIL, InstanceMIL, ResidualMIL
 from bagwise.methods.parameters import check_known
 
-__all__ = ["ENTRY_POINTS", "METHODS", "find", "is_installed", "make"]
+__all__ = ["ENTRY_POINTS", "IMPORTED", "METHODS", "find", "is_installed", "make"]
 
 ENTRY_POINTS = "bagwise.methods"  # the group in which other packages name methods of theirs
+
+IMPORTED: set[str] = set()  # methods that are not Bagwise's own: what fails may be a fault of theirs
 
 # Some names differ by case alone: they are never folded, and never name a file.
 METHODS: dict[str, tuple[type[BagClassifier], dict[str, Any]]] = {
@@ -158,4 +160,5 @@ def _imported(name: str, place: str) -> type[BagClassifier]:
     if not isinstance(kind, type) or not issubclass(kind, BagClassifier):
         told = f"the class {kind.__name__}" if isinstance(kind, type) else kind_of(kind)
         raise BagwiseError(f"{name!r} is {told}: a method is a class that builds on BagClassifier, such as NeuralMIL")
+    IMPORTED.add(name)
     return kind
