@@ -77,7 +77,7 @@ def musk1(share: int, shares: int) -> Lap:
 
 
 def own_pooling(*_: int) -> Lap:
-    return folds_of(workloads.musk1(repeats=1), 5, architecture=OWN)
+    return folds_of(workloads.musk1(repeats=1), 10, architecture=OWN)
 
 
 def mnist(*_: int) -> Lap:

@@ -106,11 +106,12 @@ class Scaler(nn.Module):
             Shape (N, ...), in the model's floating point.
         """
         factor = self.factor
-        scaled = as_floating(instances, factor.dtype)
+        exact = as_floating(instances, factor.dtype)
         if self._changes:
-            shift = self.shift if scaled.dtype == torch.float64 else self.rounded
-            scaled = (scaled - shift).to(factor.dtype).mul_(factor)
-        scaled = scaled.to(factor.dtype)
+            exact = exact - (self.rounded if exact.dtype == factor.dtype else self.shift)
+        scaled = exact.to(factor.dtype)
+        if self._changes:
+            scaled = scaled.mul_(factor)
         return scaled.clamp(-self.limit, self.limit) if self._clips else scaled
 
 

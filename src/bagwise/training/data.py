@@ -157,10 +157,12 @@ class PackedTensors:
         parts = [self._bag(position) for position in wanted]
         if len(parts) == 1:  # the usual step, of small bags no longer than all this takes
             (instances,), targets = parts, self.targets[wanted[0] : wanted[0] + 1]
-            offsets = _ends_of_one(len(instances))
+            offsets = _ends_of_one(instances.shape[0])
         else:
             instances, targets = torch.cat(parts), self.targets[positions]
             offsets = torch.tensor([0, *accumulate(map(len, parts))])
+        if device.type == "cpu":
+            return instances, offsets, targets
         return instances.to(device), offsets.to(device), targets.to(device)
 
     def coordinates(self, positions: NDArray[np.int64], device: torch.device, dtype: torch.dtype) -> Tensor:

@@ -60,13 +60,16 @@ def accumulate_gradient(
     """
     device = offsets.device
 
-    def lost(output: Output) -> Tensor:
-        return loss(output._replace(logits=output.logits.to(model.scaler.factor.dtype)))
+    dtype = model.scaler.factor.dtype
+
+    def lost(embeddings: Tensor) -> Tensor:
+        output = model.aggregate(embeddings, offsets, coordinates)
+        return loss(output if output.logits.dtype == dtype else output._replace(logits=output.logits.to(dtype)))
 
     seed_generator(seed, device)
-    if len(instances) <= chunk:
+    if instances.shape[0] <= chunk:
         with autocast(device, precision):
-            value = lost(model(instances, offsets, coordinates))
+            value = lost(model.encode(instances))
         value.backward()
         return value.detach()
 
@@ -74,7 +77,7 @@ def accumulate_gradient(
         embeddings = model.encode_in_chunks(instances, chunk)
     embeddings.requires_grad_()
     with autocast(device, precision):
-        value = lost(model.aggregate(embeddings, offsets, coordinates))
+        value = lost(embeddings)
     value.backward()
     assert embeddings.grad is not None
     seed_generator(seed, device)  # an encoder with dropout of its own drops the same units again

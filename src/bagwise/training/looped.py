@@ -368,7 +368,8 @@ class Looped:
 
 
 def _mean(losses: Tensor) -> Tensor:
-    return losses[0] if len(losses) == 1 else losses.mean()  # every operation counts in a step of one small bag
+    # Every operation counts in a step of one small bag.
+    return losses.squeeze(0) if losses.shape[0] == 1 else losses.mean()
 
 
 def _total(losses: list[tuple[Tensor, int]]) -> float:
