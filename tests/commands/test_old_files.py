@@ -1,4 +1,4 @@
-"""What 0.1 wrote is read, and says what it said; tests/fixtures/0.1/make.py made it with the code of 0.1."""
+"""What older versions wrote is read, and says what it said; each fixture has the script that made it."""
 
 import json
 import tarfile
@@ -15,21 +15,29 @@ from bagwise.commands.runs import Run
 from bagwise.explain import explain
 from bagwise.methods.ensemble import predict_ensemble
 
-ARCHIVE = Path(__file__).parents[1] / "fixtures" / "0.1" / "files.tar.xz"
-RUNS = ("words", "numbers", "truths", "three", "slides", "patches")
-MODELS = (
-    *("attention", "gated", "instance", "embedding", "mi-net", "deep-supervision", "residual"),
-    *("weighted", "stopped", "digits", "cells", "ensemble"),
-)
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+RUNS = {"0.1": ("words", "numbers", "truths", "three", "slides", "patches"), "format-2": ("words",)}
+MODELS = {
+    "0.1": (
+        *("attention", "gated", "instance", "embedding", "mi-net", "deep-supervision", "residual"),
+        *("weighted", "stopped", "digits", "cells", "ensemble"),
+    ),
+    "format-2": ("positive", "negative", "stopped"),
+}
 DATA = {"slides": "data/features", "patches": "data/scans"}
 
 
 @pytest.fixture(scope="module")
 def old(tmp_path_factory):
     folder = tmp_path_factory.mktemp("old")
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(folder, filter="data")
-    return folder / "0.1"
+    for version in MODELS:
+        with tarfile.open(FIXTURES / version / "files.tar.xz") as archive:
+            archive.extractall(folder, filter="data")
+    return folder
+
+
+def each(of):
+    return [f"{version}/{name}" for version, names in of.items() for name in names]
 
 
 def assert_says_the_same(models, bags, told):
@@ -52,11 +60,14 @@ def assert_same_weights(models, file):
     assert not stored
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_a_model_of_0_1_comes_back_and_is_saved_anew(old, tmp_path, name):
+@pytest.mark.parametrize("name", each(MODELS))
+def test_an_old_model_comes_back_and_is_saved_anew(old, tmp_path, name):
+    version, name = name.split("/")
+    old = old / version
     told = np.load(old / "answers" / f"models-{name}.npz")
     bags = bw.Bags(told["instances"], told["offsets"])
     models = bw.load_models(old / "models" / name)
+    assert name != "positive" or models[0].positive_ == "healthy"  # against the words, and the alphabet
     assert_same_weights(models, old / "models" / name / "model.safetensors")
     assert_says_the_same(models, bags, told)
     bw.save_models(models, tmp_path)
@@ -65,8 +76,10 @@ def test_a_model_of_0_1_comes_back_and_is_saved_anew(old, tmp_path, name):
     assert [model.history_ for model in again] == [model.history_ for model in models]
 
 
-@pytest.mark.parametrize("name", RUNS)
-def test_a_run_of_0_1_is_read_and_answers(old, run, name):
+@pytest.mark.parametrize("name", each(RUNS))
+def test_an_old_run_is_read_and_answers(old, run, name):
+    version, name = name.split("/")
+    old = old / version
     told = np.load(old / "answers" / f"runs-{name}.npz")
     data = str(old / DATA.get(name, f"data/{name}.csv"))
     loaded = Run.load(old / "runs" / name)

@@ -1,11 +1,12 @@
 """Trained models as one ONNX file, for programs that have neither Bagwise nor torch."""
 
 import copy
+import io
 import json
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -249,11 +250,11 @@ def _options(runtime: Any) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep to this program's own words: the exporter logs and warns of much that a user can do nothing about."""
+    """Keep to this program's own words: the exporter logs, warns and prints what a user can do nothing about."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
