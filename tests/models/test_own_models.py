@@ -170,6 +170,15 @@ def test_a_model_and_a_method_that_has_one_are_kept_apart(make_bags):
         bw.NeuralMIL(model=Plain, encoder="mi-net", epochs=1).fit(make_bags())
 
 
+def test_nothing_is_dropped_in_a_model_of_ones_own_unless_asked(make_bags):
+    bags = make_bags(count=8)
+    assert bw.NeuralMIL(model=Plain, epochs=1, random_state=0).fit(bags).settings_.dropout == 0
+    assert set(bw.NeuralMIL._left_open()["dropout"].values()) == {0}
+    assert "encoder" not in bw.NeuralMIL._left_open()
+    kept, dropped = (bw.NeuralMIL(model=Plain, dropout=rate, epochs=1, random_state=0).fit(bags) for rate in (0, 0.5))
+    assert (kept.predict_proba(bags) != dropped.predict_proba(bags)).any()
+
+
 TAKEN = {"plain": Plain, "frozen": Frozen, "self-attention": SelfAttending, "by class": ByClass}
 
 

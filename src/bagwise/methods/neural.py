@@ -191,11 +191,18 @@ class NeuralMIL(BagClassifier):
     def _left_open(cls) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
         for kind, recipe in RECIPES.items():
-            values = {**recipe.values, "standardize": kind == "vectors", "encoder": cls.auto_encoder or recipe.encoder}
+            values = {**cls._adapted(recipe).values, "standardize": kind == "vectors"}
             for name in cls._get_param_names():
                 if name in values and (name, values[name]) != ("encoder", None):  # there the user has to give one
                     found.setdefault(name, {})[kind] = values[name]
         return found
+
+    @classmethod
+    def _adapted(cls, recipe: Recipe) -> Recipe:
+        """Make of defaults those of the method: a model of one's own encodes itself, and says itself what it drops."""
+        if cls.level == "own":
+            return replace(recipe, encoder=None, settings=replace(recipe.settings, dropout=0.0))
+        return replace(recipe, encoder=cls.auto_encoder or recipe.encoder)
 
     def __sklearn_clone__(self) -> Self:
         """Clone, but share what is a user's own, which models copy when they are made: so clones train together."""
@@ -263,7 +270,7 @@ class NeuralMIL(BagClassifier):
 
     def _plan(self, bags: Bags, outputs: int, order_seed: int) -> Plan:
         _check_augmentation(self.augmentation, bags)
-        recipe = recipe_for(bags.instance_shape)
+        recipe = self._adapted(recipe_for(bags.instance_shape))
         return Plan(
             self._design(bags, recipe),
             outputs=outputs,
@@ -302,13 +309,12 @@ class NeuralMIL(BagClassifier):
             raise BagwiseError(f"{name} has a model of its own: give yours to bagwise.NeuralMIL")
         encoder = self.encoder
         if isinstance(encoder, str) and encoder == "auto":
-            default = self.auto_encoder or recipe.encoder
-            if default is None:
+            if recipe.encoder is None:
                 raise BagwiseError(
                     f"there is no default encoder for instances of shape {bags.instance_shape}: give one of your own, a"
                     " torch.nn.Module"
                 )
-            encoder = default
+            encoder = recipe.encoder
         pooling, options = self._pooling(recipe)
         return Architecture(self.level, pooling, encoder, options, crop=self.crop)
 
@@ -317,8 +323,7 @@ class NeuralMIL(BagClassifier):
         raise NotImplementedError
 
     def _settings(self, bags: Bags) -> Settings:
-        defaults = recipe_for(bags.instance_shape).settings
-        defaults = replace(defaults, dropout=0.0) if self.level == "own" else defaults
+        defaults = self._adapted(recipe_for(bags.instance_shape)).settings
         given = {field.name: getattr(self, field.name, None) for field in fields(Settings)}
         changes: dict[str, Any] = dict(LEFT_TO_THE_OPTIMIZER) if callable(self.optimizer) else {}
         return replace(defaults, **changes | {name: value for name, value in given.items() if value is not None})
