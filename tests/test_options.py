@@ -151,8 +151,8 @@ def test_none_is_no_weight_of_classes():
 
 
 def test_what_an_older_version_did_not_ask_for_was_empty():
-    before = {"data": {"data": "a.csv", "coordinates": []}, "seed": 0}
-    now = {"data": Data("a.csv").told(), **Training(class_weight=None).told()}
+    before = {"data": {"data": "a.csv", "coordinates": [], "group": "clinic"}, "seed": 0}
+    now = {"data": Data("a.csv", group=("clinic",)).told(), **Training(class_weight=None).told()}
     check_asked_the_same(Path("run/config.json"), before, now)
     for other in (
         {"data": Data("a.csv", bag="b").told()},

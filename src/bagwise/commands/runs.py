@@ -5,11 +5,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from bagwise.checks import is_count
 from bagwise.commands.data import DataSource
-from bagwise.commands.options import Work
+from bagwise.commands.options import Data, Work
 from bagwise.errors import BagwiseError
 from bagwise.files import replacing, write_text
 from bagwise.inputs import read_whole
@@ -30,6 +30,7 @@ __all__ = [
     "write_run",
 ]
 
+_ONCE = ("label", "group")  # what 0.1 took once may be several columns now
 MODEL, CONFIG, METRICS, HISTORY = "model.safetensors", "config.json", "metrics.json", "history.csv"
 
 
@@ -120,24 +121,27 @@ class Run:
         BagwiseError
             If the run's config was edited.
         """
-        columns = ("bag", "label", "weight", "split", "instance")
-        learnt = {name: self.asked["data"].get(name) for name in (*columns, "group", "coordinates")}
-        fields = {**learnt, **{name: value for name, value in given.items() if value}}
-        group, coordinates = fields["group"] or (), fields["coordinates"] or ()
-        group = (group,) if isinstance(group, str) else group
-        several = [one if isinstance(one, list | tuple) else [one] for one in (group, coordinates)]
-        names = [*several[0], *several[1], *(fields[name] for name in columns)]
-        if isinstance(coordinates, str) or not all(name is None or isinstance(name, str) for name in names):
-            raise BagwiseError(f"{self.folder / CONFIG} names columns that are no text: it was edited, so train again")
-        fields["group"], fields["coordinates"] = map(tuple, several)
-        patch = self.asked["data"].get("patch")
+        learnt = self.asked["data"]
+        fields = {**given}
+        for name, option in Data.options().items():
+            if option.kind == str | None or get_origin(option.kind) is tuple:  # what columns are called
+                several = get_origin(option.kind) is tuple
+                value = given.get(name) or learnt.get(name) or ()
+                once = isinstance(value, str) and (not several or name in _ONCE)
+                named = [value] if once else value
+                if not isinstance(named, list | tuple) or not all(isinstance(one, str) for one in named):
+                    raise BagwiseError(
+                        f"{self.folder / CONFIG} names columns that are no text: it was edited, so train again"
+                    )
+                fields[name] = tuple(named) if several else next(iter(named), None)
+        patch = learnt.get("patch")
         if patch is not None and not is_count(patch):
             raise BagwiseError(f"{self.folder / CONFIG} has a patch of {patch!r} pixels: it was edited, so train again")
-        if self.asked["data"].get("points") is not None and not given.get("points"):
+        if learnt.get("points") is not None and not given.get("points"):
             raise BagwiseError(
                 "the run learnt from patches around points: say with --points where they are in these images"
             )
-        return DataSource(data, patch=patch, **fields)
+        return DataSource(data, **{**fields, "patch": patch})
 
     @property
     def feature_names(self) -> list[str] | None:
@@ -187,10 +191,10 @@ def check_asked_the_same(path: Path, before: Mapping[str, Any], now: Mapping[str
 
 
 def _given(value: Any) -> Any:
-    """Leave out what is empty."""
+    """Leave out what is empty; what may be said several times now was perhaps said once."""
     if isinstance(value, dict):
-        return {name: one for name, one in value.items() if one}
-    return value or None
+        return {name: _given(one) for name, one in value.items() if one}
+    return value[0] if isinstance(value, list) and len(value) == 1 else value or None
 
 
 def write_run(folder: Path, models: Sequence[NeuralMIL], asked: Mapping[str, Any]) -> None:
