@@ -36,6 +36,7 @@ SLOW = {
     "docs/how-to/encoder.md",
     "docs/how-to/method.md",
     "docs/how-to/export.md",
+    "docs/how-to/folds.md",
     "docs/how-to/own-loop.md",
     "docs/how-to/methods.md",
     "docs/how-to/model.md",

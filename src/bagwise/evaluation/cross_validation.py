@@ -142,6 +142,8 @@ class CrossValidation:
         for row in self.rows():
             of = folds_told(row)
             spread = f"SD over folds {row['sd_folds']:.3f}" + (f", of {of}" if of else "")
+            if row["folds"] * row["repeats"] == 1:
+                spread = "one fold"
             lines.append(f"  {row['metric']:<{width}}{row['mean']:.3f} ({spread})")
         return "\n".join(lines) + ">"
 
