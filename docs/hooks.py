@@ -42,6 +42,6 @@ def options_page() -> str:
         for name, one in kind.options().items():
             by = [command for command, options in taken.items() if (one.flag or name, one.help) in options]
             default = " ".join(one.default) if isinstance(one.default, tuple) else one.default
-            shown = "" if default in (None, "") or default is False else f"`{default}`"
+            shown = "" if one.flag is None or default in (None, "") or default is False else f"`{default}`"
             text += f"| `{one.flag or name}` | {shown} | {one.help.replace('|', '&#124;')} | {', '.join(by)} |\n"
     return text

@@ -25,6 +25,8 @@ from sybil import Document
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown import CodeBlockParser, SkipParser
 
+from bagwise.commands.options import Data, Evaluation, Model, Output, Training, Work
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {page.relative_to(ROOT).as_posix(): page for page in [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]}
 SLOW = {
@@ -210,6 +212,16 @@ def test_the_reference_tells_what_a_default_becomes_and_what_a_parameter_must_be
         "energy (a number above 0 and at most 1, or None, default: 0.8 or 0.9, chosen on the training bags )",
     ):
         assert told in text
+
+
+def test_the_reference_lists_every_option_with_its_default(site):
+    page = html.unescape((site / "reference" / "options.html").read_text(encoding="utf-8"))
+    rows = set(re.findall(r"<tr>\n<td><code>(.*?)</code></td>\n<td>(?:<code>(.*?)</code>)?</td>\n<td>(.*?)</td>", page))
+    for kind in (Data, Model, Training, Evaluation, Work, Output):
+        for name, one in kind.options().items():
+            default = " ".join(one.default) if isinstance(one.default, tuple) else one.default
+            shown = "" if one.flag is None or default is None or default is False else str(default)
+            assert (one.flag or name, shown, one.help) in rows
 
 
 def test_what_is_listed_here_is_there():
