@@ -36,7 +36,7 @@ TAKEN = {
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 # What a run was fitted with may have to be imported.
-OF_A_RUN = {"predict", "explain", "export"}
+OF_A_RUN = {"predict", "explain", "export", "tile"}
 # Experiments choose among their methods, and are as long as in the paper.
 OWN = {"--method", "--folds", "--repeats", "--epochs"}
 

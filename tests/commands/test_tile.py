@@ -230,6 +230,8 @@ def vectors(run, cells, tmp_path_factory):
         ({"--encoder": "timm:resnet50"}, r"pip install 'bagwise\[timm\]'"),
         ({"--device": "nonsense"}, "device 'nonsense' is not to be had"),
         ({"--pool": "mean"}, "--pool is for networks of timm that give tokens"),
+        ({"--method": "mine:Mine"}, "was trained with the method [a-z-]+, not with mine:Mine: leave --method out"),
+        ({"--encoder": "timm:resnet50", "--method": "mine:Mine"}, "--method is for runs with a method of your own"),
         ({"--size": "63"}, "takes tiles of 64 x 64 pixels"),
         ({"--mpp": "0"}, "must be a number above 0"),
         ({"--mpp": "0.5", "--level": "0"}, "give one of them"),

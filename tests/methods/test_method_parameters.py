@@ -52,6 +52,12 @@ def test_a_default_of_the_users_own_is_told_as_it_is():
     assert found["hidden"].told == "64 (vectors), 128 (digits, colour images, other images)"
 
 
+def test_of_a_model_of_the_users_own_nothing_is_dropped_unless_asked():
+    assert parameters_of(NeuralMIL)["dropout"].values["a model of your own"] == 0.0
+    bags = bw.Bags(np.zeros((4, 3)), np.arange(5), labels=[0, 1, 0, 1])
+    assert NeuralMIL()._settings(bags).dropout == 0.0
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [

@@ -32,6 +32,7 @@ def run_tile(
     level: int | None = None,
     size: int | None = None,
     pool: str | None = None,
+    method: str | None = None,
     device: str = "auto",
     resume: bool = Work.resume,  # noqa: ARG001 - claims_folder reads it
     verbose: bool = False,
@@ -55,6 +56,8 @@ def run_tile(
         Side of a tile in pixels; None takes that of the tiles which the encoder learnt from.
     pool
         Of a network of timm that gives tokens, which of them: ``"token"`` or ``"mean"``.
+    method
+        Where the encoder is of a run with a method of the user's own: its name, as `Run.load` takes it.
     device
         Where to encode.
     resume
@@ -78,7 +81,7 @@ def run_tile(
     if mpp is not None and level is not None:
         raise BagwiseError("--mpp and --level both say which resolution to take: give one of them")
     found = find_slides(slides)
-    known = _encoder(encoder, device, pool)
+    known = _encoder(encoder, device, pool, method)
     if known.fixed and size not in (None, known.side):
         raise BagwiseError(
             f"--size is {size}, and {encoder} takes tiles of {known.side} x {known.side} pixels: leave it out, and"
@@ -121,12 +124,14 @@ def run_tile(
     return {"slides": written, "failed": failed}
 
 
-def _encoder(name: str, device: str, pool: str | None) -> TileEncoder:
+def _encoder(name: str, device: str, pool: str | None, method: str | None) -> TileEncoder:
     if name.startswith(TIMM):
+        if method is not None:
+            raise BagwiseError(f"--method is for runs with a method of your own, and {name} is none: leave it out")
         return encoder_of_timm(name.removeprefix(TIMM), device, pool)
     if pool is not None:
         raise BagwiseError(f"--pool is for networks of timm that give tokens, and {name} is none: leave it out")
-    run = Run.load(name)
+    run = Run.load(name, method=method)
     if len(run.models) > 1:
         raise BagwiseError(
             f"{name} holds an ensemble of {len(run.models)} models, each with an encoder of its own: fit one model"

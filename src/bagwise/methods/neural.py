@@ -195,6 +195,8 @@ class NeuralMIL(BagClassifier):
             for name in cls._get_param_names():
                 if name in values and (name, values[name]) != ("encoder", None):  # there the user has to give one
                     found.setdefault(name, {})[kind] = values[name]
+        if cls.level == "own":
+            found["dropout"]["a model of your own"] = 0.0
         return found
 
     @classmethod
