@@ -178,6 +178,8 @@ def test_parts_of_the_users_own_are_exported_where_onnx_can_hold_them(make_bags,
 @pytest.mark.parametrize("name", [*OF_PARTS, *NEURAL])
 def test_every_pooling_level_and_method_is_exported(make_bags, tmp_path, name, classes):
     model = OF_PARTS[name] if name in OF_PARTS else bw.make(name)
+    if (name, classes) == ("instance noisy-or", 3):
+        model.set_params(precision="float64")  # of logits in the thousands, which it has here, float32 keeps 1e-4
     models = fit_ensemble(model.set_params(epochs=10, random_state=0), make_bags(classes=classes), 2)
     bw.export_onnx(models, tmp_path / "model.onnx")
     file = started(tmp_path / "model.onnx")
