@@ -14,8 +14,11 @@ from bagwise.models.architecture import Architecture
 from bagwise.models.encoders import LeNet5
 from bagwise.models.pooling import Pooled, Pooling
 from bagwise.segments import segment_softmax, segment_weighted_sum
+from bagwise.targets.classes import ClassTarget
 from bagwise.training.engine import train
 from bagwise.training.members import Member, Plan, Settings
+
+TWO = ClassTarget.of([0, 1])
 
 ATTENTION = Architecture("embedding", "attention", "mi-net", {"hidden": workloads.HIDDEN})
 ON_DIGITS = Architecture("embedding", "attention", "lenet5", {"hidden": 128})
@@ -62,7 +65,7 @@ def folds_of(
     scaling: str = "standardize",
     architecture: Architecture = ATTENTION,
 ) -> Lap:
-    plan = Plan(architecture, outputs=1, order_seed=0, scaling=scaling)
+    plan = Plan(architecture, TWO, order_seed=0, scaling=scaling)
     bags, own = bags_of(work), members(work.folds[share::shares], epochs)
 
     def lap() -> float:
@@ -83,7 +86,7 @@ def own_pooling(*_: int) -> Lap:
 def mnist(*_: int) -> Lap:
     work = workloads.mnist()
     bags = bags_of(work)
-    plan = Plan(ON_DIGITS, outputs=1, order_seed=0, scaling="pixels", chunk=1024)
+    plan = Plan(ON_DIGITS, TWO, order_seed=0, scaling="pixels", chunk=1024)
     epochs = 2
     one = [Member(0, np.arange(len(bags)), Settings("adam", 5e-4, epochs, l2=5e-5))]
 
@@ -107,7 +110,7 @@ def slides(*_: int) -> Lap:
 def slide_folds(*_: int) -> Lap:
     """All folds in one training, over all cores, as `cross_validate` runs them."""
     work = workloads.slides()
-    plan, bags = Plan(ATTENTION, outputs=1, order_seed=0, scaling="none"), bags_of(work)
+    plan, bags = Plan(ATTENTION, TWO, order_seed=0, scaling="none"), bags_of(work)
 
     def lap() -> float:
         train(plan, bags, work.labels, members(work.folds, 1), n_jobs=-1)
@@ -119,7 +122,7 @@ def slide_folds(*_: int) -> Lap:
 def slide_folds_one_by_one(*_: int) -> Lap:
     """Each fold as a fit of its own on a set of its training bags."""
     work = workloads.slides()
-    plan, bags = Plan(ATTENTION, outputs=1, order_seed=0, scaling="none"), bags_of(work)
+    plan, bags = Plan(ATTENTION, TWO, order_seed=0, scaling="none"), bags_of(work)
 
     def lap() -> float:
         for member in members(work.folds, 1):

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from bagwise import checks
 from bagwise.errors import BagwiseError
 from bagwise.frames import as_pandas, in_one_order, packed_parts
+from bagwise.labels import summed_up, valid_labels
 from bagwise.stored import StoredInstances
 
 __all__ = ["Bag", "Bags", "BagsLike", "as_bags", "in_feature_order"]
@@ -77,7 +78,9 @@ class Bags:
     offsets
         Where each bag begins and the last one ends: B + 1 whole numbers that rise from 0 to N.
     labels
-        One label a bag: whole numbers, booleans or strings. Two classes or more.
+        One label a bag: classes (whole numbers, booleans, strings), real numbers, or scikit-survival's structured array
+        of event and time; or several, shape (B, L): numbers, or 0 and 1 with NaN where that is not known
+        (`bagwise.labels.valid_labels`).
     names
         One name a bag, each only once. By default the bag's position, ``"0"``, ``"1"``, ... Half a surrogate pair, as
         Python makes it of a file's name that is no UTF-8, becomes the escape that Python prints for it.
@@ -134,7 +137,7 @@ class Bags:
         instances = parts.get("instances", self.instances)
         rows = len(instances)
         if self.labels is not None:
-            parts["labels"] = checks.valid_labels(self.labels, parts["names"])
+            parts["labels"] = valid_labels(self.labels, parts["names"])
         if self.groups is not None:
             parts["groups"] = checks.of_one_kind(self.groups, parts["names"], "group")
         if self.instance_labels is not None:
@@ -379,7 +382,7 @@ class Bags:
         >>> bw.Bags.from_arrays([[[1.0]], [[2.0]]]).with_labels(["a", "b"]).labels.tolist()
         ['a', 'b']
         """
-        checked = None if labels is None else checks.valid_labels(labels, self.names)
+        checked = None if labels is None else valid_labels(labels, self.names)
         return self._unchecked({**self._parts(), "labels": checked})
 
     # ---- what it holds ------------------------------------------------------------------------------
@@ -468,9 +471,7 @@ class Bags:
         )
         if self.labels is None:
             return text + "; no labels>"
-        classes, counts = np.unique(self.labels, return_counts=True)
-        shown = ", ".join(f"{name}: {count}" for name, count in zip(classes[:5], counts[:5], strict=True))
-        return f"{text}; labels {shown}{', ...' * (len(classes) > 5)}>"
+        return f"{text}; labels {summed_up(self.labels)}>"
 
     # ---- how it is made -----------------------------------------------------------------------------
 

@@ -216,16 +216,6 @@ def check_span(
         )
 
 
-def valid_labels(labels: ArrayLike, names: NDArray[np.object_]) -> NDArray[Any]:
-    array = of_one_kind(labels, names, "label")
-    if array.dtype.kind != "f":
-        return array
-    for name, value in zip(names, array.tolist(), strict=True):
-        if not value.is_integer() or abs(value) >= 2**63:
-            raise BagwiseError(f"bag {name!r} has the label {value}: labels are classes, so whole numbers or strings")
-    return array.astype(np.int64)
-
-
 def valid_weights(weights: ArrayLike, names: NDArray[np.object_]) -> NDArray[np.float64]:
     array = of_length(weights, len(names), "the weights", "bag")
     for name, value in zip(names, array.tolist(), strict=True):

@@ -9,7 +9,7 @@ from sklearn import metrics as sk
 
 from bagwise import BagwiseError
 from bagwise.evaluation.metrics import CLASS_METRICS, METRICS, measure, scorers
-from bagwise.evaluation.survival import concordance
+from bagwise.survival import concordance
 
 SEEDS, COUNTS = st.integers(0, 10**6), st.integers(2, 40)
 

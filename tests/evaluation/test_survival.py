@@ -7,7 +7,7 @@ from sksurv.metrics import concordance_index_censored
 from sksurv.nonparametric import kaplan_meier_estimator
 from sksurv.util import Surv
 
-from bagwise.evaluation.survival import concordance, kaplan_meier, log_rank
+from bagwise.survival import concordance, kaplan_meier, log_rank
 
 COUNTS = st.integers(2, 60)
 SEEDS = st.integers(0, 10**6)

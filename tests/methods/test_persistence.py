@@ -191,7 +191,7 @@ def test_members_that_differ_in_more_than_what_they_learnt_are_refused(make_bags
         bw.EmbeddingMIL(**small).fit(make_bags()),
     ]
     for other in models[1:]:
-        with pytest.raises(BagwiseError, match="cannot be saved|different classes"):
+        with pytest.raises(BagwiseError, match="cannot be saved|different labels"):
             bw.save_models([models[0], other], tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
@@ -292,6 +292,8 @@ def test_tensors_of_another_program_are_refused(folder, metadata):
         ("format", True),
         ("instance_shape", [10**12]),
         ("plan", "outputs", 10**12),
+        ("target", "nonsense"),
+        ("target", "real"),
         ("plan", "architecture", "pooling_options", {"hidden": 10**12}),
         ("plan", "scaling", "none"),
         ("parameters", "precision", "float64"),

@@ -102,17 +102,3 @@ def test_a_group_on_both_sides_is_told():
 def test_what_will_not_do_is_refused_in_a_sentence(validation, sentence):
     with pytest.raises(BagwiseError, match=sentence):
         make().fit(some(), validation=validation)
-
-
-def test_bags_that_stay_in_their_files_will_do(tmp_path):
-    bags = some()
-    for side, positions in (("train", REST), ("validation", PLACES)):
-        (tmp_path / side).mkdir()
-        for name, bag in zip(bags.names[positions], bags[positions], strict=True):
-            np.save(tmp_path / side / f"{int(name):02}.npy", bag.instances)
-    train, validation = (
-        bw.read_folder(tmp_path / side).with_labels(bags.labels[positions])
-        for side, positions in (("train", REST), ("validation", PLACES))
-    )
-    one, other = make().fit(train, validation=validation), make().fit(bags[REST], validation=bags[PLACES])
-    assert len(one.history_) == len(other.history_)

@@ -10,9 +10,9 @@ from torch import nn
 from bagwise.errors import BagwiseError
 from bagwise.models.architecture import LEVELS, Architecture
 from bagwise.models.encoders import ENCODERS, MultiLevel
-from bagwise.models.likelihood import class_probabilities, errors, negative_log_likelihood
 from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS
 from bagwise.models.scaling import Moments, Scaler
+from bagwise.targets.likelihood import class_probabilities, errors, negative_log_likelihood
 from bagwise.training.device import one_thread
 
 POOLINGS = {level: INSTANCE_POOLINGS if level == "instance" else EMBEDDING_POOLINGS for level in LEVELS}

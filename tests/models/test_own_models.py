@@ -13,10 +13,10 @@ from bagwise.errors import BagwiseError
 from bagwise.evaluation.cross_validation import cross_validate
 from bagwise.explain import explain
 from bagwise.methods import joint
-from bagwise.models.likelihood import negative_log_likelihood
 from bagwise.models.own import OwnArchitecture
 from bagwise.models.pooling import Mean, Pooled, Pooling
 from bagwise.segments import segment_max, segment_mean, segment_softmax, segment_sum, segment_weighted_sum
+from bagwise.targets.likelihood import negative_log_likelihood
 from bagwise.training.engine import train
 from bagwise.training.gradient import accumulate_gradient
 

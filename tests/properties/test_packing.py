@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from bagwise.models.architecture import LEVELS, Architecture
-from bagwise.models.likelihood import negative_log_likelihood
 from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS
+from bagwise.targets.likelihood import negative_log_likelihood
 from bagwise.training.device import one_thread
 from bagwise.training.gradient import accumulate_gradient
 

@@ -10,10 +10,13 @@ import torch
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
 from bagwise.models.architecture import Architecture
+from bagwise.targets.classes import ClassTarget
 from bagwise.training.device import autocast, one_thread, resolve_device, seed_generator
 from bagwise.training.engine import train
 from bagwise.training.members import Member, Plan, Settings
 from bagwise.training.progress import counting, progress_bar
+
+TWO = ClassTarget.of([0, 1])
 
 CPU = torch.device("cpu")
 
@@ -21,7 +24,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def a_training():
     bags = Bags.from_arrays([[[0.0], [1.0]], [[2.0]], [[-1.0]]])
-    plan = Plan(Architecture("embedding", "max", "identity"), outputs=1, order_seed=0, scaling="none")
+    plan = Plan(Architecture("embedding", "max", "identity"), TWO, order_seed=0, scaling="none")
     members = [Member(seed, np.arange(3), Settings("adam", 0.01, epochs=3)) for seed in range(2)]
     return lambda **options: train(plan, bags, np.array([1, 1, 0]), members, **options)
 
@@ -64,7 +67,14 @@ def test_mixed_precision_on_the_cpu_is_refused_in_one_sentence():
 def test_a_training_is_refused_before_it_begins(device, precision, tmp_path):
     bags = Bags.from_arrays([[[0.0]], [[1.0]]])
     architecture = Architecture("embedding", "max", "identity")
-    plan = Plan(architecture, outputs=1, order_seed=0, scaling="standardize", device=device, precision=precision)
+    plan = Plan(
+        architecture,
+        TWO,
+        order_seed=0,
+        scaling="standardize",
+        device=device,
+        precision=precision,
+    )
     with pytest.raises(BagwiseError):
         train(plan, bags, np.arange(2), [Member(0, np.arange(2), Settings("sgd", 0.1, 1))], checkpoints=tmp_path / "c")
     assert not (tmp_path / "c").exists()

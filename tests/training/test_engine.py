@@ -16,12 +16,15 @@ from torch.optim.lr_scheduler import OneCycleLR
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
 from bagwise.models.architecture import Architecture
+from bagwise.targets.classes import ClassTarget
 from bagwise.tensorfiles import read_tensors, write_tensors
 from bagwise.training import engine
 from bagwise.training.engine import train
 from bagwise.training.looped import Looped
 from bagwise.training.members import Member, Plan, Settings
 from bagwise.training.stacked import Stacked
+
+TWO = ClassTarget.of([0, 1])
 
 
 def users_own():
@@ -36,7 +39,7 @@ every_plan = pytest.mark.parametrize("name", PLANS)
 
 
 def plan_of(name, **options):
-    return Plan(PLANS[name], outputs=1, order_seed=5, **{"scaling": "standardize", **options})
+    return Plan(PLANS[name], TWO, order_seed=5, **{"scaling": "standardize", **options})
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +152,7 @@ def test_seeds_orders_and_settings_matter(name, data):
         return any(not torch.equal(state[key], value) for key, value in base.items())
 
     assert differs(plan_of(name), Member(1, member.train, member.settings))
-    assert differs(Plan(PLANS[name], outputs=1, order_seed=6, scaling="standardize"), member)
+    assert differs(Plan(PLANS[name], TWO, order_seed=6, scaling="standardize"), member)
     assert differs(plan_of(name), Member(0, member.train, Settings("adam", 0.01, 3)))
     assert differs(plan_of(name), Member(0, member.train[1:], member.settings))
 
@@ -356,8 +359,7 @@ def test_a_training_in_chunks_is_the_training_without(chunk, dropping, data):
 
     architecture = Architecture("embedding", "gated-attention", encoder, {"hidden": 8})
     plans = [
-        Plan(architecture, outputs=1, order_seed=0, scaling="none", precision="float64", chunk=size)
-        for size in (1000, chunk)
+        Plan(architecture, TWO, order_seed=0, scaling="none", precision="float64", chunk=size) for size in (1000, chunk)
     ]
     members = [Member(0, np.arange(12), Settings("adam", 0.01, 5, l2=0.01, dropout=dropping))]
     (one,), (other,) = (train(plan, *data, members) for plan in plans)

@@ -11,10 +11,13 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from bagwise.errors import BagwiseError
 from bagwise.models.architecture import Architecture
+from bagwise.targets.classes import ClassTarget
 from bagwise.training.members import Member, Plan, Settings, fingerprint
 
+TWO = ClassTarget.of([0, 1])
+
 GOOD = Settings("sgd", 0.1, epochs=2)
-PLAN = Plan(Architecture("embedding", "max", "identity"), outputs=1, order_seed=0, scaling="none")
+PLAN = Plan(Architecture("embedding", "max", "identity"), TWO, order_seed=0, scaling="none")
 
 
 def refusal(make):
@@ -129,7 +132,6 @@ def test_settings_cannot_be_changed_afterwards():
         ({"chunk": 2.5}, "chunk"),
         ({"scaling": "standardise"}, "standardise"),
         ({"scaling": None}, "scaling"),
-        ({"outputs": 0}, "outputs"),
     ],
 )
 def test_plans_out_of_range_are_refused(changes, told):

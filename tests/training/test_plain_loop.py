@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from bagwise.bags import Bags
 from bagwise.models.architecture import Architecture
+from bagwise.targets.classes import ClassTarget
 from bagwise.training.engine import train
 from bagwise.training.members import Member, Plan, Settings
 from bagwise.training.randomness import hashed
@@ -195,7 +196,7 @@ def plain_steps(plan, bags, own):
 def plain_training(plan, bags, targets, member, weights=None):
     """Train one member alone; give its weights and the loss of each epoch."""
     settings = member.settings
-    start = plan.architecture.build(bags.instance_shape, plan.outputs, member.seed, dtype=torch.float64)
+    start = plan.architecture.build(bags.instance_shape, plan.target.outputs, member.seed, dtype=torch.float64)
     w = {name: value.detach().clone().requires_grad_() for name, value in start.named_parameters()}
     shift, spread = plain_scaling(plan, bags, member)
     optimizer = plain_optimizer(w, settings)
@@ -298,7 +299,7 @@ def folds(rule, dropout=(0.0, 0.0, 0.0, 0.0)):
 
 def plan_for(architecture, classes=2, **options):
     wanted = {"scaling": "standardize", "precision": "float64", "device": "cpu", **options}
-    return Plan(architecture, outputs=1 if classes == 2 else classes, order_seed=11, **wanted)
+    return Plan(architecture, target=ClassTarget.of(range(classes)), order_seed=11, **wanted)
 
 
 ATTENTION = {"hidden": 16}

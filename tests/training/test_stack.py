@@ -15,8 +15,9 @@ from torch import nn
 from bagwise.bags import Bags
 from bagwise.models.architecture import Architecture
 from bagwise.models.encoders import FullyConnected
-from bagwise.models.likelihood import negative_log_likelihood
 from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS, Mean, NoisyOr
+from bagwise.targets.classes import ClassTarget
+from bagwise.targets.likelihood import negative_log_likelihood
 from bagwise.training import engine, kernels
 from bagwise.training.data import PackedTensors
 from bagwise.training.engine import train
@@ -43,6 +44,7 @@ def architecture_of(level, pooling, encoder):
 
 
 WEIGHT = 0.75  # of the bag's loss
+TWO = ClassTarget.of([0, 1])
 
 
 def plain_descent(model, bag, target, kept=None):
@@ -60,8 +62,9 @@ def plain_descent(model, bag, target, kept=None):
 
 def compiled_descent(model, bag, target, kept=None):
     optimizer = Optimizer(model.named_parameters(), Settings("sgd", learning_rate=1.0, epochs=1, momentum=0.0))
-    stack = Stack([model], [optimizer])
-    logits = stack.learn(0, bag, np.array([0, len(bag)]), np.array([target]), np.full(1, WEIGHT), kept)
+    head = model.heads[0] if hasattr(model, "heads") else model.head
+    stack = Stack([model], [optimizer], ClassTarget.of(range(max(2, head.out_features))))
+    logits = stack.learn(0, bag, np.array([0, len(bag)]), np.array([[float(target)]]), np.full(1, WEIGHT), kept)
     assert optimizer.steps == 1
     return logits[:, 0], dict(model.named_parameters())
 
@@ -99,7 +102,7 @@ def test_a_step_is_down_the_gradient_that_torch_gives(level, pooling, encoder, o
     instances=st.integers(1, 9),
     hidden=st.integers(1, 10),
     kind=st.sampled_from([("embedding", p) for p in EMBEDDING_POOLINGS] + [("instance", p) for p in INSTANCE_POOLINGS]),
-    outputs=st.sampled_from([1, 2, 4]),
+    outputs=st.sampled_from([1, 3, 4]),
     seed=st.integers(0, 99),
 )
 def test_any_shape_will_do(widths, features, instances, hidden, kind, outputs, seed):
@@ -142,10 +145,10 @@ def test_what_is_no_number_is_not_hidden():
 
 def test_no_other_precision_than_the_models_has_the_step_compiled_once_more():
     model = Architecture("embedding", "mean", "mi-net").build((2,), outputs=1, seed=0)
-    bag = torch.ones(1, 2), np.array([0, 1]), np.array([1])
+    bag = torch.ones(1, 2), np.array([0, 1]), np.ones((1, 1), np.float32)
 
     def learn(rate, weights, scales):
-        stack = Stack([model], [Optimizer(model.named_parameters(), Settings("sgd", rate, epochs=1))])
+        stack = Stack([model], [Optimizer(model.named_parameters(), Settings("sgd", rate, epochs=1))], TWO)
         stack.learn(0, *bag, weights, scales)
         return len(kernels.learn.signatures)
 
@@ -158,11 +161,12 @@ def test_several_bags_are_several_steps():
     def trained(pages):
         model = Architecture("embedding", "attention", "mi-net").build((3,), outputs=1, seed=0)
         optimizer = Optimizer(model.named_parameters(), Settings("adam", 0.01, epochs=1, decay=0.1, l2=0.01))
-        stack, bags = Stack([model], [optimizer]), torch.randn(9, 3, generator=torch.Generator().manual_seed(0))
+        stack, bags = Stack([model], [optimizer], TWO), torch.randn(9, 3, generator=torch.Generator().manual_seed(0))
         for bag_offsets in pages:
-            rows, targets = bags[bag_offsets[0] : bag_offsets[-1]], np.arange(len(bag_offsets) - 1) % 2
-            weights = np.ones(len(targets), np.float32)
-            stack.learn(0, rows, np.array(bag_offsets) - bag_offsets[0], targets, weights, None)
+            rows = bags[bag_offsets[0] : bag_offsets[-1]]
+            wanted = (np.arange(len(bag_offsets) - 1) % 2).astype(np.float32)[:, None]
+            weights = np.ones(len(wanted), np.float32)
+            stack.learn(0, rows, np.array(bag_offsets) - bag_offsets[0], wanted, weights, None)
         return optimizer.steps, [parameter.detach() for parameter in model.parameters()]
 
     (together, joint), (apart, single) = trained([[0, 2, 3, 9]]), trained([[0, 2, 3], [3, 9]])
@@ -173,10 +177,10 @@ def test_several_bags_are_several_steps():
 def test_what_is_done_to_the_models_is_done_to_the_stack():
     models = [Architecture("embedding", "max", "mi-net").build((2,), 1, seed) for seed in range(2)]
     optimizers = [Optimizer(model.named_parameters(), Settings("sgd", 0.1, epochs=1)) for model in models]
-    whole = Stack(models, optimizers)
+    whole = Stack(models, optimizers, TWO)
     for parameter in models[1].parameters():
         parameter.data.zero_()
-    bag = torch.ones(1, 2), np.array([0, 1]), np.array([1]), np.ones(1, np.float32), None
+    bag = torch.ones(1, 2), np.array([0, 1]), np.ones((1, 1), np.float32), np.ones(1, np.float32), None
     assert whole.learn(0, *bag) != 0
     assert whole.learn(1, *bag) == 0
     assert models[1].head.bias != 0
@@ -214,7 +218,13 @@ def test_only_what_has_a_stacked_form_is_stacked():
     ],
 )
 def test_the_engine_chooses_by_itself(changes, kind):
-    plan = Plan(Architecture("embedding", "max", "mi-net"), outputs=1, order_seed=0, scaling="none", **changes)
+    plan = Plan(
+        Architecture("embedding", "max", "mi-net"),
+        TWO,
+        order_seed=0,
+        scaling="none",
+        **changes,
+    )
     assert engine._executor(plan, Bags.from_arrays([[[1.0]]])) is kind
 
 
@@ -276,7 +286,7 @@ def test_stacked_equals_looped(monkeypatch, level, pooling, encoder, optimizer, 
     bags, targets = bags_of([3, 1, 6, 2, 4, 1, 300, 2], 5, classes)  # the large one takes the plain step
     plan = Plan(
         architecture_of(level, pooling, encoder),
-        outputs=1 if classes == 2 else classes,
+        target=ClassTarget.of(range(classes)),
         order_seed=3,
         scaling="standardize",
         precision="float64",
@@ -294,7 +304,11 @@ def test_bits_depend_on_no_company_and_on_no_place_in_it(level, pooling, encoder
     sizes = [*range(1, 18), 33, 2, 2, 1, 3]
     bags, targets = bags_of(sizes, 13, 2, precision)
     plan = Plan(
-        architecture_of(level, pooling, encoder), outputs=1, order_seed=3, scaling="standardize", precision=precision
+        architecture_of(level, pooling, encoder),
+        TWO,
+        order_seed=3,
+        scaling="standardize",
+        precision=precision,
     )
     members = unlike_members(11, bags, "adamw")
     joint = train(plan, bags, targets, members)
@@ -310,7 +324,7 @@ def test_bits_do_so_for_any_number_of_features_and_classes(features, classes):
     for level, pooling in (("embedding", "gated-attention"), ("instance", "noisy-or")):
         plan = Plan(
             architecture_of(level, pooling, "mi-net"),
-            outputs=1 if classes == 2 else classes,
+            target=ClassTarget.of(range(classes)),
             order_seed=0,
             scaling="standardize",
         )
@@ -323,7 +337,7 @@ def test_bits_do_so_for_any_number_of_features_and_classes(features, classes):
 @given(st.lists(st.sampled_from([1, 5, 100, 128, 129, 500, 3000]), min_size=1, max_size=40), st.integers(0, 9))
 def test_pages_hold_every_bag_once_in_order_and_large_ones_alone(sizes, seed):
     bags = Bags(np.zeros((sum(sizes), 1)), np.cumsum([0, *sizes]))
-    plan = Plan(Architecture("embedding", "max", "mi-net"), outputs=1, order_seed=0, scaling="none")
+    plan = Plan(Architecture("embedding", "max", "mi-net"), TWO, order_seed=0, scaling="none")
     order = np.random.default_rng(seed).permutation(len(bags))
     member = Member(0, np.sort(order[: len(order) // 2 + 1]), Settings("sgd", 0.01, epochs=1))
     executor = Stacked(plan, PackedTensors(bags, np.zeros(len(bags), np.int64)), [member])
@@ -340,7 +354,7 @@ def test_members_that_are_done_cost_nothing(monkeypatch):
     steps = []
     plain = Stack.learn
     monkeypatch.setattr(Stack, "learn", lambda self, place, *rest: (steps.append(place), plain(self, place, *rest))[1])
-    plan = Plan(Architecture("embedding", "max", "mi-net"), outputs=1, order_seed=0, scaling="none")
+    plan = Plan(Architecture("embedding", "max", "mi-net"), TWO, order_seed=0, scaling="none")
     train(plan, bags, targets, [Member(seed, np.arange(3), each) for seed, each in enumerate(settings)])
     assert steps == [0, 1, 2, 1, 2, 1]
 
@@ -360,7 +374,7 @@ rng = np.random.default_rng(0)
 bags = Bags.from_arrays([rng.normal(size=(size, 5)) for size in range(1, 12)])
 digest = hashlib.sha256()
 for level, pooling in (("embedding", "gated-attention"), ("instance", "noisy-and"), ("embedding", "max")):
-    plan = Plan(Architecture(level, pooling, "mi-net"), outputs=1, order_seed=0, scaling="none")
+    plan = Plan(Architecture(level, pooling, "mi-net"), TWO, order_seed=0, scaling="none")
     members = [Member(seed, np.arange(11), Settings("adam", 0.01, epochs=2, dropout=0.5)) for seed in range(2)]
     for trained in train(plan, bags, np.arange(11) % 2, members):
         for value in trained.state.values():

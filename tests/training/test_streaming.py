@@ -11,10 +11,13 @@ import bagwise as bw
 from bagwise.bags import Bags
 from bagwise.models.architecture import Architecture
 from bagwise.stored import Part, StoredInstances
+from bagwise.targets.classes import ClassTarget
 from bagwise.training.data import PackedTensors
 from bagwise.training.engine import train
 from bagwise.training.inference import predict
 from bagwise.training.members import Member, Plan, Settings
+
+TWO = ClassTarget.of([0, 1])
 
 SIZES = [3, 200, 1, 7, 150, 2, 5, 40, 300, 1, 2, 9]
 COUNT = len(SIZES)
@@ -64,7 +67,7 @@ every_executor = pytest.mark.parametrize("kind", ARCHITECTURES)
 
 
 def plan_of(kind, **changes):
-    return Plan(ARCHITECTURES[kind], outputs=1, order_seed=3, **{"scaling": "standardize", **changes})
+    return Plan(ARCHITECTURES[kind], TWO, order_seed=3, **{"scaling": "standardize", **changes})
 
 
 def members_of(count, epochs=3, **changes):
@@ -124,7 +127,7 @@ def test_reads_come_in_the_order_of_training_and_stay_ahead_of_it(two):
     visits = [(np.array([bag]), member) for bag in order for member in range(3)]
     seen = []
     for batch, member in packed.turn(visits):
-        instances, _, _ = packed.batch(batch, torch.device("cpu"))
+        instances, _ = packed.batch(batch, torch.device("cpu"))
         assert len(instances) == SIZES[batch[0]]
         seen.append((batch[0], member))
     assert seen == [(bag, member) for bag in order for member in range(3)]

@@ -20,7 +20,7 @@ from bagwise.evaluation.judged import ClassNames
 from bagwise.evaluation.metrics import measure, scorers
 from bagwise.evaluation.protocol import Division, Split
 from bagwise.methods.base import BagClassifier, clone_with_seed, kind_of
-from bagwise.methods.joint import bag_probabilities, fit_members, instance_weights, predict_members
+from bagwise.methods.joint import bag_answers, fit_members, instance_weights, predict_members
 from bagwise.methods.neural import NeuralMIL
 from bagwise.training.engine import OnEpoch
 
@@ -479,7 +479,7 @@ def _ask(models: Sequence[NeuralMIL], bags: Bags, tests: Sequence[NDArray[np.int
         for number, prediction in zip(numbers, predictions, strict=True):
             model = models[number]
             weights, axis = instance_weights(model, prediction), model.model_.weight_axis
-            answers[number] = _Answer(model.classes_, bag_probabilities(model, prediction), weights, axis)
+            answers[number] = _Answer(model.classes_, bag_answers(model, prediction), weights, axis)
     return [answers[number] for number in range(len(models))]
 
 

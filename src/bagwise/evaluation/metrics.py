@@ -12,7 +12,7 @@ from bagwise.checks import check_names, valid_weights
 from bagwise.classes import positive_of
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.judged import ClassNames, Judged, Told
-from bagwise.evaluation.survival import concordance
+from bagwise.survival import concordance
 
 __all__ = ["CLASS_METRICS", "METRICS", "Metric", "Scorer", "bag_metrics", "measure", "scorers"]
 

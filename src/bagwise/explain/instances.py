@@ -14,7 +14,7 @@ from bagwise.classes import Classes
 from bagwise.explain.rescaling import equal_in_bags, rescaled_in_bags
 from bagwise.explain.weights import weights_in_one
 from bagwise.methods.ensemble import members_of
-from bagwise.methods.joint import bag_probabilities, instance_probabilities, instance_weights, predict_members
+from bagwise.methods.joint import bag_answers, instance_answers, instance_weights, predict_members
 from bagwise.methods.neural import NeuralMIL
 
 __all__ = ["Explanation", "explain", "key_instances"]
@@ -209,9 +209,9 @@ def explain(models: NeuralMIL | Sequence[NeuralMIL], X: BagsLike) -> Explanation
     """
     members, bags = members_of(models, "explain"), as_bags(X)
     predictions = predict_members(members, bags, [np.arange(len(bags))] * len(members), alone=True)
-    told = [bag_probabilities(model, said) for model, said in zip(members, predictions, strict=True)]
+    told = [bag_answers(model, said) for model, said in zip(members, predictions, strict=True)]
     weights = [instance_weights(model, said) for model, said in zip(members, predictions, strict=True)]
-    scores = np.mean([instance_probabilities(said) for said in predictions], axis=0)
+    scores = np.mean([instance_answers(model, said) for model, said in zip(members, predictions, strict=True)], axis=0)
     explanation = Explanation(
         classes=members[0].classes_,
         positive=members[0].positive_,

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bagwise import checks
 from bagwise.errors import BagwiseError, BagwiseWarning
 from bagwise.io.columns import Coded, Table
 from bagwise.io.spellings import differ_by_case
+from bagwise.labels import valid_labels
 
 __all__ = [
     "BagRows",
@@ -215,7 +215,7 @@ class _Columns:
                 self.say("error", "no-labels", f"column {column!r} is empty in row {row} and in all others: fill it in")
             return []
         try:
-            checks.valid_labels(list(labels.values()), np.array(list(labels), dtype=object))
+            valid_labels(list(labels.values()), np.array(list(labels), dtype=object))
         except BagwiseError as error:
             self.say("error", "unusable-label", str(error), [column])
         lacking = [name for name in self.bags.values if name not in labels]

@@ -7,15 +7,20 @@ from typing import Annotated, Any, Concatenate, ParamSpec, Self, TypeVar
 import numpy as np
 from annotated_types import Interval
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.metrics import accuracy_score
-from sklearn.utils import check_random_state
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils import ClassifierTags, RegressorTags, Tags, check_random_state
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from bagwise.bags import Bags, BagsLike, as_bags, in_feature_order
+from bagwise.checks import valid_weights
 from bagwise.classes import Classes
 from bagwise.errors import BagwiseError
 from bagwise.parameters import Rule, annotations_of, check_parameters, rule_of
+from bagwise.targets.classes import ClassTarget
+from bagwise.targets.contract import Target
+from bagwise.targets.registry import TARGETS, resolve, target_of
+from bagwise.targets.survival import SurvivalTarget
 
 __all__ = ["BagClassifier", "RandomState", "clone_with_seed", "drawn_seed", "kind_of", "rules_for"]
 
@@ -25,7 +30,21 @@ _Seed = Annotated[int, Interval(ge=0, lt=2**32), "a whole number from 0 to 2**32
 RandomState = _Seed | np.random.RandomState | None
 
 
-class BagClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+def _chooses(model: "BagClassifier") -> bool:
+    """Say whether a method answers with probabilities, for `available_if`."""
+    target = getattr(model, "target_", None)
+    if target is None:
+        kind = TARGETS.get(str(model.target).partition(":")[0])
+        return kind is None or kind.estimator_type == "classifier"
+    return target.names is not None
+
+
+def _survives(model: "BagClassifier") -> bool:
+    target = getattr(model, "target_", None)
+    return str(model.target) == SurvivalTarget.kind if target is None else isinstance(target, SurvivalTarget)
+
+
+class BagClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """A method that learns from bags and answers for bags; use one of the classes that build on it.
 
     The constructor only stores, `fit` learns, learnt attributes end in an underscore, and `clone`, `cross_val_score`,
@@ -34,16 +53,25 @@ class BagClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
     one array of shape (instances, features) a bag; `y` is one label a bag, and may be left out where the `Bags` have
     labels.
 
+    To scikit-learn it is a classifier or a regressor as its ``target`` is; with ``"auto"``, which looks at the labels,
+    it is a classifier until it is fitted.
+
     Attributes
     ----------
+    target_ : Target
+        What the labels are.
     classes_ : array
-        The labels, sorted; the last axis of `predict_proba` follows it.
+        What `predict` chooses from, in the order of the columns of `predict_proba`: the classes, sorted, or the grades.
+        Not there where labels are numbers or times.
     positive_ : object
         Of two classes the one that the standard MIL assumption is about: a bag is positive if it holds a positive
         instance. None with more than two.
     """
 
-    positive: Any = None  # for classes of a user's own that do not have it as a parameter
+    # For classes of a user's own that do not have them as parameters.
+    target: str = "auto"
+    positive: Any = None
+    target_: Target
     classes_: NDArray[Any]
     positive_: Any
 
@@ -92,8 +120,9 @@ class BagClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
         """
         raise NotImplementedError
 
+    @available_if(_chooses)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: BagsLike) -> NDArray[Any]:
-        """Give the probability of each class for each bag.
+        """Give the probability of each class, grade or label for each bag.
 
         Parameters
         ----------
@@ -103,7 +132,29 @@ class BagClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
         Returns
         -------
         array
-            Shape (B, number of classes), columns as in `classes_`; rows sum to 1.
+            Shape (B, number of classes), columns as in `classes_`; rows sum to 1, but where a bag may have several
+            labels.
+
+        Raises
+        ------
+        BagwiseError
+            If the instances have another shape than those learnt from.
+        """
+        return self.answers(X)
+
+    def answers(self, X: BagsLike) -> NDArray[Any]:
+        """Give all that the method says of each bag, in numbers.
+
+        Parameters
+        ----------
+        X
+            `Bags`, or a list with one array a bag.
+
+        Returns
+        -------
+        array
+            Shape (B, A): the probabilities of classes, grades or labels; the number or numbers; the expected count; or
+            the risk and then the survival function at the target's times.
 
         Raises
         ------
@@ -113,7 +164,7 @@ class BagClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
         raise NotImplementedError
 
     def predict(self, X: BagsLike) -> NDArray[Any]:
-        """Give the most probable class of each bag; where two are equally probable, the negative one.
+        """Give for each bag what its label is likeliest to be.
 
         Parameters
         ----------
@@ -123,13 +174,33 @@ class BagClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
         Returns
         -------
         array
-            Shape (B,), values of `classes_`.
+            Shape (B,): the most probable of `classes_`, where two classes are equally probable the negative one; the
+            number; the expected count; the risk, which is higher for who has the event earlier. Shape (B, L) where a
+            label has L parts.
         """
-        probabilities = self.predict_proba(X)
-        return self._classes.predicted(probabilities)
+        answers = self.answers(X)  # first, because it sees whether the method is fitted
+        return self.target_.predicted(answers)
+
+    @available_if(_survives)  # type: ignore[untyped-decorator]
+    def predict_survival(self, X: BagsLike, times: ArrayLike | None = None) -> NDArray[Any]:
+        """Give the share of bags like each that have had no event yet.
+
+        Parameters
+        ----------
+        X
+            `Bags`, or a list with one array a bag.
+        times
+            When, rising. None takes those of the target, which are quantiles of the events that were learnt from.
+
+        Returns
+        -------
+        array
+            Shape (B, number of times), falling along the times.
+        """
+        raise NotImplementedError
 
     def score(self, X: BagsLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> float:
-        """Give the accuracy.
+        """Give the accuracy of classes, grades or labels, R squared of numbers, or the concordance index of risks.
 
         Parameters
         ----------
@@ -143,7 +214,7 @@ class BagClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
         Returns
         -------
         float
-            The share of bags predicted rightly.
+            At most 1. Of several labels it is the share of bags of which all that is known is predicted rightly.
 
         Raises
         ------
@@ -153,7 +224,18 @@ class BagClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
         bags = as_bags(X, y)
         if bags.labels is None:
             raise BagwiseError("the bags have no labels to compare with: give y")
-        return float(accuracy_score(bags.labels, self.predict(bags), sample_weight=sample_weight))
+        weights = None if sample_weight is None else valid_weights(sample_weight, bags.names)
+        answers = self.answers(bags)
+        return self.target_.score(bags.labels, answers, weights)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        target = getattr(self, "target_", TARGETS.get(str(self.target).partition(":")[0]))
+        tags.estimator_type = "classifier" if target is None else target.estimator_type
+        tags.classifier_tags = ClassifierTags() if tags.estimator_type == "classifier" else None
+        tags.regressor_tags = RegressorTags() if tags.estimator_type == "regressor" else None
+        tags.target_tags.required = True
+        return tags
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
         text: str = super().__repr__(N_CHAR_MAX)
@@ -163,20 +245,20 @@ class BagClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
     @property
     def _classes(self) -> Classes:
         check_is_fitted(self)
-        return Classes(self.classes_, getattr(self, "positive_", None))
+        assert isinstance(self.target_, ClassTarget)
+        return self.target_.classes
 
-    def _classes_of(self, labels: NDArray[Any]) -> Classes:
-        """Find the classes of training bags."""
-        names = np.unique(labels)
-        if not len(names):
+    def _target_of(self, bags: Bags, subset: NDArray[np.int64]) -> Target:
+        """Find the target of training bags: its kind by all bags, its facts by those learnt from."""
+        assert bags.labels is not None
+        if not len(subset):
             raise BagwiseError("no training bag has a weight above 0: at least one must count")
-        if len(names) < 2:
-            raise BagwiseError(f"all training bags have the label {names[0]!s}: there must be two classes or more")
-        return Classes.of(names, self.positive)
+        kind = resolve(self.target, bags.labels)
+        return target_of(kind, bags.labels[subset], names=bags.names[subset], positive=self.positive)
 
-    def _remember(self, bags: Bags, classes: Classes) -> None:
+    def _remember(self, bags: Bags, target: Target) -> None:
         """Keep what later bags are compared with."""
-        self.classes_, self.positive_ = classes.names, classes.positive
+        self._remember_target(target)
         self.instance_shape_ = bags.instance_shape
         for learnt_before in ("n_features_in_", "feature_names_in_"):
             self.__dict__.pop(learnt_before, None)
@@ -184,6 +266,13 @@ class BagClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
             self.n_features_in_ = bags.instance_shape[0]
         if bags.feature_names is not None:
             self.feature_names_in_ = np.array(bags.feature_names, dtype=object)
+
+    def _remember_target(self, target: Target) -> None:
+        self.target_ = target
+        for learnt_before in ("classes_", "positive_"):
+            self.__dict__.pop(learnt_before, None)
+        if target.names is not None:
+            self.classes_, self.positive_ = target.names, target.positive
 
     def _like_learnt(self, bags: Bags) -> Bags:
         """Give bags with their features in the order learnt from, where names are known; refuse those with others."""

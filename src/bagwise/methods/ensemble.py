@@ -14,7 +14,7 @@ from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.checks import check_count
 from bagwise.errors import BagwiseError
 from bagwise.methods.base import clone_with_seed, kind_of
-from bagwise.methods.joint import bag_probabilities, fit_members, predict_members
+from bagwise.methods.joint import bag_answers, fit_members, predict_members
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.validation import set_apart
 from bagwise.training.engine import OnEpoch
@@ -149,7 +149,7 @@ def predict_ensemble(models: NeuralMIL | Sequence[NeuralMIL], X: BagsLike) -> En
     """
     members, bags = members_of(models, "predict_ensemble"), as_bags(X)
     predictions = predict_members(members, bags, [np.arange(len(bags))] * len(members))
-    told = [bag_probabilities(model, said) for model, said in zip(members, predictions, strict=True)]
+    told = [bag_answers(model, said) for model, said in zip(members, predictions, strict=True)]
     return EnsemblePrediction(np.stack(told))
 
 
@@ -185,11 +185,10 @@ def members_of(models: NeuralMIL | Sequence[NeuralMIL], asked_by: str) -> list[N
     for model in members:
         _check_neural(model, asked_by)
         check_is_fitted(model)
-        one, other = ((member.classes_.tolist(), member.positive_) for member in (members[0], model))
-        if one != other:
+        if model.target_ != members[0].target_:
             raise BagwiseError(
-                f"the models learnt different classes, {one[0]} (positive {one[1]}) and {other[0]} (positive"
-                f" {other[1]}): {asked_by} takes models of the same"
+                f"the models learnt different labels, {members[0].target_} and {model.target_}: {asked_by} takes models"
+                " of the same"
             )
     return members
 

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -22,8 +22,8 @@ from bagwise.files import check_replaceable, replacing
 from bagwise.methods.ensemble import members_of
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.parts import made_up_bags
-from bagwise.models.likelihood import class_probabilities
 from bagwise.models.model import Output
+from bagwise.targets.classes import ClassTarget
 from bagwise.tensorfiles import plain
 
 __all__ = ["OPSET", "export_onnx"]
@@ -117,7 +117,7 @@ class _Answering(nn.Module):
         models = [copy.deepcopy(member.model_).cpu().eval().requires_grad_(False) for member in members]
         self.encoding = nn.ModuleList(models)
         self.aggregating = nn.ModuleList([copy.deepcopy(model).double() for model in models])
-        self.dtype, self.positive_first = members[0].plan_.dtype, members[0]._classes.column == 0
+        self.dtype, self.target = members[0].plan_.dtype, members[0].target_
         self.weights_of_classes = models[0].weight_axis == "classes"
 
     def forward(self, instances: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -125,8 +125,11 @@ class _Answering(nn.Module):
             second.aggregate(first.encode(instances).double(), offsets, coordinates)  # type: ignore[operator]
             for first, second in zip(self.encoding, self.aggregating, strict=True)
         ]
-        answers = torch.stack([class_probabilities(output.logits) for output in said]).mean(0)
-        found = [self._by_name(answers)]
+        answers = [
+            self.target.answers(output.logits, cast(Tensor, model.learnt))
+            for output, model in zip(said, self.aggregating, strict=True)
+        ]
+        found = [torch.stack(answers).mean(0)]
         if weights := [output.weights for output in said if output.weights is not None]:
             mean = torch.stack(weights).mean(0)
             found.append(self._by_name(mean) if self.weights_of_classes and mean.ndim == 2 else mean)
@@ -134,7 +137,7 @@ class _Answering(nn.Module):
 
     def _by_name(self, columns: Tensor) -> Tensor:
         """Bring columns, in which the positive of two classes is last, to the order of the names."""
-        return columns.flip(1) if self.positive_first else columns
+        return columns.flip(1) if isinstance(self.target, ClassTarget) and self.target.classes.column == 0 else columns
 
 
 def _exported(onnx: Any, members: Sequence[NeuralMIL]) -> tuple[bytes, dict[str, Any]]:
@@ -165,9 +168,9 @@ def _exported(onnx: Any, members: Sequence[NeuralMIL]) -> tuple[bytes, dict[str,
         "bagwise": __version__,
         "class": type(member).__name__,
         "members": len(members),
-        "target": "classes",
-        "classes": member.classes_.tolist(),
-        "positive": None if member.positive_ is None else np.asarray(member.positive_).item(),
+        "target": member.target_.kind,
+        "classes": None if member.target_.names is None else member.target_.names.tolist(),
+        "positive": None if member.target_.positive is None else np.asarray(member.target_.positive).item(),
         "feature_names": None if names is None else names.tolist(),
         "inputs": {value.name: _told(onnx, value) for value in proto.graph.input},
         "outputs": {value.name: _told(onnx, value) for value in proto.graph.output},

@@ -10,18 +10,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from bagwise.bags import Bags
 from bagwise.checks import valid_weights
-from bagwise.classes import Classes
 from bagwise.errors import BagwiseError
 from bagwise.methods.base import drawn_seed
-from bagwise.models.likelihood import class_probabilities
 from bagwise.models.model import MILModel
+from bagwise.targets.contract import Target
 from bagwise.training.data import PackedTensors
 from bagwise.training.device import resolve_device
 from bagwise.training.engine import OnEpoch, train
 from bagwise.training.inference import Prediction, predict
 from bagwise.training.members import Member, Plan, Trained
 
-__all__ = ["bag_probabilities", "fit_members", "instance_probabilities", "instance_weights", "predict_members"]
+__all__ = ["bag_answers", "fit_members", "instance_answers", "instance_weights", "predict_members"]
 
 
 class Joint(Protocol):
@@ -32,31 +31,29 @@ class Joint(Protocol):
     precision: str
     plan_: Plan
     model_: MILModel
-
-    @property
-    def _classes(self) -> Classes: ...
+    target_: Target
 
     def _validate_params(self) -> None: ...
 
-    def _classes_of(self, labels: NDArray[Any]) -> Classes: ...
+    def _target_of(self, bags: Bags, subset: NDArray[np.int64]) -> Target: ...
 
     def _like_learnt(self, bags: Bags) -> Bags: ...
 
-    def _plan(self, bags: Bags, outputs: int, order_seed: int) -> Plan: ...
+    def _plan(self, bags: Bags, target: Target, order_seed: int) -> Plan: ...
 
     def _member(
         self,
         bags: Bags,
         subset: NDArray[np.int64],
-        targets: NDArray[np.int64],
-        classes: Classes,
+        target: Target,
+        encoded: NDArray[np.float64],
         seed: int,
         place: int,
         apart: NDArray[np.int64] | None,
         sample_weight: NDArray[np.float64] | None,
     ) -> Member: ...
 
-    def _learnt(self, plan: Plan, member: Member, trained: Trained, bags: Bags, classes: Classes) -> None: ...
+    def _learnt(self, plan: Plan, member: Member, trained: Trained, bags: Bags) -> None: ...
 
 
 Estimator = TypeVar("Estimator", bound=Joint)
@@ -130,24 +127,24 @@ def fit_members(
     for number, (estimator, subset, place, validation) in enumerate(given):
         estimator._validate_params()
         subset, validation = counting(subset), None if validation is None else counting(validation)
-        classes = estimator._classes_of(bags.labels[subset])
+        target = estimator._target_of(bags, subset)
         seed = drawn_seed(estimator.random_state)
-        plan = estimator._plan(bags, outputs=1 if len(classes.names) == 2 else len(classes.names), order_seed=seed)
-        company = next((c for c in companies if c.plan == plan and c.classes.same_as(classes)), None)
+        plan = estimator._plan(bags, target, order_seed=seed)
+        company = next((company for company in companies if company.plan == plan), None)
         if company is None:
-            company = _Company(plan, classes, classes.codes(bags.labels))
+            company = _Company(plan, target.encoded(bags.labels))
             companies.append(company)
         company.numbers.append(number)
         company.estimators.append(estimator)
         company.members.append(
-            estimator._member(bags, subset, company.targets, classes, seed, place, validation, weights)
+            estimator._member(bags, subset, target, company.encoded, seed, place, validation, weights)
         )
     for number, company in enumerate(companies):
         folder = checkpoints if checkpoints is None or len(companies) == 1 else checkpoints / f"company-{number:03}"
         results = train(
             company.plan,
             bags,
-            company.targets,
+            company.encoded,
             company.members,
             weights=weights,
             n_jobs=n_jobs,
@@ -156,7 +153,7 @@ def fit_members(
             on_epoch=None if on_epoch is None else _telling(on_epoch, company.numbers),
         )
         for estimator, member, trained in zip(company.estimators, company.members, results, strict=True):
-            estimator._learnt(company.plan, member, trained, bags, company.classes)
+            estimator._learnt(company.plan, member, trained, bags)
     return list(estimators)
 
 
@@ -176,7 +173,7 @@ def predict_members(
     subsets
         For each estimator the positions of the bags to predict.
     alone
-        Ask for what `instance_probabilities` takes, too.
+        Ask for what `instance_answers` takes, too.
 
     Returns
     -------
@@ -213,8 +210,8 @@ def predict_members(
     )
 
 
-def bag_probabilities(model: Joint, said: Prediction) -> NDArray[Any]:
-    """Turn what a model says of bags into probabilities, as `NeuralMIL.predict_proba` gives them.
+def bag_answers(model: Joint, said: Prediction) -> NDArray[Any]:
+    """Turn what a model says of bags into answers, as its target has them; for classes these are probabilities.
 
     Parameters
     ----------
@@ -226,7 +223,7 @@ def bag_probabilities(model: Joint, said: Prediction) -> NDArray[Any]:
     Returns
     -------
     array
-        Shape (B, number of classes), columns as in `classes_`.
+        Shape (B, A); for classes (B, number of classes), columns as in `classes_`.
 
     Examples
     --------
@@ -234,37 +231,40 @@ def bag_probabilities(model: Joint, said: Prediction) -> NDArray[Any]:
     >>> import bagwise as bw
     >>> bags = bw.Bags.from_arrays([[[0.0]], [[1.0]]], labels=["normal", "cancer"])
     >>> model = bw.AttentionMIL(epochs=1).fit(bags)
-    >>> bag_probabilities(model, Prediction(torch.tensor([[[99.0]]]), None, None)).round(3)
+    >>> bag_answers(model, Prediction(torch.tensor([[[99.0]]]), None, None)).round(3)
     array([[1., 0.]], dtype=float32)
     """
-    return model._classes.reordered(class_probabilities(said.logits).numpy())
+    return model.target_.answers(said.logits, model.model_.learnt.cpu()).numpy()
 
 
-def instance_probabilities(said: Prediction) -> NDArray[Any]:
-    """Turn what a model says of instances into probabilities, as `NeuralMIL.instance_scores` gives them.
+def instance_answers(model: Joint, said: Prediction) -> NDArray[Any]:
+    """Turn what a model says of instances into scores, as `NeuralMIL.instance_scores` gives them.
 
     Parameters
     ----------
+    model
+        A fitted estimator.
     said
         From `predict_members`, asked for instances ``alone``.
 
     Returns
     -------
     array
-        Shape (N,), of the positive class, or (N, number of classes) where there are more than two.
+        Shape (N,), or (N, A) where one number does not say it: for two classes the probability of the positive one.
 
     Examples
     --------
     >>> import torch
-    >>> instance_probabilities(Prediction(torch.zeros(1, 1, 1), None, torch.tensor([[0.0], [99.0]]))).tolist()
+    >>> import bagwise as bw
+    >>> model = bw.InstanceMIL(epochs=1).fit(bw.Bags.from_arrays([[[0.0]], [[1.0]]], labels=[0, 1]))
+    >>> instance_answers(model, Prediction(torch.zeros(1, 1, 1), None, torch.tensor([[0.0], [99.0]]))).tolist()
     [0.5, 1.0]
     """
+    target, learnt = model.target_, model.model_.learnt.cpu()
     if said.scores is not None:
-        probabilities = said.scores.sigmoid().numpy()
-        return probabilities[:, 0] if probabilities.shape[1] == 1 else probabilities
+        return target.scores(said.scores, learnt)
     assert said.alone is not None
-    probabilities = class_probabilities(said.alone).numpy()
-    return probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities
+    return target.of_instances(target.answers(said.alone, learnt).numpy())
 
 
 def instance_weights(model: Joint, said: Prediction) -> NDArray[Any] | None:
@@ -295,7 +295,7 @@ def instance_weights(model: Joint, said: Prediction) -> NDArray[Any] | None:
         return None
     weights: NDArray[Any] = said.weights.numpy()
     if weights.ndim == 2 and model.model_.weight_axis == "classes":
-        return model._classes.reordered(weights)
+        return model.target_.by_name(weights)
     return weights
 
 
@@ -308,8 +308,7 @@ class _Company(Generic[Estimator]):
     """Estimators whose members train together."""
 
     plan: Plan
-    classes: Classes
-    targets: NDArray[np.int64]
+    encoded: NDArray[np.float64]
     numbers: list[int] = field(default_factory=list)
     estimators: list[Estimator] = field(default_factory=list)
     members: list[Member] = field(default_factory=list)

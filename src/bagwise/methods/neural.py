@@ -15,13 +15,12 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 
 from bagwise.bags import Bags, BagsLike, as_bags
-from bagwise.classes import Classes
 from bagwise.errors import BagwiseError
 from bagwise.methods.base import BagClassifier, RandomState
 from bagwise.methods.joint import (
-    bag_probabilities,
+    bag_answers,
     fit_members,
-    instance_probabilities,
+    instance_answers,
     instance_weights,
     predict_members,
 )
@@ -29,10 +28,12 @@ from bagwise.methods.recipes import RECIPES, Recipe, recipe_for
 from bagwise.methods.validation import set_apart
 from bagwise.models.architecture import Architecture, Design
 from bagwise.models.encoders import EncoderSpec
-from bagwise.models.likelihood import log_class_probabilities
 from bagwise.models.own import ModelSpec, OwnArchitecture
 from bagwise.models.pooling import PoolingSpec
 from bagwise.parameters import Count, annotations_of
+from bagwise.targets.classes import ClassTarget
+from bagwise.targets.contract import Target
+from bagwise.targets.survival import SurvivalTarget, valid_times
 from bagwise.training.engine import OnEpoch
 from bagwise.training.inference import Prediction
 from bagwise.training.losses import Loss
@@ -270,12 +271,12 @@ class NeuralMIL(BagClassifier):
             on_epoch=on_epoch,
         )[0]
 
-    def _plan(self, bags: Bags, outputs: int, order_seed: int) -> Plan:
+    def _plan(self, bags: Bags, target: Target, order_seed: int) -> Plan:
         _check_augmentation(self.augmentation, bags)
         recipe = self._adapted(recipe_for(bags.instance_shape))
         return Plan(
             self._design(bags, recipe),
-            outputs=outputs,
+            target,
             order_seed=order_seed,
             scaling=_scaling(bags, self.standardize),
             clip=self.clip,
@@ -334,8 +335,8 @@ class NeuralMIL(BagClassifier):
         self,
         bags: Bags,
         subset: NDArray[np.int64],
-        targets: NDArray[np.int64],
-        classes: Classes,
+        target: Target,
+        encoded: NDArray[np.float64],
         seed: int,
         place: int = 0,
         apart: NDArray[np.int64] | None = None,
@@ -347,43 +348,35 @@ class NeuralMIL(BagClassifier):
         train, validation = subset, subset[:0] if apart is None else apart
         if settings.patience is not None and apart is None:
             groups = None if bags.groups is None else bags.groups[subset]
-            parts = _validation_split(self.validation_fraction, targets[subset], groups, seed)
+            assert bags.labels is not None
+            parts = _validation_split(self.validation_fraction, target, bags.labels[subset], groups, seed)
             train, validation = (subset[part] for part in parts)
         own = None if sample_weight is None else sample_weight[train]
-        weights = _class_weights(self.class_weight, targets[train], classes.in_learning, own)
+        weights = _class_weights(self.class_weight, target, encoded[train], own)
         return Member(member_seed, train, replace(settings, class_weights=weights), validation)
 
-    def _learnt(self, plan: Plan, member: Member, trained: Trained, bags: Bags, classes: Classes) -> None:
-        self._remember(bags, classes)
+    def _learnt(self, plan: Plan, member: Member, trained: Trained, bags: Bags) -> None:
+        self._remember(bags, plan.target)
         self.plan_ = plan
         self.settings_ = member.settings
         self.history_ = trained.history
         self.best_epoch_ = trained.best_epoch
         self.model_ = plan.architecture.rebuild(
-            bags.instance_shape, plan.outputs, trained.state, dropout=member.settings.dropout, dtype=plan.dtype
+            bags.instance_shape, plan.target.outputs, trained.state, dropout=member.settings.dropout, dtype=plan.dtype
         )
 
     # ---- predicting ---------------------------------------------------------------------------------
 
-    def predict_proba(self, X: BagsLike) -> NDArray[Any]:
-        """Give the probability of each class for each bag.
+    def answers(self, X: BagsLike) -> NDArray[Any]:
+        """Give all that the model says of each bag, as `BagClassifier.answers` does."""
+        return bag_answers(self, self._predict(X))
 
-        Parameters
-        ----------
-        X
-            `Bags`, or a list with one array a bag.
-
-        Returns
-        -------
-        array
-            Shape (B, number of classes), columns as in `classes_`; rows sum to 1.
-
-        Raises
-        ------
-        BagwiseError
-            If the instances have another shape than those learnt from.
-        """
-        return bag_probabilities(self, self._predict(X))
+    def predict_survival(self, X: BagsLike, times: ArrayLike | None = None) -> NDArray[Any]:
+        """Give the survival function, as `BagClassifier.predict_survival` does."""
+        outputs, target = self._predict(X).logits, self.target_
+        assert isinstance(target, SurvivalTarget)
+        asked = target.times if times is None else valid_times(times)
+        return target.at(asked, outputs, self.model_.learnt.cpu()).numpy()[:, 1:]
 
     def decision_function(self, X: BagsLike) -> NDArray[Any]:
         """Give log-odds of the second of `classes_`, or log-probabilities where there are more than two.
@@ -398,13 +391,9 @@ class NeuralMIL(BagClassifier):
         array
             Shape (B,) for two classes, else (B, number of classes).
         """
-        logits = self._predict(X).logits
-        logarithms = log_class_probabilities(logits).numpy()
-        if len(self.classes_) > 2:
-            return logarithms
-        one_head = len(logits) == 1 and logits.shape[2] == 1
-        of_positive = logits[0, :, 0].numpy() if one_head else logarithms[:, 1] - logarithms[:, 0]
-        return of_positive if self._classes.column == 1 else -of_positive
+        outputs = self._predict(X).logits
+        assert isinstance(self.target_, ClassTarget)
+        return self.target_.decisions(outputs)
 
     def instance_scores(self, X: BagsLike) -> NDArray[Any]:
         """Give the probability that each instance, were it alone, would give its bag.
@@ -425,7 +414,7 @@ class NeuralMIL(BagClassifier):
         """
         bags = as_bags(X)
         (said,) = predict_members([self], bags, [np.arange(len(bags))], alone=True)
-        return instance_probabilities(said)
+        return instance_answers(self, said)
 
     def _may_weigh(self) -> bool:
         """Whether instances may have weights: of what is a user's own nobody knows before it was asked."""
@@ -490,17 +479,20 @@ def _check_augmentation(augmentation: str | None, bags: Bags) -> None:
 
 def _class_weights(
     given: str | Mapping[Any, float] | None,
-    targets: NDArray[np.int64],
-    classes: NDArray[Any],
+    target: Target,
+    encoded: NDArray[np.float64],
     sample_weight: NDArray[np.float64] | None,
 ) -> tuple[float, ...] | None:
     if given is None:
         return None
+    if not isinstance(target, ClassTarget):
+        raise BagwiseError(f"class_weight is {given!r}, and the target is {target.kind}: leave it None")
+    classes = target.classes.in_learning
     try:
         weights = compute_class_weight(
             given if isinstance(given, str) else dict(given),
             classes=classes,
-            y=classes[targets],
+            y=classes[encoded[:, 0].astype(np.int64)],
             sample_weight=sample_weight,
         )
     except (ValueError, TypeError) as error:
@@ -509,13 +501,14 @@ def _class_weights(
 
 
 def _validation_split(
-    fraction: float, targets: NDArray[np.int64], groups: NDArray[Any] | None, seed: int
+    fraction: float, target: Target, labels: NDArray[Any], groups: NDArray[Any] | None, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     share = Fraction(fraction).limit_denominator(10) or Fraction(1, round(1 / fraction))
     wanted, parts = share.numerator, share.denominator
     splitter: Any = StratifiedKFold if groups is None else StratifiedGroupKFold
+    strata = target.strata(labels, parts)
     for what, fewest in (
-        ("bags of the rarest class", np.bincount(targets).min()),
+        ("bags of the rarest class" if isinstance(target, ClassTarget) else "bags alike", np.bincount(strata).min()),
         ("groups", parts if groups is None else len(np.unique(groups))),
     ):
         if fewest < parts:
@@ -523,8 +516,8 @@ def _validation_split(
                 f"there are {fewest} {what}, too few to hold {wanted} in {parts} out for validation: train without"
                 " patience, or give more data"
             )
-    splits = splitter(parts, shuffle=True, random_state=seed).split(targets, targets, groups)
-    held_out = np.zeros(len(targets), dtype=bool)
+    splits = splitter(parts, shuffle=True, random_state=seed).split(strata, strata, groups)
+    held_out = np.zeros(len(labels), dtype=bool)
     for _, part in islice(splits, wanted):
         held_out[part] = True
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)

@@ -17,6 +17,8 @@ from bagwise.errors import BagwiseError
 from bagwise.methods.ensemble import members_of
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.parts import CLASSES, TO_LEARN, Absent, check_handed_in, design_of, own_parts, says_the_same
+from bagwise.targets.contract import Target
+from bagwise.targets.registry import TARGETS
 from bagwise.tensorfiles import plain, read_tensors, write_tensors
 from bagwise.text import called
 from bagwise.training.members import Plan, Settings
@@ -129,8 +131,8 @@ def describe(models: Sequence[NeuralMIL]) -> dict[str, Any]:
         "parameters": parameters | {"random_state": plan.order_seed},
         "plan": _described(plan),
         "settings": [_described_settings(member.settings_) for member in models],
-        "classes": model.classes_.tolist(),
-        "positive": None if model.positive_ is None else np.asarray(model.positive_).item(),
+        "target": plan.target.kind,
+        **plan.target.facts(),
         "instance_shape": model.instance_shape_,
         "feature_names": None if names is None else names.tolist(),
     }
@@ -287,6 +289,7 @@ def _parameters(model: NeuralMIL) -> dict[str, Any]:
 def _described(plan: Plan) -> dict[str, Any]:
     """Give the fields of a plan, with None in the place of what is the user's own."""
     whole, design = _fields(plan), _fields(plan.architecture)
+    del whole["target"]  # which has a place of its own
     return {
         **{name: None if name in plan.own else value for name, value in whole.items()},
         "architecture": {name: None if name in plan.own else value for name, value in design.items()},
@@ -332,8 +335,8 @@ def _facts(model: NeuralMIL) -> dict[str, Any]:
     """Say what must be the same again, but for the weights, which were copied."""
     return {
         "parameters": _as_json(_parameters(model)),
+        "target": model.target_,
         "hyper-parameters": (_as_json(_described(model.plan_)), _as_json(_described_settings(model.settings_))),
-        "classes": (model.classes_.tolist(), model.positive_),
         "features": (model.instance_shape_, [*getattr(model, "feature_names_in_", ())]),
         "layers": [*map(type, model.model_.modules())],
     }
@@ -373,13 +376,11 @@ def _restored(
         model.class_weight = dict(map(tuple, model.class_weight))
     model.instance_shape_ = tuple(config["instance_shape"])
     architecture, weights = design_of(model, plan.pop("architecture"), own), settings.get("class_weights")
-    model.plan_ = Plan(architecture, **plan | {name: own[name] for name in ("loss",) if name in own})
+    target = _target(config, plan)
+    model.plan_ = Plan(architecture, target, **plan | {name: own[name] for name in ("loss",) if name in own})
     settings |= {name: own[name] for name in ("optimizer", "scheduler") if name in own}
     model.settings_ = Settings(**settings | {"class_weights": None if weights is None else tuple(weights)})
-    model.classes_ = np.array(config["classes"])
-    names = config["classes"]
-    positive = config["positive"] if "format" in config else names[-1]  # in 0.1 it was the last by name
-    model.positive_ = model.classes_[names.index(positive)] if len(names) == 2 else None
+    model._remember_target(target)
     model.history_, model.best_epoch_ = learnt["history"], learnt["best_epoch"]
     if len(model.instance_shape_) == 1:
         model.n_features_in_ = model.instance_shape_[0]
@@ -391,14 +392,25 @@ def _restored(
         raise ValueError("its parameters are not those of its plan")
     if not all(map(is_count, model.instance_shape_)):
         raise ValueError(f"an instance has the shape {model.instance_shape_}")
-    if model.classes_.dtype.kind not in "biufU" or model.classes_.shape != (max(2, model.plan_.outputs),):
-        raise ValueError("it has other classes than outputs")
     _check_history(model.history_, model.best_epoch_)
     _check_tensors(model, number, state)
-    model.model_ = architecture.rebuild(
-        model.instance_shape_, model.plan_.outputs, state, dropout=model.settings_.dropout, dtype=model.plan_.dtype
-    )
+    target, dropout, dtype = model.plan_.target, model.settings_.dropout, model.plan_.dtype
+    model.model_ = architecture.rebuild(model.instance_shape_, target.outputs, state, dropout=dropout, dtype=dtype)
     return model
+
+
+def _target(config: Mapping[str, Any], plan: dict[str, Any]) -> Target:
+    """Rebuild what labels were; at first there were only classes, and of two the last by name was positive."""
+    outputs = plan.pop("outputs", None)
+    facts = dict(config)
+    if "format" not in config:
+        facts["positive"] = config["classes"][-1] if len(config["classes"]) == 2 else None
+    target = TARGETS[config.get("target", "classes")].from_facts(facts)
+    if target.names is not None and (target.names.dtype.kind not in "biufU" or target.names.ndim != 1):
+        raise ValueError("its classes are none")
+    if outputs not in (None, target.outputs):
+        raise ValueError("it has other classes than outputs")
+    return target
 
 
 def _check_history(history: Any, best_epoch: Any) -> None:
@@ -417,6 +429,7 @@ def _check_tensors(model: NeuralMIL, number: int, state: Mapping[str, Tensor]) -
         "scaler.shift": (torch.float64, one, False),
         "scaler.factor": (plan.dtype, one, False),
         "scaler.limit": (plan.dtype, (), False),
+        **({"learnt": (torch.float64, (plan.target.learns,), False)} if plan.target.learns else {}),
         **_tensors_of_parts(model),
     }
     if missing := wanted.keys() ^ state.keys():
@@ -440,9 +453,9 @@ def _tensors_of_parts(model: NeuralMIL) -> dict[str, tuple[torch.dtype, tuple[in
     """
     plan, shape = model.plan_, model.instance_shape_
     if not plan.own:
-        shapes = plan.architecture.shapes(shape, plan.outputs)
+        shapes = plan.architecture.shapes(shape, plan.target.outputs)
         return {name: (plan.dtype, shape, False) for name, shape in shapes.items()}
-    made = plan.architecture.build(shape, plan.outputs, seed=0, dtype=plan.dtype)
+    made = plan.architecture.build(shape, plan.target.outputs, seed=0, dtype=plan.dtype)
     buffers = dict(made.named_buffers())
     return {
         name: (value.dtype, tuple(value.shape), name in buffers)

@@ -40,6 +40,11 @@ class Design(ABC):
         """The parts that are a user's own, which only the user's code can make: what makes them, by name."""
 
     @property
+    def pools_probabilities(self) -> bool:
+        """Whether outputs are logits of pooled probabilities."""
+        return False
+
+    @property
     @abstractmethod
     def summary(self) -> str:
         """What it is, in a few words."""
@@ -57,6 +62,7 @@ class Design(ABC):
         dropout: float = 0.0,
         scaling: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None = None,
         clip: float = np.inf,
+        learnt: np.ndarray[Any, Any] | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> MILModel:
         """Build a model with its initial weights: Glorot's for Bagwise's own layers (paper, section 4).
@@ -66,7 +72,7 @@ class Design(ABC):
         instance_shape
             Shape of one instance.
         outputs
-            Number of logits a bag: 1 for two classes, else the number of classes.
+            Number of outputs a bag, as its target has them: 1 for two classes, else the number of classes.
         seed
             Decides the initial weights.
         dropout
@@ -75,6 +81,8 @@ class Design(ABC):
             Shift and factor of the model's `Scaler`; by default instances stay as they are.
         clip
             Its limit.
+        learnt
+            What was learnt of the labels of training bags (`bagwise.targets.contract.Target.learn`); None: nothing.
         dtype
             What the model computes in.
 
@@ -93,6 +101,7 @@ class Design(ABC):
             torch.default_generator.manual_seed(seed)
             shift, factor = scaling or (np.zeros(1), np.ones(1))
             model = self._compose(Scaler(shift, factor, dtype, clip), instance_shape, outputs, dropout)
+        model.learn_of_labels(np.zeros(0) if learnt is None else learnt)
         # The scaler minds its own types.
         for name, part in model.named_children():
             if name != "scaler":
@@ -141,8 +150,9 @@ class Design(ABC):
         try:
             scaling = state["scaler.shift"].numpy(), state["scaler.factor"].numpy()
             clip = float(state["scaler.limit"])
+            learnt = state["learnt"].numpy() if "learnt" in state else None
             model = self.build(
-                instance_shape, outputs, seed=0, dropout=dropout, scaling=scaling, clip=clip, dtype=dtype
+                instance_shape, outputs, seed=0, dropout=dropout, scaling=scaling, clip=clip, learnt=learnt, dtype=dtype
             )
             model.load_state_dict(dict(state))
         except (KeyError, RuntimeError) as error:
@@ -220,6 +230,12 @@ class Architecture(Design):
                 f"there is no pooling {self.pooling!r} at the {self.level} level: the poolings are"
                 f" {', '.join(self._poolings)}, or a class of your own"
             )
+
+    @property
+    def pools_probabilities(self) -> bool:
+        """Whether outputs are logits of pooled probabilities."""
+        made = self.pooling if callable(self.pooling) else self._poolings[self.pooling]
+        return bool(getattr(made, "of_probabilities", False))
 
     @property
     def _poolings(self) -> dict[str, Callable[..., Pooling]]:

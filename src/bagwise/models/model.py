@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bagwise.models.pooling import Pooling
@@ -142,6 +144,8 @@ class MILModel(nn.Module):
         Whether `aggregate` needs the coordinates of instances.
     weight_axis : str
         What the columns of weights of shape (N, K) are: ``"heads"``, or ``"classes"``, of two the positive one last.
+    learnt : Tensor
+        What was learnt of the labels of training bags, shape (S,), float64.
 
     Examples
     --------
@@ -153,12 +157,24 @@ class MILModel(nn.Module):
 
     wants_coordinates: bool = False
     weight_axis: Literal["heads", "classes"] = "heads"
+    learnt: Tensor
 
     def __init__(self, scaler: Scaler, encoder: nn.Module, dropout: float) -> None:
         super().__init__()
         self.scaler = scaler
         self.encoder = encoder
         self.dropout = Dropout(dropout)
+        self.learn_of_labels(np.zeros(0))
+
+    def learn_of_labels(self, learnt: NDArray[np.float64]) -> None:
+        """Hold what was learnt of labels, where there is something, as a part of the state.
+
+        Parameters
+        ----------
+        learnt
+            Shape (S,), as `bagwise.targets.contract.Target.learn` gives it.
+        """
+        self.register_buffer("learnt", torch.from_numpy(learnt.copy()), persistent=len(learnt) > 0)
 
     @property
     def loss(self) -> Callable[..., Tensor] | None:

@@ -87,6 +87,9 @@ class Pooling(nn.Module):
     weight_axis : str
         What the columns of weights of shape (N, K) are: ``"heads"``, or ``"classes"``, one a class (of two classes
         two, the positive one last).
+    of_probabilities : bool
+        Whether it pools the probabilities that its values are the logits of, and not the values: then it serves only
+        targets whose outputs are such logits.
 
     Examples
     --------
@@ -100,6 +103,7 @@ class Pooling(nn.Module):
 
     wants_coordinates: bool = False
     weight_axis: Literal["heads", "classes"] = "heads"
+    of_probabilities: bool = False
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -288,6 +292,8 @@ class ProbabilityMean(Pooling):
     0.5
     """
 
+    of_probabilities = True
+
     def forward(self, values: Tensor, offsets: Tensor) -> Pooled:
         """Pool as `Pooling.forward` says."""
         log_p, log_not_p = _log_mean_probability(values, offsets)
@@ -310,6 +316,8 @@ class ProbabilityLogSumExp(Pooling):
     >>> ProbabilityLogSumExp(1, sharpness=50.0)(logits, torch.tensor([0, 2])).bags.sigmoid().item()
     0.736...
     """
+
+    of_probabilities = True
 
     def __init__(self, width: int, sharpness: float = 5.0) -> None:
         super().__init__(width)
@@ -337,6 +345,8 @@ class ISR(Pooling):
     0.666...
     """
 
+    of_probabilities = True
+
     def forward(self, values: Tensor, offsets: Tensor) -> Pooled:
         """Pool as `Pooling.forward` says."""
         # p / (1 - p) is the exponential of the logit, and so is s of the result's.
@@ -351,6 +361,8 @@ class NoisyOr(Pooling):
     >>> NoisyOr(1)(torch.tensor([[0.5], [0.5]]).logit(), torch.tensor([0, 2])).bags.sigmoid().item()
     0.75...
     """
+
+    of_probabilities = True
 
     def forward(self, values: Tensor, offsets: Tensor) -> Pooled:
         """Pool as `Pooling.forward` says."""
@@ -377,6 +389,8 @@ class NoisyAnd(Pooling):
     >>> NoisyAnd(1)(torch.tensor([[0.2], [0.8]]).logit(), torch.tensor([0, 2])).bags.sigmoid().item()
     0.5
     """
+
+    of_probabilities = True
 
     def __init__(self, width: int, slope: float = 10.0) -> None:
         super().__init__(width)

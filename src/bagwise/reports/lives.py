@@ -7,8 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
 from bagwise.errors import BagwiseError
-from bagwise.evaluation.survival import kaplan_meier, log_rank
 from bagwise.reports.drawing import COLOURS, GREY, new_figure
+from bagwise.survival import kaplan_meier, log_rank
 
 __all__ = ["draw_lives", "risk_thirds"]
 

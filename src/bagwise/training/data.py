@@ -59,27 +59,28 @@ _AHEAD = 1 << 15
 
 
 class PackedTensors:
-    """Bags, the class numbers of their labels and their weights, ready to be cut into batches.
+    """Bags, what their labels are in numbers, and their weights, ready to be cut into batches.
 
     Parameters
     ----------
     bags
         The bags.
-    targets
-        Class numbers, shape (B,), int64; None where nothing is learnt.
+    encoded
+        Of the labels, as `bagwise.targets.contract.Target.encoded` gives it, shape (B, T), or (B,) for one number; None
+        where nothing is learnt.
     weights
         What the loss of each bag is multiplied with, shape (B,); None: all are 1.
 
     Examples
     --------
     >>> packed = PackedTensors(Bags.from_arrays([[[1.0], [2.0]], [[3.0]]]), np.array([0, 1]))
-    >>> instances, offsets, targets = packed.batch(np.array([1, 0]), torch.device("cpu"))
-    >>> instances.tolist(), offsets.tolist(), targets.tolist()
-    ([[3.0], [1.0], [2.0]], [0, 1, 3], [1, 0])
+    >>> instances, offsets = packed.batch(np.array([1, 0]), torch.device("cpu"))
+    >>> instances.tolist(), offsets.tolist()
+    ([[3.0], [1.0], [2.0]], [0, 1, 3])
     """
 
     def __init__(
-        self, bags: Bags, targets: NDArray[np.int64] | None = None, weights: NDArray[np.float64] | None = None
+        self, bags: Bags, encoded: NDArray[Any] | None = None, weights: NDArray[np.float64] | None = None
     ) -> None:
         self._instances = bags.instances
         self._whole = None if isinstance(bags.instances, StoredInstances) else as_tensor(bags.instances)
@@ -92,7 +93,8 @@ class PackedTensors:
         self.sizes = bags.sizes
         self._places = bags.offsets.tolist()  # numbers of Python's: tensors are cut by them ten times as fast
         self.keys = bags.keys
-        self.targets = torch.from_numpy(np.zeros(len(bags), np.int64) if targets is None else targets)
+        given = np.zeros(len(bags)) if encoded is None else encoded
+        self.encoded = given.reshape(len(bags), -1).astype(np.float64)
         self.weights = None if weights is None else torch.from_numpy(weights)
         self._coordinates = bags.coordinates
 
@@ -138,7 +140,7 @@ class PackedTensors:
                         del reads[bag]
             self._held = {}
 
-    def batch(self, positions: NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    def batch(self, positions: NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor]:
         """Pack some bags.
 
         Parameters
@@ -151,19 +153,18 @@ class PackedTensors:
         Returns
         -------
         tuple of Tensor
-            Instances (N, ...) as the bags hold them, offsets (b + 1,), targets (b,).
+            Instances (N, ...) as the bags hold them, and offsets (b + 1,).
         """
-        wanted = positions.tolist()
-        parts = [self._bag(position) for position in wanted]
+        parts = [self._bag(position) for position in positions.tolist()]
         if len(parts) == 1:  # the usual step, of small bags no longer than all this takes
-            (instances,), targets = parts, self.targets[wanted[0] : wanted[0] + 1]
+            (instances,) = parts
             offsets = _ends_of_one(instances.shape[0])
         else:
-            instances, targets = torch.cat(parts), self.targets[positions]
+            instances = torch.cat(parts)
             offsets = torch.tensor([0, *accumulate(map(len, parts))])
         if device.type == "cpu":
-            return instances, offsets, targets
-        return instances.to(device), offsets.to(device), targets.to(device)
+            return instances, offsets
+        return instances.to(device), offsets.to(device)
 
     def coordinates(self, positions: NDArray[np.int64], device: torch.device, dtype: torch.dtype) -> Tensor:
         """Pack the coordinates of some bags' instances.

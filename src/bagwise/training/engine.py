@@ -44,7 +44,7 @@ class DivergedError(BagwiseError):
 def train(
     plan: Plan,
     bags: Bags,
-    targets: NDArray[np.int64],
+    encoded: NDArray[Any],
     members: Sequence[Member],
     *,
     weights: NDArray[np.float64] | None = None,
@@ -64,8 +64,8 @@ def train(
         What the members share.
     bags
         All bags that any member needs.
-    targets
-        Class numbers of the bags, shape (B,).
+    encoded
+        What the labels are in numbers, as the plan's target encodes them: shape (B, T), or (B,) for one number.
     members
         What to train.
     weights
@@ -100,14 +100,15 @@ def train(
     >>> from bagwise.models.architecture import Architecture
     >>> from bagwise.training.members import Settings
     >>> bags = Bags.from_arrays([[[0.0], [1.0]], [[1.0]], [[0.0]]])
-    >>> plan = Plan(Architecture("embedding", "max", "mi-net"), outputs=1, order_seed=0, scaling="none")
+    >>> from bagwise.targets.classes import ClassTarget
+    >>> plan = Plan(Architecture("embedding", "max", "mi-net"), ClassTarget.of([0, 1]), order_seed=0, scaling="none")
     >>> folds = [Member(seed, np.delete(np.arange(3), seed), Settings("adam", 1e-3, epochs=2)) for seed in range(3)]
     >>> [len(trained.history) for trained in train(plan, bags, np.array([1, 1, 0]), folds)]
     [2, 2, 2]
     """
     executor = _executor(plan, bags)
     moments = Moments(bags.instances, bags.offsets) if plan.scaling == "standardize" else None
-    data = b"" if checkpoints is None else targets.tobytes() + digest_of(bags)
+    data = b"" if checkpoints is None else encoded.tobytes() + digest_of(bags)
     data += b"" if weights is None else weights.tobytes()
     stored = isinstance(bags.instances, StoredInstances)
     # Bags in files are read once an epoch for all members, so these stay together.
@@ -115,7 +116,7 @@ def train(
     paths = [None if checkpoints is None else checkpoints / f"block-{n:04}.safetensors" for n in range(len(blocks))]
     if executor is Stacked:
         with spinner("compiling the training step, once on this machine: half a minute", verbose):
-            compile_step(plan.dtype)
+            compile_step(plan.target, plan.dtype)
     workers = n_jobs if len(blocks) > 1 else 1
     at_once = on_epoch if joblib.effective_n_jobs(workers) == 1 else None  # what a user gives need not fit a pipe
     results: list[Trained] = []
@@ -128,7 +129,7 @@ def train(
                 executor,
                 plan,
                 bags,
-                targets,
+                encoded,
                 weights,
                 block,
                 moments,
@@ -168,7 +169,7 @@ def _done(jobs: Sequence[Any], workers: int | None, *, one_by_one: bool) -> Iter
 
 def _executor(plan: Plan, bags: Bags) -> type[Looped]:
     whole_bags_one_a_step = plan.instance_budget is None and plan.bags_per_step in (None, 1) and plan.sample is None
-    model = plan.architecture.build(bags.instance_shape, plan.outputs, seed=0)
+    model = plan.architecture.build(bags.instance_shape, plan.target.outputs, seed=0)
     on_cpu = resolve_device(plan.device, plan.precision).type == "cpu"
     return Stacked if whole_bags_one_a_step and on_cpu and plan.loss is None and can_stack(model) else Looped
 
@@ -210,7 +211,7 @@ def _train_block(
     kind: type[Looped],
     plan: Plan,
     bags: Bags,
-    targets: NDArray[np.int64],
+    encoded: NDArray[Any],
     weights: NDArray[np.float64] | None,
     members: Sequence[Member],
     moments: Moments | None,
@@ -223,7 +224,7 @@ def _train_block(
 ) -> tuple[list[Trained], list[Mapping[str, float]]]:
     device = resolve_device(plan.device, plan.precision)
     with one_thread(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        packed = PackedTensors(bags, targets, weights)
+        packed = PackedTensors(bags, encoded, weights)
         executor = kind(plan, packed, members, moments)
         measured: list[Mapping[str, float]] = []
         tell = measured.append if on_epoch is None else on_epoch

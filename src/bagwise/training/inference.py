@@ -116,7 +116,7 @@ def predict(
     visits.sort(key=lambda visit: int(visit[0][0]))
     with torch.inference_mode(), one_thread(), autocast(device, precision):
         for batch, (number, place) in packed.turn(visits):
-            instances, offsets, _ = packed.batch(batch, device)
+            instances, offsets = packed.batch(batch, device)
             model = models[number].eval()
             try:
                 embeddings = model.encode_in_chunks(instances, chunk)

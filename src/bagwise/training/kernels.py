@@ -120,7 +120,8 @@ def learn(
     factors: NDArray[np.float64],
     instances: Array,
     offsets: NDArray[np.int64],
-    targets: NDArray[np.int64],
+    wanted: Array,
+    gradient: Any,
     weights: Array,
     scales: Array,
     values: Array,
@@ -139,8 +140,12 @@ def learn(
         What the rate of each bag's step is multiplied with, shape (B,).
     instances
         As its scaler gives them, shape (N, D).
-    offsets, targets
-        Shapes (B + 1,) and (B,).
+    offsets
+        Shape (B + 1,).
+    wanted
+        What the loss compares outputs with, shape (B, W).
+    gradient
+        Of the loss at the outputs of a head: compiled, takes outputs (C,) and what is wanted (W,), writes into (C,).
     weights
         What the loss of each bag is multiplied with, shape (B,).
     scales
@@ -155,7 +160,7 @@ def learn(
     """
     layers, last, first = wiring.layers, len(wiring.layers) - 1, _first_level(wiring)
     few = np.empty(len(values) - wiring.few, values.dtype)
-    for bag in range(len(targets)):
+    for bag in range(len(wanted)):
         begin, end = offsets[bag], offsets[bag + 1]
         x, K, pace = instances[begin:end], end - begin, _pace(rule, steps + bag, factors[bag], values)
         kept = scales[begin:end] if len(scales) else scales
@@ -179,9 +184,11 @@ def learn(
         # The pooling sigma and the head g, and back to the levels.
         if wiring.level == INSTANCE:
             level, dlevel = _level(u, layers[last], K), _level(du, layers[last], K)
-            _score_and_pool(wiring, level, targets[bag], weights[bag], values, few, logits[bag], dlevel)
+            _score_and_pool(wiring, level, wanted[bag], gradient, weights[bag], values, few, logits[bag], dlevel)
         else:
-            _pool_and_score(wiring, pace, K, u, targets[bag], weights[bag], values, slots, few, logits[bag], du)
+            _pool_and_score(
+                wiring, pace, K, u, wanted[bag], gradient, weights[bag], values, slots, few, logits[bag], du
+            )
         for number in range(first, last + 1):
             dy = _level(du, layers[number], K)
             _scale(dy, kept, layers[number].column - layers[first].column, dy)
@@ -207,7 +214,8 @@ def _pool_and_score(
     pace: _Pace,
     K: int,
     u: Array,
-    target: int,
+    wanted: Array,
+    gradient: Any,
     weight: Any,
     values: Array,
     slots: Array,
@@ -236,7 +244,7 @@ def _pool_and_score(
     for number in range(len(heads)):
         head, vector, dvector = heads[number], _vector(z, levels[number]), _vector(dz, levels[number])
         _score(head, vector, values, logits[number])
-        dlogits = _loss_gradient(logits[number], target, weight)
+        dlogits = _loss_gradient(gradient, logits[number], wanted, weight)
         for c in range(head.units):
             begin = head.W + c * head.inputs
             _add_multiple(dlogits[c], values[begin : begin + head.inputs], dvector)
@@ -259,7 +267,15 @@ def _pool_and_score(
 
 @compiled
 def _score_and_pool(
-    wiring: Wiring, u: Array, target: int, weight: Any, values: Array, few: Array, logits: Array, du: Array
+    wiring: Wiring,
+    u: Array,
+    wanted: Array,
+    gradient: Any,
+    weight: Any,
+    values: Array,
+    few: Array,
+    logits: Array,
+    du: Array,
 ) -> None:
     """Score instances, pool the scores, and write the gradient at the embeddings."""
     head, threshold = wiring.heads[0], wiring.poolings[0].threshold
@@ -272,7 +288,7 @@ def _score_and_pool(
     for c in range(head.units):
         learnt = values[threshold + c] if wiring.pooling == NOISY_AND else values.dtype.type(0)
         logits[0, c], slopes[c] = _pool_scores(wiring.pooling, wiring.constant, s[c], learnt, a[c])
-    dlogits = _loss_gradient(logits[0], target, weight)
+    dlogits = _loss_gradient(gradient, logits[0], wanted, weight)
     for c in range(head.units):
         begin = head.W + c * head.inputs
         for k in range(len(u)):
@@ -478,17 +494,13 @@ def _score(head: Any, x: Array, values: Array, logits: Array) -> None:
 
 
 @compiled
-def _loss_gradient(logits: Array, target: int, weight: Any) -> Array:
-    """Differentiate the negative log-likelihood: predicted minus true probabilities, times the bag's weight."""
-    gradient = np.empty(len(logits), logits.dtype)
-    if len(logits) == 1:
-        gradient[0] = math.exp(_log_sigmoid(logits[0])) - target
-    else:
-        _softmax(logits, gradient)
-        gradient[target] -= 1
-    for c in range(len(gradient)):
-        gradient[c] *= weight
-    return gradient
+def _loss_gradient(gradient: Any, logits: Array, wanted: Array, weight: Any) -> Array:
+    """Give the gradient of the loss at a head's outputs, times the bag's weight."""
+    slopes = np.empty(len(logits), logits.dtype)
+    gradient(logits, wanted, slopes)
+    for c in range(len(slopes)):
+        slopes[c] *= weight
+    return slopes
 
 
 # ---- Poolings of embeddings. -----------------------------------------------------------------------------------------

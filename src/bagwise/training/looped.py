@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bagwise.checks import check_span
-from bagwise.models.likelihood import errors, negative_log_likelihood
 from bagwise.models.model import MILModel, Output
 from bagwise.models.scaling import Moments
 from bagwise.training.augmentation import AUGMENTATIONS
@@ -47,7 +46,8 @@ class Looped:
     >>> from bagwise.bags import Bags
     >>> from bagwise.models.architecture import Architecture
     >>> packed = PackedTensors(Bags.from_arrays([[[1.0], [2.0]], [[3.0]]]), np.array([0, 1]))
-    >>> plan = Plan(Architecture("embedding", "max", "mi-net"), outputs=1, order_seed=0, scaling="none")
+    >>> from bagwise.targets.classes import ClassTarget
+    >>> plan = Plan(Architecture("embedding", "max", "mi-net"), ClassTarget.of([0, 1]), order_seed=0, scaling="none")
     >>> from bagwise.training.members import Settings
     >>> member = Member(0, np.arange(2), Settings("adam", 1e-3, epochs=1))
     >>> Looped(plan, packed, [member]).run_epoch(0, [0]).shape
@@ -64,13 +64,16 @@ class Looped:
         self.packed = packed
         self.members = members
         self.device = resolve_device(plan.device, plan.precision)
-        self.models = [self._build(member, moments) for member in members]
+        learnt = [self._learnt(member) for member in members]
+        self.models = [self._build(member, moments, one) for member, one in zip(members, learnt, strict=True)]
+        wanted = [plan.target.wanted(packed.encoded, one) for one in learnt]
+        self.wanted = [torch.from_numpy(one).to(self.device, plan.dtype) for one in wanted]
         self.optimizers = [
             optimizer_for(model.named_parameters(), member.settings, self._steps(member))
             for model, member in zip(self.models, members, strict=True)
         ]
 
-    def _build(self, member: Member, moments: Moments | None) -> MILModel:
+    def _build(self, member: Member, moments: Moments | None, learnt: NDArray[np.float64]) -> MILModel:
         scaling = None
         if self.plan.scaling == "pixels":
             scaling = np.zeros(1), np.full(1, 1 / 255)
@@ -78,20 +81,31 @@ class Looped:
             assert moments is not None
             self._check_span(member.train, moments)
             scaling = moments.standardisation(member.train)
-        model = self._initial(member, scaling)
+        model = self._initial(member, scaling, learnt)
         self._check_range(model, member, moments)
         return model.to(self.device)
 
-    def _initial(self, member: Member, scaling: tuple[NDArray[np.float64], NDArray[np.float64]] | None) -> MILModel:
+    def _initial(
+        self,
+        member: Member,
+        scaling: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
+        learnt: NDArray[np.float64],
+    ) -> MILModel:
         return self.plan.architecture.build(
             self.packed.instance_shape,
-            self.plan.outputs,
+            self.plan.target.outputs,
             member.seed,
             dropout=member.settings.dropout,
             scaling=scaling,
             clip=np.inf if self.plan.clip is None else self.plan.clip,
+            learnt=learnt,
             dtype=self.plan.dtype,
         )
+
+    def _learnt(self, member: Member) -> NDArray[np.float64]:
+        """Learn of the labels of a member's training bags what belongs to it."""
+        own = np.ones(len(member.train)) if self.packed.weights is None else self.packed.weights[member.train].numpy()
+        return self.plan.target.learn(self.packed.encoded[member.train], own)
 
     def _check_span(self, train: NDArray[np.int64], moments: Moments) -> None:
         def farthest(feature: int) -> tuple[str, int]:
@@ -191,7 +205,7 @@ class Looped:
         """
         model, optimizer = self.models[number], self.optimizers[number]
         optimizer.forget()
-        instances, offsets, targets = self.packed.batch(batch, self.device)
+        instances, offsets = self.packed.batch(batch, self.device)
         where = None
         if model.wants_coordinates:
             where = self.packed.coordinates(batch, self.device, self.plan.dtype)
@@ -207,7 +221,7 @@ class Looped:
             model,
             instances,
             offsets,
-            self._loss_of(number, batch, targets, offsets),
+            self._loss_of(number, batch, offsets),
             chunk=self.plan.chunk,
             seed=seed,
             precision=self.plan.precision,
@@ -220,24 +234,30 @@ class Looped:
         """Give the loss that stands in the place of the target's: the plan's, else the model's."""
         return self.plan.loss or self.models[number].loss
 
-    def _loss_of(
-        self, number: int, batch: NDArray[np.int64], targets: Tensor, offsets: Tensor
-    ) -> Callable[[Output], Tensor]:
-        """Give what turns a member's output for some bags into the number to descend."""
-        own, weights = self._own_loss(number), self.weights(number, batch)
-        if own is None:
-            return lambda output: _mean(negative_log_likelihood(output.logits, targets, weights))
-        asked = self._loss_targets(targets, weights, offsets)
-        return lambda output: mean_loss(own, output, asked)
+    def _wanted(self, number: int, batch: NDArray[np.int64]) -> Tensor:
+        wanted = self.wanted[number]
+        return wanted[int(batch[0]) : int(batch[0]) + 1] if len(batch) == 1 else wanted[batch]
 
-    def _loss_targets(self, targets: Tensor, weights: Tensor | None, offsets: Tensor) -> LossTargets:
-        labels = targets.to(self.plan.dtype)
-        ones = torch.ones(len(targets), dtype=self.plan.dtype, device=offsets.device)
+    def _loss_of(self, number: int, batch: NDArray[np.int64], offsets: Tensor) -> Callable[[Output], Tensor]:
+        """Give what turns a member's output for some bags into the number to descend."""
+        own, weights, wanted = self._own_loss(number), self.weights(number, batch), self._wanted(number, batch)
+        if own is not None:
+            asked = self._loss_targets(wanted, weights, offsets)
+            return lambda output: mean_loss(own, output, asked)
+
+        def mean_of_target(output: Output) -> Tensor:
+            losses = self.plan.target.loss(output.logits, wanted)
+            return _mean(losses if weights is None else losses * weights)
+
+        return mean_of_target
+
+    def _loss_targets(self, wanted: Tensor, weights: Tensor | None, offsets: Tensor) -> LossTargets:
+        ones = torch.ones(len(wanted), dtype=self.plan.dtype, device=offsets.device)
         return LossTargets(
-            labels,
+            wanted[:, 0] if wanted.shape[1] == 1 else wanted,
             ones if weights is None else weights,
             offsets,
-            lambda logits: negative_log_likelihood(logits, targets),
+            lambda logits: self.plan.target.loss(logits, wanted),
         )
 
     def validate(self, numbers: Sequence[int]) -> list[tuple[float, float]]:
@@ -251,18 +271,19 @@ class Looped:
         Returns
         -------
         list of tuple
-            Of each member the share of bags predicted wrongly, and the mean loss; weights count.
+            Of each member the mean error, for classes the share of bags predicted wrongly, and the mean loss; weights
+            count.
         """
-        wanted = [self.members[number].validation for number in numbers]
+        asked_bags = [self.members[number].validation for number in numbers]
         own = [self._own_loss(number) for number in numbers]
         lost = torch.zeros(len(numbers), len(self.packed.sizes), dtype=torch.float64)  # by losses of the user's own
         weighed = [True] * len(numbers)
 
         def measure(place: int, batch: NDArray[np.int64], output: Output) -> None:
-            loss, targets = own[place], self.packed.targets[batch].to(self.device)
+            loss, wanted = own[place], self._wanted(numbers[place], batch)
             assert loss is not None
             offsets = torch.tensor([0, *np.cumsum(self.packed.sizes[batch])], device=self.device)
-            asked = self._loss_targets(targets, self.weights(numbers[place], batch), offsets)
+            asked = self._loss_targets(wanted, self.weights(numbers[place], batch), offsets)
             losses = bag_losses(loss, output._replace(logits=output.logits.to(self.plan.dtype)), asked)
             lost[place, batch] = losses.double().cpu()
             weighed[place] = losses.ndim == 1  # one number for all bags has their weights in it
@@ -270,7 +291,7 @@ class Looped:
         predictions = predict(
             [self.models[number] for number in numbers],
             self.packed,
-            wanted,
+            asked_bags,
             device=self.device,
             chunk=self.plan.chunk,
             precision=self.plan.precision,
@@ -278,13 +299,14 @@ class Looped:
             seen=None if own[0] is None else measure,
         )
         measured = []
-        for place, (number, bags, prediction) in enumerate(zip(numbers, wanted, predictions, strict=True)):
-            logits, targets, given = prediction.logits, self.packed.targets[bags], self.weights(number, bags)
+        for place, (number, bags, prediction) in enumerate(zip(numbers, asked_bags, predictions, strict=True)):
+            target, logits, given = self.plan.target, prediction.logits, self.weights(number, bags)
+            wanted, learnt = self.wanted[number][bags].cpu(), self.models[number].learnt.cpu()
             weights = torch.ones(len(bags)) if given is None else given.cpu()
             weights = weights.double() / weights.double().sum()
-            wrong = float(weights @ errors(logits, targets).double())
+            wrong = float(weights @ target.errors(logits, wanted, learnt).double())
             if own[place] is None:
-                measured.append((wrong, float(weights @ negative_log_likelihood(logits, targets).double())))
+                measured.append((wrong, float(weights @ target.loss(logits, wanted).double())))
             else:
                 losses = lost[place, bags]
                 measured.append((wrong, float(weights @ losses if weighed[place] else losses.mean())))
@@ -325,7 +347,7 @@ class Looped:
             return None
         weights = torch.ones(len(bags), dtype=torch.float64)
         if classes is not None:
-            weights *= torch.tensor(classes, dtype=torch.float64)[self.packed.targets[bags]]
+            weights *= torch.tensor(classes, dtype=torch.float64)[self.packed.encoded[bags, 0].astype(np.int64)]
         if own is not None:
             weights *= own[bags]
         return weights.to(self.device, self.plan.dtype)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from bagwise.errors import BagwiseError
 from bagwise.models.architecture import Design
 from bagwise.parameters import Among, Count, NonNegative, Positive, Share, check_parameters
+from bagwise.targets.contract import Target
 from bagwise.text import called
 from bagwise.training.augmentation import AUGMENTATIONS
 from bagwise.training.losses import Loss
@@ -189,8 +190,8 @@ class Plan:
     ----------
     architecture
         Their architecture.
-    outputs
-        Number of logits a bag: 1 for two classes, else the number of classes.
+    target
+        What the labels are, and how they are learnt.
     order_seed
         Decides, with the epoch and the bag's key, in which order bags come.
     scaling
@@ -226,12 +227,14 @@ class Plan:
     Examples
     --------
     >>> from bagwise.models.architecture import Architecture
-    >>> Plan(Architecture("embedding", "max", "identity"), outputs=1, order_seed=0, scaling="none").dtype
+    >>> from bagwise.targets.classes import ClassTarget
+    >>> target = ClassTarget.of([0, 1])
+    >>> Plan(Architecture("embedding", "max", "identity"), target, order_seed=0, scaling="none").dtype
     torch.float32
     """
 
     architecture: Design
-    outputs: Count
+    target: Target
     order_seed: int
     scaling: Literal["standardize", "pixels", "none"]
     clip: Positive | None = None
@@ -246,6 +249,12 @@ class Plan:
 
     def __post_init__(self) -> None:
         check_parameters(self)
+        if self.architecture.pools_probabilities and not self.target.bernoulli:
+            pooling = getattr(self.architecture, "pooling", None)
+            raise BagwiseError(
+                f"the pooling {pooling!r} pools probabilities, which a target of kind {self.target.kind!r} lacks: take"
+                " 'max', or pool embeddings, as attention does"
+            )
 
     @property
     def own(self) -> dict[str, Any]:
@@ -293,7 +302,7 @@ def fingerprint(plan: Plan, members: Sequence[Member], start: Mapping[str, Tenso
     start
         All tensors before the first step: initial weights and scalers.
     data
-        A digest of the bags and their classes.
+        A digest of the bags and their labels.
 
     Returns
     -------
@@ -303,7 +312,8 @@ def fingerprint(plan: Plan, members: Sequence[Member], start: Mapping[str, Tenso
     Examples
     --------
     >>> from bagwise.models.architecture import Architecture
-    >>> plan = Plan(Architecture("embedding", "max", "identity"), outputs=1, order_seed=0, scaling="none")
+    >>> from bagwise.targets.classes import ClassTarget
+    >>> plan = Plan(Architecture("embedding", "max", "identity"), ClassTarget.of([0, 1]), order_seed=0, scaling="none")
     >>> len(fingerprint(plan, [], {}, b""))
     32
     """

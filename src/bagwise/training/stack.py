@@ -1,6 +1,7 @@
 """Fully connected models side by side in memory, as the compiled step takes them."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bagwise.compiled import PythonGradient
 from bagwise.models.encoders import FullyConnected, MultiLevel
 from bagwise.models.model import DeepSupervision, EmbeddingLevel, InstanceLevel, MILModel, ResidualConnections
 from bagwise.models.pooling import (
@@ -25,6 +27,7 @@ from bagwise.models.pooling import (
     ProbabilityLogSumExp,
     ProbabilityMean,
 )
+from bagwise.targets.contract import Target
 from bagwise.training import kernels
 from bagwise.training.kernels import AFFINE, POOLING, Rule, Wiring
 from bagwise.training.optimizer import Optimizer
@@ -76,25 +79,43 @@ def can_stack(model: MILModel) -> bool:
     return known and type(model.encoder) in (FullyConnected, MultiLevel)
 
 
-def compile_step(dtype: torch.dtype) -> None:
+def compile_step(target: Target, dtype: torch.dtype) -> None:
     """Compile the step for this processor, unless that was done before: once here, and not in every worker.
 
     Parameters
     ----------
+    target
+        Whose loss the step goes down.
     dtype
         What the models compute in.
 
     Examples
     --------
-    >>> compile_step(torch.float32)
+    >>> from bagwise.targets.classes import ClassTarget
+    >>> compile_step(ClassTarget.of([0, 1]), torch.float32)
     """
     nothing = torch.zeros(0, 0, dtype=dtype).numpy()
-    no_place, none = np.zeros(1, np.int64), np.zeros(0, np.int64)
+    no_place = np.zeros(1, np.int64)
     layers = np.zeros(1, AFFINE)
     wiring = Wiring(0, 0, 0.0, 0, 0, layers, np.zeros(1, POOLING), layers)
     rule = Rule(False, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     empty = nothing.ravel()
-    kernels.learn(wiring, rule, 0, np.zeros(0), nothing, no_place, none, empty, nothing, empty, nothing, nothing[None])
+    gradient = StepGradient(target, empty.dtype).compiled
+    kernels.learn(
+        wiring,
+        rule,
+        0,
+        np.zeros(0),
+        nothing,
+        no_place,
+        nothing,
+        gradient,
+        empty,
+        nothing,
+        empty,
+        nothing,
+        nothing[None],
+    )
 
 
 class Stack:
@@ -107,18 +128,23 @@ class Stack:
         done to both.
     optimizers
         One a model; their state becomes views too. A model whose optimiser has no rule stays as it is.
+    target
+        Whose loss they go down.
 
     Examples
     --------
     >>> from bagwise.models.architecture import Architecture
     >>> from bagwise.training.members import Settings
     >>> model = Architecture("embedding", "attention", "mi-net").build((3,), outputs=1, seed=0)
-    >>> stack = Stack([model], [Optimizer(model.named_parameters(), Settings("adam", 1e-3, epochs=1))])
-    >>> stack.learn(0, torch.ones(5, 3), np.array([0, 2, 5]), np.array([1, 0]), np.ones(2, np.float32), None).shape
+    >>> from bagwise.targets.classes import ClassTarget
+    >>> optimizers = [Optimizer(model.named_parameters(), Settings("adam", 1e-3, epochs=1))]
+    >>> stack = Stack([model], optimizers, ClassTarget.of([0, 1]))
+    >>> x, offsets, wanted = torch.ones(5, 3), np.array([0, 2, 5]), np.array([[1.0], [0.0]], np.float32)
+    >>> stack.learn(0, x, offsets, wanted, np.ones(2, np.float32), None).shape
     torch.Size([1, 2, 1])
     """
 
-    def __init__(self, models: Sequence[MILModel], optimizers: Sequence[Optimizer]) -> None:
+    def __init__(self, models: Sequence[MILModel], optimizers: Sequence[Optimizer], target: Target) -> None:
         self.optimizers = optimizers
         begins, few, spared, size = _places(models[0])
         self._wiring = _wiring(models[0], begins, few, spared)
@@ -138,13 +164,14 @@ class Stack:
                 for slot, slot_row in zip(optimizer.slots.values(), rows, strict=False):
                     slot[name].data = _put(slot[name], slot_row[part], transpose)
         self._values, self._slots = values.numpy(), state.numpy()
+        self._gradient = StepGradient(target, self._values.dtype)
 
     def learn(
         self,
         place: int,
         instances: Tensor,
         offsets: NDArray[np.int64],
-        targets: NDArray[np.int64],
+        wanted: NDArray[np.floating[Any]],
         weights: NDArray[np.floating[Any]],
         scales: Tensor | None,
     ) -> Tensor:
@@ -156,8 +183,10 @@ class Stack:
             Which model.
         instances
             As its scaler gives them, shape (N, D).
-        offsets, targets
-            Shapes (B + 1,) and (B,).
+        offsets
+            Shape (B + 1,).
+        wanted
+            What the loss compares outputs with, shape (B, W).
         weights
             What the loss of each bag is multiplied with, shape (B,).
         scales
@@ -172,16 +201,17 @@ class Stack:
         values, optimizer, rule = self._values[place], self.optimizers[place], self.optimizers[place].rule
         assert rule is not None
         heads = self._wiring.heads
-        logits = np.empty((len(targets), len(heads), heads["units"][0]), values.dtype)
+        logits = np.empty((len(wanted), len(heads), heads["units"][0]), values.dtype)
         kept = np.empty((0, 0)) if scales is None else scales.numpy()
         kernels.learn(
             self._wiring,
             rule,
             optimizer.steps,
-            optimizer.factors(len(targets)),
+            optimizer.factors(len(wanted)),
             instances.numpy(),
             offsets,
-            targets,
+            wanted.astype(values.dtype, copy=False),
+            self._gradient.compiled,
             # Other precisions than the model's would have the step compiled once more, for half a minute.
             weights.astype(values.dtype, copy=False),
             kept.astype(values.dtype, copy=False),
@@ -189,8 +219,47 @@ class Stack:
             self._slots[place],
             logits,
         )
-        optimizer.steps += len(targets)
+        self._gradient.check()
+        optimizer.steps += len(wanted)
         return torch.from_numpy(logits).transpose(0, 1)
+
+
+class StepGradient:
+    """The gradient of a target's loss, as the compiled step takes it.
+
+    Parameters
+    ----------
+    target
+        One without a gradient of its own has torch differentiate its loss, which takes some 50 microseconds a bag.
+    dtype
+        What the step computes in.
+
+    Attributes
+    ----------
+    compiled
+        What the step takes.
+    """
+
+    def __init__(self, target: Target, dtype: np.dtype[Any]) -> None:
+        self._in_python = None
+        if target.gradient is not None:
+            self.compiled = target.gradient.of(dtype)
+        else:
+            self._in_python = PythonGradient(partial(_differentiated, target), dtype)
+            self.compiled = self._in_python.compiled
+
+    def check(self) -> None:
+        """Raise what the target's loss raised, which could not leave the compiled step."""
+        if self._in_python is not None and self._in_python.error is not None:
+            raise self._in_python.error
+
+
+def _differentiated(target: Target, outputs: NDArray[Any], wanted: NDArray[Any]) -> NDArray[Any]:
+    with torch.enable_grad():
+        at = torch.from_numpy(outputs.copy())[None, None].requires_grad_()
+        loss = target.loss(at, torch.from_numpy(wanted.copy())[None]).sum()
+        (gradient,) = torch.autograd.grad(loss, at)
+    return gradient[0, 0].numpy()
 
 
 def _put(value: Tensor, row: Tensor, transpose: bool) -> Tensor:

@@ -7,7 +7,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bagwise.models.likelihood import negative_log_likelihood
 from bagwise.models.model import keep_mask
 from bagwise.models.scaling import Moments
 from bagwise.training.data import PackedTensors
@@ -40,7 +39,8 @@ class Stacked(Looped):
     >>> from bagwise.models.architecture import Architecture
     >>> from bagwise.training.members import Settings
     >>> packed = PackedTensors(Bags.from_arrays([[[1.0], [2.0]], [[3.0]]]), np.array([0, 1]))
-    >>> plan = Plan(Architecture("embedding", "max", "mi-net"), outputs=1, order_seed=0, scaling="none")
+    >>> from bagwise.targets.classes import ClassTarget
+    >>> plan = Plan(Architecture("embedding", "max", "mi-net"), ClassTarget.of([0, 1]), order_seed=0, scaling="none")
     >>> members = [Member(seed, np.arange(2), Settings("adam", 1e-3, epochs=1)) for seed in range(3)]
     >>> Stacked(plan, packed, members).run_epoch(0, [0, 1, 2]).shape
     (3,)
@@ -53,7 +53,7 @@ class Stacked(Looped):
         self, plan: Plan, packed: PackedTensors, members: Sequence[Member], moments: Moments | None = None
     ) -> None:
         super().__init__(plan, packed, members, moments)
-        self._stack = Stack(self.models, self.optimizers)
+        self._stack = Stack(self.models, self.optimizers, plan.target)
         self._learns = np.zeros((len(members), len(packed.sizes)), dtype=bool)
         for number, member in enumerate(members):
             self._learns[number, member.train] = True
@@ -98,15 +98,20 @@ class Stacked(Looped):
     def _learn(self, number: int, bags: NDArray[np.int64]) -> Tensor:
         """Let a member learn from small bags, and give its logits before each, shape (H, B, C)."""
         model, rate = self.models[number], self.members[number].settings.dropout
-        instances, offsets, targets = self.packed.batch(bags, self.device)
+        instances, offsets = self.packed.batch(bags, self.device)
         shape = len(instances), self._stack.embedding_width
         scales = keep_mask(shape, rate, model.dropout.generator, self.plan.dtype) if rate else None
         given = self.weights(number, bags)
         weights = torch.ones(len(bags), dtype=self.plan.dtype) if given is None else given
         return self._stack.learn(
-            number, model.scaler(instances), offsets.numpy(), targets.numpy(), weights.numpy(), scales
+            number,
+            model.scaler(instances),
+            offsets.numpy(),
+            self.wanted[number][bags].numpy(),
+            weights.numpy(),
+            scales,
         )
 
     def _loss(self, number: int, logits: Tensor, bags: NDArray[np.int64]) -> float:
-        losses = negative_log_likelihood(logits, self.packed.targets[bags], self.weights(number, bags))
-        return float(losses.double().sum())
+        losses, weights = self.plan.target.loss(logits, self.wanted[number][bags]), self.weights(number, bags)
+        return float((losses if weights is None else losses * weights).double().sum())

@@ -17,6 +17,7 @@ from bagwise.checks import MOST_SPAN, check_span, valid_weights
 from bagwise.errors import BagwiseError
 from bagwise.methods.base import BagClassifier, RandomState, drawn_seed
 from bagwise.stored import StoredInstances
+from bagwise.targets.classes import ClassTarget
 
 __all__ = [
     "CLIP",
@@ -199,11 +200,16 @@ class ClassicalMIL(BagClassifier, ABC):
                 " features of them, or use a neural method"
             )
         weights = np.ones(len(bags)) if sample_weight is None else valid_weights(sample_weight, bags.names)
-        labels = bags.labels[weights > 0]
+        target = self._target_of(bags, np.flatnonzero(weights > 0))
+        if not isinstance(target, ClassTarget):
+            raise BagwiseError(
+                f"{type(self).__name__} learns classes, and the target is {target.kind}: use a method that learns it,"
+                " such as attention"
+            )
         if not weights.all():
             bags, weights = bags[weights > 0], weights[weights > 0]
-        classes = self._classes_of(labels)
-        targets = classes.codes(labels)
+        assert bags.labels is not None
+        targets = target.classes.codes(bags.labels)
         seed = drawn_seed(self.random_state)
         points = self._points()
         decided = [self._inner_decisions(bags, targets, weights, point, seed) for point in points]
@@ -213,27 +219,11 @@ class ClassicalMIL(BagClassifier, ABC):
         self.validation_errors_ = [errors for errors, _, _ in judged]
         self.calibration_ = judged[best][2] if judged else Calibration(1.0, np.zeros(()))
         self.learnt_ = self._learn_classes(bags, targets, weights, points[best], seed)
-        self._remember(bags, classes)
+        self._remember(bags, target)
         return self
 
-    def predict_proba(self, X: BagsLike) -> NDArray[Any]:
-        """Give the probability of each class for each bag.
-
-        Parameters
-        ----------
-        X
-            `Bags`, or a list with one array a bag.
-
-        Returns
-        -------
-        array
-            Shape (B, number of classes), columns as in `classes_`; rows sum to 1.
-
-        Raises
-        ------
-        BagwiseError
-            If the instances have another shape than those learnt from.
-        """
+    def answers(self, X: BagsLike) -> NDArray[Any]:
+        """Give the probability of each class for each bag, as `BagClassifier.answers` does."""
         return self._classes.reordered(np.exp(self._log_probabilities(as_bags(X))))
 
     def decision_function(self, X: BagsLike) -> NDArray[Any]:

@@ -9,7 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 __all__ = ["class_probabilities", "errors", "log_class_probabilities", "negative_log_likelihood"]
 
 
-def negative_log_likelihood(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+def negative_log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:
     """Compute the loss of each bag; several heads add up.
 
     Parameters
@@ -17,9 +17,7 @@ def negative_log_likelihood(logits: Tensor, targets: Tensor, weights: Tensor | N
     logits
         Shape (H, B, C), C = 1 for two classes.
     targets
-        Class numbers, shape (B,), int64.
-    weights
-        What the loss of each bag is multiplied with, shape (B,); None multiplies with nothing.
+        Class numbers, shape (B,).
 
     Returns
     -------
@@ -35,14 +33,11 @@ def negative_log_likelihood(logits: Tensor, targets: Tensor, weights: Tensor | N
     if classes == 1:
         wanted = targets.to(logits.dtype)
         if heads == 1:  # nothing to add up
-            losses = binary_cross_entropy_with_logits(logits.view(-1), wanted, reduction="none")
-        else:
-            each = binary_cross_entropy_with_logits(logits.squeeze(2), wanted.expand(heads, -1), reduction="none")
-            losses = each.sum(0)
-    else:
-        every_head = targets.unsqueeze(1).expand(-1, heads)
-        losses = cross_entropy(logits.permute(1, 2, 0), every_head, reduction="none").sum(1)
-    return losses if weights is None else losses * weights
+            return binary_cross_entropy_with_logits(logits.view(-1), wanted, reduction="none")
+        each = binary_cross_entropy_with_logits(logits.squeeze(2), wanted.expand(heads, -1), reduction="none")
+        return each.sum(0)
+    every_head = targets.long().unsqueeze(1).expand(-1, heads)
+    return cross_entropy(logits.permute(1, 2, 0), every_head, reduction="none").sum(1)
 
 
 def class_probabilities(logits: Tensor) -> Tensor:
@@ -97,7 +92,7 @@ def errors(logits: Tensor, targets: Tensor) -> Tensor:
     logits
         Shape (H, B, C).
     targets
-        Class numbers, shape (B,), int64.
+        Class numbers, shape (B,).
 
     Returns
     -------
