@@ -64,3 +64,13 @@ def generated(bags: int, size: int, features: int = 166) -> Workload:
     rng = np.random.default_rng(0)
     instances = rng.standard_normal((bags * size, features), dtype=np.float32)
     return Workload(instances, np.arange(bags + 1) * size, np.arange(bags) % 2, [np.arange(bags)])
+
+
+def numbers(bags: int = 700, learnt_from: int = 500) -> Workload:
+    """Bags of 10 to 100 x 50 normal numbers; labels are the largest of column 0 and a little of the sum of column 1."""
+    rng = np.random.default_rng(0)
+    offsets = np.concatenate([[0], np.cumsum(rng.integers(10, 101, bags))])
+    instances = rng.standard_normal((offsets[-1], 50)).astype(np.float32)
+    largest = np.maximum.reduceat(instances[:, 0], offsets[:-1])
+    labels = largest + 0.02 * np.add.reduceat(instances[:, 1], offsets[:-1])
+    return Workload(instances, offsets, labels.astype(np.float64), [np.arange(learnt_from)])

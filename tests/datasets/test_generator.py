@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from bagwise import Bags, BagwiseError
-from bagwise.datasets import bags_from_images, load_digits, mnist_bags
+from bagwise.datasets import bags_from_images, load_digits, mnist_bags, slides_of_known_hazard
+from bagwise.survival import concordance
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -336,3 +337,78 @@ def test_full_mnist_makes_the_bags_of_the_paper(data_directory):
     assert test.sizes.mean() == pytest.approx(50, abs=0.5)
     assert test.sizes.var() == pytest.approx(10, rel=0.2)
     assert test.labels.mean() == 0.5
+
+
+# ---- other kinds of target --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["multi-label", "real", "count", "ordinal", "survival"])
+@settings(max_examples=10)
+@given(seed=SEEDS, balance=st.sampled_from(["alternate", None]))
+def test_every_kind_draws_the_same_images(kind, seed, balance):
+    given = {"target": [3, 9], "count": 5, "balance": balance, "seed": seed}
+    classes, bags = (bags_from_images(numbered(digits()), digits(), kind=of, **given) for of in ("classes", kind))
+    np.testing.assert_array_equal(bags.instances, classes.instances)
+    np.testing.assert_array_equal(bags.offsets, classes.offsets)
+
+
+@settings(max_examples=30)
+@given(SEEDS, st.integers(2, 30))
+def test_labels_of_every_kind_are_what_a_bag_shows(seed, count):
+    given = {"target": [9, 4], "count": count, "mean_size": 4, "balance": None, "seed": seed}
+    for kind, of in {
+        "count": lambda shown: sum(digit in (9, 4) for digit in shown),
+        "ordinal": lambda shown: min(3, sum(digit in (9, 4) for digit in shown)),
+        "real": lambda shown: sum(shown) / len(shown),
+        "multi-label": lambda shown: [9 in shown, 4 in shown],
+    }.items():
+        bags = bags_from_images(numbered(digits()), digits(), kind=kind, **given)
+        expected = [of(bag.instance_labels.tolist()) for bag in bags]
+        np.testing.assert_allclose(bags.labels, np.array(expected, float))
+
+
+def test_lives_are_shorter_where_there_are_more_targets():
+    bags = bags_from_images(numbered(digits()), digits(), kind="survival", count=2000, balance=None, seed=1)
+    nines = np.array([np.sum(bag.instance_labels == 9) for bag in bags])
+    event, time = bags.labels["event"], bags.labels["time"]
+    assert 0.3 < 1 - event.mean() < 0.6
+    # events over time seen estimate a constant hazard: .1 without a nine, twice that with each
+    for number in range(3):
+        own = nines == number
+        assert event[own].sum() / time[own].sum() == pytest.approx(0.1 * 2**number, rel=0.2)
+
+
+def test_a_slide_of_tumour_has_the_hazard_that_is_told():
+    bags, risks = slides_of_known_hazard(3000, seed=1)
+    event, time = bags.labels["event"], bags.labels["time"]
+    share = np.array([bag.instance_labels.mean() for bag in bags])
+    np.testing.assert_allclose(risks, np.log(20) * share)
+    assert 0.25 < 1 - event.mean() < 0.4
+    for low, high in ((0, 0.2), (0.4, 0.6), (0.8, 1)):
+        own = (share >= low) & (share < high)
+        expected = 0.1 * np.average(np.exp(risks[own]), weights=time[own])
+        assert event[own].sum() / time[own].sum() == pytest.approx(expected, rel=0.15)
+    assert 0.7 < concordance(event, time, risks) < 0.8
+    tumour = bags.instance_labels == 1
+    assert bags.instances[tumour, 0].mean() == pytest.approx(3, abs=0.05)
+    assert np.abs(bags.instances[~tumour].mean(axis=0)).max() < 0.05
+
+
+def test_slides_are_drawn_by_their_seed():
+    one, again, other = (slides_of_known_hazard(5, features=3, seed=seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one.bags.instances, again.bags.instances)
+    np.testing.assert_array_equal(one.bags.labels, again.bags.labels)
+    assert one.bags.instance_shape == (3,)
+    assert len(one.bags.instances) != len(other.bags.instances)
+
+
+@pytest.mark.parametrize(
+    ("labels", "given", "message"),
+    [
+        (digits(), {"kind": "grades"}, "kind is 'grades': it must be one of classes, multi-label, real"),
+        (np.array(["a", "b"] * 9), {"kind": "real", "target": "a"}, "a mean needs numbers, so take another kind"),
+    ],
+)
+def test_kinds_that_cannot_be_made_are_refused(labels, given, message):
+    with pytest.raises(BagwiseError, match=message):
+        bags_from_images(numbered(labels), labels, count=3, **given)

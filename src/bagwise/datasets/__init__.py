@@ -1,7 +1,13 @@
 """Data sets by name, and generators that make bags from single images."""
 
 from bagwise.datasets.digits import Digits, load_digits
-from bagwise.datasets.generator import TrainingAndTest, bags_from_images, mnist_bags
+from bagwise.datasets.generator import (
+    KnownHazard,
+    TrainingAndTest,
+    bags_from_images,
+    mnist_bags,
+    slides_of_known_hazard,
+)
 from bagwise.datasets.histology import breast_cancer, colon_cancer
 from bagwise.datasets.named import Dataset, list_datasets, load_dataset
 from bagwise.datasets.store import data_directory
@@ -9,6 +15,7 @@ from bagwise.datasets.store import data_directory
 __all__ = [
     "Dataset",
     "Digits",
+    "KnownHazard",
     "TrainingAndTest",
     "bags_from_images",
     "breast_cancer",
@@ -18,4 +25,5 @@ __all__ = [
     "load_dataset",
     "load_digits",
     "mnist_bags",
+    "slides_of_known_hazard",
 ]

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from bagwise.bags import Bags
 from bagwise.checks import check_count, check_seed
 from bagwise.datasets.digits import load_digits
+from bagwise.datasets.relabel import KINDS, labels_of, lives
 from bagwise.errors import BagwiseError
 
-__all__ = ["TrainingAndTest", "bags_from_images", "mnist_bags"]
+__all__ = ["KnownHazard", "TrainingAndTest", "bags_from_images", "mnist_bags", "slides_of_known_hazard"]
 
 _MOST_DRAWS = 1_000_000  # of one bag
 
@@ -37,9 +38,30 @@ class TrainingAndTest(NamedTuple):
     test: Bags
 
 
+class KnownHazard(NamedTuple):
+    """Bags with lives, and how likely each was to end.
+
+    Attributes
+    ----------
+    bags
+        With events and times as labels.
+    risks
+        The logarithm of each bag's hazard over that of no finding, shape (B,).
+
+    Examples
+    --------
+    >>> slides_of_known_hazard(3).risks.shape
+    (3,)
+    """
+
+    bags: Bags
+    risks: NDArray[np.float64]
+
+
 def mnist_bags(
     target: int | Sequence[int] = 9,
     *,
+    kind: str = "classes",
     count: int = 200,
     test_count: int = 1000,
     mean_size: float = 10,
@@ -54,7 +76,7 @@ def mnist_bags(
 
     Parameters
     ----------
-    target, mean_size, variance, spread, balance
+    target, kind, mean_size, variance, spread, balance
         As in `bags_from_images`. The paper's mean sizes are 10, 50 and 100, with variances of 2, 10 and 20.
     count
         Number of training bags, drawn from MNIST's training images.
@@ -93,6 +115,7 @@ def mnist_bags(
                 images,
                 labels,
                 target=target,
+                kind=kind,
                 count=number,
                 mean_size=mean_size,
                 variance=variance,
@@ -109,6 +132,7 @@ def bags_from_images(
     labels: NDArray[Any],
     *,
     target: Any = 9,
+    kind: str = "classes",
     count: int = 200,
     mean_size: float = 10,
     variance: float = 2,
@@ -131,6 +155,11 @@ def bags_from_images(
         The label that makes a bag positive: bags are labelled 1 and 0. Or a list of labels, in rising order of what
         they count: bags are labelled 0 if they hold none of them, else 1, 2, ... after the last in the list that they
         hold, as a grade follows the worst finding.
+    kind
+        What the labels are: ``"classes"``, as said of `target`; ``"multi-label"``: of each target whether the bag holds
+        it; ``"real"``: the mean of what its images show; ``"count"``: how many of them show a target; ``"ordinal"``:
+        that number, but at most 3; ``"survival"``: an event and its time, of a hazard that each target doubles. The
+        same images are drawn for every kind.
     count
         Number of bags.
     mean_size
@@ -164,6 +193,8 @@ def bags_from_images(
     ([1, 0, 1, 0], [True, False, True, False])
     >>> bags_from_images(np.zeros((20, 28, 28), np.uint8), digits, target=[3, 9], count=4).labels.tolist()
     [2, 1, 0, 2]
+    >>> bags_from_images(np.zeros((20, 28, 28), np.uint8), digits, kind="count", count=4).labels.tolist()
+    [1, 0, 1, 0]
     """
     check_seed(seed)
     check_count("count", count)
@@ -175,7 +206,10 @@ def bags_from_images(
             raise BagwiseError(f"{name} is {word!r}: it must be {choices[0]!r} or {choices[1]!r}")
     if np.shape(labels) != (len(images),):
         raise BagwiseError(f"labels have shape {np.shape(labels)}: there must be one for each of {len(images)} images")
-    grades = _grades(np.asarray(labels), target)
+    if kind != "classes" and kind not in KINDS:
+        raise BagwiseError(f"kind is {kind!r}: it must be one of classes, {', '.join(KINDS)}")
+    labels, targets = np.asarray(labels), _targets(target)
+    grades = _grades(labels, targets)
     highest = int(grades.max())
     rng = np.random.default_rng(seed)
     chosen, given = [], []
@@ -188,19 +222,71 @@ def bags_from_images(
         chosen.append(drawn)
         given.append(int(grades[drawn].max()))
     rows = np.concatenate(chosen)
+    shown = [labels[drawn] for drawn in chosen]
     return Bags(
         np.asarray(images)[rows],
         np.cumsum([0, *(len(drawn) for drawn in chosen)]),
-        np.array(given, np.int64),
-        instance_labels=np.asarray(labels)[rows],
+        np.array(given, np.int64) if kind == "classes" else labels_of(kind, shown, targets, rng),
+        instance_labels=labels[rows],
     )
 
 
-def _grades(labels: NDArray[Any], target: Any) -> NDArray[np.int64]:
-    """Give 0 to images of no target, else its place in the list, from 1."""
+def slides_of_known_hazard(count: int = 300, *, features: int = 8, seed: int = 0) -> KnownHazard:
+    """Make feature bags of slides whose patients' hazard grows with the share of tumour on the slide.
+
+    A slide has 20 to 60 tiles of standard normal features; of the tiles of tumour, whose share is drawn evenly, the
+    first feature is higher by 3. The hazard of a slide that is all tumour is 20 times that of one without, and about a
+    third are censored.
+
+    Parameters
+    ----------
+    count
+        Number of slides.
+    features
+        Of a tile.
+    seed
+        Decides everything that is drawn.
+
+    Returns
+    -------
+    KnownHazard
+        The bags, with events and times as labels and 1 for tiles of tumour as `instance_labels`, and the true risks: no
+        model can rank the bags better but by luck.
+
+    Raises
+    ------
+    BagwiseError
+        If a parameter is out of its range.
+
+    Examples
+    --------
+    >>> slides = slides_of_known_hazard(4)
+    >>> slides.bags.labels.dtype.names, slides.risks.shape
+    (('event', 'time'), (4,))
+    """
+    check_seed(seed)
+    check_count("count", count)
+    check_count("features", features)
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(20, 61, size=count)
+    offsets = np.cumsum([0, *sizes])
+    tumour = rng.random(offsets[-1]) < rng.random(count).repeat(sizes)
+    tiles = rng.standard_normal((offsets[-1], features))
+    tiles[tumour, 0] += 3
+    risks = np.log(20) * np.add.reduceat(tumour, offsets[:-1], dtype=np.float64) / sizes
+    labels = lives(risks, rng, hazard=0.1, last_seen=8.0)
+    return KnownHazard(Bags(tiles, offsets, labels, instance_labels=tumour.astype(np.int64)), risks)
+
+
+def _targets(target: Any) -> list[Any]:
     targets = list(target) if isinstance(target, list | tuple | np.ndarray) else [target]
     if not targets:
         raise BagwiseError("target is an empty list: name at least one label")
+    return targets
+
+
+def _grades(labels: NDArray[Any], targets: list[Any]) -> NDArray[np.int64]:
+    """Give 0 to images of no target, else its place in the list, from 1."""
     grades = np.zeros(len(labels), np.int64)
     for place, one in enumerate(targets):
         shows = labels == one

@@ -14,7 +14,7 @@ from bagwise.errors import BagwiseError
 from bagwise.evaluation.judged import ClassNames, Judged, Told
 from bagwise.survival import concordance
 
-__all__ = ["CLASS_METRICS", "METRICS", "Metric", "Scorer", "bag_metrics", "measure", "scorers"]
+__all__ = ["CLASS_METRICS", "METRICS", "Metric", "Scorer", "bag_metrics", "mean_defined", "measure", "scorers"]
 
 Scorer = Callable[[NDArray[Any], NDArray[Any]], float]
 
@@ -24,15 +24,15 @@ CLASS_METRICS = ClassNames.metrics
 # ---- metrics ----------------------------------------------------------------------------------------------
 
 
-def _mean(values: Iterable[float]) -> float:
-    """Average over the classes, labels or numbers that define a metric."""
+def mean_defined(values: Iterable[float]) -> float:
+    """Average over the classes, labels, numbers or repetitions that define a metric; NaN where none does."""
     known = [value for value in values if not np.isnan(value)]
     return float(np.mean(known)) if known else np.nan
 
 
 def _accuracy(judged: Judged) -> float:
     if judged.target.kind == "multi-label":
-        return _mean(
+        return mean_defined(
             sk.accuracy_score(event.outcomes, event.predicted, sample_weight=event.weights)
             for event in judged.events
             if len(event.outcomes)
@@ -47,12 +47,12 @@ def _recalls(outcomes: NDArray[Any], predicted: NDArray[Any], weights: NDArray[n
         np.average(right[of], weights=None if weights is None else weights[of])
         for of in (outcomes == value for value in np.unique(outcomes))
     ]
-    return _mean(shares)
+    return mean_defined(shares)
 
 
 def _balanced_accuracy(judged: Judged) -> float:
     if judged.target.kind == "multi-label":
-        return _mean(_recalls(e.outcomes, e.predicted, e.weights) for e in judged.events if e.differs)
+        return mean_defined(_recalls(e.outcomes, e.predicted, e.weights) for e in judged.events if e.differs)
     return _recalls(judged.codes, judged.predicted_codes, judged.weights)
 
 
@@ -60,7 +60,7 @@ def _of_precision_recall_fscore(place: int) -> Callable[[Judged], float]:
     def function(judged: Judged) -> float:
         if judged.target.kind == "classes":
             return float(judged.precision_recall_fscore[place])
-        return _mean(
+        return mean_defined(
             sk.precision_recall_fscore_support(
                 event.outcomes,
                 event.predicted,
@@ -77,7 +77,7 @@ def _of_precision_recall_fscore(place: int) -> Callable[[Judged], float]:
 
 
 def _auc(judged: Judged) -> float:
-    return _mean(
+    return mean_defined(
         sk.roc_auc_score(event.outcomes, event.probabilities, sample_weight=event.weights)
         for event in judged.events
         if event.differs
@@ -85,7 +85,7 @@ def _auc(judged: Judged) -> float:
 
 
 def _average_precision(judged: Judged) -> float:
-    return _mean(
+    return mean_defined(
         sk.average_precision_score(event.outcomes, event.probabilities, sample_weight=event.weights)
         for event in judged.events
         if event.differs
@@ -99,13 +99,15 @@ def _brier(judged: Judged) -> float:
         for event in judged.events
         if len(event.outcomes)
     ]
-    return _mean(each) if judged.target.kind == "multi-label" else float(np.sum(each))
+    return mean_defined(each) if judged.target.kind == "multi-label" else float(np.sum(each))
 
 
 def _log_loss(judged: Judged) -> float:
     if judged.target.kind == "multi-label":
         known = [event for event in judged.events if len(event.outcomes)]
-        return _mean(_surprise(np.where(e.outcomes, e.probabilities, 1 - e.probabilities), e.weights) for e in known)
+        return mean_defined(
+            _surprise(np.where(e.outcomes, e.probabilities, 1 - e.probabilities), e.weights) for e in known
+        )
     likely = judged.answers[np.arange(len(judged.codes)), judged.codes]
     return _surprise(np.where(judged.codes < 0, 0, likely), judged.weights)
 
@@ -139,15 +141,15 @@ def _kappa(judged: Judged) -> float:
 def _mae(judged: Judged) -> float:
     if judged.target.kind == "ordinal":
         return float(np.average(np.abs(judged.codes - judged.predicted_codes), weights=judged.weights))
-    return _mean(sk.mean_absolute_error(*pair, sample_weight=judged.weights) for pair in judged.numbers)
+    return mean_defined(sk.mean_absolute_error(*pair, sample_weight=judged.weights) for pair in judged.numbers)
 
 
 def _rmse(judged: Judged) -> float:
-    return _mean(sk.root_mean_squared_error(*pair, sample_weight=judged.weights) for pair in judged.numbers)
+    return mean_defined(sk.root_mean_squared_error(*pair, sample_weight=judged.weights) for pair in judged.numbers)
 
 
 def _r2(judged: Judged) -> float:
-    return _mean(
+    return mean_defined(
         sk.r2_score(*pair, sample_weight=judged.weights) for pair in judged.numbers if len(np.unique(pair[0])) > 1
     )
 

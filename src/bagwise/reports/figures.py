@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bagwise.evaluation.judged import Told
-from bagwise.evaluation.metrics import METRICS, measure
+from bagwise.evaluation.metrics import METRICS, mean_defined, measure
 from bagwise.reports.confusion import draw_confusion
 from bagwise.reports.lives import draw_lives, risk_thirds
 from bagwise.reports.ranking import draw_calibration, draw_precision_recall, draw_roc
@@ -189,6 +189,14 @@ def table_of_labels(found: OutOfFold, method: str, names: NDArray[Any] | None = 
     Table
         Of each label in how many bags it is known, what share of them has it, and metrics over them: means over the
         repetitions, a dash where the bags leave one undefined.
+
+    Examples
+    --------
+    >>> from bagwise.targets.registry import TARGETS
+    >>> labels, folds = np.array([[1.0, 0.0], [0.0, np.nan], [1.0, 1.0]]), np.zeros((1, 3), int)
+    >>> answers = {"own": labels[None].clip(0.1, 0.9)}
+    >>> table_of_labels(OutOfFold(TARGETS["multi-label"].of(labels), labels, answers, folds), "own").rows[0][:4]
+    ['0', '3', '67%', '1.000']
     """
     kept = found.known()
     told: Any = range(kept.labels.shape[1]) if names is None else names
@@ -200,7 +208,7 @@ def table_of_labels(found: OutOfFold, method: str, names: NDArray[Any] | None = 
             measure(kept.target, own[tested], answers[tested][:, [column]], scoring=_OF_LABELS)
             for answers, tested in zip(kept.answers[method], kept.folds >= 0, strict=True)
         ]
-        means = [np.mean([value[metric] for value in values]) for metric in _OF_LABELS]
+        means = [mean_defined(value[metric] for value in values) for metric in _OF_LABELS]
         shown = ["–" if np.isnan(mean) else f"{mean:.3f}" for mean in means]
         prevalence = f"{known.mean():.0%}" if len(known) else "–"
         rows.append([str(name), f"{len(known):,}", prevalence, *shown])
