@@ -34,10 +34,10 @@ docs: .venv ## Build the pages into site/; a link that leads nowhere fails
 package: .venv ## Build the package and try it in an empty environment
 	$(BIN)/pytest -m slow tests/test_package.py
 
-.bench: constraints.txt ## Build the environment of the library that the benchmarks compare with
+.bench: constraints.txt ## Build the environment of the libraries that the benchmarks compare with
 	$(PYTHON) -m venv .bench
-	.bench/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch numpy scipy pandas h5py tqdm einops tensordict torchmetrics
-	.bench/bin/pip install --quiet --disable-pip-version-check --no-deps torchmil==1.0.2
+	.bench/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch numpy scipy pandas h5py tqdm einops tensordict torchmetrics lightning pytorch-lightning scikit-learn
+	.bench/bin/pip install --quiet --disable-pip-version-check --no-deps torchmil==1.0.2 mikit-learn==1.0.6
 	touch .bench
 
 bench: .venv .bench ## Time Bagwise against its rivals; ONLY=name runs one

@@ -7,7 +7,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+
+def one_thread() -> dict[str, str]:
+    """Give the environment in which a contender runs."""
+    return {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")}
 
 
 @dataclass
@@ -28,7 +31,7 @@ class Contender:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                env={**os.environ, **_ONE_THREAD},
+                env=one_thread(),
             )
             stack.enter_context(process)
             stack.callback(process.kill)
