@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bagwise.bags import Bags
 from bagwise.reports import BagView
 
-__all__ = ["as_texts", "bag_views", "choose_bags"]
+__all__ = ["as_texts", "bag_views", "choose_bags", "choose_furthest"]
 
 _MOST_BAGS = 200
 
@@ -76,11 +76,32 @@ def choose_bags(
     return np.sort(np.concatenate(chosen))
 
 
+def choose_furthest(off: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Choose at most 200 bags to show where predictions are numbers: those furthest off.
+
+    Parameters
+    ----------
+    off
+        How far each is off, shape (B,).
+
+    Returns
+    -------
+    array
+        Positions of bags, the furthest first.
+
+    Examples
+    --------
+    >>> choose_furthest(np.array([0.1, 3.0, 2.0])).tolist()
+    [1, 2, 0]
+    """
+    return np.argsort(-off, kind="stable")[:_MOST_BAGS].astype(np.int64)
+
+
 def bag_views(
     bags: Bags,
     labels: NDArray[np.object_],
     predicted: NDArray[np.object_],
-    probabilities: NDArray[np.floating],
+    probabilities: NDArray[np.floating] | None,
     importance: NDArray[np.floating] | None,
     key: NDArray[np.bool_] | None = None,
 ) -> list[BagView]:
@@ -95,7 +116,7 @@ def bag_views(
     predicted
         Of each bag the predicted class as text.
     probabilities
-        Of each bag, shape (B, number of classes).
+        Of each bag, shape (B, number of classes), or (B,), of what is predicted; None where predictions are numbers.
     importance
         What instances are ranked by, packed, shape (N,), not negative; None where there is nothing.
     key
@@ -132,7 +153,7 @@ def bag_views(
                 name=name,
                 label=labels[position],
                 predicted=predicted[position],
-                probability=float(probabilities[position].max()),
+                probability=None if probabilities is None else float(probabilities[position].max()),
                 weights=None if shares is None else shares[rows],
                 images=bags[position : position + 1].instances if pictures else None,
                 instance_names=names,

@@ -79,6 +79,7 @@ def write_report(report: Report, path: Path) -> None:
         filed_under=_filed_under,
         groups=groups,
         shows_key=any(bag.key is not None for bag in report.bags),
+        shows_probabilities=any(bag.probability is not None for bag in report.bags),
         shows_weights=any(bag.weights is not None for bag in report.bags),
         shows_maps=any(row.maps for _, rows in groups for row in rows),
         panels=_panels(report.history),
@@ -150,7 +151,7 @@ def _groups(bags: Sequence[BagView]) -> list[tuple[str, list[_Row]]]:
     for bag in bags:
         by_verdict[bag.verdict].append(bag)
     for verdict in ("wrong", "open"):
-        by_verdict[verdict].sort(key=lambda bag: -bag.probability)
+        by_verdict[verdict].sort(key=lambda bag: -(bag.probability or 0.0))
     judged = bool(by_verdict["wrong"] or by_verdict["right"])
     shown = [verdict for verdict, found in by_verdict.items() if found or (judged and verdict != "open")]
     rows = _rows([(bag, number < _MOST_MAPS) for verdict in shown for number, bag in enumerate(by_verdict[verdict])])

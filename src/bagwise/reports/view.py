@@ -22,7 +22,7 @@ class Metric:
     name
         What is measured: ``"Bag AUC"``.
     value
-        A fraction in [0, 1]. NaN is shown as a dash.
+        Most are fractions in [0, 1]. NaN is shown as a dash.
     note
         One short sentence: what the number means and on what it was measured.
 
@@ -114,7 +114,8 @@ class BagView:
     predicted
         The predicted label as text; the prediction counts as right where it equals `label`.
     probability
-        The probability of the predicted label, in [0, 1].
+        The probability of the predicted label, in [0, 1]; None where labels are numbers, of which a prediction is
+        neither right nor wrong.
     weights
         Instance weights of shape (K,): not negative, with sum 1. Of a bag of more than 30 instances the page
         shows the 30 with the largest weights. None where the method has none: then the page shows no instances.
@@ -152,7 +153,7 @@ class BagView:
     name: str
     label: str | None
     predicted: str
-    probability: float
+    probability: float | None
     weights: NDArray[Any] | None
     images: NDArray[np.uint8] | StoredInstances | None = None
     instance_names: Sequence[str] | None = None
@@ -163,14 +164,14 @@ class BagView:
 
     @property
     def verdict(self) -> str:
-        """``"right"`` or ``"wrong"``, or ``"open"`` where the label is unknown."""
-        if self.label is None:
+        """``"right"`` or ``"wrong"``, or ``"open"`` where the label is unknown or a number."""
+        if self.label is None or self.probability is None:
             return "open"
         return "right" if self.predicted == self.label else "wrong"
 
     def __post_init__(self) -> None:
         bag = f"bag {self.name[:80]!r}"
-        if not 0 <= self.probability <= 1:
+        if self.probability is not None and not 0 <= self.probability <= 1:
             raise BagwiseError(f"{bag} has the probability {self.probability}: it must be between 0 and 1")
         if self.weights is not None:
             self._check_instances(bag, self.weights)
@@ -220,7 +221,7 @@ class Report:
         ``"validation_error"``. What is not finite is left out of its curve.
     bags
         The bags to show. Wrong predictions come first, the surest of them on top; then right ones, in the order given;
-        then those of bags whose label is unknown, the surest of them on top.
+        then those of bags whose label is unknown, the surest of them on top, or a number, in the order given.
     notes
         Paragraphs of what to keep in mind, below what the page itself says about weights. By default none.
     data
