@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from bagwise import Bags
-from bagwise.commands.bag_views import bag_views, choose_furthest
+from bagwise.commands.bag_views import bag_views, choose
 from bagwise.commands.verdicts import verdicts_of
 from bagwise.reports import Report, write_report
 from bagwise.targets.registry import TARGETS, target_of
@@ -69,7 +69,7 @@ def test_every_kind_of_target_can_be_said():
 def test_a_page_of_numbers_shows_the_furthest_first_and_says_nothing_of_right_and_wrong(tmp_path):
     labels = np.array([1.5, 2.5, 9.25])
     found = verdicts_of(TARGETS["real"].of(labels), labels, np.array([[1.0], [2.5], [4.0]]))
-    order = choose_furthest(found.off)
+    order = choose(found)
     assert order.tolist() == [2, 0, 1]
     bags = Bags.from_arrays([[[0.0]], [[1.0], [2.0]], [[3.0]]], names=["a", "b", "c"])[order]
     shown = found.take(order)

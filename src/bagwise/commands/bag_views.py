@@ -8,9 +8,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bagwise.bags import Bags
+from bagwise.commands.verdicts import Verdicts
 from bagwise.reports import BagView
 
-__all__ = ["as_texts", "bag_views", "choose_bags", "choose_furthest"]
+__all__ = ["as_texts", "bag_views", "choose", "choose_bags"]
 
 _MOST_BAGS = 200
 
@@ -76,25 +77,29 @@ def choose_bags(
     return np.sort(np.concatenate(chosen))
 
 
-def choose_furthest(off: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Choose at most 200 bags to show where predictions are numbers: those furthest off.
+def choose(verdicts: Verdicts) -> NDArray[np.int64]:
+    """Choose at most 200 bags to show: as `choose_bags` does, or of numbers those that are furthest off.
 
     Parameters
     ----------
-    off
-        How far each is off, shape (B,).
+    verdicts
+        What the page says of all bags.
 
     Returns
     -------
     array
-        Positions of bags, the furthest first.
+        Rising positions of bags; of numbers those furthest off come first.
 
     Examples
     --------
-    >>> choose_furthest(np.array([0.1, 3.0, 2.0])).tolist()
+    >>> texts = as_texts([1, 2, 3])
+    >>> choose(Verdicts(texts, texts, None, np.array([0.1, 3.0, 2.0]))).tolist()
     [1, 2, 0]
     """
-    return np.argsort(-off, kind="stable")[:_MOST_BAGS].astype(np.int64)
+    if verdicts.probabilities is None:
+        assert verdicts.off is not None
+        return np.argsort(-verdicts.off, kind="stable")[:_MOST_BAGS].astype(np.int64)
+    return choose_bags(verdicts.labels, verdicts.predicted, verdicts.probabilities[:, None])
 
 
 def bag_views(

@@ -15,6 +15,7 @@ from bagwise._version import __version__
 from bagwise.bags import Bags
 from bagwise.checks import check_names, check_seed
 from bagwise.claims import claims_folder
+from bagwise.commands.columns import answer_columns, label_columns
 from bagwise.commands.data import DataSource, digest_of_labelled, in_memory_if_small
 from bagwise.commands.division import digest_of_division, divided
 from bagwise.commands.fit import check_parameters, configured
@@ -25,7 +26,6 @@ from bagwise.commands.runs import check_asked_the_same, read_json, write_json
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.cross_validation import CrossValidation, cross_validate
 from bagwise.evaluation.fold_files import folds_table
-from bagwise.evaluation.judged import ClassNames
 from bagwise.evaluation.protocol import Folds
 from bagwise.evaluation.significance import corrected_t_test
 from bagwise.explain import check_format, write_table
@@ -33,7 +33,7 @@ from bagwise.folders import ResultFolder
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.registry import make
 from bagwise.reports import Figure, write_report
-from bagwise.reports.figures import OutOfFold, figures_of
+from bagwise.reports.figures import OutOfFold, figures_of, tables_of
 
 __all__ = ["run_evaluate"]
 
@@ -126,8 +126,9 @@ def run_evaluate(
         "asked": asked,
         "bags": len(bags),
         "never_tested": len(division.untested),
-        "classes": [str(name) for name in first.classes],
-        "positive": None if first.positive is None else str(first.positive),
+        "target": first.target.kind,
+        "classes": None if first.target.names is None else [str(name) for name in first.target.names],
+        "positive": None if first.target.positive is None else str(first.target.positive),
         "epochs_were": why,
         "rows": [
             {"dataset": source.data, "method": name, **_finite(row), "seconds": seconds[name]}
@@ -138,7 +139,8 @@ def run_evaluate(
     }
     write_table(folds_table(division, bags), out / f"folds.{output.format}")
     _write_predictions(found, bags, out / f"predictions.{output.format}")
-    report = evaluation_report(found, bags, results, _draw(_out_of_fold(found), out), source.data)
+    shown = _out_of_fold(found)
+    report = evaluation_report(found, bags, results, tables_of(shown), _draw(shown, out), source.data)
     write_report(report, out / "report.html")
     write_json(out / RESULTS, results)
     ResultFolder(out).clear("checkpoints")
@@ -165,7 +167,6 @@ def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
 def _write_predictions(found: Mapping[str, CrossValidation], bags: Bags, path: Path) -> None:
     parts = []
     for name, one in found.items():
-        predicted = one.predicted
         for repeat, folds in enumerate(one.assignment):
             tested = np.flatnonzero(folds >= 0)
             columns: dict[str, Any] = {
@@ -173,26 +174,21 @@ def _write_predictions(found: Mapping[str, CrossValidation], bags: Bags, path: P
                 "repeat": repeat,
                 "fold": folds[tested],
                 "bag": bags.names[tested],
-                "label": one.labels[tested],
-                "predicted": predicted[repeat, tested].astype(one.classes.dtype),
+                **label_columns(one.labels[tested]),
             }
+            answers = answer_columns(one.target, one.answers[repeat, tested])
+            columns |= {called: answers.pop(called) for called in ("predicted",) if called in answers}
             if bags.groups is not None:
                 columns["group"] = bags.groups[tested]
-            probabilities = one.probabilities[repeat, tested]
-            columns |= {f"probability_{label}": probabilities[:, c] for c, label in enumerate(one.classes)}
-            parts.append(pd.DataFrame(columns))
+            parts.append(pd.DataFrame(columns | answers))
     write_table(pd.concat(parts), path)
 
 
 def _out_of_fold(found: Mapping[str, CrossValidation]) -> OutOfFold:
     """Give what figures look at."""
     first = next(iter(found.values()))
-    return OutOfFold(
-        ClassNames(first.classes, first.positive),
-        first.labels,
-        {name: one.probabilities for name, one in found.items()},
-        first.assignment,
-    )
+    answers = {name: one.answers for name, one in found.items()}
+    return OutOfFold(first.target, first.labels, answers, first.assignment)
 
 
 def _draw(found: OutOfFold, out: Path) -> list[Figure]:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from bagwise.bags import Bags
 from bagwise.classes import ASSUMPTION, Classes
-from bagwise.commands.bag_views import as_texts, bag_views, choose_bags
+from bagwise.commands.bag_views import as_texts, bag_views, choose, choose_bags
+from bagwise.commands.verdicts import verdicts_of
 from bagwise.evaluation.cross_validation import CrossValidation, divided_told, folds_told
 from bagwise.evaluation.metrics import METRICS, bag_metrics
 from bagwise.explain import Explanation, explain, weights_in_one
@@ -27,6 +28,7 @@ _PROTOCOLS = {
     "expanding-windows": ": bags are tested by what was learnt from earlier ones",
     "given": ", as they were given",
 }
+_HEADLINES = {"auc": "How well the bags of a fold are ranked.", "accuracy": "Share predicted rightly."}
 _NO_WEIGHTS = "This method has no weights of instances: the page shows each instance's share of the scores."
 
 
@@ -99,6 +101,7 @@ def evaluation_report(
     found: Mapping[str, CrossValidation],
     bags: Bags,
     results: Mapping[str, Any],
+    more_tables: Sequence[Table],
     figures: Sequence[Figure],
     data: str,
 ) -> Report:
@@ -112,6 +115,8 @@ def evaluation_report(
         The bags, with labels.
     results
         As ``results.json`` has them.
+    more_tables
+        Of the out-of-fold predictions, beside the one of how good the methods are.
     figures
         Of the out-of-fold predictions.
     data
@@ -129,13 +134,13 @@ def evaluation_report(
     one = found[shown_method]
     tested = np.flatnonzero((one.assignment >= 0).any(axis=0))
     repeat = (one.assignment[:, tested] >= 0).argmax(axis=0)  # the first that tests it
-    labels, answered = as_texts(one.labels[tested]), one.predicted[repeat, tested]
-    predicted, probabilities = as_texts(answered), one.probabilities[repeat, tested]
-    chosen = choose_bags(labels, predicted, probabilities)
+    answers = one.answers[repeat, tested]
+    verdicts = verdicts_of(one.target, one.labels[tested], answers)
+    chosen = choose(verdicts)
     shown = bags[tested[chosen]]
     weights = None
     if one.attention is not None:
-        columns = np.searchsorted(one.classes, answered[chosen].astype(one.classes.dtype))
+        columns = np.argmax(answers[chosen], axis=1)
         given = one.attention[np.repeat(repeat[chosen], shown.sizes), bags.rows(tested[chosen])]
         weights = weights_in_one(given, one.weight_axis, columns, shown.sizes)
     by_cell = {(row["method"], row["metric"]): row for row in results["rows"]}
@@ -147,7 +152,7 @@ def evaluation_report(
     ]
     if len(one.untested):
         notes.append(f"{len(one.untested):,} of the {len(bags):,} bags are in no test, so nothing is said of them.")
-    if figures:
+    if one.target.kind == "classes":
         notes.append(
             "The table ranks the bags of each fold by themselves and the curves rank all bags together, so areas under"
             " curves differ a little."
@@ -164,21 +169,23 @@ def evaluation_report(
     ]
     if results["differences"]:
         tables.append(_differences(results["differences"], list(one.scores)))
+    tables += more_tables
     return Report(
         title=f"{data}: how good predictions are",
         summary=f"{_counted(bags)}, "
         + ("each" if len(tested) == len(bags) else f"{len(tested):,} of them")
         + " predicted by models that did not learn from it.",
         metrics=[
-            Metric(f"{_title(metric)}, {shown_method}", _number(by_cell[shown_method, metric]["mean"]), note)
-            for metric, note in (
-                ("auc", f"How well the bags of a fold are ranked. {_spread_told(by_cell[shown_method, 'auc'])}"),
-                ("accuracy", f"Share predicted rightly. {_spread_told(by_cell[shown_method, 'accuracy'])}"),
+            Metric(
+                f"{_title(metric)}, {shown_method}",
+                _number(by_cell[shown_method, metric]["mean"]),
+                f"{_HEADLINES.get(metric) or METRICS[metric].what} {_spread_told(by_cell[shown_method, metric])}",
             )
+            for metric in (("auc", "accuracy") if one.target.kind == "classes" else list(one.scores)[:2])
         ],
         tables=tables,
         figures=figures,
-        data=_data_facts(bags, one.positive),
+        data=_data_facts(bags, one.target.positive),
         facts=[
             (
                 "Protocol",
@@ -191,7 +198,7 @@ def evaluation_report(
             ("Time", ", ".join(f"{name}: {seconds[name]} s" for name in found)),
         ],
         history=[],
-        bags=bag_views(shown, labels[chosen], predicted[chosen], probabilities[chosen], weights),
+        bags=bag_views(shown, *verdicts.take(chosen)[:3], weights),
         notes=notes + _left_out(shown, bags),
     )
 

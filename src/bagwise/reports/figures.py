@@ -17,7 +17,7 @@ from bagwise.reports.ranking import draw_calibration, draw_precision_recall, dra
 from bagwise.reports.scatter import draw_predicted
 from bagwise.reports.view import Table
 
-__all__ = ["FIGURES", "Drawing", "OutOfFold", "figures_of", "table_of_labels"]
+__all__ = ["FIGURES", "Drawing", "OutOfFold", "figures_of", "table_of_labels", "tables_of"]
 
 _OF_LABELS = ("auc", "average_precision", "precision", "recall", "brier")
 
@@ -170,6 +170,29 @@ def figures_of(found: OutOfFold) -> list[Drawing]:
     ['roc', 'precision_recall', 'calibration', 'confusion_0']
     """
     return FIGURES[found.target.kind](found.known())
+
+
+def tables_of(found: OutOfFold) -> list[Table]:
+    """Say which tables show what was found, beside the one of how good methods are: of several labels one a method.
+
+    Parameters
+    ----------
+    found
+        The answers.
+
+    Returns
+    -------
+    list of Table
+
+    Examples
+    --------
+    >>> from bagwise.evaluation.judged import ClassNames
+    >>> tables_of(OutOfFold(ClassNames(np.array([0, 1]), 1), np.array([0, 1]), {}, np.zeros((1, 2))))
+    []
+    """
+    if found.target.kind != "multi-label":
+        return []
+    return [table_of_labels(found, name) for name in found.answers]
 
 
 def table_of_labels(found: OutOfFold, method: str, names: NDArray[Any] | None = None) -> Table:

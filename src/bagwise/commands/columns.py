@@ -1,0 +1,103 @@
+"""Columns of tables of predictions: what they are called is fixed for each kind of target."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bagwise.targets.contract import Target
+
+__all__ = ["OF_ANSWERS", "answer_columns", "label_columns"]
+
+Columns = dict[str, Any]
+
+# What the names of columns of answers are, or begin with.
+OF_ANSWERS = ("predicted", "probability_", "spread_", "value", "grade", "risk", "survival_")
+
+
+def label_columns(labels: NDArray[Any]) -> Columns:
+    """Give labels as columns: ``label``, or ``label_0``, ``label_1`` and so on, or ``event`` and ``time``.
+
+    Parameters
+    ----------
+    labels
+        As `bagwise.Bags` holds them, shape (B, ...).
+
+    Returns
+    -------
+    dict
+        For each column its values, shape (B,).
+
+    Examples
+    --------
+    >>> list(label_columns(np.array([[1.0, 0.0]])))
+    ['label_0', 'label_1']
+    """
+    if labels.dtype.names is not None:
+        return {name: labels[name] for name in labels.dtype.names}
+    if labels.ndim == 1:
+        return {"label": labels}
+    return {f"label_{place}": column for place, column in enumerate(labels.T)}
+
+
+def answer_columns(target: Target, answers: NDArray[Any]) -> Columns:
+    """Give answers as columns.
+
+    Parameters
+    ----------
+    target
+        What labels are.
+    answers
+        What a model says of the bags, shape (B, A).
+
+    Returns
+    -------
+    dict
+        For each column its values, shape (B,). Of classes ``predicted`` and ``probability_CLASS``; of grades ``grade``
+        and ``probability_GRADE``; of several labels ``predicted_LABEL`` (1 or 0) and ``probability_LABEL``; of numbers
+        and counts ``value``, or ``value_0``, ``value_1`` and so on; of lives ``risk`` and ``survival_TIME``, the share
+        that has had no event by then.
+
+    Examples
+    --------
+    >>> from bagwise.targets.registry import TARGETS
+    >>> answer_columns(TARGETS["real"].of([1.5, 2.0]), np.array([[1.75]]))
+    {'value': array([1.75])}
+    """
+    return _KINDS[target.kind](target, answers)
+
+
+def _chosen(called: str) -> Callable[[Any, NDArray[Any]], Columns]:
+    def columns(target: Any, answers: NDArray[Any]) -> Columns:
+        return {called: target.predicted(answers)} | _each("probability", target.names, answers)
+
+    return columns
+
+
+def _of_labels(target: Any, answers: NDArray[Any]) -> Columns:
+    predicted = _each("predicted", target.names, target.predicted(answers))
+    return predicted | _each("probability", target.names, answers)
+
+
+def _of_numbers(_: Any, answers: NDArray[Any]) -> Columns:
+    return {"value": answers[:, 0]} if answers.shape[1] == 1 else _each("value", range(answers.shape[1]), answers)
+
+
+def _of_lives(target: Any, answers: NDArray[Any]) -> Columns:
+    times = [f"{time:.6g}" for time in target.times]
+    return {"risk": answers[:, 0]} | _each("survival", times, answers[:, 1:])
+
+
+def _each(called: str, names: Any, columns: NDArray[Any]) -> Columns:
+    return {f"{called}_{name}": column for name, column in zip(names, columns.T, strict=True)}
+
+
+_KINDS: dict[str, Callable[[Any, NDArray[Any]], Columns]] = {
+    "classes": _chosen("predicted"),
+    "multi-label": _of_labels,
+    "real": _of_numbers,
+    "count": _of_numbers,
+    "ordinal": _chosen("grade"),
+    "survival": _of_lives,
+}
