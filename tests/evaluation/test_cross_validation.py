@@ -12,6 +12,7 @@ from bagwise import BagwiseError
 from bagwise.evaluation.cross_validation import CrossValidation
 from bagwise.evaluation.metrics import CLASS_METRICS, bag_metrics
 from bagwise.evaluation.protocol import Folds
+from bagwise.targets.classes import ClassTarget
 from bagwise.training import engine
 
 NAMES = ["attention", "gated-attention", "mi-Net", "MI-Net", "MI-Net-DS", "MI-Net-RC"]
@@ -334,7 +335,7 @@ def result_with(**scores):
     given = {metric: np.array(scores.get(metric, nothing), dtype=float) for metric in CLASS_METRICS}
     labels = np.array([0, 1, 0, 1])
     return CrossValidation(
-        "default", np.array([0, 1]), 1, labels, np.zeros((2, 4), np.int64), np.zeros((2, 4, 2)), None, given
+        "default", ClassTarget.of(labels), labels, np.zeros((2, 4), np.int64), np.zeros((2, 4, 2)), None, given
     )
 
 

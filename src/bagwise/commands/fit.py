@@ -38,6 +38,7 @@ from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.parameters import assigned
 from bagwise.methods.registry import find, make
 from bagwise.reports import write_report
+from bagwise.targets.registry import resolve
 
 __all__ = ["check_parameters", "configured", "run_fit"]
 
@@ -142,8 +143,8 @@ def configured(
         unasked = {name for name in alike if name == "random_state" or alike[name] is None} - {*kind._get_param_names()}
         asked = {name: value for name, value in alike.items() if name not in unasked}
         return make(method, **asked | given), f"not asked for: the methods have none{unused}"
-    labels = bags.labels if bags.labels is not None else np.zeros(0)
-    fewest = np.unique(labels, return_counts=True)[1].min(initial=len(bags))
+    of_classes = bags.labels is not None and resolve(given.get("target", "auto"), bags.labels) == "classes"
+    fewest = np.unique(bags.labels, return_counts=True)[1].min() if of_classes else len(bags)
     why = "fixed in advance"
     epochs, patience = given.get("epochs", training.epochs), given.get("patience", training.patience)
     if epochs is None and patience is None:
@@ -164,7 +165,8 @@ def configured(
         of = f"the {validation} bags for validation" if validation else f"a fifth of the {whole}"
         why = f"chosen on {of}, which were not learnt from: stopped after {patience} without progress"
     large = len(bags.instance_shape) == 1 and np.median(bags.sizes) > LARGE_BAG
-    settings: dict[str, Any] = {"class_weight": training.class_weight, "device": device, **alike}
+    class_weight = training.class_weight if of_classes else None  # others have no classes to weigh
+    settings: dict[str, Any] = {"class_weight": class_weight, "device": device, **alike}
     settings |= (LARGE_BAG_SETTINGS if large else {}) | given | {"epochs": epochs, "patience": patience}
     return make(method, **settings), why
 

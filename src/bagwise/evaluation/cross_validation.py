@@ -13,15 +13,15 @@ from threadpoolctl import threadpool_limits
 
 from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.checks import valid_weights
-from bagwise.classes import Classes
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.divisions import FoldsLike, divide
-from bagwise.evaluation.judged import ClassNames
 from bagwise.evaluation.metrics import measure, scorers
 from bagwise.evaluation.protocol import Division, Split
 from bagwise.methods.base import BagClassifier, clone_with_seed, kind_of
 from bagwise.methods.joint import bag_answers, fit_members, instance_weights, predict_members
 from bagwise.methods.neural import NeuralMIL
+from bagwise.targets.contract import Target
+from bagwise.targets.survival import SurvivalTarget
 from bagwise.training.engine import OnEpoch
 
 __all__ = ["CrossValidation", "cross_validate", "divided_told", "folds_told", "summary", "validate_folds"]
@@ -37,17 +37,15 @@ class CrossValidation:
         ``"default"`` (stratified folds), ``"grouped"`` (no group on both sides), ``"paper"`` (folds not stratified),
         ``"leaky"`` (test bags chose the epoch: no honest number), ``"leave-one-group-out"``, ``"expanding-windows"``,
         ``"given"``, or the class of a splitter.
-    classes
-        The labels, sorted.
-    positive
-        Of two classes the one that the standard MIL assumption, precision, recall, F-score and AUC are about; None with
-        more.
+    target
+        What the labels are: their kind, which classes or grades there are, when survival is told.
     labels
-        The true label of each bag, shape (B,).
+        The true label of each bag, shape (B, ...).
     assignment
         The fold in which each bag was tested, shape (repeats, B); -1 where none of the repetition did.
-    probabilities
-        Out-of-fold probabilities, shape (repeats, B, number of classes); NaN where `assignment` is -1.
+    answers
+        What out-of-fold models say, shape (repeats, B, A): probabilities of classes, grades or labels; numbers; or the
+        risk and the survival function at the times of `target`. NaN where `assignment` is -1.
     attention
         Out-of-fold instance weights, each from the model that never saw its bag: shape (repeats, N), or (repeats, N, K)
         where the method has weights of several heads or classes; None where it has none, NaN where `assignment` is -1.
@@ -67,19 +65,35 @@ class CrossValidation:
     """
 
     protocol: str
-    classes: NDArray[Any]
-    positive: Any
+    target: Target
     labels: NDArray[Any]
     assignment: NDArray[np.int64]
-    probabilities: NDArray[np.float64]
+    answers: NDArray[np.float64]
     attention: NDArray[np.float64] | None
     scores: dict[str, NDArray[np.float64]]
     weight_axis: Literal["heads", "classes"] = "heads"
 
     @property
+    def classes(self) -> NDArray[Any] | None:
+        """The classes, sorted, the grades or the labels, in the order of the columns; None of numbers and lives."""
+        return self.target.names
+
+    @property
+    def positive(self) -> Any:
+        """Of two classes the one that the standard MIL assumption, precision, recall, F-score and AUC are about."""
+        return self.target.positive
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """The answers, of classes, grades or labels: probabilities, shape (repeats, B, number of classes)."""
+        if self.target.names is None:
+            raise BagwiseError(f"there are no probabilities of a {self.target.kind} target: look at answers")
+        return self.answers
+
+    @property
     def predicted(self) -> NDArray[Any]:
-        """The out-of-fold prediction of each bag, shape (repeats, B); None where it was not tested."""
-        predicted = Classes(self.classes, self.positive).predicted(self.probabilities)
+        """The out-of-fold prediction of each bag, shape (repeats, B, ...); None where it was not tested."""
+        predicted = self.target.predicted(self.answers)
         untested = self.assignment < 0
         if untested.any():
             predicted = predicted.astype(object)
@@ -313,7 +327,7 @@ def cross_validate(
     return validate_folds(
         model,
         bags,
-        divide(bags, folds, repeats, seed),
+        divide(bags, folds, repeats, seed, model.target),
         scoring=scoring,
         sample_weight=sample_weight,
         n_jobs=n_jobs,
@@ -376,13 +390,13 @@ def validate_folds(
     1.0
     """
     assert bags.labels is not None
-    classes = Classes.of(bags.labels, model.positive)
-    target = ClassNames(classes.names, classes.positive)
+    target = model._target_of(bags, np.arange(len(bags)))
     scoring = scorers(target, scoring)
     model = clone_with_seed(model)
     splits = division.splits
     trains, tests = [split.train for split in splits], [split.test for split in splits]
-    _check_learnable(division, bags)
+    if target.kind == "classes":
+        _check_learnable(division, bags)
     if isinstance(model, NeuralMIL):
         models: list[NeuralMIL] = [clone(model) for _ in splits]
         if rivals:
@@ -400,7 +414,7 @@ def validate_folds(
             verbose=verbose,
             on_epoch=None if on_epoch is None else _telling(on_epoch, splits),
         )
-        answers = _ask(fitted, bags, tests)
+        answers = _ask(fitted, bags, tests, target)
     elif on_epoch is not None:
         raise BagwiseError(f"{type(model).__name__} learns in no epochs of which to tell on_epoch: leave it out")
     else:
@@ -409,26 +423,26 @@ def validate_folds(
             delayed(_fit_and_ask)(clone(model), bags[train], None if weights is None else weights[train], bags[test])
             for train, test in zip(trains, tests, strict=True)
         )
-    probabilities = np.full((*division.assignment.shape, len(classes.names)), np.nan)
+    width = answers[0].answers.shape[1] if target.names is None else len(target.names)
+    told = np.full((*division.assignment.shape, width), np.nan)
     scores = {metric: np.full((division.repeats, division.folds), np.nan) for metric in scoring}
     attention = None
     if answers[0].weights is not None:
         attention = np.full((division.repeats, len(bags.instances), *answers[0].weights.shape[1:]), np.nan)
     for (repeat, fold, _, test, _), answer in zip(splits, answers, strict=True):
-        probabilities[repeat, test] = 0.0  # of a class that no training bag has
-        probabilities[repeat, test[:, None], np.searchsorted(classes.names, answer.classes)] = answer.probabilities
+        told[repeat, test] = 0.0  # of a class that no training bag has
+        told[repeat, test[:, None], _columns(target, answer)] = answer.answers
         if attention is not None:
             attention[repeat, bags.rows(test)] = answer.weights
-        of_fold = measure(target, bags.labels[test], probabilities[repeat, test], scoring=scoring)
+        of_fold = measure(target, bags.labels[test], told[repeat, test], scoring=scoring)
         for metric, value in of_fold.items():
             scores[metric][repeat, fold] = value
     return CrossValidation(
         protocol="leaky" if epoch_by_test else division.name,
-        classes=classes.names,
-        positive=classes.positive,
+        target=target,
         labels=bags.labels,
         assignment=division.assignment,
-        probabilities=probabilities,
+        answers=told,
         attention=attention,
         scores=scores,
         weight_axis=answers[0].weight_axis,
@@ -463,13 +477,21 @@ def _check_learnable(division: Division, bags: Bags) -> None:
 class _Answer(NamedTuple):
     """What the model of one fold says of its test bags."""
 
-    classes: NDArray[Any]
-    probabilities: NDArray[np.floating]
+    names: NDArray[Any] | None
+    answers: NDArray[np.floating]
     weights: NDArray[np.floating] | None
     weight_axis: Literal["heads", "classes"] = "heads"
 
 
-def _ask(models: Sequence[NeuralMIL], bags: Bags, tests: Sequence[NDArray[np.int64]]) -> list[_Answer]:
+def _columns(target: Target, answer: _Answer) -> list[int]:
+    """Say where among the answers those of a fold's model belong, which may not know all classes."""
+    if target.names is None or answer.names is None:
+        return list(range(answer.answers.shape[1]))
+    known = target.names.tolist()
+    return [known.index(name) for name in answer.names.tolist()]
+
+
+def _ask(models: Sequence[NeuralMIL], bags: Bags, tests: Sequence[NDArray[np.int64]], target: Target) -> list[_Answer]:
     """Ask those that are of one architecture in one pass over the bags."""
     answers: dict[int, _Answer] = {}
     architectures = [model.plan_.architecture for model in models]
@@ -479,14 +501,20 @@ def _ask(models: Sequence[NeuralMIL], bags: Bags, tests: Sequence[NDArray[np.int
         for number, prediction in zip(numbers, predictions, strict=True):
             model = models[number]
             weights, axis = instance_weights(model, prediction), model.model_.weight_axis
-            answers[number] = _Answer(model.classes_, bag_answers(model, prediction), weights, axis)
+            said = bag_answers(model, prediction)
+            if isinstance(target, SurvivalTarget) and isinstance(model.target_, SurvivalTarget):
+                # Each fold's own times are quantiles of its training events; the table needs the same for all.
+                said = model.target_.at(target.times, prediction.logits, model.model_.learnt.cpu()).numpy()
+            answers[number] = _Answer(model.target_.names, said, weights, axis)
     return [answers[number] for number in range(len(models))]
 
 
 def _fit_and_ask(model: BagClassifier, train: Bags, weights: NDArray[np.float64] | None, test: Bags) -> _Answer:
     with threadpool_limits(1):  # as many workers as cores; and the last bits do not depend on how many there are
         model.fit(train, **({} if weights is None else {"sample_weight": weights}))  # which one's own may not take
-        return _Answer(model.classes_, model.predict_proba(test), None)
+        if hasattr(model, "classes_"):
+            return _Answer(np.asarray(model.classes_), model.predict_proba(test), None)
+        return _Answer(None, model.answers(test), None)
 
 
 def _best_by_validation(

@@ -30,7 +30,7 @@ __all__ = [
 FoldsLike = int | str | Division | ArrayLike | Iterable[tuple[Any, ...]] | Mapping[str, Any] | Any
 
 
-def divide(bags: Bags, folds: FoldsLike, repeats: int = 1, seed: int = 0) -> Division:
+def divide(bags: Bags, folds: FoldsLike, repeats: int = 1, seed: int = 0, target: str = "auto") -> Division:
     """Divide bags as a user says.
 
     Parameters
@@ -78,7 +78,7 @@ def divide(bags: Bags, folds: FoldsLike, repeats: int = 1, seed: int = 0) -> Div
     [[0, 1, 2, 3]]
     """
     if isinstance(folds, Integral) and not isinstance(folds, bool):
-        return Folds(bags, int(folds), repeats, seed)
+        return Folds(bags, int(folds), repeats, seed, target=target)
     if repeats != 1:
         raise BagwiseError(
             f"repeats is {repeats!r}, and folds are no number: folds that are given say themselves how often bags are"

@@ -11,6 +11,7 @@ from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
 from bagwise.bags import Bags
 from bagwise.checks import check_seed, valid_positions
 from bagwise.errors import BagwiseError
+from bagwise.targets.registry import resolve, target_of
 
 __all__ = ["Division", "Folds", "Split", "splits_of"]
 
@@ -224,6 +225,9 @@ class Folds(Division):
         Decides the divisions.
     stratified
         False divides at random, whatever the labels, as the paper did; bags with groups are always stratified.
+    target
+        Of which kind the labels are, as estimators take it: it says which bags are alike, so that each fold gets its
+        share of them.
 
     Attributes
     ----------
@@ -246,7 +250,14 @@ class Folds(Division):
     """
 
     def __init__(
-        self, bags: Bags, folds: int = 10, repeats: int = 1, seed: int = 0, *, stratified: bool = True
+        self,
+        bags: Bags,
+        folds: int = 10,
+        repeats: int = 1,
+        seed: int = 0,
+        *,
+        stratified: bool = True,
+        target: str = "auto",
     ) -> None:
         if bags.labels is None:
             raise BagwiseError("the bags have no labels to learn from: give y, or bags with labels")
@@ -256,16 +267,16 @@ class Folds(Division):
                 raise BagwiseError(f"{name} is {value!r}: it must be a whole number")
         if folds < 2 or repeats < 1:
             raise BagwiseError(f"{repeats} x {folds} folds is too few: at least 1 x 2 are needed")
-        classes, counts = np.unique(bags.labels, return_counts=True)
-        if len(classes) < 2:
-            raise BagwiseError(f"all bags have the label {classes[0]!s}: there must be two classes or more")
-        if counts.min() < 2:
-            raise BagwiseError(f"there is 1 bag of class {classes[counts.argmin()]!s}: each class needs 2 or more")
-        if counts.min() < folds:
+        kind = resolve(target, bags.labels)
+        if kind == "classes":
+            strata = bags.labels
+            _check_classes(strata, int(folds))
+        elif len(bags) < folds:
             raise BagwiseError(
-                f"there are {counts.min()} bags of class {classes[counts.argmin()]!s}, fewer than the {folds} folds:"
-                f" use at most {counts.min()} folds"
+                f"there are {len(bags)} bags, fewer than the {folds} folds: use at most {len(bags)} folds"
             )
+        else:
+            strata = target_of(kind, bags.labels, names=bags.names).strata(bags.labels, int(folds))
         if bags.groups is not None and len(np.unique(bags.groups)) < folds:
             count = len(np.unique(bags.groups))
             raise BagwiseError(f"there are {count} groups, fewer than the {folds} folds: use at most {count} folds")
@@ -275,9 +286,22 @@ class Folds(Division):
         splitters: dict[str, Any] = {"default": StratifiedKFold, "grouped": StratifiedGroupKFold, "paper": KFold}
         for repeat in range(repeats):
             parts = splitters[name](folds, shuffle=True, random_state=_random_state(seed, repeat))
-            for fold, (_, test) in enumerate(parts.split(bags.labels, bags.labels, bags.groups)):
+            for fold, (_, test) in enumerate(parts.split(strata, strata, bags.groups)):
                 assignment[repeat, test] = fold
         super().__init__(bags, splits_of(assignment), name)
+
+
+def _check_classes(labels: NDArray[Any], folds: int) -> None:
+    classes, counts = np.unique(labels, return_counts=True)
+    if len(classes) < 2:
+        raise BagwiseError(f"all bags have the label {classes[0]!s}: there must be two classes or more")
+    if counts.min() < 2:
+        raise BagwiseError(f"there is 1 bag of class {classes[counts.argmin()]!s}: each class needs 2 or more")
+    if counts.min() < folds:
+        raise BagwiseError(
+            f"there are {counts.min()} bags of class {classes[counts.argmin()]!s}, fewer than the {folds} folds:"
+            f" use at most {counts.min()} folds"
+        )
 
 
 def _random_state(seed: int, repeat: int) -> int:
