@@ -19,6 +19,7 @@ from bagwise.explain import (
     write_table,
 )
 from bagwise.io.folders import read_folder
+from bagwise.targets.classes import ClassTarget
 
 bags_of_values = st.lists(
     st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0]), min_size=1, max_size=6), min_size=1, max_size=6
@@ -29,7 +30,7 @@ def explained(values):
     """Give bags, and an explanation in which these values are the weights."""
     bags = Bags.from_arrays([[[value] for value in bag] for bag in values])
     weights = np.concatenate(values)
-    return bags, Explanation(np.array([0, 1]), 1, np.full((len(bags), 2), 0.5), weights, weights)
+    return bags, Explanation(ClassTarget.of([0, 1]), np.full((len(bags), 2), 0.5), weights, weights)
 
 
 @given(bags_of_values)
@@ -64,7 +65,7 @@ def test_what_rounding_makes_of_equal_weights_is_equal(size):
     weights = np.float32(1) / np.arange(1, size + 1, dtype=np.float32) * np.arange(1, size + 1, dtype=np.float32) / size
     bags = Bags.from_arrays([np.zeros((size, 1)), [[0.0], [1.0]]])
     weights = np.append(weights.astype(np.float32), [0.4, 0.6])
-    found = Explanation(np.array(["no", "yes"]), "yes", np.array([[0.1, 0.9], [0.8, 0.2]]), weights, weights)
+    found = Explanation(ClassTarget.of(["no", "yes"]), np.array([[0.1, 0.9], [0.8, 0.2]]), weights, weights)
     assert found.equal(bags).tolist() == [True, False]
     assert found.rescaled(bags).tolist() == [0.5] * size + [0, 1]
     assert found.ranks(bags).tolist() == [1] * size + [2, 1]
@@ -83,7 +84,7 @@ def fitted(request, make_bags):
 def test_members_are_averaged(fitted):
     bags, models = fitted
     found = explain(models, bags)
-    np.testing.assert_allclose(found.probabilities, np.mean([m.predict_proba(bags) for m in models], axis=0))
+    np.testing.assert_allclose(found.answers, np.mean([m.predict_proba(bags) for m in models], axis=0))
     np.testing.assert_allclose(found.scores, np.mean([m.instance_scores(bags) for m in models], axis=0))
     if hasattr(models[0], "attention"):
         np.testing.assert_allclose(found.weights, np.mean([m.attention(bags) for m in models], axis=0))
@@ -126,7 +127,7 @@ def test_bags_in_files_are_explained_as_those_in_memory(tmp_path):
     for name in ("attention", "MI-Net", "mi-Net"):
         models = [bw.make(name, epochs=2, random_state=0).fit(memory)]
         expected, found = explain(models, memory), explain(models, files)
-        np.testing.assert_array_equal(found.probabilities, expected.probabilities)
+        np.testing.assert_array_equal(found.answers, expected.answers)
         np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-5)
         pd.testing.assert_frame_equal(contrast(found, files), contrast(expected, memory), rtol=1e-4)
 
@@ -159,7 +160,7 @@ def test_contrast_is_what_a_plain_loop_gives():
     bags = Bags.from_arrays([rng.normal(size=(size, 2)) for size in (1, 2, 5, 20)])
     weights = rng.random(28)
     probabilities = np.array([[0.4, 0.6], [0.1, 0.9], [0.9, 0.1], [0.3, 0.7]])
-    found = Explanation(np.array([0, 1]), 1, probabilities, weights, weights)
+    found = Explanation(ClassTarget.of([0, 1]), probabilities, weights, weights)
     highs, lows, within = [], [], []
     for number in (1, 3):
         rows = slice(*bags.offsets[number : number + 2])
@@ -177,7 +178,7 @@ def test_contrast_is_what_a_plain_loop_gives():
 
 def test_a_constant_feature_makes_no_difference():
     bags = Bags.from_arrays([[[1.0, 5.0], [2.0, 5.0]]])
-    found = Explanation(np.array([0, 1]), 1, np.array([[0.0, 1.0]]), np.array([0.1, 0.9]), np.array([0.1, 0.9]))
+    found = Explanation(ClassTarget.of([0, 1]), np.array([[0.0, 1.0]]), np.array([0.1, 0.9]), np.array([0.1, 0.9]))
     assert contrast(found, bags)["difference"].tolist()[-1] == 0
 
 

@@ -123,7 +123,7 @@ def bag_views(
     probabilities
         Of each bag, shape (B, number of classes), or (B,), of what is predicted; None where predictions are numbers.
     importance
-        What instances are ranked by, packed, shape (N,), not negative; None where there is nothing.
+        What instances are ranked by, packed, shape (N,); None where there is nothing.
     key
         Which instances are known to decide, packed, shape (N,).
 
@@ -180,6 +180,8 @@ def _files(bags: Bags, rows: slice) -> list[str] | None:
 def _shares(importance: NDArray[np.floating], bags: Bags) -> NDArray[np.float64]:
     """Give importance a sum of 1 in each bag, which scores do not have; scores that are all zero count alike."""
     exact = importance.astype(np.float64)
+    lowest = np.minimum(np.minimum.reduceat(exact, bags.offsets[:-1]), 0.0)  # of numbers, below 0
+    exact -= np.repeat(lowest, bags.sizes)
     totals = np.add.reduceat(exact, bags.offsets[:-1])
     exact = np.where(np.repeat(totals > 0, bags.sizes), exact, 1.0)
     shares: NDArray[np.float64] = exact / np.repeat(np.where(totals > 0, totals, bags.sizes), bags.sizes)

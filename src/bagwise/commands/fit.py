@@ -30,7 +30,7 @@ from bagwise.commands.runs import (
     write_run,
 )
 from bagwise.errors import BagwiseError, BagwiseWarning
-from bagwise.evaluation.metrics import bag_metrics
+from bagwise.evaluation.metrics import measure
 from bagwise.folders import ResultFolder
 from bagwise.methods.base import BagClassifier
 from bagwise.methods.ensemble import fit_ensemble, predict_ensemble
@@ -143,8 +143,9 @@ def configured(
         unasked = {name for name in alike if name == "random_state" or alike[name] is None} - {*kind._get_param_names()}
         asked = {name: value for name, value in alike.items() if name not in unasked}
         return make(method, **asked | given), f"not asked for: the methods have none{unused}"
-    of_classes = bags.labels is not None and resolve(given.get("target", "auto"), bags.labels) == "classes"
-    fewest = np.unique(bags.labels, return_counts=True)[1].min() if of_classes else len(bags)
+    labels = np.zeros(0, np.int64) if bags.labels is None else bags.labels
+    of_classes = resolve(given.get("target", "auto"), labels) == "classes"
+    fewest = np.unique(labels, return_counts=True)[1].min(initial=len(bags)) if of_classes else len(bags)
     why = "fixed in advance"
     epochs, patience = given.get("epochs", training.epochs), given.get("patience", training.patience)
     if epochs is None and patience is None:
@@ -267,11 +268,11 @@ def run_fit(
 
 
 def _metrics(
-    models: list[NeuralMIL], bags: Bags, probabilities: NDArray[np.floating], why: str, seconds: float
+    models: list[NeuralMIL], bags: Bags, answers: NDArray[np.floating], why: str, seconds: float
 ) -> dict[str, Any]:
     assert bags.labels is not None
     model = models[0]
-    on_training = bag_metrics(bags.labels, probabilities, model.classes_, model.positive_)
+    on_training = measure(model.target_, bags.labels, answers)
     last = [member.history_[member.best_epoch_ - 1] for member in models]
     validation = {}
     if "validation_loss" in last[0]:
@@ -282,8 +283,9 @@ def _metrics(
     return {
         "bags": len(bags),
         "instances": len(bags.instances),
-        "classes": [str(name) for name in model.classes_],
-        "positive": None if model.positive_ is None else str(model.positive_),
+        "target": model.target_.kind,
+        "classes": None if model.target_.names is None else [str(name) for name in model.target_.names],
+        "positive": None if model.target_.positive is None else str(model.target_.positive),
         "members": len(models),
         "epochs": [member.best_epoch_ for member in models],
         "epochs_were": why,

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from bagwise.bags import Bags
 from bagwise.classes import ASSUMPTION, Classes
-from bagwise.commands.bag_views import as_texts, bag_views, choose, choose_bags
+from bagwise.commands.bag_views import as_texts, bag_views, choose
 from bagwise.commands.verdicts import verdicts_of
 from bagwise.evaluation.cross_validation import CrossValidation, divided_told, folds_told
 from bagwise.evaluation.metrics import METRICS, bag_metrics
 from bagwise.explain import Explanation, explain, weights_in_one
 from bagwise.methods.neural import NeuralMIL
 from bagwise.reports import Figure, Metric, Report, Table
+from bagwise.targets.contract import Target
 
 __all__ = ["evaluation_report", "explanation_report", "training_report"]
 
@@ -29,13 +30,17 @@ _PROTOCOLS = {
     "given": ", as they were given",
 }
 _HEADLINES = {"auc": "How well the bags of a fold are ranked.", "accuracy": "Share predicted rightly."}
+_LEARNT = {
+    "auc": "How well the bags learnt from are ranked; new bags will do worse.",
+    "accuracy": "Share of the bags learnt from that are predicted rightly.",
+}
 _NO_WEIGHTS = "This method has no weights of instances: the page shows each instance's share of the scores."
 
 
 def training_report(
     models: Sequence[NeuralMIL],
     bags: Bags,
-    probabilities: NDArray[np.floating],
+    answers: NDArray[np.floating],
     metrics: Mapping[str, Any],
     data: str,
     epochs_were: str,
@@ -48,8 +53,8 @@ def training_report(
         The members.
     bags
         The bags learnt from, with labels.
-    probabilities
-        What the models say of them, shape (B, number of classes).
+    answers
+        What the models say of them, shape (B, A).
     metrics
         As ``metrics.json`` has them.
     data
@@ -63,9 +68,8 @@ def training_report(
     """
     model = models[0]
     assert bags.labels is not None
-    labels = as_texts(bags.labels)
-    predicted = as_texts(Classes(model.classes_, model.positive_).predicted(probabilities))
-    chosen = choose_bags(labels, predicted, probabilities)
+    verdicts = verdicts_of(model.target_, bags.labels, answers)
+    chosen = choose(verdicts)
     shown = bags[chosen]
     found = explain(models, shown)
     notes = [
@@ -78,13 +82,14 @@ def training_report(
         title=f"{data}: what decided",
         summary=f"{_counted(bags)} were learnt from.",
         metrics=[
-            Metric(f"Training {name}", np.nan if metrics[key] is None else metrics[key], note)
-            for name, key, note in (
-                ("AUC", "training_auc", "How well the bags learnt from are ranked; new bags will do worse."),
-                ("accuracy", "training_accuracy", "Share of the bags learnt from that are predicted rightly."),
+            Metric(
+                f"Training {_title(metric)}",
+                _number(metrics[f"training_{metric}"]),
+                _LEARNT.get(metric) or f"{METRICS[metric].what} Of the bags learnt from; new bags will do worse.",
             )
+            for metric in _headlines(model.target_)
         ],
-        data=_data_facts(bags, model.positive_),
+        data=_data_facts(bags, model.target_.positive),
         facts=[
             *_model_facts(models),
             ("Epochs", f"{_epochs(models)}; {epochs_were}"),
@@ -92,7 +97,7 @@ def training_report(
             ("Time", f"{metrics['seconds']:.0f} s"),
         ],
         history=model.history_,
-        bags=bag_views(shown, labels[chosen], as_texts(found.predicted), found.probabilities, found.importance),
+        bags=bag_views(shown, *verdicts.take(chosen)[:3], found.importance),
         notes=notes + _left_out(shown, bags),
     )
 
@@ -181,7 +186,7 @@ def evaluation_report(
                 _number(by_cell[shown_method, metric]["mean"]),
                 f"{_HEADLINES.get(metric) or METRICS[metric].what} {_spread_told(by_cell[shown_method, metric])}",
             )
-            for metric in (("auc", "accuracy") if one.target.kind == "classes" else list(one.scores)[:2])
+            for metric in _headlines(one.target)
         ],
         tables=tables,
         figures=figures,
@@ -235,8 +240,8 @@ def explanation_report(
     -------
     Report
     """
-    predicted = as_texts(found.predicted)
-    chosen = choose_bags(labels, predicted, found.probabilities)
+    verdicts = verdicts_of(found.target, None, found.answers)._replace(labels=labels)
+    chosen = choose(verdicts)
     shown, known = bags[chosen], pd.notna(labels)
     notes = ["If the run learnt from some of these bags, its predictions for those are better than for new ones."]
     if equal := int(found.equal(bags).sum()):
@@ -260,20 +265,24 @@ def explanation_report(
     return Report(
         title=f"{data}: what decided",
         summary=f"{_counted(bags)}, judged by the run {run}.",
-        metrics=_judged(labels[known], found, known) if known.any() else [],
+        metrics=_judged(labels[known], found, known) if known.any() and found.target.kind == "classes" else [],
         tables=tables,
         data=_data_facts(bags, found.positive),
         facts=[*_model_facts(models), ("Epochs", _epochs(models)), ("Seed", str(models[0].plan_.order_seed))],
         history=models[0].history_,
-        bags=bag_views(
-            shown, labels[chosen], predicted[chosen], found.probabilities[chosen], found.importance[bags.rows(chosen)]
-        ),
+        bags=bag_views(shown, *verdicts.take(chosen)[:3], found.importance[bags.rows(chosen)]),
         notes=[*notes, *([_NO_WEIGHTS] if found.weights is None else []), *_left_out(shown, bags)],
     )
 
 
+def _headlines(target: Target) -> tuple[str, ...]:
+    """Name the two metrics, or the one, with which a page begins."""
+    return ("auc", "accuracy") if target.kind == "classes" else target.metrics[:2]
+
+
 def _judged(labels: NDArray[np.object_], found: Explanation, known: NDArray[np.bool_]) -> list[Metric]:
-    measured = bag_metrics(labels, found.probabilities[known], as_texts(found.classes), found.positive)
+    assert found.target.names is not None
+    measured = bag_metrics(labels, found.answers[known], as_texts(found.target.names), found.positive)
     return [
         Metric("AUC", measured["auc"], f"How well the {len(labels):,} bags whose label is known are ranked."),
         Metric("Accuracy", measured["accuracy"], "Share of them that is predicted rightly."),

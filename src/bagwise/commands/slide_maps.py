@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from bagwise.bags import Bags
-from bagwise.classes import Classes
 from bagwise.errors import BagwiseError
 from bagwise.explain import Explanation, write_geojson, write_table
 from bagwise.io.features import SUFFIXES, open_features
@@ -17,6 +16,7 @@ from bagwise.io.sources import distinct_names
 from bagwise.io.tile_files import OnLevel0, on_level0
 from bagwise.reports.overlay import draw_overlay
 from bagwise.stored import StoredInstances
+from bagwise.targets.classes import ClassTarget
 
 __all__ = ["OnSlide", "draw_on_slides", "find_on_slides"]
 
@@ -148,7 +148,8 @@ def draw_on_slides(
         If a slide is damaged, or a file cannot be written.
     """
     written, index = [], []
-    equal, classes = found.equal(bags), Classes(found.classes, found.positive).in_learning.tolist()
+    equal = found.equal(bags)
+    classes = found.target.classes.in_learning.tolist() if isinstance(found.target, ClassTarget) else []
     for one, name in zip(placed, distinct_names([one.file for one in placed]), strict=True):
         rows = table.iloc[one.rows]
         rows = rows.assign(x=rows["x"] * one.level0.scale, y=rows["y"] * one.level0.scale)

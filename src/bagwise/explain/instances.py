@@ -10,16 +10,17 @@ from numpy.typing import NDArray
 
 from bagwise.bags import BagsLike, as_bags
 from bagwise.checks import check_count
-from bagwise.classes import Classes
 from bagwise.explain.rescaling import equal_in_bags, rescaled_in_bags
 from bagwise.explain.weights import weights_in_one
 from bagwise.methods.ensemble import members_of
 from bagwise.methods.joint import bag_answers, instance_answers, instance_weights, predict_members
 from bagwise.methods.neural import NeuralMIL
+from bagwise.targets.contract import Target
 
 __all__ = ["Explanation", "explain", "key_instances"]
 
 _AXES = ("x", "y", "z")
+_CHOOSING = ("classes", "ordinal")  # kinds of which one answer is the probability of what is predicted
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,19 +29,17 @@ class Explanation:
 
     Attributes
     ----------
-    classes
-        The labels, sorted.
-    positive
-        Of two classes the one that the standard MIL assumption is about; None with more.
-    probabilities
-        Of each bag, shape (B, number of classes).
+    target
+        What the labels are.
+    answers
+        What is said of each bag, shape (B, A): probabilities, numbers, or a risk and a survival function.
     weights
         Of the instances in their bag, packed, shape (N,), with sum 1 over each bag; None where the method has none. Of
         a method with several heads their mean; of one with weights for each class those for the class that the bag is
         taken for.
     scores
-        Probability that each instance, were it alone, would give its bag (`NeuralMIL.instance_scores`): of the positive
-        class, shape (N,); with more than two classes shape (N, number of classes).
+        What each instance, were it alone, would give its bag (`NeuralMIL.instance_scores`): the probability of the
+        positive class, the number or the risk, shape (N,); with more than two classes shape (N, number of classes).
     weights_by
         Where the method has several heads, the weights of each, shape (N,), by its number from 1; where it has weights
         for each class, those, by the class. Else empty. The heads of one model are not those of another, so that means
@@ -55,17 +54,26 @@ class Explanation:
     ((5,), np.float64(1.0), 1)
     """
 
-    classes: NDArray[Any]
-    positive: Any
-    probabilities: NDArray[np.floating]
+    target: Target
+    answers: NDArray[np.floating]
     weights: NDArray[np.floating] | None
     scores: NDArray[np.floating]
     weights_by: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
 
     @property
+    def positive(self) -> Any:
+        """Of two classes the one that the standard MIL assumption is about, else None."""
+        return self.target.positive
+
+    @property
     def predicted(self) -> NDArray[Any]:
-        """The likeliest class of each bag, shape (B,)."""
-        return Classes(self.classes, self.positive).predicted(self.probabilities)
+        """The likeliest class of each bag, the number or the risk, shape (B,); of several labels (B, L)."""
+        return self.target.predicted(self.answers)
+
+    @property
+    def _names(self) -> Sequence[Any]:
+        named = self.target.names
+        return range(self.answers.shape[1]) if named is None else named.tolist()
 
     @property
     def importance(self) -> NDArray[np.floating]:
@@ -119,8 +127,10 @@ class Explanation:
         str
         """
         bags = as_bags(bags)
-        likeliest = Classes(self.classes, self.positive).predicted(self.probabilities[position])
-        told = f"{bags.names[position]}: {likeliest} {self.probabilities[position].max():.2f}"
+        likeliest = _texts(self.predicted[position : position + 1])[0]
+        told = f"{bags.names[position]}: {likeliest}"
+        if self.target.kind in _CHOOSING:
+            told += f" {self.answers[position].max():.2f}"
         begin, end = bags.offsets[position : position + 2]
         equal = equal_in_bags(self.importance[begin:end], np.array([0, end - begin])).all()
         return f"{told}, all {'scores' if self.weights is None else 'weights'} are equal" if equal else told
@@ -183,8 +193,14 @@ class Explanation:
         if self.scores.ndim == 1:
             columns["score"] = self.scores
         else:
-            columns |= {f"score_{label}": self.scores[:, c] for c, label in enumerate(self.classes)}
+            columns |= {f"score_{label}": self.scores[:, c] for c, label in enumerate(self._names)}
         return pd.DataFrame(columns)
+
+
+def _texts(predicted: NDArray[Any]) -> list[str]:
+    """Say predictions in a few words."""
+    rows = predicted.reshape(len(predicted), -1).tolist()
+    return [", ".join(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row) for row in rows]
 
 
 def explain(models: NeuralMIL | Sequence[NeuralMIL], X: BagsLike) -> Explanation:
@@ -213,17 +229,16 @@ def explain(models: NeuralMIL | Sequence[NeuralMIL], X: BagsLike) -> Explanation
     weights = [instance_weights(model, said) for model, said in zip(members, predictions, strict=True)]
     scores = np.mean([instance_answers(model, said) for model, said in zip(members, predictions, strict=True)], axis=0)
     explanation = Explanation(
-        classes=members[0].classes_,
-        positive=members[0].positive_,
-        probabilities=np.mean(told, axis=0),
+        target=members[0].target_,
+        answers=np.mean(told, axis=0),
         weights=None,
         scores=scores,
     )
     if any(one is None for one in weights):
         return explanation
     mean, axis = np.mean(np.stack([one for one in weights if one is not None]), axis=0), members[0].model_.weight_axis
-    names = explanation.classes if axis == "classes" else range(1, 1 + mean.shape[-1])
-    predicted = np.searchsorted(explanation.classes, explanation.predicted)
+    names = explanation._names if axis == "classes" else range(1, 1 + mean.shape[-1])
+    predicted = explanation.answers.argmax(axis=1)
     return replace(
         explanation,
         weights=weights_in_one(mean, axis, predicted, bags.sizes),
@@ -245,8 +260,8 @@ def key_instances(explanation: Explanation, bags: BagsLike, count: int = 5) -> p
     Returns
     -------
     DataFrame
-        As `Explanation.table`, by rank within each bag, with ``predicted`` and its ``probability``, and ``label``
-        where the bags have labels.
+        As `Explanation.table`, by rank within each bag, with ``predicted`` and, of classes and grades, its
+        ``probability``, and ``label`` where the bags have one each.
 
     Raises
     ------
@@ -257,10 +272,15 @@ def key_instances(explanation: Explanation, bags: BagsLike, count: int = 5) -> p
     bags = as_bags(bags)
     bag = np.repeat(np.arange(len(bags)), bags.sizes)
     table = explanation.table(bags)
-    table.insert(1, "predicted", explanation.predicted[bag])
-    table.insert(2, "probability", explanation.probabilities.max(axis=1)[bag])
-    if bags.labels is not None:
-        table.insert(3, "label", bags.labels[bag])
+    told: dict[str, NDArray[Any]] = {"predicted": explanation.predicted}
+    if told["predicted"].ndim > 1:
+        told["predicted"] = np.array(_texts(told["predicted"]), dtype=object)
+    if explanation.target.kind in _CHOOSING:
+        told["probability"] = explanation.answers.max(axis=1)
+    if bags.labels is not None and bags.labels.ndim == 1 and bags.labels.dtype.names is None:
+        told["label"] = bags.labels
+    for place, (name, values) in enumerate(told.items(), start=1):
+        table.insert(place, name, values[bag])
     ranks = table["rank"].to_numpy()
     chosen = np.flatnonzero((ranks <= count) & ~explanation.equal(bags)[bag])
     return table.iloc[chosen[np.lexsort((ranks[chosen], bag[chosen]))]].reset_index(drop=True)
