@@ -209,7 +209,7 @@ def predict(
     print_table(f"{len(rows):,} bags", short, shown)
     if len(rows) > MOST_ROWS:
         print_line(f"... and {len(rows) - MOST_ROWS:,} more" + (": write them to a file with --out" * (out is None)))
-    _print_positive(known.models[0].positive_)
+    _print_positive(known.models[0].target_.positive)
     if out is not None:
         print_line(f"All of them are in {out}.")
 

@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 
 from bagwise.targets.contract import Target
 
-__all__ = ["OF_ANSWERS", "answer_columns", "label_columns"]
+__all__ = ["OF_ANSWERS", "answer_columns", "label_columns", "spread_columns"]
 
 Columns = dict[str, Any]
 
 # What the names of columns of answers are, or begin with.
-OF_ANSWERS = ("predicted", "probability_", "spread_", "value", "grade", "risk", "survival_")
+OF_ANSWERS = ("predicted", "probability_", "spread", "value", "grade", "risk", "survival_")
 
 
 def label_columns(labels: NDArray[Any]) -> Columns:
@@ -65,6 +65,35 @@ def answer_columns(target: Target, answers: NDArray[Any]) -> Columns:
     {'value': array([1.75])}
     """
     return _KINDS[target.kind](target, answers)
+
+
+def spread_columns(target: Target, spread: NDArray[Any]) -> Columns:
+    """Give how far the answers of several models lie apart as columns.
+
+    Parameters
+    ----------
+    target
+        What labels are.
+    spread
+        Standard deviations of the answers, shape (B, A).
+
+    Returns
+    -------
+    dict
+        For each column its values, shape (B,): ``spread_CLASS``, ``spread_GRADE`` or ``spread_LABEL``, of the
+        probabilities; ``spread`` of a number, a count or a risk; ``spread_0``, ``spread_1`` and so on of several.
+
+    Examples
+    --------
+    >>> from bagwise.targets.registry import TARGETS
+    >>> spread_columns(TARGETS["classes"].of(["no", "yes"]), np.array([[0.1, 0.1]]))
+    {'spread_no': array([0.1]), 'spread_yes': array([0.1])}
+    """
+    if target.names is not None:
+        return _each("spread", target.names, spread)
+    if target.kind == "survival" or spread.shape[1] == 1:
+        return {"spread": spread[:, 0]}
+    return _each("spread", range(spread.shape[1]), spread)
 
 
 def _chosen(called: str) -> Callable[[Any, NDArray[Any]], Columns]:

@@ -140,7 +140,7 @@ def run_evaluate(
     write_table(folds_table(division, bags), out / f"folds.{output.format}")
     _write_predictions(found, bags, out / f"predictions.{output.format}")
     shown = _out_of_fold(found)
-    report = evaluation_report(found, bags, results, tables_of(shown), _draw(shown, out), source.data)
+    report = evaluation_report(found, bags, results, _draw(shown, out), source.data, tables_of(shown))
     write_report(report, out / "report.html")
     write_json(out / RESULTS, results)
     ResultFolder(out).clear("checkpoints")

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bagwise.classes import Classes
+from bagwise.commands.columns import OF_ANSWERS, answer_columns, spread_columns
 from bagwise.commands.data import DataSource
 from bagwise.commands.runs import Run
 from bagwise.explain import write_table
@@ -17,7 +17,6 @@ from bagwise.methods.ensemble import predict_ensemble
 
 __all__ = ["run_predict"]
 
-OF_A_CLASS = ("probability_", "spread_")
 _LONGEST_HEADER = 1 << 20
 
 
@@ -37,8 +36,9 @@ def run_predict(run: Run, source: DataSource, out: Path | None = None) -> pd.Dat
     Returns
     -------
     DataFrame
-        One row a bag: ``bag``, ``predicted``, ``probability_CLASS`` of each class and, where the run is an ensemble,
-        ``spread_CLASS``, the standard deviation of the members' probabilities.
+        One row a bag: ``bag``, the columns of `bagwise.commands.columns.answer_columns` and, where the run is an
+        ensemble, the standard deviation of the members' answers: ``spread_CLASS`` for each probability, ``spread`` of a
+        value or risk.
 
     Raises
     ------
@@ -49,12 +49,10 @@ def run_predict(run: Run, source: DataSource, out: Path | None = None) -> pd.Dat
         check_replaceable(out, _holds_predictions)
     bags = source.read_like(run.feature_names)
     said = predict_ensemble(run.models, bags)
-    classes = run.models[0].classes_
-    predicted = Classes(classes, run.models[0].positive_).predicted(said.probabilities)
-    columns: dict[str, Any] = {"bag": bags.names, "predicted": predicted}
-    columns |= {f"probability_{label}": said.probabilities[:, c] for c, label in enumerate(classes)}
+    target = run.models[0].target_
+    columns: dict[str, Any] = {"bag": bags.names, **answer_columns(target, said.probabilities)}
     if len(run.models) > 1:
-        columns |= {f"spread_{label}": said.spread[:, c] for c, label in enumerate(classes)}
+        columns |= spread_columns(target, said.spread)
     frame = pd.DataFrame(columns)
     if out is not None:
         write_table(frame, out)
@@ -70,4 +68,4 @@ def _holds_predictions(path: Path) -> bool:
                 columns = next(csv.reader([file.readline(_LONGEST_HEADER)]), [])
     except (OSError, ValueError, csv.Error, pa.ArrowException):
         return False
-    return columns[:2] == ["bag", "predicted"] and all(name.startswith(OF_A_CLASS) for name in columns[2:])
+    return columns[:1] == ["bag"] and len(columns) > 1 and all(name.startswith(OF_ANSWERS) for name in columns[1:])

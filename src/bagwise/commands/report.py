@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bagwise.bags import Bags
-from bagwise.classes import ASSUMPTION, Classes
+from bagwise.classes import ASSUMPTION
 from bagwise.commands.bag_views import as_texts, bag_views, choose
 from bagwise.commands.verdicts import verdicts_of
 from bagwise.evaluation.cross_validation import CrossValidation, divided_told, folds_told
@@ -16,6 +16,7 @@ from bagwise.evaluation.metrics import METRICS, bag_metrics
 from bagwise.explain import Explanation, explain, weights_in_one
 from bagwise.methods.neural import NeuralMIL
 from bagwise.reports import Figure, Metric, Report, Table
+from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
 
 __all__ = ["evaluation_report", "explanation_report", "training_report"]
@@ -106,9 +107,9 @@ def evaluation_report(
     found: Mapping[str, CrossValidation],
     bags: Bags,
     results: Mapping[str, Any],
-    more_tables: Sequence[Table],
     figures: Sequence[Figure],
     data: str,
+    more_tables: Sequence[Table] = (),
 ) -> Report:
     """Put together what the page of an evaluation says.
 
@@ -120,12 +121,12 @@ def evaluation_report(
         The bags, with labels.
     results
         As ``results.json`` has them.
-    more_tables
-        Of the out-of-fold predictions, beside the one of how good the methods are.
     figures
         Of the out-of-fold predictions.
     data
         What the user calls the data.
+    more_tables
+        Of the out-of-fold predictions, beside the one of how good the methods are.
 
     Returns
     -------
@@ -326,7 +327,7 @@ def _data_facts(bags: Bags, positive: Any) -> list[tuple[str, str]]:
 def _model_facts(models: Sequence[NeuralMIL]) -> list[tuple[str, str]]:
     model, settings = models[0], models[0].settings_
     weights = settings.class_weights
-    in_learning = Classes(model.classes_, model.positive_).in_learning
+    in_learning = model.target_.classes.in_learning if isinstance(model.target_, ClassTarget) else ()
     by_class = zip(in_learning, weights or (), strict=weights is not None)
     return [
         ("Model", f"{type(model).__name__}, {model.plan_.architecture.summary}"),
