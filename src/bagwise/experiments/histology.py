@@ -270,7 +270,7 @@ def _measure(question: Mapping[str, Any], directory: str) -> dict[str, Any]:
     said = explain([model], bags[division.test_bags(repetition, fold)])
     values = {"score": said.scores} if said.weights is None else {"attention": said.weights, "score": said.scores}
     return {
-        "probabilities": said.answers[:, 1].tolist(),
+        "probabilities": said.probabilities[:, 1].tolist(),
         "values": {kind: np.round(value.astype(float), 8).tolist() for kind, value in values.items()},
         "losses": [entry["loss"] for entry in model.history_],
         "seconds": round(time.perf_counter() - begin, 1),

@@ -288,7 +288,7 @@ def _measure(question: Mapping[str, Any], directory: Path | None) -> dict[str, A
     alone: list[Explanation] = []
     if isinstance(models[0], NeuralMIL):
         alone = [explain([model], test) for model in models]
-        probabilities = np.mean([one.answers for one in alone], axis=0)
+        probabilities = np.mean([one.probabilities for one in alone], axis=0)
         values = {"score": np.mean([one.scores for one in alone], axis=0)}
         weights = [one.weights for one in alone if one.weights is not None]
         if weights:
@@ -304,7 +304,7 @@ def _measure(question: Mapping[str, Any], directory: Path | None) -> dict[str, A
     }
     if len(alone) > 1:
         answer["agreement"] = agreement(test, [one.importance for one in alone], positive)._asdict()
-        answer["members"] = [float(roc_auc_score(positive, one.answers[:, 1])) for one in alone]
+        answer["members"] = [float(roc_auc_score(positive, one.probabilities[:, 1])) for one in alone]
     answer["training_seconds"] = round(training_seconds, 1)
     return answer | {"seconds": round(time.perf_counter() - begin, 1)}
 

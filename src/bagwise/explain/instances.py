@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bagwise.bags import BagsLike, as_bags
 from bagwise.checks import check_count
+from bagwise.errors import BagwiseError
 from bagwise.explain.rescaling import equal_in_bags, rescaled_in_bags
 from bagwise.explain.weights import weights_in_one
 from bagwise.methods.ensemble import members_of
@@ -59,6 +60,18 @@ class Explanation:
     weights: NDArray[np.floating] | None
     scores: NDArray[np.floating]
     weights_by: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
+
+    @property
+    def classes(self) -> NDArray[Any] | None:
+        """The classes, sorted, the grades or the labels, in the order of the columns; None of numbers and lives."""
+        return self.target.names
+
+    @property
+    def probabilities(self) -> NDArray[np.floating]:
+        """The answers, of classes, grades or labels: probabilities, shape (B, number of classes)."""
+        if self.target.names is None:
+            raise BagwiseError(f"there are no probabilities of a {self.target.kind} target: look at answers")
+        return self.answers
 
     @property
     def positive(self) -> Any:
