@@ -30,6 +30,7 @@ def label_columns(labels: NDArray[Any]) -> Columns:
 
     Examples
     --------
+    >>> import numpy as np
     >>> list(label_columns(np.array([[1.0, 0.0]])))
     ['label_0', 'label_1']
     """
@@ -60,6 +61,7 @@ def answer_columns(target: Target, answers: NDArray[Any]) -> Columns:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from bagwise.targets.registry import TARGETS
     >>> answer_columns(TARGETS["real"].of([1.5, 2.0]), np.array([[1.75]]))
     {'value': array([1.75])}
@@ -85,6 +87,7 @@ def spread_columns(target: Target, spread: NDArray[Any]) -> Columns:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from bagwise.targets.registry import TARGETS
     >>> spread_columns(TARGETS["classes"].of(["no", "yes"]), np.array([[0.1, 0.1]]))
     {'spread_no': array([0.1]), 'spread_yes': array([0.1])}
