@@ -158,7 +158,7 @@ def test_tables_figures_and_data_are_said(tmp_path: Path) -> None:
     svg = "<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'><text>ROC</text></svg>"
     wanted = report(tables=[table], figures=[Figure("ROC", svg, "Curves.")], data=[("Bags", "92"), ("Features", "166")])
     page = Page(written(wanted, tmp_path))
-    assert page.texts("h2")[1:4] == ["Methods", "Curves and confusions", "The data"]
+    assert page.texts("h2")[1:4] == ["Methods", "Figures", "The data"]
     assert page.texts("th") == ["Method", "AUC", "attention", "MI-Net", "Bags", "Features", "Seed"]
     assert page.texts("td")[:2] == ["0.903 ± 0.081", "0.887 ± 0.090"]
     (image,) = [attributes for tag, attributes, _ in page.elements if tag == "img"]
