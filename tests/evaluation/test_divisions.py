@@ -43,7 +43,7 @@ class Spy(BagClassifier):
     random_state = 0
 
     def fit(self, X, y=None, sample_weight=None):  # noqa: ARG002
-        self._remember(X, self._classes_of(X.labels))
+        self._remember(X, self._target_of(X, np.arange(len(X))))
         self.told_ = told(X.names)
         return self
 

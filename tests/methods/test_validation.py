@@ -102,3 +102,9 @@ def test_a_group_on_both_sides_is_told():
 def test_what_will_not_do_is_refused_in_a_sentence(validation, sentence):
     with pytest.raises(BagwiseError, match=sentence):
         make().fit(some(), validation=validation)
+
+
+def test_numbers_of_bags_for_validation_need_not_be_among_those_learnt_from():
+    bags = some().with_labels(np.linspace(0.05, 1.95, 20))
+    fitted = make().fit(bags[REST], validation=bags[PLACES])
+    assert np.isfinite(fitted.history_[0]["validation_loss"])

@@ -61,8 +61,8 @@ def set_apart(bags: Bags, validation: Any, sample_weight: ArrayLike | None = Non
     Raises
     ------
     BagwiseError
-        If there is no such position, a bag is on both sides, none is left to learn from or given to stop by, the
-        other bags are of another kind, or one has a label that no bag to learn from has.
+        If there is no such position, a bag is on both sides, none is left to learn from or given to stop by, or the
+        other bags are of another kind.
 
     Warns
     -----
@@ -120,17 +120,12 @@ def _together(bags: Bags, validation: Bags) -> Bags:
 
 
 def _check(bags: Bags, train: NDArray[np.int64], validation: NDArray[np.int64]) -> None:
-    assert bags.labels is not None
-    for strange in validation[~np.isin(bags.labels[validation], bags.labels[train])][:1]:
-        raise BagwiseError(
-            f"bag {bags.names[strange]!r}, which is for validation, has the label {bags.labels[strange]!s}, which no"
-            " bag that is learnt from has: leave it out"
+    if bags.groups is None:
+        return
+    for group in np.intersect1d(bags.groups[train], bags.groups[validation])[:1]:
+        warnings.warn(
+            f"group {group!s} is learnt from and in the bags for validation: these say less of new groups, so when to"
+            " stop is chosen too late",
+            BagwiseWarning,
+            stacklevel=4,
         )
-    if bags.groups is not None:
-        for group in np.intersect1d(bags.groups[train], bags.groups[validation])[:1]:
-            warnings.warn(
-                f"group {group!s} is learnt from and in the bags for validation: these say less of new groups, so when"
-                " to stop is chosen too late",
-                BagwiseWarning,
-                stacklevel=4,
-            )
