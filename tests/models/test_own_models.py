@@ -429,6 +429,32 @@ def test_weights_of_classes_are_in_the_order_of_the_classes(make_bags, positive)
         np.testing.assert_array_equal(table["weight"][of_class], weights[of_class, column])
 
 
+@pytest.mark.parametrize("kind", ["real", "ordinal", "multi-label", "survival"])
+def test_weights_of_classes_are_heads_where_no_class_is_chosen_by_column(make_bags, kind):
+    bags = make_bags(count=16)
+    top = np.maximum.reduceat(bags.instances[:, 0], bags.offsets[:-1])
+    labels = {
+        "real": top,
+        "ordinal": np.digitize(top, np.quantile(top, [0.3, 0.6])),
+        "multi-label": np.stack([top > 0.5, top > 1], axis=1).astype(float),
+        "survival": np.array([(True, np.exp(-value)) for value in top], [("event", bool), ("time", float)]),
+    }[kind]
+
+    class ByOutput(Plain):
+        weight_axis = "classes"
+
+        def aggregate(self, embeddings, offsets):
+            output = super().aggregate(embeddings, offsets)
+            return output._replace(weights=output.weights[:, None].expand(-1, max(2, self.outputs)))
+
+    bags = bw.Bags(bags.instances, bags.offsets, labels)
+    model = bw.NeuralMIL(model=ByOutput, epochs=1, random_state=0)
+    model.target = kind
+    found = explain(model.fit(bags), bags)
+    np.testing.assert_allclose(found.weights, model.attention(bags)[:, 0], rtol=1e-6)
+    assert {"weight", "weight_1", "weight_2"} <= set(found.table(bags))
+
+
 class Heads(Pooling):
     def __init__(self, width, heads=3):
         super().__init__(width)

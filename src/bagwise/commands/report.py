@@ -13,7 +13,7 @@ from bagwise.commands.bag_views import as_texts, bag_views, choose
 from bagwise.commands.verdicts import verdicts_of
 from bagwise.evaluation.cross_validation import CrossValidation, divided_told, folds_told
 from bagwise.evaluation.metrics import METRICS, bag_metrics
-from bagwise.explain import Explanation, explain, weights_in_one
+from bagwise.explain import Explanation, columns_of, explain, weights_in_one
 from bagwise.methods.neural import NeuralMIL
 from bagwise.reports import Figure, Metric, Report, Table
 from bagwise.targets.classes import ClassTarget
@@ -148,7 +148,8 @@ def evaluation_report(
     if one.attention is not None:
         columns = np.argmax(answers[chosen], axis=1)
         given = one.attention[np.repeat(repeat[chosen], shown.sizes), bags.rows(tested[chosen])]
-        weights = weights_in_one(given, one.weight_axis, columns, shown.sizes)
+        axis = columns_of(given, one.weight_axis, one.target.kind, answers)
+        weights = weights_in_one(given, axis, columns, shown.sizes)
     by_cell = {(row["method"], row["metric"]): row for row in results["rows"]}
     seconds = {row["method"]: f"{row['seconds']:,.0f}" for row in results["rows"]}
     of = "of the first repetition " if several else ""

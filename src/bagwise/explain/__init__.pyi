@@ -11,4 +11,5 @@ from .rescaling import equal_in_bags as equal_in_bags
 from .rescaling import rescaled_in_bags as rescaled_in_bags
 from .tables import check_format as check_format
 from .tables import write_table as write_table
+from .weights import columns_of as columns_of
 from .weights import weights_in_one as weights_in_one

@@ -12,7 +12,7 @@ from bagwise.bags import BagsLike, as_bags
 from bagwise.checks import check_count
 from bagwise.errors import BagwiseError
 from bagwise.explain.rescaling import equal_in_bags, rescaled_in_bags
-from bagwise.explain.weights import weights_in_one
+from bagwise.explain.weights import CHOOSING, columns_of, weights_in_one
 from bagwise.methods.ensemble import members_of
 from bagwise.methods.joint import bag_answers, instance_answers, instance_weights, predict_members
 from bagwise.methods.neural import NeuralMIL
@@ -21,7 +21,6 @@ from bagwise.targets.contract import Target
 __all__ = ["Explanation", "explain", "key_instances"]
 
 _AXES = ("x", "y", "z")
-_CHOOSING = ("classes", "ordinal")  # kinds of which one answer is the probability of what is predicted
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +36,7 @@ class Explanation:
     weights
         Of the instances in their bag, packed, shape (N,), with sum 1 over each bag; None where the method has none. Of
         a method with several heads their mean; of one with weights for each class those for the class that the bag is
-        taken for.
+        taken for, or their mean where it is taken for none.
     scores
         What each instance, were it alone, would give its bag (`NeuralMIL.instance_scores`): the probability of the
         positive class, the number or the risk, shape (N,); with more than two classes shape (N, number of classes).
@@ -142,7 +141,7 @@ class Explanation:
         bags = as_bags(bags)
         likeliest = _texts(self.predicted[position : position + 1])[0]
         told = f"{bags.names[position]}: {likeliest}"
-        if self.target.kind in _CHOOSING:
+        if self.target.kind in CHOOSING:
             told += f" {self.answers[position].max():.2f}"
         begin, end = bags.offsets[position : position + 2]
         equal = equal_in_bags(self.importance[begin:end], np.array([0, end - begin])).all()
@@ -250,6 +249,7 @@ def explain(models: NeuralMIL | Sequence[NeuralMIL], X: BagsLike) -> Explanation
     if any(one is None for one in weights):
         return explanation
     mean, axis = np.mean(np.stack([one for one in weights if one is not None]), axis=0), members[0].model_.weight_axis
+    axis = columns_of(mean, axis, explanation.target.kind, explanation.answers)
     names = explanation._names if axis == "classes" else range(1, 1 + mean.shape[-1])
     predicted = explanation.answers.argmax(axis=1)
     return replace(
@@ -288,7 +288,7 @@ def key_instances(explanation: Explanation, bags: BagsLike, count: int = 5) -> p
     told: dict[str, NDArray[Any]] = {"predicted": explanation.predicted}
     if told["predicted"].ndim > 1:
         told["predicted"] = np.array(_texts(told["predicted"]), dtype=object)
-    if explanation.target.kind in _CHOOSING:
+    if explanation.target.kind in CHOOSING:
         told["probability"] = explanation.answers.max(axis=1)
     if bags.labels is not None and bags.labels.ndim == 1 and bags.labels.dtype.names is None:
         told["label"] = bags.labels

@@ -5,7 +5,40 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["weights_in_one"]
+__all__ = ["CHOOSING", "columns_of", "weights_in_one"]
+
+CHOOSING = ("classes", "ordinal")  # kinds of which one answer is the probability of what is predicted
+
+
+def columns_of(
+    weights: NDArray[Any], axis: Literal["heads", "classes"], kind: str, answers: NDArray[Any]
+) -> Literal["heads", "classes"]:
+    """Say what the columns of weights can be told as: classes only where each bag is taken for one of as many.
+
+    Parameters
+    ----------
+    weights
+        Shape (N,) or (N, K).
+    axis
+        What the model says that they are.
+    kind
+        Of the target.
+    answers
+        To the bags, shape (B, A).
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> columns_of(np.ones((3, 2)), "classes", "classes", np.ones((1, 2)))
+    'classes'
+    >>> columns_of(np.ones((3, 2)), "classes", "ordinal", np.ones((1, 3)))
+    'heads'
+    """
+    told = axis == "classes" and kind in CHOOSING and weights.shape[1:] == answers.shape[1:]
+    return "classes" if told else "heads"
 
 
 def weights_in_one(
