@@ -82,6 +82,20 @@ def test_a_batch_carries_what_belongs_to_its_bags():
         dataset[13]
 
 
+@pytest.mark.parametrize(
+    ("labels", "target", "encoded"),
+    [
+        ([0.5, 2.0, 1.0], "auto", [[0.5], [2.0], [1.0]]),
+        ([[0, 1], [1, 1], [1, 0]], "auto", [[0, 1], [1, 1], [1, 0]]),
+        (["mid", "low", "high"], "ordinal: low < mid < high", [[1], [0], [2]]),
+    ],
+)
+def test_targets_are_labels_as_their_kind_encodes_them(labels, target, encoded):
+    dataset = BagDataset(bw.Bags.from_arrays([[[1.0]], [[2.0]], [[3.0]]], labels=labels), target=target)
+    assert pack_bags([dataset[place] for place in range(3)]).targets.tolist() == encoded
+    assert dataset.classes is None
+
+
 def test_what_a_loop_does_in_place_leaves_the_bags_alone():
     bags = made()
     before = bags.instances.copy()
@@ -94,11 +108,13 @@ def test_what_a_loop_does_in_place_leaves_the_bags_alone():
 def test_a_plain_loop_ends_where_bagwise_does(pooling):
     bags = made(40)
     dataset = BagDataset(bags)
-    plan = Plan(Architecture("embedding", pooling, "mi-net"), 1, order_seed=3, scaling="none", precision="float64")
+    plan = Plan(
+        Architecture("embedding", pooling, "mi-net"), dataset.target, order_seed=3, scaling="none", precision="float64"
+    )
     settings = Settings("sgd", 1e-2, epochs=3, l2=0.005)
-    classes = np.array([dataset[place].targets.item() for place in range(40)]).astype(np.int64)
-    looped = Looped(plan, PackedTensors(bags, classes), [Member(5, np.arange(40), settings)])
-    (stacked,) = train(plan, bags, classes, [Member(5, np.arange(40), settings)])
+    encoded = dataset.target.encoded(bags.labels)
+    looped = Looped(plan, PackedTensors(bags, encoded), [Member(5, np.arange(40), settings)])
+    (stacked,) = train(plan, bags, encoded, [Member(5, np.arange(40), settings)])
 
     model = plan.architecture.build((3,), 1, seed=5, dtype=torch.float64)
     weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]

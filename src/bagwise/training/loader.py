@@ -11,8 +11,10 @@ from torch.utils.data import Dataset
 
 from bagwise.bags import Bags
 from bagwise.checks import valid_weights
-from bagwise.classes import Classes
 from bagwise.errors import BagwiseError
+from bagwise.targets.classes import ClassTarget
+from bagwise.targets.contract import Target
+from bagwise.targets.registry import resolve, target_of
 from bagwise.training.data import as_tensor
 
 __all__ = ["BagDataset", "PackedBatch", "pack_bags"]
@@ -62,20 +64,26 @@ class BagDataset(Dataset[PackedBatch]):
     bags
         The bags.
     targets
-        What is to be learnt, shape (B,) or (B, T), numbers. None takes the labels, if there are any: of classes the
-        numbers that Bagwise's own methods learn, where of two the positive one is 1 (see `classes`).
+        What is to be learnt, shape (B,) or (B, T), numbers. None takes the labels, if there are any, as `target`
+        encodes them.
+    target
+        Of which kind the labels are, as `target=` of methods takes it: classes become one column of class numbers, of
+        two the positive one 1; grades one of numbers from 0; several labels or numbers stay; survival is time and
+        event.
     sample_weight
         One weight a bag. None gives none.
 
     Attributes
     ----------
+    target : Target or None
+        What encoded the labels; it has their loss, too. None where the labels are not what is learnt.
     classes : list or None
-        The label of each class number, where the targets are class numbers of labels.
+        The label of each class number, where the labels are classes.
 
     Raises
     ------
     BagwiseError
-        If there is not one target and one weight for each bag, or the labels are no classes and there are no targets.
+        If there is not one target and one weight for each bag, or the labels are not of this kind.
 
     Examples
     --------
@@ -87,14 +95,23 @@ class BagDataset(Dataset[PackedBatch]):
     [0, 1] [[0.0]] ['2']
     """
 
-    def __init__(self, bags: Bags, targets: ArrayLike | None = None, *, sample_weight: ArrayLike | None = None) -> None:
+    def __init__(
+        self,
+        bags: Bags,
+        targets: ArrayLike | None = None,
+        *,
+        target: str = "auto",
+        sample_weight: ArrayLike | None = None,
+    ) -> None:
         self.bags = bags
+        self.target: Target | None = None
         self.classes: list[object] | None = None
         self._targets: Tensor | None = None
         if targets is None and bags.labels is not None:
-            found = Classes.of(np.unique(bags.labels))
-            self.classes = found.in_learning.tolist()
-            targets = found.codes(bags.labels)
+            self.target = target_of(resolve(target, bags.labels), bags.labels, names=bags.names)
+            targets = self.target.encoded(bags.labels)
+            if isinstance(self.target, ClassTarget):
+                self.classes = self.target.classes.in_learning.tolist()
         if targets is not None:
             numbers = np.array(targets, dtype=np.float64)
             if len(numbers) != len(bags) or numbers.ndim > 2:
