@@ -173,6 +173,23 @@ def test_several_files_of_clam_are_several_folds(run, slides, tmp_path):
     assert done.status == 0, done.told
 
 
+def test_a_column_of_the_table_of_labels_divides_a_folder(run, slides, tmp_path):
+    slides(tmp_path)
+    labels = pd.read_csv(tmp_path / "labels.csv")
+    parts = [*["train"] * 6, *["val"] * 2, *["test"] * 3, None]
+    labels.assign(part=parts).to_csv(tmp_path / "labels.csv", index=False)
+    argv = [tmp_path / "slides", "--labels", tmp_path / "labels.csv", "--split", "part", "--epochs", 2, "--jobs", 1]
+    done = run("evaluate", *argv, "--out", tmp_path / "cv", "--json")
+    assert done.status == 0, done.told
+    assert pd.read_csv(tmp_path / "cv" / "predictions.csv")["bag"].tolist() == labels["bag"].tolist()[8:11]
+    assert json.loads(done.out)["never_tested"] == 9
+    assert "1 bag has nothing in column 'part' and is left out ('TCGA-11.v1')" in done.told
+    done = run("fit", *argv, "--out", tmp_path / "run", "--json")
+    assert done.status == 0, done.told
+    metrics = json.loads(done.out)
+    assert (metrics["bags"], metrics["validation_bags"], metrics["bags_left_out"]) == (6, 2, 4)
+
+
 # ---- what is refused -------------------------------------------------------------------------------------------------
 
 GOOD = [f"P{number:03},{number % 4 // 2}" for number in range(24)]

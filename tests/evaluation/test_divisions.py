@@ -18,7 +18,13 @@ from sklearn.model_selection import (
 
 import bagwise as bw
 from bagwise import Bags, BagwiseError, BagwiseWarning
-from bagwise.evaluation.divisions import divide, expanding_windows, leave_one_group_out, predefined
+from bagwise.evaluation.divisions import (
+    connected_groups,
+    divide,
+    expanding_windows,
+    leave_one_group_out,
+    predefined,
+)
 from bagwise.evaluation.metrics import CLASS_METRICS, bag_metrics
 from bagwise.evaluation.protocol import Folds
 from bagwise.methods.base import BagClassifier
@@ -235,6 +241,16 @@ def test_windows_grow_and_every_test_lies_after_what_was_learnt(times, folds, gr
     tested = np.concatenate([split.test for split in division.splits])
     assert len(set(tested)) == len(tested)
     assert_array_equal(np.sort(tested), np.flatnonzero(times >= times[tested].min()))
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), min_size=1, max_size=15))
+def test_bags_are_of_one_group_where_a_chain_of_shared_values_leads_from_one_to_the_other(values):
+    reached = np.array([[any(x == y for x, y in zip(a, b, strict=True)) for b in values] for a in values])
+    for _ in values:
+        reached = reached @ reached
+    groups = connected_groups(*zip(*values, strict=True))
+    assert_array_equal(groups[:, None] == groups, reached)
 
 
 def test_dates_are_times():

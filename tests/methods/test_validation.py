@@ -108,3 +108,17 @@ def test_numbers_of_bags_for_validation_need_not_be_among_those_learnt_from():
     bags = some().with_labels(np.linspace(0.05, 1.95, 20))
     fitted = make().fit(bags[REST], validation=bags[PLACES])
     assert np.isfinite(fitted.history_[0]["validation_loss"])
+
+
+def test_bags_that_stay_in_their_files_will_do(tmp_path):
+    bags = some()
+    for side, positions in (("train", REST), ("validation", PLACES)):
+        (tmp_path / side).mkdir()
+        for name, bag in zip(bags.names[positions], bags[positions], strict=True):
+            np.save(tmp_path / side / f"{int(name):02}.npy", bag.instances)
+    train, validation = (
+        bw.read_folder(tmp_path / side).with_labels(bags.labels[positions])
+        for side, positions in (("train", REST), ("validation", PLACES))
+    )
+    one, other = make().fit(train, validation=validation), make().fit(bags[REST], validation=bags[PLACES])
+    assert len(one.history_) == len(other.history_)

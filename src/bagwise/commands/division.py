@@ -1,5 +1,6 @@
 """Which bags learn, stop and are tested, as options say it."""
 
+import warnings
 from collections.abc import Sequence
 from hashlib import blake2b
 
@@ -10,10 +11,11 @@ from numpy.typing import NDArray
 from bagwise.bags import Bags
 from bagwise.commands.data import DataSource
 from bagwise.commands.options import Evaluation
-from bagwise.errors import BagwiseError
+from bagwise.errors import BagwiseError, BagwiseWarning
 from bagwise.evaluation.divisions import expanding_windows, leave_one_group_out, predefined
 from bagwise.evaluation.fold_files import part_named, read_folds
 from bagwise.evaluation.protocol import Division, Folds
+from bagwise.io.labels import some
 
 __all__ = ["digest_of_division", "divided", "parts_of"]
 
@@ -81,7 +83,7 @@ def parts_of(bags: Bags, source: DataSource) -> list[str | None]:
     Returns
     -------
     list
-        Of each bag ``"train"``, ``"val"`` or ``"test"``, or None where nothing stands.
+        Of each bag ``"train"``, ``"val"`` or ``"test"``, or None where nothing stands, which is told.
 
     Raises
     ------
@@ -95,6 +97,11 @@ def parts_of(bags: Bags, source: DataSource) -> list[str | None]:
         if text is not None and part is None:
             raise BagwiseError(f"column {source.split!r} says {text!r} of bag {name!r}: it must be train, val or test")
         parts.append(part)
+    out = [str(name) for name, part in zip(bags.names, parts, strict=True) if part is None]
+    if out:
+        have, are = ("1 bag has", "is") if len(out) == 1 else (f"{len(out):,} bags have", "are")
+        told = f"{have} nothing in column {source.split!r} and {are} left out ({some(out)})"
+        warnings.warn(told, BagwiseWarning, stacklevel=2)
     return parts
 
 
