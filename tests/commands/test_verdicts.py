@@ -3,8 +3,11 @@ import pytest
 
 from bagwise import Bags
 from bagwise.commands.bag_views import bag_views, choose
+from bagwise.commands.columns import answer_columns
 from bagwise.commands.verdicts import verdicts_of
+from bagwise.evaluation.metrics import measure
 from bagwise.reports import Report, write_report
+from bagwise.reports.figures import OutOfFold, figures_of
 from bagwise.targets.registry import TARGETS, target_of
 
 LIVES = np.array([(True, 3.0), (False, 5.5)], [("event", bool), ("time", float)])
@@ -81,3 +84,15 @@ def test_a_page_of_numbers_shows_the_furthest_first_and_says_nothing_of_right_an
     for text in ("right", "wrong", "robability of the predicted", "surest", 'name="label"'):
         assert text not in page.split("<body")[1].split("<script")[0], text
     assert "9.25" in page
+
+
+def test_a_kind_of_the_users_own_is_said_as_numbers_and_measured_by_what_it_names():
+    class Scaled(type(TARGETS["real"].of([0.5, 1.0]))):
+        kind = "scaled"
+
+    target, answers = Scaled.of([0.5, 1.0]), np.array([[0.75], [1.0]])
+    assert verdicts_of(target, np.array([0.5, 1.0]), answers).off.tolist() == [0.25, 0]
+    assert list(answer_columns(target, answers)) == ["value"]
+    assert measure(target, np.array([0.5, 1.0]), answers)["mae"] == 0.125
+    found = OutOfFold(target, np.array([0.5, 1.0]), {"own": answers[None]}, np.zeros((1, 2), np.int64))
+    assert figures_of(found) == []

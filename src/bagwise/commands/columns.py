@@ -66,7 +66,8 @@ def answer_columns(target: Target, answers: NDArray[Any]) -> Columns:
     >>> answer_columns(TARGETS["real"].of([1.5, 2.0]), np.array([[1.75]]))
     {'value': array([1.75])}
     """
-    return _KINDS[target.kind](target, answers)
+    others = _of_numbers if target.names is None else _chosen("predicted")
+    return _KINDS.get(target.kind, others)(target, answers)
 
 
 def spread_columns(target: Target, spread: NDArray[Any]) -> Columns:

@@ -66,7 +66,8 @@ def verdicts_of(target: Target, labels: NDArray[Any] | None, answers: NDArray[An
     >>> verdicts_of(TARGETS["real"].of(labels), labels, np.array([[1.0], [2.25]])).off.tolist()
     [0.5, 0.25]
     """
-    return _KINDS[target.kind](target, labels, answers)
+    others = _of_numbers if target.names is None else _of_classes
+    return _KINDS.get(target.kind, others)(target, labels, answers)
 
 
 def _unknown(answers: NDArray[Any]) -> NDArray[np.object_]:

@@ -288,7 +288,7 @@ def scorers(target: Told, scoring: Any = None) -> dict[str, str | Scorer]:
     check_names([name for name, _ in named], "metric")
     for _, one in named:
         if isinstance(one, str):
-            _check_fits(one, target.kind)
+            _check_fits(one, target)
         elif not callable(one):
             raise BagwiseError(f"scoring holds {one!r}: give names of metrics, or functions of (labels, answers)")
     return dict(named)
@@ -301,11 +301,13 @@ def _name_of(one: Any) -> str:
     return name
 
 
-def _check_fits(name: str, kind: str) -> None:
-    fitting = ", ".join(known for known, metric in METRICS.items() if kind in metric.kinds)
+def _check_fits(name: str, target: Told) -> None:
+    """Refuse what is no metric, or none of this kind nor one that the target itself names."""
+    kind = target.kind
+    fitting = ", ".join(known for known, metric in METRICS.items() if kind in metric.kinds or known in target.metrics)
     if name not in METRICS:
         raise BagwiseError(f"there is no metric {name!r}: of {kind} targets there are {fitting}")
-    if kind not in METRICS[name].kinds:
+    if kind not in METRICS[name].kinds and name not in target.metrics:
         of = " and ".join(METRICS[name].kinds)
         raise BagwiseError(f"the metric {name!r} is one of {of} targets, and this one is {kind}: choose of {fitting}")
 

@@ -139,9 +139,13 @@ def _of_lives(found: OutOfFold) -> list[Drawing]:
     ]
 
 
+def _of_others(_: OutOfFold) -> list[Drawing]:
+    return []
+
+
 FIGURES: dict[str, Callable[[OutOfFold], list[Drawing]]] = {
     "classes": _of_classes,
-    "multi-label": lambda _: [],  # which have a table
+    "multi-label": _of_others,  # which have a table
     "real": _of_numbers,
     "count": _of_numbers,
     "ordinal": partial(_confusions, called="grade"),
@@ -169,7 +173,7 @@ def figures_of(found: OutOfFold) -> list[Drawing]:
     >>> [drawing.file for drawing in figures_of(found)]
     ['roc', 'precision_recall', 'calibration', 'confusion_0']
     """
-    return FIGURES[found.target.kind](found.known())
+    return FIGURES.get(found.target.kind, _of_others)(found.known())
 
 
 def tables_of(found: OutOfFold) -> list[Table]:
