@@ -197,6 +197,10 @@ class BagClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         array
             Shape (B, number of times), falling along the times.
         """
+        return self._survival(X, times)
+
+    def _survival(self, X: BagsLike, times: ArrayLike | None) -> NDArray[Any]:
+        """Give the survival function, for methods that learn it."""
         raise NotImplementedError
 
     def score(self, X: BagsLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> float:

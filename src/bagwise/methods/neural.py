@@ -63,6 +63,11 @@ class NeuralMIL(BagClassifier):
         In the place of the target's loss and of one that the model has, a function of what the model says of the bags
         of a step, an `Output`, and of `bagwise.training.losses.LossTargets`, which has the target's own as a part. It
         gives a number a bag, shape (B,), of which the mean, weighted, is learnt from, or one for all. None: neither.
+    target
+        What labels are: a name in `bagwise.targets.registry.TARGETS`, so ``"classes"``, ``"multi-label"``, ``"real"``,
+        ``"count"``, ``"ordinal"`` or ``"survival"``; for grades that are strings with their order, as ``"ordinal: low
+        < high"``. ``"auto"`` looks at the labels: strings, booleans and whole numbers are classes, other numbers real,
+        columns of 0 and 1 several labels, and a structured array of event and time survival.
     positive
         Of two classes the one that the standard MIL assumption is about. None takes the one that is not called by a
         word for what is normal, else the last by name, and the larger of two numbers
@@ -153,6 +158,7 @@ class NeuralMIL(BagClassifier):
 
     model: Annotated[ModelSpec, "a module, or a class or function that makes one"] | None = None
     loss: Loss | None = None
+    target: str = "auto"
     positive: Any = None
     encoder: EncoderSpec = "auto"
     # What Settings and Plan have too must be what they say, or None for the recipe's: `_annotations`.
@@ -186,7 +192,8 @@ class NeuralMIL(BagClassifier):
         own = super()._annotations()
         settings = {name: annotation | None for name, annotation in annotations_of(Settings).items()}
         shared = annotations_of(Plan) | settings
-        return own | {name: annotation for name, annotation in shared.items() if name in own}
+        shared = {name: annotation for name, annotation in shared.items() if name in own}
+        return own | shared | {"target": own["target"]}  # of a plan it is no name
 
     @classmethod
     def _left_open(cls) -> dict[str, dict[str, Any]]:
@@ -371,8 +378,7 @@ class NeuralMIL(BagClassifier):
         """Give all that the model says of each bag, as `BagClassifier.answers` does."""
         return bag_answers(self, self._predict(X))
 
-    def predict_survival(self, X: BagsLike, times: ArrayLike | None = None) -> NDArray[Any]:
-        """Give the survival function, as `BagClassifier.predict_survival` does."""
+    def _survival(self, X: BagsLike, times: ArrayLike | None) -> NDArray[Any]:
         outputs, target = self._predict(X).logits, self.target_
         assert isinstance(target, SurvivalTarget)
         asked = target.times if times is None else valid_times(times)
