@@ -65,7 +65,8 @@ def called(part: Any) -> str:
     Parameters
     ----------
     part
-        A class, a function, `functools.partial` of one, or an object, which is named by its class.
+        A class, a function, `functools.partial` of one, or an object, which is named by its class, or by what it
+        ``stands_for``.
 
     Returns
     -------
@@ -79,6 +80,8 @@ def called(part: Any) -> str:
     if isinstance(part, partial):
         given = [*map(_told, part.args), *(f"{name}={_told(value)}" for name, value in part.keywords.items())]
         return f"{called(part.func)}({', '.join(given)})"
+    if isinstance(original := getattr(part, "stands_for", None), str):
+        return original
     named = part if hasattr(part, "__qualname__") else type(part)
     return f"{named.__module__}.{named.__qualname__}"
 

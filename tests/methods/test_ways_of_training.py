@@ -61,3 +61,16 @@ def test_each_is_saved(make_bags, tmp_path, way):
     again = bw.load_model(tmp_path, **{name: part for name, part in WAYS[way].items() if callable(part)})
     assert (again.settings_, again.plan_) == (model.settings_, model.plan_)
     assert np.array_equal(again.predict_proba(bags), model.predict_proba(bags))
+
+
+def test_what_was_not_handed_in_keeps_its_name(make_bags, tmp_path):
+    bags = make_bags(count=8)
+    model = model_of("given").fit(bags)
+    bw.save_model(model, tmp_path / "once")
+    bw.save_model(bw.load_model(tmp_path / "once"), tmp_path / "twice")
+    again = bw.load_model(tmp_path / "twice")
+    assert again.settings_.told == model.settings_.told
+    with pytest.raises(
+        bw.BagwiseError, match=r"an optimizer of your own, torch.optim.rmsprop.RMSprop\(lr=0.01\): load"
+    ):
+        again.fit(bags)

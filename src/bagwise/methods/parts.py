@@ -50,16 +50,16 @@ class Absent:
     ----------
     part
         What it is.
-    name
-        Where its code is.
+    stands_for
+        Where its code is, as `bagwise.text.called` says it.
     """
 
     part: str
-    name: str
+    stands_for: str
 
     def __call__(self, *_: Any, **__: Any) -> NoReturn:
         """Say what is missing."""
-        told = f"{_a(self.part)} of your own, {self.name}"
+        told = f"{_a(self.part)} of your own, {self.stands_for}"
         raise BagwiseError(f"the model learnt with {told}: load it with {self.part}= to let it learn again")
 
 
