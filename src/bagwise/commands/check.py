@@ -25,7 +25,10 @@ from bagwise.io.images import IMAGES, Cutter
 from bagwise.io.labels import Problem
 from bagwise.io.matching import FEATURE_FILES, Matched, match_files
 from bagwise.io.tables import read_tolerantly
+from bagwise.labels import valid_labels
 from bagwise.methods.registry import make
+from bagwise.targets.classes import ClassTarget
+from bagwise.targets.registry import resolve
 
 __all__ = ["Examination", "Problem", "examine"]
 
@@ -71,6 +74,8 @@ class Examination:
             facts.append(("bag sizes", "{smallest:,} to {largest:,}, median {median:,g}".format(**n["bag_sizes"])))
         total = max(1, sum(n["labels"].values()))
         facts += [(f"label {label}", f"{count:,} ({count / total:.0%})") for label, count in n["labels"].items()]
+        if n["label_range"]:
+            facts.append((f"labels ({n['target']})", "{:g} to {:g}".format(*n["label_range"])))
         if n["weights"]:
             facts.append(("weights", "{smallest:g} to {largest:g}, median {median:g}".format(**n["weights"])))
         if n.get("range"):
@@ -269,8 +274,25 @@ class _Found:
                 [copy for copy, _ in copies],
             )
 
+    @property
+    def kind(self) -> str:
+        """Of which kind the labels are, as `bagwise.targets.registry.resolve` finds it."""
+        known = np.array([label for label in self.labels if label is not None])
+        if known.dtype.kind != "f":
+            return ClassTarget.kind
+        return resolve("auto", valid_labels(known, np.arange(len(known)).astype(object)))
+
     def _judge_labels(self) -> None:
         counts = Counter(label for label in self.labels if label is not None)
+        if self.kind != ClassTarget.kind:
+            self._judge_groups()
+            if self.named is not None:
+                told = f"positive is {self.named!r}, which a target of kind {self.kind!r} does not take: leave it out"
+                self.say("error", "positive-class", told)
+            if len(counts) == 1:
+                told = f"all bags have the label {next(iter(counts))}: nothing can be learnt"
+                self.say("error", "one-label", told)
+            return
         if len(self.names) < 2:
             few = _counted(len(self.names), "bag")
             self.say("error", "too-few-bags", f"there is only {few}: two classes need a bag each, or more")
@@ -288,6 +310,11 @@ class _Found:
                 cure = f"evaluate with --folds {count}" if count > 1 else "evaluate needs two of each class"
                 told = f"class {label} has {_counted(count, 'bag')}, too few for {FOLDS} folds: {cure}, or get more"
                 self.say("warning", "rare-class", told, [label])
+        groups = self._judge_groups()
+        if None not in self.labels and self.labels:
+            self._judge_folds(self.groups if groups and None not in self.groups else None)
+
+    def _judge_groups(self) -> set[Any]:
         groups = {group for group in self.groups if group is not None}
         if groups and len(groups) < FOLDS:
             self.say(
@@ -295,8 +322,7 @@ class _Found:
                 "few-groups",
                 f"there are {len(groups)} groups: evaluate with at most --folds {max(2, len(groups))}",
             )
-        if None not in self.labels and self.labels:
-            self._judge_folds(self.groups if groups and None not in self.groups else None)
+        return groups
 
     def _judge_weights(self, labels: Iterable[Any]) -> None:
         if len(self.weights) < len(self.names):
@@ -388,9 +414,12 @@ class _Found:
             warnings.simplefilter("ignore", BagwiseWarning)  # what it says stands among the problems
             bags = source.read()
         assert bags.labels is not None
-        classes = np.unique(bags.labels)
         room = int(np.clip(_SAMPLE_INSTANCES // np.median(bags.sizes), 2, _SAMPLE_BAGS)) // 2
-        sample = bags[np.sort(np.concatenate([np.flatnonzero(bags.labels == label)[:room] for label in classes]))]
+        if self.kind == ClassTarget.kind:
+            classes = np.unique(bags.labels)
+            sample = bags[np.sort(np.concatenate([np.flatnonzero(bags.labels == label)[:room] for label in classes]))]
+        else:
+            sample = bags[np.sort(np.unique(bags.labels, return_index=True)[1][: 2 * room])]
         for epochs in (1, 2):  # the first time includes what happens once
             begin = time.perf_counter()
             make("attention", epochs=epochs, random_state=0).fit(sample)
@@ -417,7 +446,11 @@ class _Found:
                 "median": float(np.median(sizes)),
                 "largest": int(sizes.max()),
             },
-            "labels": dict(sorted(counts.items())),
+            "target": self.kind,
+            "labels": dict(sorted(counts.items())) if self.kind == ClassTarget.kind else {},
+            "label_range": None
+            if self.kind == ClassTarget.kind
+            else [float(extreme(label for label in self.labels if label is not None)) for extreme in (min, max)],
             "weights": {
                 "smallest": float(weights.min()),
                 "median": float(np.median(weights)),
