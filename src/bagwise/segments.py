@@ -5,6 +5,8 @@ of one bag takes the dense operation, which is what the segment operation would 
 pairwise. While `torch.export` looks on, nothing is decided by how many bags or instances there happen to be.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
@@ -62,7 +64,7 @@ def segment_repeat(values: Tensor, offsets: Tensor) -> Tensor:
     [1.0, 1.0, 2.0, 2.0, 2.0]
     """
     if torch.compiler.is_exporting():  # counting where bags begin takes no matrix of bags and instances, as ONNX would
-        begins, instances = offsets[1:-1], int(offsets[-1])
+        begins, instances = offsets[1:-1], cast(int, offsets[-1].item())
         return values[begins.new_zeros(instances).scatter_add(0, begins, torch.ones_like(begins)).cumsum(0)]
     return values.repeat_interleave(segment_lengths(offsets), dim=0)
 

@@ -216,3 +216,27 @@ def test_a_run_on_musk1_is_exported_by_the_command(run, data_directory, tmp_path
     predicted = json.loads(run("predict", tmp_path / "run", "musk1", "--json").out)
     wanted = [[row[f"probability_{label}"] for label in written["classes"]] for row in predicted]
     np.testing.assert_allclose(said["answers"], wanted, rtol=0, atol=1e-6)
+
+
+TIMES = np.random.default_rng(1).exponential(size=24)
+LABELS = {
+    "multi-label": np.random.default_rng(0).integers(0, 2, (24, 3)),
+    "real": np.random.default_rng(0).normal(5, 3, (24, 2)),
+    "count": np.random.default_rng(0).poisson(3, 24),
+    "ordinal: 0 < 1 < 2 < 3": np.arange(24) % 4,
+    "survival": np.array([*zip(np.arange(24) % 3 > 0, TIMES, strict=True)], dtype=[("event", bool), ("time", float)]),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", LABELS)
+def test_every_kind_of_target_is_exported(make_bags, tmp_path, target):
+    model = bw.AttentionMIL(encoder="identity", hidden=4, epochs=3, random_state=0)
+    model.target = target
+    bags = make_bags()
+    model.fit(Bags(bags.instances, bags.offsets), LABELS[target])
+    described = bw.export_onnx(model, tmp_path / "model.onnx")
+    assert described["target"] == target.partition(":")[0]
+    asked = bags_of([1, 3, 5000])
+    said, wanted = said_by(started(tmp_path / "model.onnx"), asked), model.answers(asked)
+    np.testing.assert_allclose(said["answers"], wanted, rtol=1e-6, atol=1e-6)

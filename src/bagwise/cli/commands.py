@@ -264,7 +264,8 @@ def export(
         for name, (kind, shape) in written[way].items()
     ]
     print_table(str(out), ["", "name", "type", "shape"], rows)
-    print_line(f"Columns of the answers: {', '.join(map(str, written['classes']))}.")
+    if written["classes"] is not None:
+        print_line(f"Columns of the answers: {', '.join(map(str, written['classes']))}.")
     _print_positive(written["positive"])
 
 

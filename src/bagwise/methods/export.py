@@ -191,7 +191,8 @@ def _largest_difference(session: Any, members: Sequence[NeuralMIL]) -> float:
     bags = made_up_bags(members[0], _TRIED)
     given = session.run(None, _inputs(members[0], bags))
     alike = [_on_cpu(member) for member in members]
-    wanted = [np.mean([member.predict_proba(bags) for member in alike], axis=0)]
+    # A class of the user's own may put its own predict_proba before what its model answers.
+    wanted = [np.mean([getattr(member, "predict_proba", member.answers)(bags) for member in alike], axis=0)]
     if len(given) > 1 and hasattr(alike[0], "attention"):
         wanted.append(np.mean([member.attention(bags) for member in alike], axis=0))
     return max(_apart(one, other) for one, other in zip(given, wanted, strict=False))

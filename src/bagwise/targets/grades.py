@@ -1,6 +1,7 @@
 """Grades: classes in an order."""
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -129,8 +130,10 @@ class OrdinalTarget(Target):
 
     def answers(self, outputs: "Tensor", learnt: "Tensor | None" = None) -> "Tensor":  # noqa: ARG002
         """Give the probability of each grade, shape (B, K)."""
-        above = outputs.sigmoid().mean(0).cummin(1).values
-        one = above.new_ones(len(above), 1)
+        import torch
+
+        above = torch.stack([*accumulate(outputs.sigmoid().mean(0).unbind(1), torch.minimum)], dim=1)
+        one = torch.ones_like(above[:, :1])
         return -above.diff(dim=1, prepend=one, append=one - 1)
 
     def predicted(self, answers: NDArray[Any]) -> NDArray[Any]:

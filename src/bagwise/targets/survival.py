@@ -160,7 +160,7 @@ class SurvivalTarget(Target):
         """
         import torch
 
-        cuts = learnt.cpu().double().numpy()
+        cuts = learnt.to(outputs.device, torch.float64)
         by_head = torch.nn.functional.softplus(outputs.double()).cumsum(2)  # cumulative hazards at the cut points
         own, asked = _between(cuts, self.times, by_head), _between(cuts, times, by_head)
         risk = -(-own).exp().mean(0).clamp_min(torch.finfo(torch.float64).tiny).log().sum(1, keepdim=True)
@@ -215,16 +215,15 @@ def _cut_points(times: NDArray[np.float64], weights: NDArray[np.float64]) -> NDA
     return cuts
 
 
-def _between(cuts: NDArray[np.float64], times: NDArray[np.float64], at_cuts: "Tensor") -> "Tensor":
+def _between(cuts: "Tensor", at: NDArray[np.float64], at_cuts: "Tensor") -> "Tensor":
     """Draw a line through cumulative hazards (H, B, intervals) from 0 at time 0; it ends level after the last cut."""
     import torch
 
-    ends = np.concatenate([[0.0], cuts])
+    ends, times = torch.cat([cuts.new_zeros(1), cuts]), cuts.new_tensor(at.tolist())
     # Where cut points are equal, what counts is the last of them: the hazards of empty intervals come at once.
-    place = np.searchsorted(ends, times, side="right").clip(1, len(ends) - 1)
+    place = (ends <= times.unsqueeze(1)).sum(1).clamp(1, len(cuts))
     left, right = ends[place - 1], ends[place]
-    share = np.clip((times - left) / np.where(right > left, right - left, 1.0), 0.0, 1.0)
-    share = np.where(times >= ends[-1], 1.0, share)
+    fraction = ((times - left) / torch.where(right > left, right - left, 1.0)).clamp(0.0, 1.0)
+    fraction = torch.where(times >= ends[-1], 1.0, fraction)
     known = torch.cat([at_cuts.new_zeros(*at_cuts.shape[:2], 1), at_cuts], dim=2)
-    fraction = torch.from_numpy(share).to(at_cuts.device)
     return known[..., place - 1] * (1 - fraction) + known[..., place] * fraction
