@@ -231,7 +231,8 @@ LABELS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("target", LABELS)
 def test_every_kind_of_target_is_exported(make_bags, tmp_path, target):
-    model = bw.AttentionMIL(encoder="identity", hidden=4, optimizer="adam", epochs=3, random_state=0)
+    small = {"hidden": 4, "epochs": 3, "optimizer": "adam", "learning_rate": 1e-3}
+    model = bw.AttentionMIL(encoder="identity", **small, random_state=0)
     model.target = target
     bags = make_bags()
     model.fit(Bags(bags.instances, bags.offsets), LABELS[target])
