@@ -43,6 +43,7 @@ SLOW = {
     "docs/how-to/methods.md",
     "docs/how-to/model.md",
     "docs/how-to/pooling.md",
+    "docs/how-to/target.md",
     "docs/how-to/training.md",
 }
 NOT_RUN = {
