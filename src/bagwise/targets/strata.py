@@ -28,10 +28,16 @@ def binned(values: NDArray[np.float64], folds: int) -> NDArray[np.int64]:
     >>> binned(np.array([3.0, 1.0, 2.0, 4.0]), folds=2).tolist()
     [1, 0, 0, 1]
     """
-    bins = max(1, min(_MOST_BINS, len(values) // max(folds, 1)))
-    ordered = np.sort(values)
-    edges = ordered[[len(values) * number // bins for number in range(1, bins)]]
-    return np.searchsorted(np.unique(edges), values, side="right").astype(np.int64)
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    wanted = max(folds, -(-len(values) // _MOST_BINS))
+    bins = np.zeros(len(counts), dtype=np.int64)
+    number, held, left = 0, 0, len(values)
+    for place, count in enumerate(counts.tolist()):
+        if min(held, left) >= wanted:
+            number, held = number + 1, 0
+        bins[place] = number
+        held, left = held + count, left - count
+    return bins[places]
 
 
 def merged(codes: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
