@@ -13,6 +13,7 @@ from bagwise import METHODS, BagwiseError
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.parameters import assigned, parameters_of
 from bagwise.methods.recipes import RECIPES
+from bagwise.targets.classes import ClassTarget
 
 KINDS = {kind.__name__: kind for kind, _ in METHODS.values()}
 SHAPES = {"vectors": (3,), "digits": (28, 28), "colour images": (27, 27, 3), "other images": (30, 30)}
@@ -25,7 +26,7 @@ def test_what_is_told_of_a_default_is_what_a_model_is_trained_with(name, data):
     bags = bw.Bags(np.zeros((4, *SHAPES[data])), np.arange(5), labels=[0, 1, 0, 1])
     told = {one.name: one.values[data] for one in parameters_of(KINDS[name]).values() if data in one.values}
     model = KINDS[name](**({} if "encoder" in told else {"encoder": "identity"}))
-    settings, plan = model._settings(bags), model._plan(bags, 1, 0)
+    settings, plan = model._settings(bags), model._plan(bags, ClassTarget.of(bags.labels), 0)
     chosen = vars(settings) | {"encoder": plan.architecture.encoder, "standardize": plan.scaling == "standardize"}
     chosen |= plan.architecture.pooling_options
     assert {"epochs", "l2", "standardize"} <= told.keys()

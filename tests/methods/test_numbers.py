@@ -138,7 +138,7 @@ DIVERGES = {"learning_rate": 1e30, "optimizer": "sgd", "epochs": 3, "random_stat
 def test_a_training_that_diverges_says_so(make_bags, tmp_path, encoder, patience):
     model = bw.AttentionMIL(**DIVERGES, encoder=encoder, patience=patience)
     with pytest.raises(
-        BagwiseError, match=r"^the training of the model diverged in epoch \d.* learning_rate than 1e\+30$"
+        BagwiseError, match=r"^the training of the model diverged in epoch \d.* learning rate than 1e\+30$"
     ):
         model.fit(make_bags(40), checkpoints=tmp_path / "run" / "checkpoints")
     assert not hasattr(model, "model_")

@@ -27,6 +27,8 @@ ENDS = RNG.exponential(2, 90).round(2)
 class Other:
     """A target that is no classes."""
 
+    metrics = ()
+
     def __init__(self, kind, names=None):
         self.kind, self.names = kind, names
 
