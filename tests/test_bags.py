@@ -201,9 +201,48 @@ def test_a_bag_without_its_label_is_named(labels):
     assert f"bag {['left', 'right'][missing[0]]!r} has no label" in text
 
 
-@pytest.mark.parametrize("value", [0.5, -1.25, np.inf, -np.inf, 1e300])
-def test_a_label_that_is_no_class_is_refused_with_its_bag(value):
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_a_label_that_is_not_finite_is_refused_with_its_bag(value):
     assert "bag '1'" in refusal(Bags.from_arrays, arrays_of((1, 2)), [0.0, value])
+
+
+@pytest.mark.parametrize(
+    ("labels", "held"),
+    [
+        ([0.0, 1.0], np.array([0, 1])),
+        ([-1.0, 1.0], np.array([-1, 1])),
+        ([0.5, 1e300], np.array([0.5, 1e300])),
+        ([[0, np.nan], [1, 1]], np.array([[0, np.nan], [1, 1]])),
+        ([[0.5, 2], [1, 3]], np.array([[0.5, 2.0], [1.0, 3.0]])),
+        (
+            np.array([(1, 2), (0, 3)], [("status", "i4"), ("days", "i8")]),
+            np.array([(True, 2.0), (False, 3.0)], [("event", "?"), ("time", "f8")]),
+        ),
+    ],
+    ids=repr,
+)
+def test_labels_that_are_no_classes_are_held_as_they_are(labels, held):
+    bags = Bags.from_arrays(arrays_of((1, 2)), labels)
+    assert bags.labels.dtype == held.dtype
+    np.testing.assert_array_equal(bags.labels, held)
+    np.testing.assert_array_equal(bags[[1, 0]].labels, held[::-1])
+    assert "labels" in repr(bags)
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        ([[0.5, np.nan], [1, 2]], "bag '0' has the label [0.5, nan]"),
+        ([["a", "b"], ["c", "d"]], "give numbers"),
+        (np.array([(1, 2, 3), (0, 3, 4)], "i4,i4,i4"), "survival needs two"),
+        (np.array([(2, 2.0), (0, 3.0)], "i4,f8"), "bag '0' has the event 2: it must be true or false"),
+        (np.array([(1, 2.0), (0, -3.0)], "?,f8"), "bag '1' has the time -3.0: it must be a number, 0 or more"),
+        (np.array([("a", 2.0), ("b", 3.0)], "U1,f8"), "fields of the types"),
+    ],
+    ids=repr,
+)
+def test_labels_of_several_parts_that_will_not_do_are_refused(labels, told):
+    assert told in refusal(Bags.from_arrays, arrays_of((1, 2)), labels)
 
 
 @pytest.mark.parametrize("labels", [[1, "a"], [True, "a"], ["a", 2.0], np.array([1, "a"], dtype=object)], ids=repr)

@@ -136,6 +136,7 @@ def test_a_stop_that_a_library_makes_another_error_of_is_a_stop(run, monkeypatch
             raise TypeError("could not determine the shape") from None
 
     monkeypatch.setattr(checking, "examine", examine)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background it is ignored
     done = run("check", "musk1")
     assert (done.status, done.told) == (status, "bagwise: stopped\n")
 

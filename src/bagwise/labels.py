@@ -122,6 +122,8 @@ def _events(array: NDArray[Any], names: NDArray[np.object_]) -> NDArray[Any]:
 
 def _columns(array: NDArray[Any], names: NDArray[np.object_]) -> NDArray[Any]:
     _of_length(array, names)
+    if array.shape[1] == 1:
+        raise BagwiseError(f"the labels have shape {array.shape}: of one label a bag give shape ({len(array)},)")
     if array.dtype.kind == "O":
         try:
             array = array.astype(np.float64)

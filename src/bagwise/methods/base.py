@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import cache, wraps
+from inspect import getattr_static
 from typing import Annotated, Any, Concatenate, ParamSpec, Self, TypeVar
 
 import numpy as np
@@ -161,7 +162,11 @@ class BagClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         BagwiseError
             If the instances have another shape than those learnt from.
         """
-        raise NotImplementedError
+        # A method of a user's own that learns classes need have nothing but `predict_proba`.
+        if getattr_static(type(self), "predict_proba") is getattr_static(BagClassifier, "predict_proba"):
+            raise NotImplementedError
+        probabilities: NDArray[Any] = self.predict_proba(X)
+        return probabilities
 
     def predict(self, X: BagsLike) -> NDArray[Any]:
         """Give for each bag what its label is likeliest to be.
@@ -179,7 +184,7 @@ class BagClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
             label has L parts.
         """
         answers = self.answers(X)  # first, because it sees whether the method is fitted
-        return self.target_.predicted(answers)
+        return self._learnt_target.predicted(answers)
 
     @available_if(_survives)  # type: ignore[untyped-decorator]
     def predict_survival(self, X: BagsLike, times: ArrayLike | None = None) -> NDArray[Any]:
@@ -230,7 +235,7 @@ class BagClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
             raise BagwiseError("the bags have no labels to compare with: give y")
         weights = None if sample_weight is None else valid_weights(sample_weight, bags.names)
         answers = self.answers(bags)
-        return self.target_.score(bags.labels, answers, weights)
+        return self._learnt_target.score(bags.labels, answers, weights)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -247,10 +252,17 @@ class BagClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         return text if positive is None else f"{text}, fitted; positive class {positive}"
 
     @property
-    def _classes(self) -> Classes:
+    def _learnt_target(self) -> Target:
         check_is_fitted(self)
-        assert isinstance(self.target_, ClassTarget)
-        return self.target_.classes
+        if hasattr(self, "target_"):
+            return self.target_
+        return ClassTarget(Classes(self.classes_, getattr(self, "positive_", None)))  # of a method of a user's own
+
+    @property
+    def _classes(self) -> Classes:
+        target = self._learnt_target
+        assert isinstance(target, ClassTarget)
+        return target.classes
 
     def _target_of(self, bags: Bags, subset: NDArray[np.int64]) -> Target:
         """Find the target of training bags: its kind by all bags, its facts by those learnt from."""
