@@ -79,3 +79,66 @@ def test_every_kind_is_fitted_predicted_and_explained(kind, tmp_path):
     keys = pd.read_csv(tmp_path / "explained" / "key_instances.csv")
     assert keys.columns[:2].tolist() == ["bag", "predicted"]
     assert ("probability" in keys) is False
+
+
+# ---- named on the command line ---------------------------------------------------------------------------------------
+
+GRADES = np.array(["low", "mid", "high"])[np.digitize(LARGEST, [0.3, 1.0])]
+NAMED = {
+    "ordinal: low < mid < high": (GRADES, "grade", ["probability_low", "probability_mid", "probability_high"]),
+    "count": (np.digitize(LARGEST, [0, 0.5, 1.0, 1.5]), "value", []),
+    "real": (np.digitize(LARGEST, [0, 0.5, 1.0, 1.5]), "value", []),
+}
+
+
+@pytest.fixture(params=NAMED)
+def named(request, tmp_path):
+    """Give what the target is called, a table of bags, and the columns of predictions."""
+    labels, *columns = NAMED[request.param]
+    rows = [
+        (f"b{bag}", *instance, label)
+        for bag, (array, label) in enumerate(zip(ARRAYS, labels, strict=True))
+        for instance in array
+    ]
+    pd.DataFrame(rows, columns=["bag", "x", "y", "z", "label"]).to_csv(tmp_path / "table.csv", index=False)
+    return request.param, tmp_path / "table.csv", [columns[0], *columns[1]]
+
+
+def test_a_target_is_named_in_every_command(run, named, tmp_path):
+    target, table, columns = named
+    what = [table, "--bag", "bag", "--label", "label", "--target", target]
+    assert json.loads(run("check", *what, "--json").out)["target"] == target.partition(":")[0]
+    told = json.loads(run("evaluate", *what, "--folds", 3, "--epochs", 1, "--json", "--out", tmp_path / "e").out)
+    assert told["target"] == target.partition(":")[0]
+    done = run("fit", *what, "--epochs", 1, "--json", "--out", tmp_path / "run")
+    assert done.status == 0, done.told
+    rows = json.loads(run("predict", tmp_path / "run", table, "--json").out)
+    assert list(rows[0])[1 : 1 + len(columns)] == columns
+    assert run("explain", tmp_path / "run", table, "--out", tmp_path / "why").status == 0
+
+
+@pytest.mark.parametrize(
+    ("target", "method", "told"),
+    [
+        ("nonsense", "attention", "target is 'nonsense': it must be 'auto' or one of"),
+        ("ordinal", "attention", "say their order, as in target='ordinal: low < mid < high'"),
+        ("ordinal: low < mid", "attention", "which is not in the order that was given: low < mid"),
+        ("count", "attention", "counts are whole numbers"),
+        ("real", "attention", "a real target needs numbers"),
+        ("survival", "attention", "survival needs a structured array"),
+        ("ordinal: low < mid < high", "MI-SVM", "the method 'MI-SVM' learns classes"),
+    ],
+)
+def test_a_target_that_does_not_fit_is_one_sentence(run, tmp_path, target, method, told):
+    rows = [(f"b{bag}", value, GRADES[bag]) for bag, array in enumerate(ARRAYS) for value in array[:, 0]]
+    pd.DataFrame(rows, columns=["bag", "x", "label"]).to_csv(tmp_path / "table.csv", index=False)
+    what = [tmp_path / "table.csv", "--bag", "bag", "--label", "label", "--target", target]
+    for command in ("fit", "evaluate") if method == "attention" else ("evaluate",):
+        done = run(command, *what, "--method", method, "--epochs", 1, "--out", tmp_path / command)
+        assert done.status == 1
+        assert told in done.told
+        assert len(done.told.splitlines()) == 1
+    if method == "attention":
+        checked = run("check", *what)
+        assert checked.status == 1
+        assert told in " ".join(checked.out.split())

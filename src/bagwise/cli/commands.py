@@ -23,6 +23,7 @@ from bagwise.commands.options import (
     Positive,
     Resume,
     Seed,
+    Target,
     Training,
     Work,
 )
@@ -85,12 +86,17 @@ def demo(
 
 @app.command(epilog="Example: bagwise check cells.csv --bag patient --label ill")
 @takes_options()
-def check(source: Data, positive: Positive = Training.positive, as_json: AsJson = Output.json) -> None:
+def check(
+    source: Data,
+    target: Target = Training.target,
+    positive: Positive = Training.positive,
+    as_json: AsJson = Output.json,
+) -> None:
     """Examine a data set before training; the exit status is 1 if training would fail."""
     from bagwise.commands.check import examine
     from bagwise.commands.data import DataSource
 
-    found = examine(DataSource.of(source), positive)
+    found = examine(DataSource.of(source), positive, target)
     if as_json:
         print_json(found.as_dict())
     else:
@@ -177,7 +183,8 @@ def evaluate(
     if results.get("never_tested"):
         print_line(f"{results['never_tested']:,} of the {results['bags']:,} bags are in no test.")
     print_line(f"Predictions of each bag by models that never saw it, and figures, are in {out}.")
-    print_line(f"Open {out / 'report.html'} to see them, the wrong ones first.")
+    wrong = ", the wrong ones first" if results["target"] == "classes" else ""
+    print_line(f"Open {out / 'report.html'} to see them{wrong}.")
 
 
 @app.command(epilog="Example: bagwise predict run new.csv --out predictions.csv")

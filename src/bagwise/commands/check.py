@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +29,8 @@ from bagwise.io.tables import read_tolerantly
 from bagwise.labels import valid_labels
 from bagwise.methods.registry import make
 from bagwise.targets.classes import ClassTarget
-from bagwise.targets.registry import resolve
+from bagwise.targets.grades import OrdinalTarget
+from bagwise.targets.registry import resolve, target_of
 
 __all__ = ["Examination", "Problem", "examine"]
 
@@ -98,7 +100,9 @@ class Examination:
         return {**self.numbers, "problems": [asdict(problem) for problem in self.problems], "fails": self.fails}
 
 
-def examine(source: DataSource, positive: str | None = Training.positive) -> Examination:
+def examine(
+    source: DataSource, positive: str | None = Training.positive, target: str | None = Training.target
+) -> Examination:
     """Look at all of a data set, one file at a time, and say what is wrong with it.
 
     Unlike reading, which stops at the first fault, this goes on and collects them.
@@ -109,6 +113,8 @@ def examine(source: DataSource, positive: str | None = Training.positive) -> Exa
         The data.
     positive
         The positive class, as it is written; None as in `bagwise.classes.positive_of`.
+    target
+        What the labels are; None finds it from them.
 
     Returns
     -------
@@ -120,7 +126,7 @@ def examine(source: DataSource, positive: str | None = Training.positive) -> Exa
         If nothing can be looked at: there is no such file, or no such column.
     """
     path = source.path
-    found = _Found(named=positive)
+    found = _Found(named=positive, target=target)
     if path is None:
         found.take_bags(source.read())
     elif path.is_dir():
@@ -144,6 +150,7 @@ class _Found:
     """What was seen so far; of instances only digests are kept, so that a set may be larger than memory."""
 
     named: str | None = None
+    target: str | None = None
     positive: Any = None
     problems: list[Problem] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
@@ -277,21 +284,30 @@ class _Found:
     @property
     def kind(self) -> str:
         """Of which kind the labels are, as `bagwise.targets.registry.resolve` finds it."""
+        if self.target is not None:
+            return self.target.partition(":")[0]
         known = np.array([label for label in self.labels if label is not None])
         if known.dtype.kind != "f":
             return ClassTarget.kind
         return resolve("auto", valid_labels(known, np.arange(len(known)).astype(object)))
 
+    def _judge_target(self) -> None:
+        """See that labels are what the user says they are."""
+        known = {n: label for n, label in zip(self.names, self.labels, strict=True) if label is not None}
+        names = np.array(list(known), dtype=object)
+        if not known:  # which is among the problems
+            return
+        try:
+            held = valid_labels(list(known.values()), names)
+            target_of(resolve(self.target or "auto", held), held, names=names, positive=self.named)
+        except BagwiseError as error:
+            self.say("error", "unfit-labels", str(error))
+
     def _judge_labels(self) -> None:
         counts = Counter(label for label in self.labels if label is not None)
         if self.kind != ClassTarget.kind:
             self._judge_groups()
-            if self.named is not None:
-                told = f"positive is {self.named!r}, which a target of kind {self.kind!r} does not take: leave it out"
-                self.say("error", "positive-class", told)
-            if len(counts) == 1:
-                told = f"all bags have the label {next(iter(counts))}: nothing can be learnt"
-                self.say("error", "one-label", told)
+            self._judge_target()
             return
         if len(self.names) < 2:
             few = _counted(len(self.names), "bag")
@@ -422,7 +438,7 @@ class _Found:
             sample = bags[np.sort(np.unique(bags.labels, return_index=True)[1][: 2 * room])]
         for epochs in (1, 2):  # the first time includes what happens once
             begin = time.perf_counter()
-            make("attention", epochs=epochs, random_state=0).fit(sample)
+            make("attention", epochs=epochs, random_state=0, target=self.target or "auto").fit(sample)
             seconds = time.perf_counter() - begin
         self.epoch_seconds = seconds / 2 * len(bags.instances) / len(sample.instances)
 
@@ -436,6 +452,9 @@ class _Found:
         streams = self.in_files and held > 0.25 * psutil.virtual_memory().total
         largest = int(sizes.max()) * self.width * 4
         weights = np.array([self.weights[name] for name in self.names if name in self.weights])
+        chosen = self.kind in (ClassTarget.kind, OrdinalTarget.kind)
+        numbers = [float(label) for label in self.labels if isinstance(label, Real) and not chosen]
+        extremes = [min(numbers), max(numbers)] if numbers else None
         return {
             "bags": len(self.names),
             "instances": int(sizes.sum()),
@@ -447,10 +466,8 @@ class _Found:
                 "largest": int(sizes.max()),
             },
             "target": self.kind,
-            "labels": dict(sorted(counts.items())) if self.kind == ClassTarget.kind else {},
-            "label_range": None
-            if self.kind == ClassTarget.kind
-            else [float(extreme(label for label in self.labels if label is not None)) for extreme in (min, max)],
+            "labels": {} if extremes else dict(sorted(counts.items())),
+            "label_range": extremes,
             "weights": {
                 "smallest": float(weights.min()),
                 "median": float(np.median(weights)),

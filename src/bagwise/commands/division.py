@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bagwise.bags import Bags
 from bagwise.commands.data import DataSource
-from bagwise.commands.options import Evaluation
+from bagwise.commands.options import Evaluation, Training
 from bagwise.errors import BagwiseError, BagwiseWarning
 from bagwise.evaluation.divisions import expanding_windows, leave_one_group_out, predefined
 from bagwise.evaluation.fold_files import part_named, read_folds
@@ -20,7 +20,7 @@ from bagwise.io.labels import some
 __all__ = ["digest_of_division", "divided", "parts_of"]
 
 
-def divided(bags: Bags, source: DataSource, evaluation: Evaluation, seed: int) -> Division:
+def divided(bags: Bags, source: DataSource, evaluation: Evaluation, training: Training) -> Division:
     """Divide bags as the options of `bagwise evaluate` say.
 
     Parameters
@@ -32,8 +32,8 @@ def divided(bags: Bags, source: DataSource, evaluation: Evaluation, seed: int) -
     evaluation
         ``folds``: a number, ``"group"``, or a file or folder as `read_folds` takes it. ``folds_by``: a column with the
         time of each bag; then ``folds`` is the number of windows.
-    seed
-        Decides what is left to chance.
+    training
+        Its seed decides what is left to chance, and its target which bags are alike.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def divided(bags: Bags, source: DataSource, evaluation: Evaluation, seed: int) -
     if evaluation.folds_by is not None:
         return expanding_windows(bags, _times(bags, source, evaluation.folds_by), int(folds))
     if is_number:
-        return Folds(bags, int(folds), evaluation.repeats, seed)
+        return Folds(bags, int(folds), evaluation.repeats, training.seed, target=training.target or "auto")
     if folds == "group":
         if bags.groups is None:
             raise BagwiseError(

@@ -87,7 +87,7 @@ def run_evaluate(
         make(name)
     bags = in_memory_if_small(source.read(evaluation.folds_by))
     weights = source.weights(bags)
-    division = divided(bags, source, evaluation, training.seed)
+    division = divided(bags, source, evaluation, training)
     asked = {
         "data": source.told(),
         "digest": digest_of_labelled(bags, weights),
@@ -104,9 +104,10 @@ def run_evaluate(
     found: dict[str, CrossValidation] = {}
     seconds: dict[str, float] = {}
     why = ""
-    for number, name in enumerate(evaluation.methods):
+    given = len(first_split.validation)
+    made = {one: configured(learnt_from, one, training, work.device, validation=given) for one in evaluation.methods}
+    for number, (name, (model, told)) in enumerate(made.items()):
         begin = time.perf_counter()
-        model, told = configured(learnt_from, name, training, work.device, validation=len(first_split.validation))
         if isinstance(model, NeuralMIL) or not why:
             why = told
         checkpoints = out / "checkpoints" / f"method-{number}"

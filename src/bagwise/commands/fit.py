@@ -136,15 +136,20 @@ def configured(
     given = assigned(kind, _of(kind, training.parameters))
     if training.class_weight not in ("balanced", None):
         raise BagwiseError(f"--class-weight is {training.class_weight!r}: it must be 'balanced' or 'none'")
+    labels = np.zeros(0, np.int64) if bags.labels is None else bags.labels
+    target = resolve(training.target or given.get("target", "auto"), labels)
     alike = {"positive": training.positive, "random_state": training.seed}
     unused = f"; the {validation} bags for validation decided nothing" if validation else ""
     if not issubclass(kind, NeuralMIL):
         # A method of the user's own need not have what nobody asked for.
+        if training.target is not None and target != "classes" and "target" not in kind._get_param_names():
+            raise BagwiseError(
+                f"the method {method!r} learns classes, and --target is {training.target!r}: leave it out"
+            )
         unasked = {name for name in alike if name == "random_state" or alike[name] is None} - {*kind._get_param_names()}
         asked = {name: value for name, value in alike.items() if name not in unasked}
         return make(method, **asked | given), f"not asked for: the methods have none{unused}"
-    labels = np.zeros(0, np.int64) if bags.labels is None else bags.labels
-    of_classes = resolve(given.get("target", "auto"), labels) == "classes"
+    of_classes = target == "classes"
     fewest = np.unique(labels, return_counts=True)[1].min(initial=len(bags)) if of_classes else len(bags)
     why = "fixed in advance"
     epochs, patience = given.get("epochs", training.epochs), given.get("patience", training.patience)
@@ -168,6 +173,7 @@ def configured(
     large = len(bags.instance_shape) == 1 and np.median(bags.sizes) > LARGE_BAG
     class_weight = training.class_weight if of_classes else None  # others have no classes to weigh
     settings: dict[str, Any] = {"class_weight": class_weight, "device": device, **alike}
+    settings |= {} if training.target is None else {"target": training.target}
     settings |= (LARGE_BAG_SETTINGS if large else {}) | given | {"epochs": epochs, "patience": patience}
     return make(method, **settings), why
 

@@ -37,6 +37,11 @@ __all__ = [
 # What stands in several classes, or is taken without its class.
 DataDir = Annotated[Path | None, "The data directory; else BAGWISE_DATA."]
 Epochs = Annotated[int | None, "How often each training bag is seen (with --patience at most)."]
+Target = Annotated[
+    str | None,
+    "What labels are: classes, multi-label, real, count, ordinal ('ordinal: low < high') or survival; else found from"
+    " them.",
+]
 Positive = Annotated[str | None, "Of two classes the positive one; else that which is not called normal, no, 0, ..."]
 Seed = Annotated[int, "Decides everything that is left to chance."]
 Jobs = Annotated[int, "Number of worker processes; -1 is one a core."]
@@ -149,6 +154,7 @@ class Training(Options):
     epochs: Epochs = None
     patience: Annotated[int | None, "Stop after so many epochs without progress on validation bags."] = None
     class_weight: Annotated[str | None, "'balanced': classes share the loss evenly; 'none'."] = "balanced"
+    target: Target = None
     positive: Positive = None
     seed: Seed = 0
     parameters: Annotated[tuple[str, ...], "NAME=VALUE: any parameter of the method; repeat it.", "--set"] = ()
