@@ -15,7 +15,7 @@ import bagwise as bw
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
-EXTRAS = {"demo", "dev", "docs", "ray", "slides", "timm"}
+EXTRAS = {"demo", "dev", "docs", "onnx", "ray", "slides", "timm"}
 
 
 @pytest.fixture(scope="module")

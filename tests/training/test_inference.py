@@ -71,3 +71,11 @@ def test_models_are_left_in_prediction_mode_without_gradients(packed):
     (found,) = predict([model.train()], packed, [np.arange(7)], device=CPU, chunk=5)
     assert not model.training
     assert not found.logits.requires_grad
+
+
+def test_what_is_kept_of_a_prediction_serves_a_training():
+    packed = PackedTensors(Bags.from_arrays([[[1.0]] * 123]))
+    with torch.inference_mode():
+        _, offsets = packed.batch(np.zeros(1, np.int64), torch.device("cpu"))
+    assert not offsets.is_inference()
+    assert packed.batch(np.zeros(1, np.int64), torch.device("cpu"))[1] is offsets

@@ -366,7 +366,7 @@ import hashlib
 import numpy as np
 from bagwise.bags import Bags
 from bagwise.models.architecture import Architecture
-from bagwise.training.data import PackedTensors
+from bagwise.targets.classes import ClassTarget
 from bagwise.training.engine import train
 from bagwise.training.members import Member, Plan, Settings
 
@@ -374,7 +374,7 @@ rng = np.random.default_rng(0)
 bags = Bags.from_arrays([rng.normal(size=(size, 5)) for size in range(1, 12)])
 digest = hashlib.sha256()
 for level, pooling in (("embedding", "gated-attention"), ("instance", "noisy-and"), ("embedding", "max")):
-    plan = Plan(Architecture(level, pooling, "mi-net"), TWO, order_seed=0, scaling="none")
+    plan = Plan(Architecture(level, pooling, "mi-net"), ClassTarget.of([0, 1]), order_seed=0, scaling="none")
     members = [Member(seed, np.arange(11), Settings("adam", 0.01, epochs=2, dropout=0.5)) for seed in range(2)]
     for trained in train(plan, bags, np.arange(11) % 2, members):
         for value in trained.state.values():

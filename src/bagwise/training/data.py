@@ -49,7 +49,8 @@ def as_tensor(array: NDArray[Any]) -> Tensor:
 
 @lru_cache(1 << 12)
 def _ends_of_one(size: int) -> Tensor:
-    return torch.tensor([0, size])
+    with torch.inference_mode(False):  # training must be able to keep what was made while a model predicted
+        return torch.tensor([0, size])
 
 
 Visitor = TypeVar("Visitor")
