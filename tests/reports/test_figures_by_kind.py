@@ -12,11 +12,11 @@ from sksurv.nonparametric import kaplan_meier_estimator
 from sksurv.util import Surv
 
 from bagwise import BagwiseError
-from bagwise.evaluation.judged import ClassNames
 from bagwise.evaluation.metrics import measure
 from bagwise.reports.figures import FIGURES, OutOfFold, figures_of, table_of_labels
 from bagwise.reports.lives import draw_lives, risk_thirds
 from bagwise.reports.scatter import draw_predicted
+from bagwise.targets.classes import ClassTarget
 
 RNG = np.random.default_rng(0)
 HAZARD = RNG.normal(size=90)
@@ -50,9 +50,7 @@ def lives():
 
 def of_kind(kind, **given):
     if kind == "classes":
-        return found(
-            ClassNames(np.array(["no", "yes"]), "yes"), np.array(["no", "yes"] * 30), probabilities(2), **given
-        )
+        return found(ClassTarget.of(["no", "yes"]), np.array(["no", "yes"] * 30), probabilities(2), **given)
     if kind == "ordinal":
         return found(
             Other(kind, ["low", "mid", "high"]), np.array(["low", "mid", "high"] * 20), probabilities(3), **given
@@ -151,7 +149,7 @@ def test_the_table_of_labels_measures_each_over_the_bags_in_which_it_is_known():
     for column, row in enumerate(table.rows):
         known = ~np.isnan(tested.labels[:, column])
         labels, answers = tested.labels[known, column], tested.answers["attention"][0, known, column]
-        own = ClassNames(np.array([0, 1]), 1)
+        own = ClassTarget.of([0, 1])
         expected = measure(own, labels, np.column_stack([1 - answers, answers]), scoring=["auc", "brier"])
         assert row[0] == ["oedema", "fracture"][column]
         assert row[1:4] == [str(known.sum()), f"{labels.mean():.0%}", f"{expected['auc']:.3f}"]

@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_fscore_support
 
-from bagwise.classes import Classes
-
-__all__ = ["ClassNames", "Event", "Judged", "Told"]
+__all__ = ["Event", "Judged", "Told"]
 
 
 class Told(Protocol):
@@ -79,7 +77,8 @@ class Judged:
     Examples
     --------
     >>> labels, answers = np.array(["no", "yes"]), np.array([[0.9, 0.1], [0.6, 0.4]])
-    >>> Judged(ClassNames(np.array(["no", "yes"]), "yes"), labels, answers, None).predicted_codes.tolist()
+    >>> from bagwise.targets.classes import ClassTarget
+    >>> Judged(ClassTarget.of(["no", "yes"]), labels, answers, None).predicted_codes.tolist()
     [0, 0]
     """
 
@@ -155,17 +154,3 @@ class Judged:
         """Each number of the labels with what was said of it."""
         labels = np.asarray(self.labels, float).reshape(len(self.answers), -1)
         return list(zip(labels.T, np.asarray(self.answers, float).T, strict=True))
-
-
-@dataclass(frozen=True, eq=False)
-class ClassNames(Classes):
-    """Classes as a target, where there is nothing but their names.
-
-    Examples
-    --------
-    >>> ClassNames(np.array([0, 1]), 1).kind
-    'classes'
-    """
-
-    kind = "classes"
-    metrics = ("accuracy", "precision", "recall", "fscore", "auc")

@@ -9,16 +9,17 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn import metrics as sk
 
 from bagwise.checks import check_names, valid_weights
-from bagwise.classes import positive_of
+from bagwise.classes import Classes, positive_of
 from bagwise.errors import BagwiseError
-from bagwise.evaluation.judged import ClassNames, Judged, Told
+from bagwise.evaluation.judged import Judged, Told
 from bagwise.survival import concordance
+from bagwise.targets.classes import ClassTarget
 
 __all__ = ["CLASS_METRICS", "METRICS", "Metric", "Scorer", "bag_metrics", "mean_defined", "measure", "scorers"]
 
 Scorer = Callable[[NDArray[Any], NDArray[Any]], float]
 
-CLASS_METRICS = ClassNames.metrics
+CLASS_METRICS = ClassTarget.metrics
 
 
 # ---- metrics ----------------------------------------------------------------------------------------------
@@ -271,7 +272,7 @@ def scorers(target: Told, scoring: Any = None) -> dict[str, str | Scorer]:
     --------
     >>> def at_most_one(labels, answers):
     ...     return float(np.mean(answers.sum(axis=1) <= 1))
-    >>> list(scorers(ClassNames(np.array([0, 1]), 1), ["auc", at_most_one]))
+    >>> list(scorers(ClassTarget.of([0, 1]), ["auc", at_most_one]))
     ['auc', 'at_most_one']
     """
     if scoring is None:
@@ -348,7 +349,7 @@ def measure(
 
     Examples
     --------
-    >>> target = ClassNames(np.array(["no", "yes"]), "yes")
+    >>> target = ClassTarget.of(["no", "yes"])
     >>> answers = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
     >>> measure(target, np.array(["no", "yes", "yes"]), answers, scoring=["auc", "recall"])
     {'auc': 1.0, 'recall': 0.5}
@@ -397,4 +398,4 @@ def bag_metrics(
     >>> bag_metrics(labels, np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]), classes)["auc"]
     1.0
     """
-    return measure(ClassNames(classes, positive_of(classes, positive)), labels, probabilities)
+    return measure(ClassTarget(Classes(classes, positive_of(classes, positive))), labels, probabilities)

@@ -39,8 +39,8 @@ class OutOfFold:
 
     Examples
     --------
-    >>> from bagwise.evaluation.judged import ClassNames
-    >>> target, answers = ClassNames(np.array([0, 1]), 1), np.array([[[0.9, 0.1], [np.nan, np.nan]]])
+    >>> from bagwise.targets.classes import ClassTarget
+    >>> target, answers = ClassTarget.of([0, 1]), np.array([[[0.9, 0.1], [np.nan, np.nan]]])
     >>> OutOfFold(target, np.array([0, 1]), {"attention": answers}, np.array([[0, -1]])).known().labels.tolist()
     [0]
     """
@@ -167,8 +167,8 @@ def figures_of(found: OutOfFold) -> list[Drawing]:
 
     Examples
     --------
-    >>> from bagwise.evaluation.judged import ClassNames
-    >>> target, answers = ClassNames(np.array([0, 1]), 1), np.array([[[0.9, 0.1], [0.2, 0.8]]])
+    >>> from bagwise.targets.classes import ClassTarget
+    >>> target, answers = ClassTarget.of([0, 1]), np.array([[[0.9, 0.1], [0.2, 0.8]]])
     >>> found = OutOfFold(target, np.array([0, 1]), {"attention": answers}, np.array([[0, 1]]))
     >>> [drawing.file for drawing in figures_of(found)]
     ['roc', 'precision_recall', 'calibration', 'confusion_0']
@@ -190,8 +190,8 @@ def tables_of(found: OutOfFold) -> list[Table]:
 
     Examples
     --------
-    >>> from bagwise.evaluation.judged import ClassNames
-    >>> tables_of(OutOfFold(ClassNames(np.array([0, 1]), 1), np.array([0, 1]), {}, np.zeros((1, 2))))
+    >>> from bagwise.targets.classes import ClassTarget
+    >>> tables_of(OutOfFold(ClassTarget.of([0, 1]), np.array([0, 1]), {}, np.zeros((1, 2))))
     []
     """
     if found.target.kind != "multi-label":
