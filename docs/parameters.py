@@ -5,7 +5,7 @@ from typing import Any
 
 from griffe import Class, DocstringSectionParameters, Extension, Function
 
-from bagwise.methods.base import BagClassifier
+from bagwise.methods.base import BagEstimator
 from bagwise.methods.parameters import parameters_of
 from bagwise.parameters import Rule, rules_of
 from bagwise.training.members import Settings
@@ -35,7 +35,7 @@ class Declared(Extension):
 
 def _declared(kind: type) -> dict[str, tuple[Rule, str]]:
     """Give what each parameter must be, and, of a method's, what its default becomes."""
-    if issubclass(kind, BagClassifier):
+    if issubclass(kind, BagEstimator):
         return {name: (parameter.rule, parameter.told) for name, parameter in parameters_of(kind).items()}
     return {name: (rule, "") for name, rule in rules_of(kind).items()} if kind is Settings else {}
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import bagwise as bw
 from bagwise import METHODS, BagwiseError
-from bagwise.methods.base import BagClassifier, rules_for
+from bagwise.methods.base import BagEstimator, rules_for
 from bagwise.methods.neural import NeuralMIL
 from bagwise.parameters import Among, Count, NonNegative, Positive, Share, annotations_of, rule_of, rules_of
 from bagwise.training.members import Plan, Settings
@@ -119,7 +119,7 @@ class Own(bw.AttentionMIL):
     strength: Annotated[float, Gt(0)] = 1.0
 
 
-class Plain(BagClassifier):
+class Plain(BagEstimator):
     """A method that is no dataclass."""
 
     def __init__(self, depth: Count = 1, note: "Nowhere" = None):  # noqa: F821
@@ -131,7 +131,7 @@ class Plain(BagClassifier):
         return self
 
 
-class Readable(BagClassifier):
+class Readable(BagEstimator):
     """One all of whose annotations can be read."""
 
     def __init__(self, depth: Count = 1):

@@ -17,7 +17,7 @@ from pathlib import Path
 from torch import nn
 
 import bagwise as bw
-from bagwise.methods.base import BagClassifier
+from bagwise.methods.base import BagEstimator
 from bagwise.parameters import Count
 from bagwise.segments import segment_softmax, segment_weighted_sum
 
@@ -53,7 +53,7 @@ class Narrow(bw.AttentionMIL):
     hidden: int | None = 4
 
 
-class Idle(BagClassifier):
+class Idle(BagEstimator):
     def fit(self, X, y=None):
         raise RuntimeError("of the user's own")
 """

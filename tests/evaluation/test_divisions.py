@@ -27,7 +27,7 @@ from bagwise.evaluation.divisions import (
 )
 from bagwise.evaluation.metrics import CLASS_METRICS, bag_metrics
 from bagwise.evaluation.protocol import Folds
-from bagwise.methods.base import BagClassifier
+from bagwise.methods.base import BagEstimator
 
 COUNT = 16
 
@@ -43,7 +43,7 @@ def learnable(count=COUNT, seed=0, groups=None):
     return Bags.from_arrays(arrays[:count], labels=np.arange(count) % 2, groups=groups)
 
 
-class Spy(BagClassifier):
+class Spy(BagEstimator):
     """Answers with a number that tells what it learnt from."""
 
     random_state = 0

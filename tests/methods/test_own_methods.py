@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from bagwise import AttentionMIL
 from bagwise.bags import as_bags
-from bagwise.methods.base import BagClassifier
+from bagwise.methods.base import BagEstimator
 from bagwise.parameters import Count
 
 
@@ -28,7 +28,7 @@ class Small(AttentionMIL):
     hidden: Count | None = 4
 
 
-class Size(BagClassifier):
+class Size(BagEstimator):
     """Tells bags apart by their sizes; it has neither a seed nor a positive class."""
 
     def __init__(self, power: Count = 1):
@@ -45,7 +45,7 @@ class Size(BagClassifier):
         return np.stack([1 - positive, positive], axis=1)
 
 
-class Needy(BagClassifier):
+class Needy(BagEstimator):
     def __init__(self, needed):
         self.needed = needed
 
@@ -116,7 +116,7 @@ def test_a_method_without_seed_or_positive_class_is_cross_validated(make_bags):
         ("own_falls:Small", r"cannot be imported \(RuntimeError: first line\): see that own_falls:Small is there"),
         ("own_leaves:Small", r"cannot be imported \(SystemExit: 3\)"),
         ("own_torn:Small", "cannot be imported .SyntaxError"),
-        ("own_house.room:Nest", "is the class Nest: a method is a class that builds on BagClassifier"),
+        ("own_house.room:Nest", "is the class Nest: a method is a class that builds on BagEstimator"),
         ("own_house.room:thing", "is an object of type Small: a method is a class"),
         ("own_house.room:number", "is an object of type int: a method is a class"),
         ("os:system", "is an object of type builtin_function_or_method: a method is a class"),

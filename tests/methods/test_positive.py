@@ -11,7 +11,7 @@ from bagwise import METHODS, BagwiseError
 from bagwise.evaluation.cross_validation import validate_folds
 from bagwise.evaluation.protocol import Folds
 from bagwise.explain import contrast, explain, key_instances
-from bagwise.methods.base import BagClassifier
+from bagwise.methods.base import BagEstimator
 from bagwise.methods.neural import NeuralMIL
 from bagwise.tensorfiles import read_tensors, write_tensors
 
@@ -165,7 +165,7 @@ def test_in_a_model_of_0_1_it_is_the_last_by_name(pair, tmp_path):
     assert_array_equal(again.predict_proba(pair[1]), model.predict_proba(pair[1]))
 
 
-class Fixed(BagClassifier):
+class Fixed(BagEstimator):
     """A method of a user's own, that knows nothing of which class is positive."""
 
     random_state = 0

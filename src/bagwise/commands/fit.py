@@ -32,7 +32,7 @@ from bagwise.commands.runs import (
 from bagwise.errors import BagwiseError, BagwiseWarning
 from bagwise.evaluation.metrics import measure
 from bagwise.folders import ResultFolder
-from bagwise.methods.base import BagClassifier
+from bagwise.methods.base import BagEstimator
 from bagwise.methods.ensemble import fit_ensemble, predict_ensemble
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.parameters import assigned
@@ -94,13 +94,13 @@ def _name(text: str) -> str:
     return text.partition("=")[0].strip()
 
 
-def _of(kind: type[BagClassifier], texts: Sequence[str]) -> list[str]:
+def _of(kind: type[BagEstimator], texts: Sequence[str]) -> list[str]:
     return [text for text in texts if _name(text) in kind._get_param_names()]
 
 
 def configured(
     bags: Bags, method: str, training: Training, device: str = Work.device, *, validation: int = 0
-) -> tuple[BagClassifier, str]:
+) -> tuple[BagEstimator, str]:
     """Make a method with defaults that suit the data, and say how long it will train.
 
     Parameters

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from bagwise.bags import Bags
-from bagwise.methods.base import BagClassifier, clone_with_seed
+from bagwise.methods.base import BagEstimator, clone_with_seed
 
 __all__ = ["PROBLEMS", "AssumptionTest", "Problem", "check_assumption"]
 
@@ -102,7 +102,7 @@ class AssumptionTest:
         return "passes" if np.mean(self.test_auc) >= _PASSING else "fails"
 
 
-def check_assumption(model: BagClassifier, problem: Problem, seeds: int = 3) -> AssumptionTest:
+def check_assumption(model: BagEstimator, problem: Problem, seeds: int = 3) -> AssumptionTest:
     """Train a method on a problem and see whether it took the shortcut.
 
     Parameters

@@ -17,7 +17,7 @@ from bagwise.errors import BagwiseError
 from bagwise.evaluation.divisions import FoldsLike, divide
 from bagwise.evaluation.metrics import measure, scorers
 from bagwise.evaluation.protocol import Division, Split
-from bagwise.methods.base import BagClassifier, clone_with_seed, kind_of
+from bagwise.methods.base import BagEstimator, clone_with_seed, kind_of
 from bagwise.methods.joint import bag_answers, fit_members, instance_weights, predict_members
 from bagwise.methods.neural import NeuralMIL
 from bagwise.targets.contract import Target
@@ -245,7 +245,7 @@ def folds_told(row: Mapping[str, Any]) -> str:
 
 
 def cross_validate(
-    model: BagClassifier,
+    model: BagEstimator,
     X: BagsLike,
     y: ArrayLike | None = None,
     *,
@@ -318,7 +318,7 @@ def cross_validate(
       accuracy  1.000 (SD over folds 0.000)
       ...
     """
-    if not isinstance(model, BagClassifier):
+    if not isinstance(model, BagEstimator):
         raise BagwiseError(
             f"cross_validate needs a method of Bagwise, such as bagwise.make('attention'), not {kind_of(model)}:"
             " scikit-learn's own cross_validate takes any estimator"
@@ -338,13 +338,13 @@ def cross_validate(
 
 
 def validate_folds(
-    model: BagClassifier,
+    model: BagEstimator,
     bags: Bags,
     division: Division,
     *,
     scoring: Any = None,
     sample_weight: ArrayLike | None = None,
-    rivals: Sequence[BagClassifier] = (),
+    rivals: Sequence[BagEstimator] = (),
     epoch_by_test: bool = False,
     n_jobs: int | None = -1,
     checkpoints: Path | None = None,
@@ -509,7 +509,7 @@ def _ask(models: Sequence[NeuralMIL], bags: Bags, tests: Sequence[NDArray[np.int
     return [answers[number] for number in range(len(models))]
 
 
-def _fit_and_ask(model: BagClassifier, train: Bags, weights: NDArray[np.float64] | None, test: Bags) -> _Answer:
+def _fit_and_ask(model: BagEstimator, train: Bags, weights: NDArray[np.float64] | None, test: Bags) -> _Answer:
     with threadpool_limits(1):  # as many workers as cores; and the last bits do not depend on how many there are
         model.fit(train, **({} if weights is None else {"sample_weight": weights}))  # which one's own may not take
         if hasattr(model, "classes_"):
@@ -518,7 +518,7 @@ def _fit_and_ask(model: BagClassifier, train: Bags, weights: NDArray[np.float64]
 
 
 def _best_by_validation(
-    candidates: Sequence[BagClassifier],
+    candidates: Sequence[BagEstimator],
     bags: Bags,
     trains: Sequence[NDArray[np.int64]],
     sample_weight: ArrayLike | None,

@@ -25,7 +25,7 @@ from bagwise.experiments.markdown import markdown_table, short, signed, with_err
 from bagwise.experiments.options import Table1
 from bagwise.experiments.paper import TABLE1
 from bagwise.files import write_text
-from bagwise.methods.base import BagClassifier
+from bagwise.methods.base import BagEstimator
 from bagwise.methods.families import AttentionMIL
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.registry import make
@@ -113,7 +113,7 @@ def run_table1(out: Path, study: Table1, *, tell: Callable[[str], None] = lambda
             question = {**asked, "dataset": dataset, "digest": digest_of_labelled(bags), "model": repr(model)}
 
             def answer(
-                model: BagClassifier = model,
+                model: BagEstimator = model,
                 shown: Bags = shown,
                 division: Folds = division,
                 rivals: Sequence[AttentionMIL] = rivals,
@@ -221,17 +221,17 @@ def overview(results: Mapping[str, Any]) -> str:
     return markdown_table(["method", *datasets, "mean"], lines)
 
 
-def _configured(method: str, dataset: str, protocol: str, epochs: int, seed: int, select_epoch: bool) -> BagClassifier:
+def _configured(method: str, dataset: str, protocol: str, epochs: int, seed: int, select_epoch: bool) -> BagEstimator:
     model = make(method, random_state=seed)
     if not isinstance(model, NeuralMIL):
         return model
     scaling = {"standardize": False} if protocol == "paper" else {"clip": CLIP}
     patience = epochs if select_epoch or protocol == "leaky" else None
-    chosen: BagClassifier = model.set_params(epochs=epochs, patience=patience, **SETTINGS[dataset], **scaling)
+    chosen: BagEstimator = model.set_params(epochs=epochs, patience=patience, **SETTINGS[dataset], **scaling)
     return chosen
 
 
-def _rivals(model: BagClassifier) -> list[AttentionMIL]:
+def _rivals(model: BagEstimator) -> list[AttentionMIL]:
     if not isinstance(model, AttentionMIL):
         return []
     return [clone(model).set_params(hidden=hidden) for hidden in _HIDDEN[1:]]

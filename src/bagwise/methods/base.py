@@ -23,15 +23,15 @@ from bagwise.targets.contract import Target
 from bagwise.targets.registry import TARGETS, resolve, target_of
 from bagwise.targets.survival import SurvivalTarget
 
-__all__ = ["BagClassifier", "RandomState", "clone_with_seed", "drawn_seed", "kind_of", "rules_for"]
+__all__ = ["BagEstimator", "RandomState", "clone_with_seed", "drawn_seed", "kind_of", "rules_for"]
 
-Estimator = TypeVar("Estimator", bound="BagClassifier")
+Estimator = TypeVar("Estimator", bound="BagEstimator")
 _Given = ParamSpec("_Given")
 _Seed = Annotated[int, Interval(ge=0, lt=2**32), "a whole number from 0 to 2**32 - 1"]
 RandomState = _Seed | np.random.RandomState | None
 
 
-def _chooses(model: "BagClassifier") -> bool:
+def _chooses(model: "BagEstimator") -> bool:
     """Say whether a method answers with probabilities, for `available_if`."""
     target = getattr(model, "target_", None)
     if target is None:
@@ -40,12 +40,12 @@ def _chooses(model: "BagClassifier") -> bool:
     return target.names is not None
 
 
-def _survives(model: "BagClassifier") -> bool:
+def _survives(model: "BagEstimator") -> bool:
     target = getattr(model, "target_", None)
     return str(model.target) == SurvivalTarget.kind if target is None else isinstance(target, SurvivalTarget)
 
 
-class BagClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """A method that learns from bags and answers for bags; use one of the classes that build on it.
 
     The constructor only stores, `fit` learns, learnt attributes end in an underscore, and `clone`, `cross_val_score`,
@@ -163,7 +163,7 @@ class BagClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
             If the instances have another shape than those learnt from.
         """
         # A method of a user's own that learns classes need have nothing but `predict_proba`.
-        if getattr_static(type(self), "predict_proba") is getattr_static(BagClassifier, "predict_proba"):
+        if getattr_static(type(self), "predict_proba") is getattr_static(BagEstimator, "predict_proba"):
             raise NotImplementedError
         probabilities: NDArray[Any] = self.predict_proba(X)
         return probabilities

@@ -16,7 +16,7 @@ from sklearn.utils.metaestimators import available_if
 
 from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.errors import BagwiseError
-from bagwise.methods.base import BagClassifier, RandomState
+from bagwise.methods.base import BagEstimator, RandomState
 from bagwise.methods.joint import (
     bag_answers,
     fit_members,
@@ -46,10 +46,10 @@ __all__ = ["NeuralMIL"]
 # A dataclass's constructor only stores, and subclasses inherit its parameters, as scikit-learn wants; identity stays
 # scikit-learn's.
 @dataclass(kw_only=True, eq=False, repr=False)
-class NeuralMIL(BagClassifier):
+class NeuralMIL(BagEstimator):
     """A neural method around a model of your own, and what all neural methods have in common.
 
-    It follows scikit-learn, as `BagClassifier` says. A subclass with parameters of its own is a dataclass, too, and
+    It follows scikit-learn, as `BagEstimator` says. A subclass with parameters of its own is a dataclass, too, and
     gives the model in `make_model`.
 
     Parameters
@@ -375,7 +375,7 @@ class NeuralMIL(BagClassifier):
     # ---- predicting ---------------------------------------------------------------------------------
 
     def answers(self, X: BagsLike) -> NDArray[Any]:
-        """Give all that the model says of each bag, as `BagClassifier.answers` does."""
+        """Give all that the model says of each bag, as `BagEstimator.answers` does."""
         return bag_answers(self, self._predict(X))
 
     def _survival(self, X: BagsLike, times: ArrayLike | None) -> NDArray[Any]:

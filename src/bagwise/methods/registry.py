@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bagwise.errors import BagwiseError
-from bagwise.methods.base import BagClassifier, kind_of
+from bagwise.methods.base import BagEstimator, kind_of
 from bagwise.methods.classical.bag_vectors import VLADSVM, FisherVectorSVM
 from bagwise.methods.classical.diverse_density import DiverseDensity
 from bagwise.methods.classical.instance_svm import BagMarginSVM, InstanceLabelSVM
@@ -23,7 +23,7 @@ ENTRY_POINTS = "bagwise.methods"  # the group in which other packages name metho
 IMPORTED: set[str] = set()  # methods that are not Bagwise's own: what fails may be a fault of theirs
 
 # Some names differ by case alone: they are never folded, and never name a file.
-METHODS: dict[str, tuple[type[BagClassifier], dict[str, Any]]] = {
+METHODS: dict[str, tuple[type[BagEstimator], dict[str, Any]]] = {
     "mi-SVM": (InstanceLabelSVM, {}),
     "MI-SVM": (BagMarginSVM, {}),
     "MI-Kernel": (SetKernelSVM, {}),
@@ -44,7 +44,7 @@ METHODS: dict[str, tuple[type[BagClassifier], dict[str, Any]]] = {
 }
 
 
-def find(name: str) -> tuple[type[BagClassifier], dict[str, Any]]:
+def find(name: str) -> tuple[type[BagEstimator], dict[str, Any]]:
     """Find what a method's name stands for.
 
     Parameters
@@ -115,7 +115,7 @@ def is_installed(name: str) -> bool:
     return bool(values)
 
 
-def make(name: str, **parameters: Any) -> BagClassifier:
+def make(name: str, **parameters: Any) -> BagEstimator:
     """Make a method by its name.
 
     Parameters
@@ -150,15 +150,15 @@ def make(name: str, **parameters: Any) -> BagClassifier:
         raise BagwiseError(f"the method {name!r} cannot be made: {error}") from error
 
 
-def _imported(name: str, place: str) -> type[BagClassifier]:
+def _imported(name: str, place: str) -> type[BagEstimator]:
     module, _, path = place.partition(":")
     try:
         kind: Any = reduce(getattr, path.split("."), import_module(module))
     except (Exception, SystemExit) as error:  # whatever the user's own code does
         told = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise BagwiseError(f"the method {name!r} cannot be imported ({told}): see that {place} is there") from error
-    if not isinstance(kind, type) or not issubclass(kind, BagClassifier):
+    if not isinstance(kind, type) or not issubclass(kind, BagEstimator):
         told = f"the class {kind.__name__}" if isinstance(kind, type) else kind_of(kind)
-        raise BagwiseError(f"{name!r} is {told}: a method is a class that builds on BagClassifier, such as NeuralMIL")
+        raise BagwiseError(f"{name!r} is {told}: a method is a class that builds on BagEstimator, such as NeuralMIL")
     IMPORTED.add(name)
     return kind

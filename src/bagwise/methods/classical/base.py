@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.checks import MOST_SPAN, check_span, valid_weights
 from bagwise.errors import BagwiseError
-from bagwise.methods.base import BagClassifier, RandomState, drawn_seed
+from bagwise.methods.base import BagEstimator, RandomState, drawn_seed
 from bagwise.stored import StoredInstances
 from bagwise.targets.classes import ClassTarget
 
@@ -112,7 +112,7 @@ class _Learnt(NamedTuple):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class ClassicalMIL(BagClassifier, ABC):
+class ClassicalMIL(BagEstimator, ABC):
     """What the classical methods have in common; use one of the classes that build on it.
 
     Features are brought to mean 0 and spread 1, learnt on the training instances, and then to at most `CLIP` either
@@ -223,7 +223,7 @@ class ClassicalMIL(BagClassifier, ABC):
         return self
 
     def answers(self, X: BagsLike) -> NDArray[Any]:
-        """Give the probability of each class for each bag, as `BagClassifier.answers` does."""
+        """Give the probability of each class for each bag, as `BagEstimator.answers` does."""
         return self._classes.reordered(np.exp(self._log_probabilities(as_bags(X))))
 
     def decision_function(self, X: BagsLike) -> NDArray[Any]:
