@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
 
 from bagwise.bags import Bags
 from bagwise.checks import check_seed, valid_positions
 from bagwise.errors import BagwiseError
+from bagwise.folds import random_folds, stratified_folds
 from bagwise.targets.registry import resolve, target_of
 
 __all__ = ["Division", "Folds", "Split", "splits_of"]
@@ -283,11 +283,13 @@ class Folds(Division):
         self.seed = seed
         name = "grouped" if bags.groups is not None else "default" if stratified else "paper"
         assignment = np.empty((repeats, len(bags)), dtype=np.int64)
-        splitters: dict[str, Any] = {"default": StratifiedKFold, "grouped": StratifiedGroupKFold, "paper": KFold}
         for repeat in range(repeats):
-            parts = splitters[name](folds, shuffle=True, random_state=_random_state(seed, repeat))
-            for fold, (_, test) in enumerate(parts.split(strata, strata, bags.groups)):
-                assignment[repeat, test] = fold
+            state = _random_state(seed, repeat)
+            assignment[repeat] = (
+                random_folds(len(bags), int(folds), state)
+                if name == "paper"
+                else stratified_folds(strata, int(folds), state, bags.groups)
+            )
         super().__init__(bags, splits_of(assignment), name)
 
 

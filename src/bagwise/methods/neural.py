@@ -3,19 +3,18 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from annotated_types import Interval
 from numpy.typing import ArrayLike, NDArray
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 
 from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.errors import BagwiseError
+from bagwise.folds import stratified_folds
 from bagwise.methods.base import BagEstimator, RandomState
 from bagwise.methods.joint import (
     bag_answers,
@@ -511,7 +510,6 @@ def _validation_split(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     share = Fraction(fraction).limit_denominator(10) or Fraction(1, round(1 / fraction))
     wanted, parts = share.numerator, share.denominator
-    splitter: Any = StratifiedKFold if groups is None else StratifiedGroupKFold
     strata = target.strata(labels, parts)
     for what, fewest in (
         ("bags of the rarest class" if isinstance(target, ClassTarget) else "bags alike", np.bincount(strata).min()),
@@ -522,8 +520,5 @@ def _validation_split(
                 f"there are {fewest} {what}, too few to hold {wanted} in {parts} out for validation: train without"
                 " patience, or give more data"
             )
-    splits = splitter(parts, shuffle=True, random_state=seed).split(strata, strata, groups)
-    held_out = np.zeros(len(labels), dtype=bool)
-    for _, part in islice(splits, wanted):
-        held_out[part] = True
+    held_out = stratified_folds(strata, parts, seed, groups) < wanted
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
 from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.checks import MOST_SPAN, check_span, valid_weights
 from bagwise.errors import BagwiseError
+from bagwise.folds import stratified_folds
 from bagwise.methods.base import BagEstimator, RandomState, drawn_seed
 from bagwise.stored import StoredInstances
 from bagwise.targets.classes import ClassTarget
@@ -294,11 +294,12 @@ class ClassicalMIL(BagEstimator, ABC):
             fewest = min(fewest, len(np.unique(bags.groups)))
         if fewest < 2:
             return None
-        splitter: Any = StratifiedKFold if bags.groups is None else StratifiedGroupKFold
-        folds = splitter(min(INNER_FOLDS, fewest), shuffle=True, random_state=seed)
+        folds = min(INNER_FOLDS, fewest)
+        fold_of = stratified_folds(targets, folds, seed, bags.groups)
         count = int(targets.max()) + 1
         decisions = np.zeros(len(bags)) if count == 2 else np.zeros((len(bags), count))
-        for train, test in folds.split(targets, targets, bags.groups):
+        for fold in range(folds):
+            train, test = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
             if len(np.unique(targets[train])) < count:  # groups can make it so
                 return None
             learnt = self._learn_classes(bags[train], targets[train], weights[train], parameters, seed)
