@@ -9,7 +9,6 @@ import pytest
 
 import bagwise
 
-HEAVY = ["matplotlib", "jinja2", "PIL", "typer", "rich", "torch"]
 MODULES = ["bagwise", *(found.name for found in pkgutil.walk_packages(bagwise.__path__, "bagwise."))]
 
 
@@ -18,16 +17,6 @@ def loaded_after(statement):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == ""
     return set(json.loads(done.stdout))
-
-
-def test_importing_bagwise_loads_nothing_heavy():
-    loaded = loaded_after("import bagwise")
-    assert not loaded & {*HEAVY, "sklearn", "pandas", "numpy"}
-
-
-def test_the_command_loads_what_it_trains_with_only_when_it_trains():
-    loaded = loaded_after("import bagwise.cli")
-    assert not loaded & {"torch", "sklearn", "pandas", "matplotlib", "jinja2", "PIL"}
 
 
 @pytest.mark.slow

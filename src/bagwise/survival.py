@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 __all__ = ["KaplanMeier", "LogRank", "concordance", "kaplan_meier", "log_rank"]
 
@@ -135,6 +134,8 @@ def kaplan_meier(event: ArrayLike, time: ArrayLike) -> KaplanMeier:
     >>> kaplan_meier([True, True, False, True], [1, 2, 2, 4]).survival.tolist()
     [0.75, 0.5, 0.0]
     """
+    from scipy import stats  # which takes half a second to load
+
     events, times = np.asarray(event, bool), np.asarray(time, float)
     curve = stats.ecdf(stats.CensoredData(uncensored=times[events], right=times[~events])).sf
     at_risk = len(times) - np.searchsorted(np.sort(times), curve.quantiles)
@@ -186,4 +187,6 @@ def log_rank(event: ArrayLike, time: ArrayLike, groups: ArrayLike) -> LogRank:
     if freedom < 1 or np.linalg.matrix_rank(covariance) < freedom:
         return LogRank(np.nan, np.nan, max(freedom, 0))
     statistic = float(surplus @ np.linalg.solve(covariance, surplus))
-    return LogRank(statistic, float(stats.chi2.sf(statistic, freedom)), freedom)
+    from scipy.stats import chi2  # which takes half a second to load
+
+    return LogRank(statistic, float(chi2.sf(statistic, freedom)), freedom)

@@ -1,6 +1,5 @@
 """`bagwise check`: what is wrong with data, all of it at once, before anybody trains on them."""
 
-import time
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -27,17 +26,15 @@ from bagwise.io.labels import Problem
 from bagwise.io.matching import FEATURE_FILES, Matched, match_files
 from bagwise.io.tables import read_tolerantly
 from bagwise.labels import valid_labels
-from bagwise.methods.registry import make
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.grades import OrdinalTarget
 from bagwise.targets.registry import resolve, target_of
+from bagwise.training.cost import default_shapes, epoch_seconds
 
 __all__ = ["Examination", "Problem", "examine"]
 
 _MOST_TOLD = 20
 FOLDS = 10
-# Of a training that is timed to tell how long the whole would take.
-_SAMPLE_BAGS, _SAMPLE_INSTANCES = 32, 20_000
 _EPOCHS = 50
 _MODEL_BYTES = 64 << 20
 
@@ -140,7 +137,7 @@ def examine(
         found.problems += wrong
     found.judge()
     if not found.fails:
-        found.time_training(source)
+        found.reckon(source)
     order = {"error": 0, "warning": 1}
     return Examination(found.numbers(), tuple(sorted(found.problems, key=lambda problem: order[problem.severity])))
 
@@ -424,23 +421,12 @@ class _Found:
                 " meant to be there twice",
             )
 
-    def time_training(self, source: DataSource) -> None:
-        """Train one epoch on a few bags, and scale by the number of instances."""
+    def reckon(self, source: DataSource) -> None:
+        """Read the data as training will, and reckon how long an epoch of the default method takes."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", BagwiseWarning)  # what it says stands among the problems
             bags = source.read()
-        assert bags.labels is not None
-        room = int(np.clip(_SAMPLE_INSTANCES // np.median(bags.sizes), 2, _SAMPLE_BAGS)) // 2
-        if self.kind == ClassTarget.kind:
-            classes = np.unique(bags.labels)
-            sample = bags[np.sort(np.concatenate([np.flatnonzero(bags.labels == label)[:room] for label in classes]))]
-        else:
-            sample = bags[np.sort(np.unique(bags.labels, return_index=True)[1][: 2 * room])]
-        for epochs in (1, 2):  # the first time includes what happens once
-            begin = time.perf_counter()
-            make("attention", epochs=epochs, random_state=0, target=self.target or "auto").fit(sample)
-            seconds = time.perf_counter() - begin
-        self.epoch_seconds = seconds / 2 * len(bags.instances) / len(sample.instances)
+        self.epoch_seconds = epoch_seconds(default_shapes(bags.instance_shape), bags.instance_shape, bags.sizes)
 
     # ---- telling ---------------------------------------------------------------------------------------------------
 

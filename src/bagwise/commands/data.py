@@ -24,7 +24,6 @@ from bagwise.io.points import read_points
 from bagwise.io.spellings import match_classes
 from bagwise.io.tables import read_table, table_columns
 from bagwise.stored import StoredInstances
-from bagwise.training.engine import digest_of
 
 __all__ = ["DataSource", "digest_of_labelled", "in_memory_if_small"]
 
@@ -395,7 +394,7 @@ def digest_of_labelled(bags: Bags, weights: NDArray[np.float64] | None = None) -
     """
     assert bags.labels is not None
     counted = b"" if weights is None else weights.tobytes()
-    return blake2b(digest_of(bags) + repr(bags.labels.tolist()).encode() + counted, digest_size=16).hexdigest()
+    return blake2b(bags.digest() + repr(bags.labels.tolist()).encode() + counted, digest_size=16).hexdigest()
 
 
 def in_memory_if_small(bags: Bags) -> Bags:

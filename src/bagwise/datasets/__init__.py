@@ -1,29 +1,6 @@
 """Data sets by name, and generators that make bags from single images."""
 
-from bagwise.datasets.digits import Digits, load_digits
-from bagwise.datasets.generator import (
-    KnownHazard,
-    TrainingAndTest,
-    bags_from_images,
-    mnist_bags,
-    slides_of_known_hazard,
-)
-from bagwise.datasets.histology import breast_cancer, colon_cancer
-from bagwise.datasets.named import Dataset, list_datasets, load_dataset
-from bagwise.datasets.store import data_directory
+import lazy_loader
 
-__all__ = [
-    "Dataset",
-    "Digits",
-    "KnownHazard",
-    "TrainingAndTest",
-    "bags_from_images",
-    "breast_cancer",
-    "colon_cancer",
-    "data_directory",
-    "list_datasets",
-    "load_dataset",
-    "load_digits",
-    "mnist_bags",
-    "slides_of_known_hazard",
-]
+# Listing them needs nothing that reads or draws them.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from bagwise.bags import Bags
 from bagwise.datasets.classical import read_classical
-from bagwise.datasets.download import download
 from bagwise.datasets.histology import breast_cancer, colon_cancer
 from bagwise.datasets.store import data_directory
 from bagwise.errors import BagwiseError
@@ -138,6 +137,8 @@ def load_dataset(name: str, directory: str | Path | None = None) -> Bags:
         bags = _PICTURES[name](path)
     else:
         if not path.exists():
+            from bagwise.datasets.download import download
+
             download(name, path)
         bags = read_classical(path, name)
     assert bags.labels is not None

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from bagwise.bags import Bags
 from bagwise.checks import valid_positions
@@ -150,6 +148,9 @@ def connected_groups(*columns: Sequence[Any]) -> NDArray[np.object_]:
     >>> connected_groups(["ann", "ann", "bob", "cid"], ["north", "south", "south", "west"]).tolist()
     ['ann + north', 'ann + north', 'ann + north', 'cid + west']
     """
+    from scipy.sparse import coo_array  # which takes a moment to load, and few have several groups
+    from scipy.sparse.csgraph import connected_components
+
     count = len(columns[0])
     codes = [np.unique(np.asarray(column, dtype=str), return_inverse=True)[1] for column in columns]
     # Bags and values are nodes, and a bag is tied to each of its values.

@@ -10,16 +10,16 @@ from functools import cache
 from math import prod
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import IO, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-import h5py
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
 
 from bagwise.errors import BagwiseError
 from bagwise.inputs import check_regular, check_size, most_unpacked, named_in_utf8, told_size
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["OPENERS", "UNNAMED", "Array", "Source", "read_npz"]
 
@@ -95,6 +95,8 @@ class Source(NamedTuple):
 
 @contextmanager
 def _open_hdf5(path: Path) -> Iterator[Source]:
+    import h5py
+
     with h5py.File(path, "r") as file:
 
         def get(name: str) -> Array:
@@ -155,7 +157,7 @@ def _said(path: Path, attributes: Any) -> dict[str, Any]:
         held = attributes.get_id(name)
         if prod(held.shape or ()) * held.dtype.itemsize > _MOST_SAID:
             raise BagwiseError(f"{path} has an attribute {name!r} above {told_size(_MOST_SAID)}: leave it out")
-    return {name: _plain(value) for name, value in attributes.items()}
+    return {name: None if attributes.get_id(name).shape is None else _plain(attributes[name]) for name in attributes}
 
 
 def _plain(value: Any) -> Any:
@@ -163,8 +165,6 @@ def _plain(value: Any) -> Any:
         value = value.tolist()
     if isinstance(value, list):
         return [_plain(part) for part in value]
-    if isinstance(value, h5py.Empty):
-        return None
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     return value if isinstance(value, str | int | float) else str(value)
@@ -177,6 +177,8 @@ def _open_torch(path: Path) -> Iterator[Source]:
         # torch.load maps members as they lie in the file, and would take compressed bytes for numbers.
         raise BagwiseError(f"{path} is compressed, as PyTorch never writes it: save it anew with torch.save")
     _check_pickles(path, members)
+    import torch
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickles that are refused anyway
@@ -234,6 +236,8 @@ def _check_pickle(path: Path, stream: IO[bytes]) -> None:
 
 @contextmanager
 def _open_safetensors(path: Path) -> Iterator[Source]:
+    from safetensors import safe_open
+
     with path.open("rb") as stream:
         check_size(path, int.from_bytes(stream.read(8), "little"), _MOST_OF_HEAD, "the head")
     with named_in_utf8(path) as name, safe_open(name, framework="pt") as file:
@@ -255,8 +259,8 @@ def _numpy_type(path: Path, name: str, dtype: str) -> np.dtype[Any]:
         raise BagwiseError(f"{path} holds {dtype} values in {name!r}: save them as float16 or float32") from error
 
 
-def _as_numpy(tensor: torch.Tensor) -> NDArray[Any]:
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy(force=True)
+def _as_numpy(tensor: "Tensor") -> NDArray[Any]:
+    return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy(force=True)
 
 
 @contextmanager

@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 from bagwise.bags import Bags
 from bagwise.checks import check_count
 from bagwise.errors import BagwiseError
-from bagwise.io.image_files import read_image
 from bagwise.io.listing import FileKind
 from bagwise.io.matching import FEATURE_FILES, BagFiles, match_files
 from bagwise.io.sources import sources_of
@@ -334,7 +333,7 @@ class Cutter:
             return self._around_points(one, self.patches)
         found = []
         for file in one.files:
-            corners = self.patches.corners(read_image(file))
+            corners = self.patches.corners(_picture(file))
             if len(corners):
                 found.append(ImageSource.of(file, corners, self.patches.side))
         if not found:
@@ -350,7 +349,7 @@ class Cutter:
         table = self._rows.get(one.name)
         if table is None:
             raise BagwiseError(f"no point lies in bag {one.name!r}: add points, or leave the image out")
-        shape = read_image(one.files[0]).shape
+        shape = _picture(one.files[0]).shape
         try:
             corners = around_points(table[["x", "y"]].to_numpy(), points.side, points.origin, shape)
         except BagwiseError as error:
@@ -402,7 +401,7 @@ class ImageSource:
 
     def read(self, begin: int, end: int) -> NDArray[np.uint8]:
         """Cut some of the patches, shape (end - begin, side, side, 3)."""
-        return cut_patches(read_image(self.name), self.corners[begin:end], self.shape[1])
+        return cut_patches(_picture(self.name), self.corners[begin:end], self.shape[1])
 
 
 def _rows_of_bags(points: Points, bag: str) -> Mapping[str, pd.DataFrame]:
@@ -419,3 +418,9 @@ def _rows_of_bags(points: Points, bag: str) -> Mapping[str, pd.DataFrame]:
         raise BagwiseError(f"row {row} of the table of points has no number in x or y: fill it in, or drop the row")
     table = points.table.assign(x=places["x"], y=places["y"])
     return {str(name): rows for name, rows in table.groupby(table[bag].astype(str), sort=False)}
+
+
+def _picture(path: str | Path) -> NDArray[np.uint8]:
+    from bagwise.io.image_files import read_image  # and Pillow, which tables do without
+
+    return read_image(path)

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from bagwise.training.progress import Counter, progress_bar, spinner
 from bagwise.training.stack import can_stack, compile_step
 from bagwise.training.stacked import Stacked
 
-__all__ = ["DivergedError", "OnEpoch", "digest_of", "train"]
+__all__ = ["DivergedError", "OnEpoch", "train"]
 
 # Takes what is measured in an epoch, an entry of a history and the member's number.
 OnEpoch = Callable[[Mapping[str, float]], object]
@@ -108,7 +107,7 @@ def train(
     """
     executor = _executor(plan, bags)
     moments = Moments(bags.instances, bags.offsets) if plan.scaling == "standardize" else None
-    data = b"" if checkpoints is None else encoded.tobytes() + digest_of(bags)
+    data = b"" if checkpoints is None else encoded.tobytes() + bags.digest()
     data += b"" if weights is None else weights.tobytes()
     stored = isinstance(bags.instances, StoredInstances)
     # Bags in files are read once an epoch for all members, so these stay together.
@@ -172,32 +171,6 @@ def _executor(plan: Plan, bags: Bags) -> type[Looped]:
     model = plan.architecture.build(bags.instance_shape, plan.target.outputs, seed=0)
     on_cpu = resolve_device(plan.device, plan.precision).type == "cpu"
     return Stacked if whole_bags_one_a_step and on_cpu and plan.loss is None and can_stack(model) else Looped
-
-
-def digest_of(bags: Bags) -> bytes:
-    """Sum up names and instances, so that a training is only ever gone on with on the same data.
-
-    Parameters
-    ----------
-    bags
-        The bags; of those in files it counts which files they are and when these were changed.
-
-    Returns
-    -------
-    bytes
-
-    Examples
-    --------
-    >>> digest_of(Bags.from_arrays([[[1.0]]])) == digest_of(Bags.from_arrays([[[2.0]]]))
-    False
-    """
-    digest = blake2b(bags.keys.tobytes() + bags.offsets.tobytes())
-    if isinstance(bags.instances, StoredInstances):
-        digest.update(bags.instances.identity.encode())
-        return digest.digest()
-    for bag in bags:
-        digest.update(np.ascontiguousarray(bag.instances).data)
-    return digest.digest()
 
 
 def _cut(members: Sequence[Member], size: int) -> list[Sequence[Member]]:

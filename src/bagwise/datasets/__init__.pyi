@@ -1,0 +1,13 @@
+from .digits import Digits as Digits
+from .digits import load_digits as load_digits
+from .generator import KnownHazard as KnownHazard
+from .generator import TrainingAndTest as TrainingAndTest
+from .generator import bags_from_images as bags_from_images
+from .generator import mnist_bags as mnist_bags
+from .generator import slides_of_known_hazard as slides_of_known_hazard
+from .histology import breast_cancer as breast_cancer
+from .histology import colon_cancer as colon_cancer
+from .named import Dataset as Dataset
+from .named import list_datasets as list_datasets
+from .named import load_dataset as load_dataset
+from .store import data_directory as data_directory

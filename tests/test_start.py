@@ -1,0 +1,62 @@
+"""What is loaded when: what a command does not use, it does not import, because importing is most of what it costs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+CONTACTS = Path(__file__).parents[1] / "examples" / "contacts.csv"
+COLUMNS = ["--bag", "customer", "--label", "left", "--instance", "contact"]
+TRAINS = ["torch", "numba", "sklearn", "scipy.stats", "joblib"]
+DRAWS = ["matplotlib", "jinja2", "PIL", "skimage"]
+
+# Runs statements in turn in one process, since starting is what costs, and says which of some modules each has loaded.
+RUNNER = """
+import io, json, os, sys
+from contextlib import redirect_stdout
+
+def run(*argv):
+    from bagwise.cli.commands import app
+    with redirect_stdout(io.StringIO()):
+        try:
+            app(argv, standalone_mode=False)
+        except (SystemExit, Exception) as error:
+            return error
+
+steps, watched = json.loads(sys.argv[1])
+loaded = {}
+for step in steps:
+    before = set(sys.modules)
+    exec(step)
+    loaded[step] = sorted(name for name in set(sys.modules) - before if name in watched)
+print(json.dumps(loaded))
+"""
+
+
+def loaded_by(steps, watched):
+    done = subprocess.run(
+        [sys.executable, "-c", RUNNER, json.dumps([steps, watched])], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    return json.loads(done.stdout)
+
+
+def test_what_trains_nothing_loads_nothing_that_trains():
+    helps = [["--help"], ["reproduce", "--help"], ["reproduce", "table1", "--help"]]
+    names = ("demo", "check", "fit", "evaluate", "predict", "explain", "export", "tile", "datasets")
+    helps += [[name, "--help"] for name in names]
+    steps = [
+        "import bagwise",
+        "import bagwise.cli",
+        *(f"assert run(*{words}) is None" for words in helps),
+        "assert run('datasets') is None",
+        "assert 'nowhere.csv' in str(run('check', 'nowhere.csv'))",
+        f"assert 'evaluate needs' not in str(run('check', {str(CONTACTS)!r}))",
+        f"assert 'no column' in str(run('check', {str(CONTACTS)!r}, '--bag', 'nobody', '--label', 'left'))",
+        f"assert run('check', {str(CONTACTS)!r}, *{COLUMNS}) is None",
+        f"bagwise.read_table({str(CONTACTS)!r}, bag='customer', label='left', instance='contact')",
+    ]
+    loaded = loaded_by(steps, [*TRAINS, *DRAWS, "h5py", "numpy", "pandas"])
+    light = steps[: 2 + len(helps)]
+    assert {step: names for step, names in loaded.items() if step in light and names} == {}
+    assert {name for names in loaded.values() for name in names} == {"numpy", "pandas"}
