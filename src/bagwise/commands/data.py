@@ -19,8 +19,9 @@ from bagwise.errors import BagwiseError
 from bagwise.evaluation.divisions import connected_groups
 from bagwise.io.folders import read_folder
 from bagwise.io.images import Grid, Points, holds_images, read_images
-from bagwise.io.labels import Problem, known_labels, known_values, known_weights, tell
+from bagwise.io.labels import known_labels, known_values, known_weights
 from bagwise.io.points import read_points
+from bagwise.io.problems import Problem, listed, tell
 from bagwise.io.spellings import match_classes
 from bagwise.io.tables import read_table, table_columns
 from bagwise.stored import StoredInstances
@@ -307,7 +308,7 @@ class DataSource(Data):
                 (strange, "has", "which the model did not learn from: leave them out"),
             ):
                 if these:
-                    raise BagwiseError(f"{path} {what} the features {_listed(these)}, {cure}")
+                    raise BagwiseError(f"{path} {what} the features {listed(these, 12)}, {cure}")
         present = [name for name in self.coordinates if name in columns]
         return read_table(
             path,
@@ -422,8 +423,4 @@ def in_memory_if_small(bags: Bags) -> Bags:
 
 
 def _columns(path: Path) -> str:
-    return f"its columns are {_listed(table_columns(path))}"
-
-
-def _listed(names: Sequence[str], most: int = 12) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    return f"its columns are {listed(table_columns(path), 12)}"

@@ -15,7 +15,7 @@ from bagwise.errors import BagwiseError, BagwiseWarning
 from bagwise.evaluation.divisions import expanding_windows, leave_one_group_out, predefined
 from bagwise.evaluation.fold_files import part_named, read_folds
 from bagwise.evaluation.protocol import Division, Folds
-from bagwise.io.labels import some
+from bagwise.io.problems import some
 
 __all__ = ["digest_of_division", "divided", "parts_of"]
 

@@ -15,8 +15,8 @@ from bagwise.errors import BagwiseError, BagwiseWarning
 from bagwise.evaluation.divisions import in_rounds, warn_of_groups
 from bagwise.evaluation.protocol import Division, Split, splits_of
 from bagwise.io.columns import Table
-from bagwise.io.labels import some
 from bagwise.io.listing import natural
+from bagwise.io.problems import some
 
 __all__ = ["PARTS", "folds_table", "part_named", "read_folds"]
 

@@ -1,108 +1,26 @@
 """What a table says of bags: labels and groups, read in one way at every door."""
 
-import warnings
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from bagwise.errors import BagwiseError, BagwiseWarning
+from bagwise.errors import BagwiseError
 from bagwise.io.columns import Coded, Table
+from bagwise.io.problems import Problem, left_out, tell
 from bagwise.io.spellings import differ_by_case
 from bagwise.labels import valid_labels
 
 __all__ = [
     "BagRows",
-    "Problem",
     "known_labels",
     "known_values",
     "known_weights",
     "labels_apart",
-    "left_out",
-    "some",
     "spaces",
-    "tell",
 ]
-
-_MOST_NAMED = 20
-_SHOWN = 5
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong with data.
-
-    Attributes
-    ----------
-    severity
-        ``"error"`` where training would fail, ``"warning"`` where it would mislead.
-    code
-        What kind of problem, in a few words joined by hyphens.
-    sentence
-        What is wrong, where, and what to do.
-    where
-        Names of bags, columns or files, the first 20 of them.
-
-    Examples
-    --------
-    >>> Problem("error", "one-class", "all bags have the label 1: there must be two classes or more").where
-    ()
-    """
-
-    severity: Literal["error", "warning"]
-    code: str
-    sentence: str
-    where: tuple[str, ...] = ()
-
-    @classmethod
-    def of(
-        cls, severity: Literal["error", "warning"], code: str, sentence: str, where: Iterable[Any] = ()
-    ) -> "Problem":
-        """Keep the first of the names."""
-        return cls(severity, code, sentence, tuple(str(name) for name in list(where)[:_MOST_NAMED]))
-
-
-def tell(problems: Iterable[Problem]) -> None:
-    """Raise the first error; where there is none, warn of the rest.
-
-    Parameters
-    ----------
-    problems
-        What is wrong.
-
-    Raises
-    ------
-    BagwiseError
-        If there is an error.
-    """
-    listed = list(problems)
-    for problem in listed:
-        if problem.severity == "error":
-            raise BagwiseError(problem.sentence)
-    for problem in listed:
-        warnings.warn(problem.sentence, BagwiseWarning, stacklevel=3)
-
-
-def some(names: Sequence[str]) -> str:
-    """List the first of some names.
-
-    Parameters
-    ----------
-    names
-        Any.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> some(["a", "b"])
-    "'a', 'b'"
-    """
-    return ", ".join(map(repr, names[:_SHOWN])) + ", ..." * (len(names) > _SHOWN)
 
 
 @dataclass(frozen=True, eq=False)
@@ -315,28 +233,6 @@ def known_values(path: str | Path, bag: str, column: str) -> dict[str, str]:
     found: dict[str, str] = columns.of_bags("value", column, table.names)
     tell(problem for problem in columns.problems if problem.severity == "error")
     return found
-
-
-def left_out(names: Sequence[str]) -> str:
-    """Say that bags without a label are left out.
-
-    Parameters
-    ----------
-    names
-        Of the bags.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> left_out(["a"])
-    "1 bag has no label and is left out ('a')"
-    """
-    if len(names) == 1:
-        return f"1 bag has no label and is left out ({some(names)})"
-    return f"{len(names):,} bags have no label and are left out ({some(names)})"
 
 
 def known_labels(path: str | Path, bag: str, label: str) -> dict[str, str]:

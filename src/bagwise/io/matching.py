@@ -11,8 +11,9 @@ import numpy as np
 from bagwise.errors import BagwiseError
 from bagwise.io.columns import Table
 from bagwise.io.features import SUFFIXES
-from bagwise.io.labels import BagRows, Problem, labels_apart, some, spaces, tell
+from bagwise.io.labels import BagRows, labels_apart, spaces
 from bagwise.io.listing import FileKind, by_name, by_real_path, files_of_kind, is_within, natural
+from bagwise.io.problems import Problem, some, tell
 
 __all__ = ["FEATURE_FILES", "BagFiles", "Matched", "match_files"]
 

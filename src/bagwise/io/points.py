@@ -7,7 +7,8 @@ import pandas as pd
 
 from bagwise.errors import BagwiseError
 from bagwise.io.columns import Table
-from bagwise.io.labels import spaces, tell
+from bagwise.io.labels import spaces
+from bagwise.io.problems import tell
 
 __all__ = ["read_points"]
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
 from bagwise.io.columns import Coded, Table
-from bagwise.io.labels import BagRows, Problem, labels_apart, left_out, some, spaces, tell
+from bagwise.io.labels import BagRows, labels_apart, spaces
+from bagwise.io.problems import Problem, left_out, some, tell
 
 __all__ = ["TolerantTable", "read_table", "read_tolerantly", "table_columns"]
 
