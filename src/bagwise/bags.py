@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from bagwise import checks
 from bagwise.errors import BagwiseError
 from bagwise.frames import as_pandas, in_one_order, packed_parts
-from bagwise.labels import summed_up, valid_labels
+from bagwise.labels import summed_up, valid_label_names, valid_labels
 from bagwise.stored import StoredInstances
 
 __all__ = ["Bag", "Bags", "BagsLike", "as_bags", "in_feature_order"]
@@ -96,6 +96,8 @@ class Bags:
         What an instance is called; names may stand more than once.
     sources
         Which file an instance is from: a slide of a patient has a map of its own. Bags from a folder know it.
+    label_names
+        What each of several labels is called, where labels have shape (B, L).
 
     Raises
     ------
@@ -125,6 +127,7 @@ class Bags:
     feature_names: tuple[str, ...] | None = None
     instance_names: NDArray[np.object_] | None = None
     sources: NDArray[np.object_] | None = None
+    label_names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         parts: dict[str, Any] = {"offsets": checks.valid_offsets(self.offsets)}
@@ -138,6 +141,8 @@ class Bags:
         rows = len(instances)
         if self.labels is not None:
             parts["labels"] = valid_labels(self.labels, parts["names"])
+        if self.label_names is not None:
+            parts["label_names"] = valid_label_names(self.label_names, parts.get("labels"))
         if self.groups is not None:
             parts["groups"] = checks.of_one_kind(self.groups, parts["names"], "group")
         if self.instance_labels is not None:
@@ -166,6 +171,7 @@ class Bags:
         coordinates: Sequence[ArrayLike] | None = None,
         feature_names: Sequence[str] | None = None,
         instance_names: Sequence[ArrayLike] | None = None,
+        label_names: Sequence[str] | None = None,
     ) -> "Bags":
         """Pack a list with one array a bag.
 
@@ -180,6 +186,8 @@ class Bags:
             One array a bag, of shape (K,), (K, C) and (K,).
         feature_names
             One name a feature. None takes the names of columns, where all of `arrays` are tables.
+        label_names
+            As in `Bags`.
 
         Returns
         -------
@@ -228,6 +236,7 @@ class Bags:
             checks.joined(coordinates, parts, bag_names, "coordinates"),
             feature_names,  # type: ignore[arg-type]
             checks.joined(instance_names, parts, bag_names, "instance_names"),
+            label_names=label_names,  # type: ignore[arg-type]
         )
 
     @classmethod
@@ -331,15 +340,19 @@ class Bags:
         if not parts:
             raise BagwiseError("there is nothing to concatenate: give at least one set of bags")
         head = parts[0]
-        joined: dict[str, Any] = {"feature_names": head.feature_names}
+        joined: dict[str, Any] = {"feature_names": head.feature_names, "label_names": head.label_names}
         for number, part in enumerate(parts):
             if part.instances.shape[1:] != head.instances.shape[1:]:
                 raise BagwiseError(
                     f"set {number} has instances of shape {part.instances.shape[1:]}, set 0 of shape"
                     f" {head.instances.shape[1:]}: all need one shape"
                 )
-            if part.feature_names != head.feature_names:
-                raise BagwiseError(f"the feature names of set {number} differ from those of set 0")
+            for of, one, other in (
+                ("feature", part.feature_names, head.feature_names),
+                ("label", part.label_names, head.label_names),
+            ):
+                if one != other:
+                    raise BagwiseError(f"the {of} names of set {number} differ from those of set 0")
         for name in ("instances", "labels", "names", "groups", "instance_labels", "coordinates", "instance_names"):
             pieces = [getattr(part, name) for part in parts]
             if all(piece is None for piece in pieces):
@@ -358,13 +371,15 @@ class Bags:
         joined["offsets"] = np.concatenate([[0], np.cumsum(np.concatenate([part.sizes for part in parts]))])
         return cls._unchecked(joined)
 
-    def with_labels(self, labels: ArrayLike | None) -> "Bags":
+    def with_labels(self, labels: ArrayLike | None, label_names: Sequence[str] | None = None) -> "Bags":
         """Give the same bags with other labels, or with none.
 
         Parameters
         ----------
         labels
             One label a bag, or None.
+        label_names
+            What each of several labels is called.
 
         Returns
         -------
@@ -383,7 +398,8 @@ class Bags:
         ['a', 'b']
         """
         checked = None if labels is None else valid_labels(labels, self.names)
-        return self._unchecked({**self._parts(), "labels": checked})
+        named = None if label_names is None else valid_label_names(label_names, checked)
+        return self._unchecked({**self._parts(), "labels": checked, "label_names": named})
 
     # ---- what it holds ------------------------------------------------------------------------------
 
@@ -566,6 +582,7 @@ class Bags:
                 "feature_names": self.feature_names,
                 "instance_names": take(self.instance_names, rows),
                 "sources": take(self.sources, rows),
+                "label_names": self.label_names,
             }
         )
 

@@ -1,14 +1,15 @@
 """What labels of bags may be: one thing a bag, several numbers, or an event and its time."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bagwise.checks import of_one_kind
+from bagwise.checks import as_names, of_one_kind
 from bagwise.errors import BagwiseError
 
-__all__ = ["EVENT_AND_TIME", "summed_up", "valid_labels"]
+__all__ = ["EVENT_AND_TIME", "summed_up", "valid_label_names", "valid_labels"]
 
 # As scikit-survival has it.
 EVENT_AND_TIME = np.dtype([("event", np.bool_), ("time", np.float64)])
@@ -58,6 +59,40 @@ def valid_labels(labels: ArrayLike, names: NDArray[np.object_]) -> NDArray[Any]:
             raise BagwiseError(f"bag {name!r} has the label {value}: give it a finite number, or leave the bag out")
     whole = (array % 1 == 0).all() and (abs(array) < 2**63).all()
     return array.astype(np.int64) if whole and len(np.unique(array)) <= 2 else array
+
+
+def valid_label_names(names: Sequence[str], labels: NDArray[Any] | None) -> tuple[str, ...]:
+    """See that each of several labels of a bag has a name of its own.
+
+    Parameters
+    ----------
+    names
+        Of the columns of labels.
+    labels
+        As `valid_labels` gives them.
+
+    Returns
+    -------
+    tuple of str
+
+    Raises
+    ------
+    BagwiseError
+        If there are more or fewer, or two are the same.
+
+    Examples
+    --------
+    >>> valid_label_names(["fat", "necrosis"], np.zeros((3, 2)))
+    ('fat', 'necrosis')
+    """
+    checked = tuple(as_names(names))
+    if labels is None or labels.shape[1:] != (len(checked),):
+        has = "there are no labels" if labels is None else f"the labels have shape {labels.shape}"
+        raise BagwiseError(f"there are {len(checked)} label names, but {has}: give a name for each of several labels")
+    for name in checked:
+        if checked.count(name) > 1:
+            raise BagwiseError(f"two labels have the name {name!r}: give each its own")
+    return checked
 
 
 def summed_up(labels: NDArray[Any]) -> str:
@@ -131,11 +166,10 @@ def _columns(array: NDArray[Any], names: NDArray[np.object_]) -> NDArray[Any]:
             raise BagwiseError(f"a label of several columns is no number ({error}): give numbers") from error
     if array.dtype.kind not in "biuf":
         raise BagwiseError(f"labels of several columns are of type {array.dtype}: give numbers")
-    if array.dtype.kind != "f":
-        return array
     either = (array == 0) | (array == 1) | (array != array)
     if either.all():
         return array
+    array = array.astype(np.float64, copy=False)
     for position in np.flatnonzero(~np.isfinite(array).all(axis=1))[:1]:
         raise BagwiseError(
             f"bag {names[position]!r} has the label {array[position].tolist()}: give it finite numbers, or leave the"

@@ -125,7 +125,7 @@ def test_a_target_is_named_in_every_command(run, named, tmp_path):
         ("ordinal: low < mid", "attention", "which is not in the order that was given: low < mid"),
         ("count", "attention", "counts are whole numbers"),
         ("real", "attention", "a real target needs numbers"),
-        ("survival", "attention", "survival needs a structured array"),
+        ("survival", "attention", "survival needs the columns of both (--event and --time)"),
         ("ordinal: low < mid < high", "MI-SVM", "the method 'MI-SVM' learns classes"),
     ],
 )

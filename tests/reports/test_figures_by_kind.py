@@ -29,8 +29,8 @@ class Other:
 
     metrics = ()
 
-    def __init__(self, kind, names=None):
-        self.kind, self.names = kind, names
+    def __init__(self, kind, names=None, label_names=None):
+        self.kind, self.names, self.label_names = kind, names, label_names
 
     def predicted(self, answers):
         if self.kind == "ordinal":
@@ -57,7 +57,7 @@ def of_kind(kind, **given):
         )
     if kind == "multi-label":
         labels = np.where(RNG.random((60, 2)) < 0.1, np.nan, RNG.random((60, 2)) < 0.4)
-        return found(Other(kind), labels, RNG.random((60, 2)), **given)
+        return found(Other(kind, ["oedema", "fracture"]), labels, RNG.random((60, 2)), **given)
     if kind == "survival":
         return found(Other(kind), lives(), HAZARD[:, None], **given)
     labels = RNG.poisson(3, 60) if kind == "count" else RNG.normal(size=60)
@@ -139,13 +139,15 @@ def test_several_numbers_have_a_figure_each(tmp_path):
     drawings = figures_of(found(Other("real"), labels, labels, methods=("attention",)))
     assert [drawing.file for drawing in drawings] == ["predicted_0_0", "predicted_0_1", "predicted_0_2"]
     assert drawings[2].title == "Predicted and true, attention, number 3"
+    named = figures_of(found(Other("real", None, ("a", "b", "c")), labels, labels, methods=("attention",)))
+    assert named[2].title == "Predicted and true, attention, c"
     drawings[2].draw(tmp_path / "third.svg")
     assert "R² 1.000, MAE 0" in (tmp_path / "third.svg").read_text(encoding="utf-8")
 
 
 def test_the_table_of_labels_measures_each_over_the_bags_in_which_it_is_known():
     tested = of_kind("multi-label", repeats=1)
-    table = table_of_labels(tested, "attention", np.array(["oedema", "fracture"]))
+    table = table_of_labels(tested, "attention")
     for column, row in enumerate(table.rows):
         known = ~np.isnan(tested.labels[:, column])
         labels, answers = tested.labels[known, column], tested.answers["attention"][0, known, column]
@@ -155,7 +157,7 @@ def test_the_table_of_labels_measures_each_over_the_bags_in_which_it_is_known():
         assert row[1:4] == [str(known.sum()), f"{labels.mean():.0%}", f"{expected['auc']:.3f}"]
         assert row[-1] == f"{expected['brier']:.3f}"
     nothing = OutOfFold(tested.target, np.full((60, 2), np.nan), tested.answers, tested.folds)
-    assert table_of_labels(nothing, "attention").rows == [["0", "0", *"–" * 6], ["1", "0", *"–" * 6]]
+    assert table_of_labels(nothing, "attention").rows == [["oedema", "0", *"–" * 6], ["fracture", "0", *"–" * 6]]
 
 
 # ---- numbers ----------------------------------------------------------------------------------------------

@@ -280,7 +280,7 @@ def test_what_its_loss_raises_is_raised():
         ("ordinal: a < b", [1, 2], "give whole numbers"),
         ("ordinal: a < a", ["a", "a"], "names a grade twice"),
         ("ordinal", [2, 2], "all training bags have the grade 2"),
-        ("survival", [1.0, 2.0], "survival needs a structured array"),
+        ("survival", [1.0, 2.0], "survival needs the columns of both"),
         ("survival", np.array([(0, 1.0), (0, 2.0)], [("e", "?"), ("t", "f8")]), "no training bag has an event"),
         ("survival", np.array([(1, -1.0), (0, 2.0)], [("e", "?"), ("t", "f8")]), "bag 'x' has the time -1.0"),
         ("survival", np.array([(1, 2.0), (0, 2.0)], [("e", "?"), ("t", "f8")]), "all training bags have the time 2"),

@@ -1,6 +1,6 @@
 """Columns of tables of predictions: what they are called is fixed for each kind of target."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -15,13 +15,15 @@ Columns = dict[str, Any]
 OF_ANSWERS = ("predicted", "probability_", "spread", "value", "grade", "risk", "survival_")
 
 
-def label_columns(labels: NDArray[Any]) -> Columns:
-    """Give labels as columns: ``label``, or ``label_0``, ``label_1`` and so on, or ``event`` and ``time``.
+def label_columns(labels: NDArray[Any], names: Sequence[str] | None = None) -> Columns:
+    """Give labels as columns: ``label``, or ``label_NAME`` for each of several, or ``event`` and ``time``.
 
     Parameters
     ----------
     labels
         As `bagwise.Bags` holds them, shape (B, ...).
+    names
+        Of several labels; None numbers them, from 0.
 
     Returns
     -------
@@ -31,14 +33,14 @@ def label_columns(labels: NDArray[Any]) -> Columns:
     Examples
     --------
     >>> import numpy as np
-    >>> list(label_columns(np.array([[1.0, 0.0]])))
-    ['label_0', 'label_1']
+    >>> list(label_columns(np.array([[1.0, 0.0]]), ["fat", "necrosis"]))
+    ['label_fat', 'label_necrosis']
     """
     if labels.dtype.names is not None:
         return {name: labels[name] for name in labels.dtype.names}
     if labels.ndim == 1:
         return {"label": labels}
-    return {f"label_{place}": column for place, column in enumerate(labels.T)}
+    return _each("label", names or range(labels.shape[1]), labels)
 
 
 def answer_columns(target: Target, answers: NDArray[Any]) -> Columns:
@@ -56,7 +58,7 @@ def answer_columns(target: Target, answers: NDArray[Any]) -> Columns:
     dict
         For each column its values, shape (B,). Of classes ``predicted`` and ``probability_CLASS``; of grades ``grade``
         and ``probability_GRADE``; of several labels ``predicted_LABEL`` (1 or 0) and ``probability_LABEL``; of numbers
-        and counts ``value``, or ``value_0``, ``value_1`` and so on; of lives ``risk`` and ``survival_TIME``, the share
+        and counts ``value``, or ``value_NAME`` for each of several; of lives ``risk`` and ``survival_TIME``, the share
         that has had no event by then.
 
     Examples
@@ -84,7 +86,7 @@ def spread_columns(target: Target, spread: NDArray[Any]) -> Columns:
     -------
     dict
         For each column its values, shape (B,): ``spread_CLASS``, ``spread_GRADE`` or ``spread_LABEL``, of the
-        probabilities; ``spread`` of a number, a count or a risk; ``spread_0``, ``spread_1`` and so on of several.
+        probabilities; ``spread`` of a number, a count or a risk; ``spread_NAME`` for each of several numbers.
 
     Examples
     --------
@@ -97,7 +99,7 @@ def spread_columns(target: Target, spread: NDArray[Any]) -> Columns:
         return _each("spread", target.names, spread)
     if target.kind == "survival" or spread.shape[1] == 1:
         return {"spread": spread[:, 0]}
-    return _each("spread", range(spread.shape[1]), spread)
+    return _each("spread", target.label_names or range(spread.shape[1]), spread)
 
 
 def _chosen(called: str) -> Callable[[Any, NDArray[Any]], Columns]:
@@ -112,8 +114,10 @@ def _of_labels(target: Any, answers: NDArray[Any]) -> Columns:
     return predicted | _each("probability", target.names, answers)
 
 
-def _of_numbers(_: Any, answers: NDArray[Any]) -> Columns:
-    return {"value": answers[:, 0]} if answers.shape[1] == 1 else _each("value", range(answers.shape[1]), answers)
+def _of_numbers(target: Any, answers: NDArray[Any]) -> Columns:
+    if answers.shape[1] == 1:
+        return {"value": answers[:, 0]}
+    return _each("value", target.label_names or range(answers.shape[1]), answers)
 
 
 def _of_lives(target: Any, answers: NDArray[Any]) -> Columns:

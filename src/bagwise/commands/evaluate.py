@@ -128,7 +128,7 @@ def run_evaluate(
         "bags": len(bags),
         "never_tested": len(division.untested),
         "target": first.target.kind,
-        "classes": None if first.target.names is None else [str(name) for name in first.target.names],
+        **first.target.told(),
         "positive": None if first.target.positive is None else str(first.target.positive),
         "epochs_were": why,
         "rows": [
@@ -175,7 +175,7 @@ def _write_predictions(found: Mapping[str, CrossValidation], bags: Bags, path: P
                 "repeat": repeat,
                 "fold": folds[tested],
                 "bag": bags.names[tested],
-                **label_columns(one.labels[tested]),
+                **label_columns(one.labels[tested], bags.label_names),
             }
             answers = answer_columns(one.target, one.answers[repeat, tested])
             columns |= {called: answers.pop(called) for called in ("predicted",) if called in answers}

@@ -290,7 +290,7 @@ def _metrics(
         "bags": len(bags),
         "instances": len(bags.instances),
         "target": model.target_.kind,
-        "classes": None if model.target_.names is None else [str(name) for name in model.target_.names],
+        **model.target_.told(),
         "positive": None if model.target_.positive is None else str(model.target_.positive),
         "members": len(models),
         "epochs": [member.best_epoch_ for member in models],

@@ -85,7 +85,7 @@ class Explanation:
     @property
     def _names(self) -> Sequence[Any]:
         named = self.target.names
-        return range(self.answers.shape[1]) if named is None else named.tolist()
+        return self.target.label_names or range(self.answers.shape[1]) if named is None else named.tolist()
 
     @property
     def importance(self) -> NDArray[np.floating]:

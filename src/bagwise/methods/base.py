@@ -270,7 +270,8 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         if not len(subset):
             raise BagwiseError("no training bag has a weight above 0: at least one must count")
         kind = resolve(self.target, bags.labels)
-        return target_of(kind, bags.labels[subset], names=bags.names[subset], positive=self.positive)
+        given = {"names": bags.names[subset], "label_names": bags.label_names, "positive": self.positive}
+        return target_of(kind, bags.labels[subset], **given)
 
     def _remember(self, bags: Bags, target: Target) -> None:
         """Keep what later bags are compared with."""

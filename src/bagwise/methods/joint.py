@@ -128,8 +128,8 @@ def fit_members(
         estimator._validate_params()
         subset, validation = counting(subset), None if validation is None else counting(validation)
         target = estimator._target_of(bags, subset)
-        if target.names is not None and validation is not None:
-            for strange in validation[~np.isin(bags.labels[validation], target.names)][:1]:
+        if validation is not None:
+            for strange in validation[~target.knows(bags.labels[validation])][:1]:
                 raise BagwiseError(
                     f"bag {bags.names[strange]!r}, which is for validation, has the label {bags.labels[strange]!s},"
                     " which no bag that is learnt from has: leave it out"

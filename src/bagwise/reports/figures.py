@@ -118,10 +118,12 @@ def _confusions(found: OutOfFold, called: str) -> list[Drawing]:
 
 def _of_numbers(found: OutOfFold) -> list[Drawing]:
     labels = np.asarray(found.labels, float).reshape(len(found.labels), -1)
+    told: Any = found.target
+    names = told.label_names or [f"number {column + 1}" for column in range(labels.shape[1])]
     drawings = []
     for number, (name, answers) in enumerate(found.answers.items()):
         for column in range(labels.shape[1]):
-            of, place = (f", number {column + 1}", f"_{column}") if labels.shape[1] > 1 else ("", "")
+            of, place = (f", {names[column]}", f"_{column}") if labels.shape[1] > 1 else ("", "")
             draw = partial(draw_predicted, labels=labels[:, column], predicted=answers[:, :, column])
             drawings.append(Drawing(f"predicted_{number}{place}", f"Predicted and true, {name}{of}", draw))
     return drawings
@@ -199,7 +201,7 @@ def tables_of(found: OutOfFold) -> list[Table]:
     return [table_of_labels(found, name) for name in found.answers]
 
 
-def table_of_labels(found: OutOfFold, method: str, names: NDArray[Any] | None = None) -> Table:
+def table_of_labels(found: OutOfFold, method: str) -> Table:
     """Measure each label of a multi-label target by itself.
 
     Parameters
@@ -208,8 +210,6 @@ def table_of_labels(found: OutOfFold, method: str, names: NDArray[Any] | None = 
         Out-of-fold answers.
     method
         The name of one of the methods.
-    names
-        Of the labels; None numbers them, from 0.
 
     Returns
     -------
@@ -226,9 +226,9 @@ def table_of_labels(found: OutOfFold, method: str, names: NDArray[Any] | None = 
     ['0', '3', '67%', '1.000']
     """
     kept = found.known()
-    told: Any = range(kept.labels.shape[1]) if names is None else names
+    told: Any = kept.target
     rows = []
-    for column, name in enumerate(told):
+    for column, name in enumerate(told.names):
         own = kept.labels[:, [column]]
         known = own[~np.isnan(own)]
         values = [

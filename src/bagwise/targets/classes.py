@@ -74,6 +74,14 @@ class ClassTarget(Target):
         """The classes, sorted."""
         return self.classes.names
 
+    def told(self) -> dict[str, Any]:
+        """Name the classes."""
+        return {"classes": [str(name) for name in self.names]}
+
+    def knows(self, labels: NDArray[Any]) -> NDArray[np.bool_]:
+        """Say which labels are of these classes."""
+        return np.isin(labels, self.names)
+
     @property
     def positive(self) -> Any:
         """The class that the standard MIL assumption is about; None where there are more than two."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from bagwise.compiled import Gradient
 
-__all__ = ["Target", "bag_named", "refuse_others"]
+__all__ = ["Target", "bag_named", "label_names_in", "refuse_others"]
 
 
 class Target(ABC):
@@ -63,8 +63,8 @@ class Target(ABC):
         labels
             One a bag, of those that there are to learn from.
         **given
-            ``names`` of the bags, for messages, and what the user says beside: ``positive``, ``order``, ``loss``; None
-            is not given.
+            ``names`` of the bags, for messages, ``label_names``, and what the user says beside: ``positive``,
+            ``order``, ``loss``; None is not given.
 
         Returns
         -------
@@ -87,9 +87,22 @@ class Target(ABC):
         return None
 
     @property
+    def label_names(self) -> tuple[str, ...] | None:
+        """What each of several labels, or numbers, of a bag is called; None where there is one, or none has a name."""
+        return None
+
+    @property
     def positive(self) -> Any:
         """Of two classes the one that the standard MIL assumption is about; else None."""
         return None
+
+    def told(self) -> dict[str, Any]:
+        """Say in what JSON can hold what a user wants to hear of labels beside their kind; by default nothing."""
+        return {}
+
+    def knows(self, labels: NDArray[Any]) -> NDArray[np.bool_]:
+        """Say which labels are some that can be answered, shape (B,); by default all are."""
+        return np.ones(len(labels), bool)
 
     @abstractmethod
     def facts(self) -> dict[str, Any]:
@@ -200,7 +213,7 @@ def refuse_others(kind: str, given: Mapping[str, Any], *taken: str) -> None:
         What this kind takes.
     """
     for name, value in given.items():
-        if value is not None and name not in ("names", *taken):
+        if value is not None and name not in ("names", "label_names", *taken):
             raise BagwiseError(f"{name} is {value!r}, which a target of kind {kind!r} does not take: leave it out")
 
 
@@ -208,3 +221,13 @@ def bag_named(position: int, given: Mapping[str, Any]) -> str:
     """Name a bag for a message, of which `Target.of` knows the position, and the name where it was given ``names``."""
     names = given.get("names")
     return f"the bag at position {position}" if names is None else f"bag {names[position]!r}"
+
+
+def label_names_in(facts: Mapping[str, Any], count: int) -> tuple[str, ...] | None:
+    """Find the names of several labels in `Target.facts`; a ValueError says that they are none."""
+    names = facts.get("label_names")
+    if names is None:
+        return None
+    if not isinstance(names, list) or len(names) != count or not all(isinstance(name, str) for name in names):
+        raise ValueError("its label names are none")
+    return tuple(names)

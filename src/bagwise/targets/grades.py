@@ -85,6 +85,14 @@ class OrdinalTarget(Target):
         """The grades, from the lowest."""
         return np.array(self.grades)
 
+    def told(self) -> dict[str, Any]:
+        """Name the grades."""
+        return {"grades": [str(grade) for grade in self.grades]}
+
+    def knows(self, labels: NDArray[Any]) -> NDArray[np.bool_]:
+        """Say which labels are of these grades."""
+        return np.isin(labels, self.names)
+
     def facts(self) -> dict[str, Any]:
         """Name the grades."""
         return {"grades": self.grades}

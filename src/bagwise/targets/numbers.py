@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bagwise.errors import BagwiseError
-from bagwise.targets.contract import Target, bag_named, refuse_others
+from bagwise.targets.contract import Target, bag_named, label_names_in, refuse_others
 from bagwise.targets.strata import binned
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class RealTarget(Target):
         Whether labels have shape (B,).
     huber
         Take Huber's loss.
+    label_names
+        What several numbers are called; None numbers them, from 0.
 
     Examples
     --------
@@ -45,8 +47,10 @@ class RealTarget(Target):
     estimator_type: ClassVar[str | None] = "regressor"
     metrics: ClassVar[tuple[str, ...]] = ("r2", "mae", "rmse")
 
-    def __init__(self, numbers: int, flat: bool, huber: bool = False) -> None:
-        self.numbers, self.flat, self.huber = numbers, flat, huber
+    def __init__(
+        self, numbers: int, flat: bool, huber: bool = False, label_names: tuple[str, ...] | None = None
+    ) -> None:
+        self.numbers, self.flat, self.huber, self._label_names = numbers, flat, huber, label_names
 
     @classmethod
     def recognises(cls, labels: NDArray[Any]) -> bool:
@@ -64,12 +68,13 @@ class RealTarget(Target):
         for position in np.flatnonzero(~np.isfinite(numbers).all(axis=1))[:1]:
             raise BagwiseError(f"{bag_named(position, given)} has the label {array[position]}: give it a number")
         for column in np.flatnonzero(np.ptp(numbers, axis=0) == 0)[:1]:
-            where = "" if array.ndim == 1 else f" in column {column}"
+            called = range(array.shape[-1]) if given.get("label_names") is None else given["label_names"]
+            where = "" if array.ndim == 1 else f" in column {called[column]}"
             raise BagwiseError(f"all training bags have the label {numbers[0, column]:g}{where}: nothing can be learnt")
         loss = given.get("loss") or "squared"
         if loss not in ("squared", "huber"):
             raise BagwiseError(f"loss is {loss!r}: of real numbers it must be 'squared' or 'huber'")
-        return cls(numbers.shape[1], array.ndim == 1, loss == "huber")
+        return cls(numbers.shape[1], array.ndim == 1, loss == "huber", given.get("label_names"))
 
     @property
     def outputs(self) -> int:
@@ -77,13 +82,24 @@ class RealTarget(Target):
         return self.numbers
 
     def facts(self) -> dict[str, Any]:
-        """Say how many numbers there are, in what shape, and which loss."""
-        return {"numbers": self.numbers, "flat": self.flat, "huber": self.huber}
+        """Say how many numbers there are, in what shape, which loss, and their names."""
+        facts = {"numbers": self.numbers, "flat": self.flat, "huber": self.huber}
+        return facts | ({} if self.label_names is None else {"label_names": list(self.label_names)})
+
+    @property
+    def label_names(self) -> tuple[str, ...] | None:
+        """What several numbers are called."""
+        return self._label_names
+
+    def told(self) -> dict[str, Any]:
+        """Name several numbers."""
+        return {} if self.flat else {"numbers": [str(name) for name in self.label_names or range(self.numbers)]}
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> Self:
         """Make it of what `facts` gave."""
-        return cls(int(facts["numbers"]), bool(facts["flat"]), bool(facts["huber"]))
+        count = int(facts["numbers"])
+        return cls(count, bool(facts["flat"]), bool(facts["huber"]), label_names_in(facts, count))
 
     def encoded(self, labels: NDArray[Any]) -> NDArray[np.float64]:
         """Give a column a number."""

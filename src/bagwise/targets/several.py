@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bagwise.errors import BagwiseError
-from bagwise.targets.contract import Target, bag_named, refuse_others
+from bagwise.targets.contract import Target, bag_named, label_names_in, refuse_others
 from bagwise.targets.strata import merged
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ class MultiLabelTarget(Target):
     ----------
     labels
         How many there are.
+    label_names
+        What they are called; None numbers them, from 0.
 
     Examples
     --------
@@ -40,8 +42,8 @@ class MultiLabelTarget(Target):
     estimator_type: ClassVar[str | None] = "classifier"
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "auc", "average_precision", "fscore")
 
-    def __init__(self, labels: int) -> None:
-        self.labels = labels
+    def __init__(self, labels: int, label_names: tuple[str, ...] | None = None) -> None:
+        self.labels, self._label_names = labels, label_names
 
     @classmethod
     def recognises(cls, labels: NDArray[Any]) -> bool:
@@ -56,14 +58,14 @@ class MultiLabelTarget(Target):
         if array.ndim != 2 or array.dtype.kind not in "biuf":
             raise BagwiseError(
                 f"the labels have shape {array.shape} and type {array.dtype}: several labels a bag are a table of 0 and"
-                " 1, a row a bag and a column a label"
+                " 1, a row a bag and a column a label, so name two columns or more"
             )
         for position in np.flatnonzero(~_are_known_or_not(array).all(axis=1))[:1]:
             told = f"{bag_named(position, given)} has the labels {array[position].tolist()}"
             raise BagwiseError(f"{told}: each must be 0, 1 or, where it is not known, NaN")
         if not ((array == 0).any(axis=0) & (array == 1).any(axis=0)).any():
             raise BagwiseError("no label is 0 in one training bag and 1 in another: nothing can be learnt")
-        return cls(array.shape[1])
+        return cls(array.shape[1], given.get("label_names"))
 
     @property
     def outputs(self) -> int:
@@ -72,17 +74,27 @@ class MultiLabelTarget(Target):
 
     @property
     def names(self) -> NDArray[Any]:
-        """The numbers of the labels, from 0."""
-        return np.arange(self.labels)
+        """The names of the labels, or their numbers, from 0."""
+        return np.arange(self.labels) if self.label_names is None else np.array(self.label_names)
+
+    @property
+    def label_names(self) -> tuple[str, ...] | None:
+        """What the labels are called."""
+        return self._label_names
+
+    def told(self) -> dict[str, Any]:
+        """Name the labels."""
+        return {"labels": [str(name) for name in self.names]}
 
     def facts(self) -> dict[str, Any]:
-        """Say how many labels there are."""
-        return {"labels": self.labels}
+        """Say how many labels there are, and their names."""
+        return {"labels": self.labels} | ({} if self.label_names is None else {"label_names": list(self.label_names)})
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> Self:
         """Make it of what `facts` gave."""
-        return cls(int(facts["labels"]))
+        count = int(facts["labels"])
+        return cls(count, label_names_in(facts, count))
 
     def encoded(self, labels: NDArray[Any]) -> NDArray[np.float64]:
         """Give them as they are."""

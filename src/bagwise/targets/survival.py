@@ -62,8 +62,8 @@ class SurvivalTarget(Target):
         array = np.asarray(labels)
         if array.dtype.names is None or len(array.dtype.names) != 2:
             raise BagwiseError(
-                "the labels are no events and times: survival needs a structured array with the fields event (bool) and"
-                " time (float)"
+                "the labels are no events and times: survival needs the columns of both (--event and --time), or a"
+                " structured array with the fields event (bool) and time (float)"
             )
         event, time = (array[name] for name in array.dtype.names)
         for position in np.flatnonzero(~((time >= 0) & np.isfinite(time)))[:1]:
@@ -79,6 +79,10 @@ class SurvivalTarget(Target):
     def outputs(self) -> int:
         """One an interval."""
         return INTERVALS
+
+    def told(self) -> dict[str, Any]:
+        """Say where the survival function is told."""
+        return {"times": [float(f"{time:.4g}") for time in self.times]}
 
     def facts(self) -> dict[str, Any]:
         """Say where answers are given."""

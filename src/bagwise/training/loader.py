@@ -108,7 +108,8 @@ class BagDataset(Dataset[PackedBatch]):
         self.classes: list[object] | None = None
         self._targets: Tensor | None = None
         if targets is None and bags.labels is not None:
-            self.target = target_of(resolve(target, bags.labels), bags.labels, names=bags.names)
+            given = {"names": bags.names, "label_names": bags.label_names}
+            self.target = target_of(resolve(target, bags.labels), bags.labels, **given)
             targets = self.target.encoded(bags.labels)
             if isinstance(self.target, ClassTarget):
                 self.classes = self.target.classes.in_learning.tolist()
