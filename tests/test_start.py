@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bagwise.commands.fit import write_run
+
 CONTACTS = Path(__file__).parents[1] / "examples" / "contacts.csv"
 COLUMNS = ["--bag", "customer", "--label", "left", "--instance", "contact"]
 TRAINS = ["torch", "numba", "sklearn", "scipy.stats", "joblib"]
@@ -60,3 +62,14 @@ def test_what_trains_nothing_loads_nothing_that_trains():
     light = steps[: 2 + len(helps)]
     assert {step: names for step, names in loaded.items() if step in light and names} == {}
     assert {name for names in loaded.values() for name in names} == {"numpy", "pandas"}
+
+
+def test_what_predicts_loads_nothing_that_learns(fitted, tmp_path):
+    """A run of a neural method needs PyTorch, and of scikit-learn, of SciPy and of what is compiled nothing."""
+    table = tmp_path / "table.csv"
+    table.write_text("bag,label,x,y,z\n" + "".join(f"{bag},{bag % 2},{bag}.5,0.1,{bag % 3}.5\n" for bag in range(8)))
+    write_run(tmp_path / "run", [fitted("attention")], {"data": {"bag": "bag", "label": "label"}})
+    steps = [f"assert run('predict', {str(tmp_path / 'run')!r}, {str(table)!r}) is None"]
+    learns = ["engine", "looped", "stacked", "kernels", "optimizer", "loader", "progress"]
+    unwanted = ["numba", "sklearn", "scipy", "joblib", *DRAWS, *(f"bagwise.training.{name}" for name in learns)]
+    assert loaded_by(steps, ["torch", "pandas", *unwanted]) == {steps[0]: ["pandas", "torch"]}

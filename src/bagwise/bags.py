@@ -15,7 +15,7 @@ from bagwise.frames import as_pandas, in_one_order, packed_parts
 from bagwise.labels import summed_up, valid_label_names, valid_labels
 from bagwise.stored import StoredInstances
 
-__all__ = ["Bag", "Bags", "BagsLike", "as_bags", "in_feature_order"]
+__all__ = ["Bag", "Bags", "BagsLike", "as_bags", "in_feature_order", "like_learnt"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -682,3 +682,41 @@ def in_feature_order(bags: Bags, names: Sequence[str]) -> Bags:
         )
     order = [place[name] for name in names]
     return replace(bags, instances=bags.instances[:, order], feature_names=tuple(names))
+
+
+def like_learnt(bags: Bags, shape: Sequence[int], names: Sequence[str] | None) -> Bags:
+    """Give bags with their features in the order that a model learnt from, where names are known.
+
+    Parameters
+    ----------
+    bags
+        The bags.
+    shape
+        Of an instance learnt from.
+    names
+        Of the features learnt from; None where they had none.
+
+    Returns
+    -------
+    Bags
+        The very same, where the order is that already.
+
+    Raises
+    ------
+    BagwiseError
+        If the bags have other features, or instances of another shape.
+
+    Examples
+    --------
+    >>> bags = Bags([[1.0, 2.0]], [0, 1])
+    >>> like_learnt(bags, (2,), None) is bags
+    True
+    """
+    if bags.feature_names is not None and names is not None:
+        bags = in_feature_order(bags, names)
+    if bags.instance_shape != tuple(shape):
+        raise BagwiseError(
+            f"the instances have shape {bags.instance_shape}, but the model learnt from instances of shape"
+            f" {tuple(shape)}: give it the same features in the same order"
+        )
+    return bags

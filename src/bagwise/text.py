@@ -4,7 +4,7 @@ import unicodedata
 from functools import partial
 from typing import Any
 
-__all__ = ["called", "encodable", "printable"]
+__all__ = ["called", "encodable", "kind_of", "printable"]
 
 # Control and format characters, halves of surrogate pairs, and what ends a line: each can make a terminal do something.
 _ACTING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -88,3 +88,25 @@ def called(part: Any) -> str:
 
 def _told(argument: Any) -> str:
     return called(argument) if callable(argument) else repr(argument)
+
+
+def kind_of(model: Any) -> str:
+    """Say what was given for a method, for a message.
+
+    Parameters
+    ----------
+    model
+        Anything.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> kind_of(3), kind_of(int)
+    ('an object of type int', 'the class int itself')
+    """
+    if isinstance(model, type):
+        return f"the class {model.__name__} itself"
+    return f"an object of type {type(model).__name__}"

@@ -14,6 +14,7 @@ import bagwise as bw
 from bagwise.commands.runs import Run
 from bagwise.explain import explain
 from bagwise.methods.ensemble import predict_ensemble
+from bagwise.methods.persistence import estimator_of
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 RUNS = {"0.1": ("words", "numbers", "truths", "three", "slides", "patches"), "format-2": ("words",)}
@@ -84,7 +85,8 @@ def test_an_old_run_is_read_and_answers(old, run, name):
     data = str(old / DATA.get(name, f"data/{name}.csv"))
     loaded = Run.load(old / "runs" / name)
     assert_same_weights(loaded.models, old / "runs" / name / "model.safetensors")
-    assert_says_the_same(loaded.models, loaded.source(data).read_like(loaded.feature_names), told)
+    models = [estimator_of(model) for model in loaded.models]
+    assert_says_the_same(models, loaded.source(data).read_like(loaded.feature_names), told)
     done = run("predict", old / "runs" / name, data, "--json")
     assert done.status == 0, done.told
     frame = pd.DataFrame(json.loads(done.out))

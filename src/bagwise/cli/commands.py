@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from bagwise._version import __version__
+from bagwise.cli.loading import loading
 from bagwise.cli.options import KNOWN_TO_A_RUN, RunFolder, takes_options
 from bagwise.cli.output import MOST_ROWS, print_json, print_line, print_table, say, told
 from bagwise.cli.reproduce import reproduce
@@ -66,7 +67,8 @@ def demo(
     as_json: AsJson = Output.json,
 ) -> None:
     """Learn from real digits which of them make a bag positive, and write a report of it."""
-    from bagwise.commands.demo import run_demo
+    with loading():
+        from bagwise.commands.demo import run_demo
 
     metrics = run_demo(
         out, data=data, data_directory=data_dir, seed=seed, epochs=epochs, resume=resume, verbose=not as_json
@@ -93,8 +95,9 @@ def check(
     as_json: AsJson = Output.json,
 ) -> None:
     """Examine a data set before training; the exit status is 1 if training would fail."""
-    from bagwise.commands.check import examine
-    from bagwise.commands.data import DataSource
+    with loading():
+        from bagwise.commands.check import examine
+        from bagwise.commands.data import DataSource
 
     found = examine(DataSource.of(source), positive, target)
     if as_json:
@@ -121,9 +124,10 @@ def fit(
     as_json: AsJson = Output.json,
 ) -> None:
     """Train a model, or an ensemble, on your own bags."""
-    from bagwise.commands.cluster import workers
-    from bagwise.commands.data import DataSource
-    from bagwise.commands.fit import run_fit
+    with loading():
+        from bagwise.commands.cluster import workers
+        from bagwise.commands.data import DataSource
+        from bagwise.commands.fit import run_fit
 
     with workers(work.backend, work.address):
         metrics = run_fit(DataSource.of(source), out, model, training, work, verbose=not as_json)
@@ -150,10 +154,11 @@ def evaluate(
     output: Output,
 ) -> None:
     """Measure by cross-validation how good methods are on bags they did not learn from."""
-    from bagwise.commands.cluster import workers
-    from bagwise.commands.data import DataSource
-    from bagwise.commands.evaluate import run_evaluate
-    from bagwise.evaluation.cross_validation import divided_told, folds_told
+    with loading():
+        from bagwise.commands.cluster import workers
+        from bagwise.commands.data import DataSource
+        from bagwise.commands.evaluate import run_evaluate
+        from bagwise.evaluation.cross_validation import divided_told, folds_told
 
     with workers(work.backend, work.address):
         results = run_evaluate(DataSource.of(source), out, evaluation, training, work, output, verbose=not output.json)
@@ -202,8 +207,9 @@ def predict(
     as_json: AsJson = Output.json,
 ) -> None:
     """Predict bags; labels may be missing. Columns are called as in training unless said otherwise."""
-    from bagwise.commands.predict import run_predict
-    from bagwise.commands.runs import Run
+    with loading():
+        from bagwise.commands.predict import run_predict
+        from bagwise.commands.runs import Run
 
     known = Run.load(run, device, method)
     frame = run_predict(known, known.source(**vars(source)), out)
@@ -235,8 +241,9 @@ def explain(
     output: Output,
 ) -> None:
     """Write which instances decided: their weights, the key instances of each bag, what sets them apart, and maps."""
-    from bagwise.commands.explain import run_explain
-    from bagwise.commands.runs import Run
+    with loading():
+        from bagwise.commands.explain import run_explain
+        from bagwise.commands.runs import Run
 
     known = Run.load(run, device, method)
     written = run_explain(known, known.source(**vars(source)), out, output, key=key, slides=slides)
@@ -258,8 +265,9 @@ def export(
     as_json: AsJson = Output.json,
 ) -> None:
     """Write a trained model, scaler and all members, as one ONNX file for programs without Bagwise."""
-    from bagwise.commands.export import run_export
-    from bagwise.commands.runs import Run
+    with loading():
+        from bagwise.commands.export import run_export
+        from bagwise.commands.runs import Run
 
     written = run_export(Run.load(run, method=method), out)
     if as_json:
@@ -292,7 +300,8 @@ def tile(
     as_json: AsJson = Output.json,
 ) -> None:
     """Find the tissue of slides, cut it into tiles, and write the features of the tiles, a file a slide."""
-    from bagwise.commands.tile import run_tile
+    with loading():
+        from bagwise.commands.tile import run_tile
 
     written = run_tile(
         slides,
@@ -325,9 +334,10 @@ def tile(
 @takes_options()
 def datasets(data_dir: DataDir = Data.data_dir, as_json: AsJson = Output.json) -> None:
     """List the data sets that have a name."""
-    from dataclasses import asdict
+    with loading():
+        from dataclasses import asdict
 
-    from bagwise.datasets import list_datasets
+        from bagwise.datasets import list_datasets
 
     known = [asdict(one) for one in list_datasets(data_dir)]
     if as_json:

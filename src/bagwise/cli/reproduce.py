@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from bagwise.cli.loading import loading
 from bagwise.cli.options import takes_options
 from bagwise.cli.output import print_json, print_line, print_table, say, told
 from bagwise.commands.options import AsJson, Output
@@ -23,8 +24,9 @@ def table1(
     as_json: AsJson = Output.json,
 ) -> None:
     """Table 1 of the paper: thirteen methods on the five classical sets, beside the paper's numbers."""
-    from bagwise.commands.cluster import workers
-    from bagwise.experiments.table1 import run_table1
+    with loading():
+        from bagwise.commands.cluster import workers
+        from bagwise.experiments.table1 import run_table1
 
     with workers(study.backend, study.address):
         results = run_table1(out, study, tell=say)
@@ -57,7 +59,8 @@ def mil_assumption(
     as_json: AsJson = Output.json,
 ) -> None:
     """Whether methods keep the MIL assumption: made-up problems with a shortcut that it forbids."""
-    from bagwise.experiments.mil_assumption import run_mil_assumption
+    with loading():
+        from bagwise.experiments.mil_assumption import run_mil_assumption
 
     results = run_mil_assumption(out, study, tell=say)
     if as_json:
@@ -79,7 +82,8 @@ def _add_sweep(name: str, what: str, example: str) -> None:
         study: Digits,
         as_json: AsJson = Output.json,
     ) -> None:
-        from bagwise.experiments.mnist_figures import run_mnist_bags
+        with loading():
+            from bagwise.experiments.mnist_figures import run_mnist_bags
 
         results = run_mnist_bags(out, name, study, tell=say)
         if as_json:
@@ -109,7 +113,8 @@ def figure4(
     as_json: AsJson = Output.json,
 ) -> None:
     """Figure 4 of the paper: a positive bag of digits with the weights of attention."""
-    from bagwise.experiments.mnist_figures import run_figure4
+    with loading():
+        from bagwise.experiments.mnist_figures import run_figure4
 
     results = run_figure4(out, study)
     if as_json:
@@ -128,7 +133,8 @@ def _add_histology(name: str, what: str) -> None:
         study: Tissue,
         as_json: AsJson = Output.json,
     ) -> None:
-        from bagwise.experiments.histology import run_histology
+        with loading():
+            from bagwise.experiments.histology import run_histology
 
         results = run_histology(out, name, study, tell=say)
         if as_json:
@@ -152,7 +158,8 @@ def figure5(
     as_json: AsJson = Output.json,
 ) -> None:
     """Figure 5 of the paper: patches of tissue times their weight, for attention and for the instance level."""
-    from bagwise.experiments.histology import run_figure5
+    with loading():
+        from bagwise.experiments.histology import run_figure5
 
     results = run_figure5(out, study, tell=say)
     if as_json:

@@ -5,6 +5,7 @@ from typing import Any
 
 from bagwise.commands.runs import Run
 from bagwise.methods.export import export_onnx
+from bagwise.methods.persistence import estimator_of
 
 __all__ = ["run_export"]
 
@@ -29,4 +30,4 @@ def run_export(run: Run, out: Path) -> dict[str, Any]:
     BagwiseError
         As `export_onnx` does.
     """
-    return {"file": str(out), **export_onnx(run.models, out)}
+    return {"file": str(out), **export_onnx([estimator_of(model) for model in run.models], out)}

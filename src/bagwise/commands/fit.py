@@ -1,8 +1,9 @@
 """`bagwise fit`: from a user's data to a run."""
 
+import csv
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -27,20 +28,22 @@ from bagwise.commands.runs import (
     check_asked_the_same,
     read_json,
     write_json,
-    write_run,
 )
 from bagwise.errors import BagwiseError, BagwiseWarning
 from bagwise.evaluation.metrics import measure
+from bagwise.files import replacing
 from bagwise.folders import ResultFolder
 from bagwise.methods.base import BagEstimator
 from bagwise.methods.ensemble import fit_ensemble, predict_ensemble
+from bagwise.methods.fitted import Fitted
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.parameters import assigned
+from bagwise.methods.persistence import describe, save_models
 from bagwise.methods.registry import find, make
 from bagwise.reports import write_report
 from bagwise.targets.registry import resolve
 
-__all__ = ["check_parameters", "configured", "run_fit"]
+__all__ = ["check_parameters", "configured", "run_fit", "write_run"]
 
 # From so many bags on, a fifth of them decides when to stop; fewer would choose by noise and learn from less.
 ENOUGH_TO_VALIDATE = 300
@@ -244,11 +247,12 @@ def run_fit(
         check_asked_the_same(out / CONFIG, Run.load(out, method=model.method).asked, asked)
     estimator, why = configured(learnt_from, model.method, training, work.device, validation=int(validation.sum()))
     assert isinstance(estimator, NeuralMIL)
+    models: Sequence[Fitted]
     if learnt:
         models = Run.load(out, method=model.method).models
     else:
         checkpoints = out / "checkpoints"
-        models = fit_ensemble(
+        models = fitted = fit_ensemble(
             estimator,
             bags,
             model.ensemble,
@@ -262,7 +266,7 @@ def run_fit(
     # Before anything is written: models without an answer are no run.
     said = None if told else predict_ensemble(models, learnt_from).probabilities
     if not learnt:
-        write_run(out, models, asked)
+        write_run(out, fitted, asked)
     if said is not None:
         metrics = _metrics(models, learnt_from, said, why, time.perf_counter() - begin)
         if parts is not None:
@@ -274,7 +278,7 @@ def run_fit(
 
 
 def _metrics(
-    models: list[NeuralMIL], bags: Bags, answers: NDArray[np.floating], why: str, seconds: float
+    models: Sequence[Fitted], bags: Bags, answers: NDArray[np.floating], why: str, seconds: float
 ) -> dict[str, Any]:
     assert bags.labels is not None
     model = models[0]
@@ -300,3 +304,30 @@ def _metrics(
         **{f"training_{name}": None if np.isnan(value) else value for name, value in on_training.items()},
         "seconds": round(seconds, 1),
     }
+
+
+def write_run(folder: Path, models: Sequence[NeuralMIL], asked: Mapping[str, Any]) -> None:
+    """Write models, their description and their history; the models last, so that a run that has them is whole.
+
+    Parameters
+    ----------
+    folder
+        Where to.
+    models
+        Fitted.
+    asked
+        What was asked for, as JSON can hold it.
+
+    Raises
+    ------
+    BagwiseError
+        If a file cannot be written.
+    """
+    write_json(folder / CONFIG, {**describe(models), "asked": asked})
+    with replacing(folder / HISTORY) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        columns = ["member", *models[0].history_[0]]
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        for number, model in enumerate(models):
+            writer.writerows({"member": number, **entry} for entry in model.history_)
+    save_models(models, folder)

@@ -14,7 +14,7 @@ from bagwise.commands.verdicts import verdicts_of
 from bagwise.evaluation.cross_validation import CrossValidation, divided_told, folds_told
 from bagwise.evaluation.metrics import METRICS, bag_metrics
 from bagwise.explain import Explanation, columns_of, explain, weights_in_one
-from bagwise.methods.neural import NeuralMIL
+from bagwise.methods.fitted import Fitted
 from bagwise.reports import Figure, Metric, Report, Table
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
@@ -39,7 +39,7 @@ _NO_WEIGHTS = "This method has no weights of instances: the page shows each inst
 
 
 def training_report(
-    models: Sequence[NeuralMIL],
+    models: Sequence[Fitted],
     bags: Bags,
     answers: NDArray[np.floating],
     metrics: Mapping[str, Any],
@@ -211,7 +211,7 @@ def evaluation_report(
 
 
 def explanation_report(
-    models: Sequence[NeuralMIL],
+    models: Sequence[Fitted],
     bags: Bags,
     labels: NDArray[np.object_],
     found: Explanation,
@@ -325,13 +325,13 @@ def _data_facts(bags: Bags, positive: Any) -> list[tuple[str, str]]:
     return facts
 
 
-def _model_facts(models: Sequence[NeuralMIL]) -> list[tuple[str, str]]:
+def _model_facts(models: Sequence[Fitted]) -> list[tuple[str, str]]:
     model, settings = models[0], models[0].settings_
     weights = settings.class_weights
     in_learning = model.target_.classes.in_learning if isinstance(model.target_, ClassTarget) else ()
     by_class = zip(in_learning, weights or (), strict=weights is not None)
     return [
-        ("Model", f"{type(model).__name__}, {model.plan_.architecture.summary}"),
+        ("Model", f"{model._called}, {model.plan_.architecture.summary}"),
         ("Members", str(len(models))),
         (
             "Optimiser",
@@ -341,7 +341,7 @@ def _model_facts(models: Sequence[NeuralMIL]) -> list[tuple[str, str]]:
     ]
 
 
-def _epochs(models: Sequence[NeuralMIL]) -> str:
+def _epochs(models: Sequence[Fitted]) -> str:
     return ", ".join(str(member.best_epoch_) for member in models)
 
 

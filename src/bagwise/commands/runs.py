@@ -1,6 +1,5 @@
 """A run: the folder that holds trained models and all that is known of how they came to be."""
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +10,10 @@ from bagwise.checks import is_count
 from bagwise.commands.data import DataSource
 from bagwise.commands.options import Data, Work
 from bagwise.errors import BagwiseError
-from bagwise.files import replacing, write_text
+from bagwise.files import write_text
 from bagwise.inputs import read_whole
-from bagwise.methods.neural import NeuralMIL
-from bagwise.methods.persistence import check_format, describe, load_described, save_models
-from bagwise.methods.registry import find, is_installed
+from bagwise.methods.fitted import Fitted
+from bagwise.methods.learnt import check_format, read_learnt
 from bagwise.tensorfiles import plain
 
 __all__ = [
@@ -27,7 +25,6 @@ __all__ = [
     "check_asked_the_same",
     "read_json",
     "write_json",
-    "write_run",
 ]
 
 _ONCE = ("label", "group")  # what 0.1 took once may be several columns now
@@ -49,7 +46,7 @@ class Run:
     """
 
     folder: Path
-    models: list[NeuralMIL]
+    models: Sequence[Fitted]
     asked: Mapping[str, Any]
 
     @classmethod
@@ -89,9 +86,14 @@ class Run:
         asked = config.get("asked")
         if not isinstance(asked, dict) or not isinstance(asked.get("data"), dict):
             raise BagwiseError(f"{path} does not say what was asked for: it was edited, so train the model again")
-        models, described = load_described(
-            folder, **_own_method(folder, config.get("own"), asked.get("method"), method)
-        )
+        own = _own_method(folder, config.get("own"), asked.get("method"), method)
+        models: Sequence[Fitted]
+        if config.get("own"):
+            from bagwise.methods.persistence import load_described  # and with it all that estimators learn with
+
+            models, described = load_described(folder, **own)
+        else:
+            models, described = read_learnt(folder)
         for name in sorted(described.keys() | config.keys()):
             if name != "asked" and config.get(name) != described.get(name):
                 raise BagwiseError(
@@ -159,6 +161,8 @@ def _own_method(folder: Path, needed: Any, learnt: Any, method: str | None) -> d
         return {}
     if not isinstance(learnt, str):
         raise BagwiseError(f"{folder / CONFIG} names no method: it was edited, so train the model again")
+    from bagwise.methods.registry import find, is_installed  # loads every method
+
     if method is None and not is_installed(learnt):
         raise BagwiseError(
             f"{folder} was trained with a method of your own, which is imported only where you name it: add"
@@ -195,33 +199,6 @@ def _given(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _given(one) for name, one in value.items() if one}
     return value[0] if isinstance(value, list) and len(value) == 1 else value or None
-
-
-def write_run(folder: Path, models: Sequence[NeuralMIL], asked: Mapping[str, Any]) -> None:
-    """Write models, their description and their history; the models last, so that a run that has them is whole.
-
-    Parameters
-    ----------
-    folder
-        Where to.
-    models
-        Fitted.
-    asked
-        What was asked for, as JSON can hold it.
-
-    Raises
-    ------
-    BagwiseError
-        If a file cannot be written.
-    """
-    write_json(folder / CONFIG, {**describe(models), "asked": asked})
-    with replacing(folder / HISTORY) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        columns = ["member", *models[0].history_[0]]
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        for number, model in enumerate(models):
-            writer.writerows({"member": number, **entry} for entry in model.history_)
-    save_models(models, folder)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -17,11 +17,13 @@ from bagwise.errors import BagwiseError
 from bagwise.evaluation.divisions import FoldsLike, divide
 from bagwise.evaluation.metrics import measure, scorers
 from bagwise.evaluation.protocol import Division, Split
-from bagwise.methods.base import BagEstimator, clone_with_seed, kind_of
-from bagwise.methods.joint import bag_answers, fit_members, instance_weights, predict_members
+from bagwise.methods.base import BagEstimator, clone_with_seed
+from bagwise.methods.fitted import bag_answers, instance_weights, predict_members
+from bagwise.methods.joint import fit_members
 from bagwise.methods.neural import NeuralMIL
 from bagwise.targets.contract import Target
 from bagwise.targets.survival import SurvivalTarget
+from bagwise.text import kind_of
 from bagwise.training.engine import OnEpoch
 
 __all__ = ["CrossValidation", "cross_validate", "divided_told", "folds_told", "summary", "validate_folds"]

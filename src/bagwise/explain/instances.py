@@ -14,8 +14,7 @@ from bagwise.errors import BagwiseError
 from bagwise.explain.rescaling import equal_in_bags, rescaled_in_bags
 from bagwise.explain.weights import CHOOSING, columns_of, weights_in_one
 from bagwise.methods.ensemble import members_of
-from bagwise.methods.joint import bag_answers, instance_answers, instance_weights, predict_members
-from bagwise.methods.neural import NeuralMIL
+from bagwise.methods.fitted import Fitted, bag_answers, instance_answers, instance_weights, predict_members
 from bagwise.targets.contract import Target
 
 __all__ = ["Explanation", "explain", "key_instances"]
@@ -215,7 +214,7 @@ def _texts(predicted: NDArray[Any]) -> list[str]:
     return [", ".join(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row) for row in rows]
 
 
-def explain(models: NeuralMIL | Sequence[NeuralMIL], X: BagsLike) -> Explanation:
+def explain(models: Fitted | Sequence[Fitted], X: BagsLike) -> Explanation:
     """Ask models what each instance counts.
 
     Parameters

@@ -13,7 +13,7 @@ from sklearn.utils import ClassifierTags, RegressorTags, Tags, check_random_stat
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from bagwise.bags import Bags, BagsLike, as_bags, in_feature_order
+from bagwise.bags import Bags, BagsLike, as_bags, like_learnt
 from bagwise.checks import valid_weights
 from bagwise.classes import Classes
 from bagwise.errors import BagwiseError
@@ -23,7 +23,7 @@ from bagwise.targets.contract import Target
 from bagwise.targets.registry import TARGETS, resolve, target_of
 from bagwise.targets.survival import SurvivalTarget
 
-__all__ = ["BagEstimator", "RandomState", "clone_with_seed", "drawn_seed", "kind_of", "rules_for"]
+__all__ = ["BagEstimator", "RandomState", "clone_with_seed", "drawn_seed", "rules_for"]
 
 Estimator = TypeVar("Estimator", bound="BagEstimator")
 _Given = ParamSpec("_Given")
@@ -291,17 +291,14 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         if target.names is not None:
             self.classes_, self.positive_ = target.names, target.positive
 
+    def _check_fitted(self) -> None:
+        check_is_fitted(self)
+
     def _like_learnt(self, bags: Bags) -> Bags:
         """Give bags with their features in the order learnt from, where names are known; refuse those with others."""
         check_is_fitted(self)
-        if bags.feature_names is not None and hasattr(self, "feature_names_in_"):
-            bags = in_feature_order(bags, self.feature_names_in_.tolist())
-        if bags.instance_shape != self.instance_shape_:
-            raise BagwiseError(
-                f"the instances have shape {bags.instance_shape}, but the model learnt from instances of shape"
-                f" {self.instance_shape_}: give it the same features in the same order"
-            )
-        return bags
+        names = getattr(self, "feature_names_in_", None)
+        return like_learnt(bags, self.instance_shape_, None if names is None else names.tolist())
 
 
 @cache
@@ -381,25 +378,3 @@ def clone_with_seed(model: Estimator) -> Estimator:
     if hasattr(copy, "random_state"):  # a class of the user's own need not have one
         copy.random_state = drawn_seed(copy.random_state)
     return copy
-
-
-def kind_of(model: Any) -> str:
-    """Say what was given for a method, for a message.
-
-    Parameters
-    ----------
-    model
-        Anything.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> kind_of(3), kind_of(int)
-    ('an object of type int', 'the class int itself')
-    """
-    if isinstance(model, type):
-        return f"the class {model.__name__} itself"
-    return f"an object of type {type(model).__name__}"

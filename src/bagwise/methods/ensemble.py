@@ -3,25 +3,25 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import clone
-from sklearn.utils.validation import check_is_fitted
 
 from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.checks import check_count
 from bagwise.errors import BagwiseError
-from bagwise.methods.base import clone_with_seed, kind_of
-from bagwise.methods.joint import bag_answers, fit_members, predict_members
-from bagwise.methods.neural import NeuralMIL
-from bagwise.methods.validation import set_apart
-from bagwise.training.engine import OnEpoch
+from bagwise.methods.fitted import Fitted, bag_answers, predict_members
+from bagwise.text import kind_of
+
+if TYPE_CHECKING:
+    from bagwise.methods.neural import NeuralMIL
+    from bagwise.training.engine import OnEpoch
 
 __all__ = ["EnsemblePrediction", "fit_ensemble", "members_of", "predict_ensemble"]
 
-Estimator = TypeVar("Estimator", bound=NeuralMIL)
+Model = TypeVar("Model", bound=Fitted)
+Estimator = TypeVar("Estimator", bound="NeuralMIL")
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ def fit_ensemble(
     n_jobs: int | None = 1,
     checkpoints: Path | None = None,
     verbose: bool = False,
-    on_epoch: OnEpoch | None = None,
+    on_epoch: "OnEpoch | None" = None,
 ) -> list[Estimator]:
     """Fit members that differ in their initial weights and in dropout, all in one training.
 
@@ -109,6 +109,12 @@ def fit_ensemble(
     >>> predict_ensemble(members, bags).members.shape
     (3, 4, 2)
     """
+    from sklearn.base import clone  # with this, all that trains is loaded
+
+    from bagwise.methods.base import clone_with_seed
+    from bagwise.methods.joint import fit_members
+    from bagwise.methods.validation import set_apart
+
     _check_neural(model, "fit_ensemble")
     check_count("the size of the ensemble", size)
     apart = set_apart(as_bags(X, y), validation, sample_weight)
@@ -127,7 +133,7 @@ def fit_ensemble(
     )
 
 
-def predict_ensemble(models: NeuralMIL | Sequence[NeuralMIL], X: BagsLike) -> EnsemblePrediction:
+def predict_ensemble(models: Fitted | Sequence[Fitted], X: BagsLike) -> EnsemblePrediction:
     """Ask all members in one pass over the bags.
 
     Parameters
@@ -153,7 +159,7 @@ def predict_ensemble(models: NeuralMIL | Sequence[NeuralMIL], X: BagsLike) -> En
     return EnsemblePrediction(np.stack(told))
 
 
-def members_of(models: NeuralMIL | Sequence[NeuralMIL], asked_by: str) -> list[NeuralMIL]:
+def members_of(models: Model | Sequence[Model], asked_by: str) -> list[Model]:
     """Give the members of an ensemble, which one model is, too.
 
     Parameters
@@ -184,7 +190,7 @@ def members_of(models: NeuralMIL | Sequence[NeuralMIL], asked_by: str) -> list[N
         raise BagwiseError(f"{asked_by} got no model: give at least one")
     for model in members:
         _check_neural(model, asked_by)
-        check_is_fitted(model)
+        model._check_fitted()
         if model.target_ != members[0].target_:
             raise BagwiseError(
                 f"the models learnt different labels, {members[0].target_} and {model.target_}: {asked_by} takes models"
@@ -194,7 +200,7 @@ def members_of(models: NeuralMIL | Sequence[NeuralMIL], asked_by: str) -> list[N
 
 
 def _check_neural(model: Any, asked_by: str) -> None:
-    if not isinstance(model, NeuralMIL):
+    if not isinstance(model, Fitted):
         raise BagwiseError(
             f"{asked_by} needs a neural method of Bagwise, such as bagwise.make('attention'), not {kind_of(model)}"
         )

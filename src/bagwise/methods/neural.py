@@ -16,13 +16,8 @@ from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.errors import BagwiseError
 from bagwise.folds import stratified_folds
 from bagwise.methods.base import BagEstimator, RandomState
-from bagwise.methods.joint import (
-    bag_answers,
-    fit_members,
-    instance_answers,
-    instance_weights,
-    predict_members,
-)
+from bagwise.methods.fitted import Fitted, bag_answers, instance_answers, instance_weights, predict_members
+from bagwise.methods.joint import fit_members
 from bagwise.methods.recipes import RECIPES, Recipe, recipe_for
 from bagwise.methods.validation import set_apart
 from bagwise.models.architecture import Architecture, Design
@@ -45,7 +40,7 @@ __all__ = ["NeuralMIL"]
 # A dataclass's constructor only stores, and subclasses inherit its parameters, as scikit-learn wants; identity stays
 # scikit-learn's.
 @dataclass(kw_only=True, eq=False, repr=False)
-class NeuralMIL(BagEstimator):
+class NeuralMIL(BagEstimator, Fitted):
     """A neural method around a model of your own, and what all neural methods have in common.
 
     It follows scikit-learn, as `BagEstimator` says. A subclass with parameters of its own is a dataclass, too, and

@@ -3,30 +3,25 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from bagwise._version import __version__
-from bagwise.checks import is_count
 from bagwise.errors import BagwiseError
 from bagwise.methods.ensemble import members_of
+from bagwise.methods.fitted import Fitted
+from bagwise.methods.learnt import FILE, FORMAT, UNFIT, Learnt, check_format, learnt_of, reason, rebuilt
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.parts import CLASSES, TO_LEARN, Absent, check_handed_in, design_of, own_parts, says_the_same
-from bagwise.targets.contract import Target
-from bagwise.targets.registry import TARGETS
 from bagwise.tensorfiles import plain, read_tensors, write_tensors
 from bagwise.text import called
 from bagwise.training.members import Plan, Settings
 
 __all__ = [
-    "FORMAT",
-    "check_format",
     "describe",
+    "estimator_of",
     "load_described",
     "load_model",
     "load_models",
@@ -34,11 +29,7 @@ __all__ = [
     "save_models",
 ]
 
-FORMAT = 3  # of what is written here; 0.1 wrote format 1, and no number; in 3 models may have parts of a user's own
-_FILE = "model.safetensors"
 _OTHERWISE = "keep model_.state_dict() with torch.save"
-# What a description or tensors that were edited may raise when a model is made of them.
-_UNFIT = (KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowError, RuntimeError)
 
 
 def save_model(model: NeuralMIL, folder: str | Path) -> None:
@@ -97,7 +88,7 @@ def save_models(models: Sequence[NeuralMIL], folder: str | Path) -> None:
     }
     description = {"config": config, "learnt": learnt}
     _check_comes_back(models, tensors, description)
-    write_tensors(Path(folder) / _FILE, tensors, description)
+    write_tensors(Path(folder) / FILE, tensors, description)
 
 
 def describe(models: Sequence[NeuralMIL]) -> dict[str, Any]:
@@ -212,7 +203,7 @@ def load_described(folder: str | Path, **parts: Any) -> tuple[list[NeuralMIL], d
     BagwiseError
         As `load_models` does.
     """
-    path = Path(folder) / _FILE
+    path = Path(folder) / FILE
     tensors, description = read_tensors(path)
     config = description.get("config") if isinstance(description, dict) else None
     needed: dict[str, str] = {}
@@ -222,45 +213,16 @@ def load_described(folder: str | Path, **parts: Any) -> tuple[list[NeuralMIL], d
         check_handed_in(path, needed, parts)
     try:
         return _rebuilt(tensors, description, parts), description["config"]
-    except _UNFIT as error:
+    except UNFIT as error:
         if parts:
             raise BagwiseError(
-                f"{path} does not go with the {' and '.join(parts)} handed in ({_reason(error)}): hand in what it was"
+                f"{path} does not go with the {' and '.join(parts)} handed in ({reason(error)}): hand in what it was"
                 f" trained with, {' and '.join(needed[name] for name in parts)}"
             ) from error
         raise BagwiseError(
-            f"{path} does not hold a model as it was written ({_reason(error)}): put the old file back, or train the"
+            f"{path} does not hold a model as it was written ({reason(error)}): put the old file back, or train the"
             " model again"
         ) from error
-
-
-def check_format(path: Path, config: Mapping[str, Any]) -> None:
-    """Refuse what a later version wrote, in a format of which this one knows nothing.
-
-    Parameters
-    ----------
-    path
-        Where the description is, for the message.
-    config
-        What `describe` gave.
-
-    Raises
-    ------
-    BagwiseError
-        If its format is later than `FORMAT`.
-
-    Examples
-    --------
-    >>> check_format(Path("config.json"), {"bagwise": "0.1.0"})
-    """
-    number = config.get("format", 1)
-    if not is_count(number) or number is True:
-        raise BagwiseError(f"{path} says that its format is {number!r}: it was edited, so put the old file back")
-    if number > FORMAT:
-        raise BagwiseError(
-            f"{path} was written by Bagwise {config.get('bagwise')} in format {number}, and this is Bagwise"
-            f" {__version__}, which reads formats up to {FORMAT}: read it with that version or a later one"
-        )
 
 
 def _needed(path: Path, config: Mapping[str, Any]) -> dict[str, str]:
@@ -312,9 +274,9 @@ def _check_comes_back(
     name, parts = type(models[0]).__name__, own_parts(models[0])
     try:
         again = _rebuilt(tensors, json.loads(json.dumps(description, default=plain)), parts)
-    except _UNFIT as error:
+    except UNFIT as error:
         raise BagwiseError(
-            f"this {name} cannot be saved, since it could not be loaded again ({_reason(error)}): {_OTHERWISE}"
+            f"this {name} cannot be saved, since it could not be loaded again ({reason(error)}): {_OTHERWISE}"
         ) from error
     for model, other in zip(models, again, strict=True):
         now, then = _facts(model), _facts(other)
@@ -342,127 +304,62 @@ def _facts(model: NeuralMIL) -> dict[str, Any]:
     }
 
 
-def _reason(error: BaseException) -> str:
-    told = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-    return (told or type(error).__name__).splitlines()[0]
-
-
 def _as_json(content: Mapping[str, Any]) -> str:
     """Write what is compared as it is saved: JSON knows no tuples."""
     return json.dumps(content, default=plain)
 
 
 def _rebuilt(tensors: Mapping[str, Tensor], description: dict[str, Any], parts: Mapping[str, Any]) -> list[NeuralMIL]:
-    config, learnt = description["config"], description["learnt"]
-    if len(learnt) != len(config["settings"]) or not learnt:
-        raise ValueError("it has other members than settings")
-    states: list[dict[str, Tensor]] = [{} for _ in learnt]
-    for whole_name, value in tensors.items():
-        number, name = whole_name.split(".", 1)
-        states[int(number)][name] = value
-    return [_restored(config, number, learnt[number], state, parts) for number, state in enumerate(states)]
+    def one(config: dict[str, Any], number: int, learnt: dict[str, Any], state: dict[str, Tensor]) -> NeuralMIL:
+        needed = config.get("own", {})
+        own: dict[str, Any] = {name: Absent(name, needed[name]) for name in TO_LEARN if name in needed}
+        own |= parts
+        kind: type[NeuralMIL] = own.pop("method", None) or CLASSES[config["class"]]
+        model = kind(**config["parameters"] | own)
+        model.instance_shape_ = tuple(config["instance_shape"])
+        design = design_of(model, config["plan"]["architecture"], own)
+        return _as_estimator(model, learnt_of(config, number, learnt, state, design, own))
+
+    return rebuilt(tensors, description, one)
 
 
-def _restored(
-    config: dict[str, Any], number: int, learnt: dict[str, Any], state: dict[str, Tensor], parts: Mapping[str, Any]
-) -> NeuralMIL:
-    plan, settings = dict(config["plan"]), dict(config["settings"][number])
-    needed = config.get("own", {})
-    own: dict[str, Any] = {name: Absent(name, needed[name]) for name in TO_LEARN if name in needed}
-    own |= parts
-    kind: type[NeuralMIL] = own.pop("method", None) or CLASSES[config["class"]]
-    model = kind(**config["parameters"] | own)
+def estimator_of(model: Fitted) -> NeuralMIL:
+    """Make the estimator that a model was.
+
+    Parameters
+    ----------
+    model
+        As `bagwise.methods.learnt.read_learnt` gives it, or an estimator.
+
+    Returns
+    -------
+    estimator
+        Fitted; it shares the model. An estimator is given back.
+
+    Raises
+    ------
+    BagwiseError
+        If there is no such class, or it takes other parameters.
+    """
+    if isinstance(model, NeuralMIL):
+        return model
+    assert isinstance(model, Learnt)
+    try:
+        return _as_estimator(CLASSES[model.called](**model.parameters), model)
+    except UNFIT as error:
+        raise BagwiseError(f"{model.called} cannot be made as it was ({reason(error)}): train it again") from error
+
+
+def _as_estimator(model: NeuralMIL, learnt: Learnt) -> NeuralMIL:
+    if (model.precision, model.device) != (learnt.plan_.precision, learnt.plan_.device):
+        raise ValueError("its parameters are not those of its plan")
     if isinstance(model.class_weight, list):
         model.class_weight = dict(map(tuple, model.class_weight))
-    model.instance_shape_ = tuple(config["instance_shape"])
-    architecture, weights = design_of(model, plan.pop("architecture"), own), settings.get("class_weights")
-    target = _target(config, plan)
-    model.plan_ = Plan(architecture, target, **plan | {name: own[name] for name in ("loss",) if name in own})
-    settings |= {name: own[name] for name in ("optimizer", "scheduler") if name in own}
-    model.settings_ = Settings(**settings | {"class_weights": None if weights is None else tuple(weights)})
-    model._remember_target(target)
-    model.history_, model.best_epoch_ = learnt["history"], learnt["best_epoch"]
-    if len(model.instance_shape_) == 1:
-        model.n_features_in_ = model.instance_shape_[0]
-    if config["feature_names"] is not None:
-        model.feature_names_in_ = np.array(config["feature_names"], dtype=object)
-        if model.feature_names_in_.shape != model.instance_shape_:
-            raise ValueError("it has other feature names than features")
-    if (model.precision, model.device) != (model.plan_.precision, model.plan_.device):
-        raise ValueError("its parameters are not those of its plan")
-    if not all(map(is_count, model.instance_shape_)):
-        raise ValueError(f"an instance has the shape {model.instance_shape_}")
-    _check_history(model.history_, model.best_epoch_)
-    _check_tensors(model, number, state)
-    target, dropout, dtype = model.plan_.target, model.settings_.dropout, model.plan_.dtype
-    model.model_ = architecture.rebuild(model.instance_shape_, target.outputs, state, dropout=dropout, dtype=dtype)
+    model._remember_target(learnt.target_)
+    for name in ("instance_shape_", "plan_", "settings_", "history_", "best_epoch_", "model_"):
+        setattr(model, name, getattr(learnt, name))
+    if len(learnt.instance_shape_) == 1:
+        model.n_features_in_ = learnt.instance_shape_[0]
+    if learnt.feature_names_in_ is not None:
+        model.feature_names_in_ = learnt.feature_names_in_
     return model
-
-
-def _target(config: Mapping[str, Any], plan: dict[str, Any]) -> Target:
-    """Rebuild what labels were; at first there were only classes, and of two the last by name was positive."""
-    outputs = plan.pop("outputs", None)
-    facts = dict(config)
-    if "format" not in config:
-        facts["positive"] = config["classes"][-1] if len(config["classes"]) == 2 else None
-    target = TARGETS[config.get("target", "classes")].from_facts(facts)
-    if target.names is not None and (target.names.dtype.kind not in "biufU" or target.names.ndim != 1):
-        raise ValueError("its classes are none")
-    if outputs not in (None, target.outputs):
-        raise ValueError("it has other classes than outputs")
-    return target
-
-
-def _check_history(history: Any, best_epoch: Any) -> None:
-    numbers = all(isinstance(value, Real) for entry in history for value in entry.values())
-    if not numbers or not all({"epoch", "loss"} <= entry.keys() for entry in history):
-        raise ValueError("its history is none")
-    if not is_count(best_epoch) or best_epoch > len(history):
-        raise ValueError(f"its best epoch is {best_epoch!r}")
-
-
-def _check_tensors(model: NeuralMIL, number: int, state: Mapping[str, Tensor]) -> None:
-    """See that tensors are of the model's types and shapes, and numbers, before any is made or copied."""
-    plan = model.plan_
-    one = model.instance_shape_ if plan.scaling == "standardize" else (1,)
-    wanted = {
-        "scaler.shift": (torch.float64, one, False),
-        "scaler.factor": (plan.dtype, one, False),
-        "scaler.limit": (plan.dtype, (), False),
-        **({"learnt": (torch.float64, (plan.target.learns,), False)} if plan.target.learns else {}),
-        **_tensors_of_parts(model),
-    }
-    if missing := wanted.keys() ^ state.keys():
-        raise ValueError(f"the tensor {number}.{min(missing)} is there without need, or is missing")
-    for name, (dtype, shape, anything) in wanted.items():
-        value = state[name]
-        if (value.dtype, tuple(value.shape)) != (dtype, shape):
-            raise ValueError(
-                f"the tensor {number}.{name} is {_told(value.dtype, value.shape)}, and the model's is"
-                f" {_told(dtype, shape)}"
-            )
-        limit = name == "scaler.limit" and bool(value > 0)  # infinite where nothing is limited
-        if not anything and not limit and not torch.isfinite(value).all():
-            raise ValueError(f"the tensor {number}.{name} holds a NaN or an infinity")
-
-
-def _tensors_of_parts(model: NeuralMIL) -> dict[str, tuple[torch.dtype, tuple[int, ...], bool]]:
-    """Give type and shape of a model's tensors but for the scaler's, and whether they may hold what is no number.
-
-    The user's own code alone knows what it makes, and what its buffers are.
-    """
-    plan, shape = model.plan_, model.instance_shape_
-    if not plan.own:
-        shapes = plan.architecture.shapes(shape, plan.target.outputs)
-        return {name: (plan.dtype, shape, False) for name, shape in shapes.items()}
-    made = plan.architecture.build(shape, plan.target.outputs, seed=0, dtype=plan.dtype)
-    buffers = dict(made.named_buffers())
-    return {
-        name: (value.dtype, tuple(value.shape), name in buffers)
-        for name, value in made.state_dict().items()
-        if not name.startswith("scaler.")
-    }
-
-
-def _told(dtype: torch.dtype, shape: Sequence[int]) -> str:
-    return f"{str(dtype).removeprefix('torch.')} of shape {tuple(shape)}"

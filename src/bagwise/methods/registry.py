@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from bagwise.errors import BagwiseError
-from bagwise.methods.base import BagEstimator, kind_of
+from bagwise.methods.base import BagEstimator
 from bagwise.methods.classical.bag_vectors import VLADSVM, FisherVectorSVM
 from bagwise.methods.classical.diverse_density import DiverseDensity
 from bagwise.methods.classical.instance_svm import BagMarginSVM, InstanceLabelSVM
 from bagwise.methods.classical.set_kernels import GraphKernelSVM, SetKernelSVM
 from bagwise.methods.families import AttentionMIL, DeepSupervisionMIL, EmbeddingMIL, InstanceMIL, ResidualMIL
 from bagwise.methods.parameters import check_known
+from bagwise.text import kind_of
 
 __all__ = ["ENTRY_POINTS", "IMPORTED", "METHODS", "find", "is_installed", "make"]
 

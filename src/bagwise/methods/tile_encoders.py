@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bagwise.errors import BagwiseError
-from bagwise.methods.neural import NeuralMIL
+from bagwise.methods.fitted import Fitted
 from bagwise.training.device import one_thread, resolve_device
 
 __all__ = ["POOLS", "TIMM", "TileEncoder", "encoder_of_model", "encoder_of_timm"]
@@ -56,7 +56,7 @@ class TileEncoder:
             return self.encode(torch.from_numpy(tiles).to(self.device)).float().numpy(force=True)
 
 
-def encoder_of_model(model: NeuralMIL, device: str = "auto") -> TileEncoder:
+def encoder_of_model(model: Fitted, device: str = "auto") -> TileEncoder:
     """Take the encoder of a model that learnt from patches of images.
 
     Parameters

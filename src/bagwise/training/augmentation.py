@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import torch
-from skimage.color import hed_from_rgb, rgb_from_hed
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
@@ -88,6 +87,8 @@ def tissue(images: Tensor, generator: torch.Generator, side: int | None = None) 
     >>> tissue(torch.full((2, 45, 45, 3), 200, dtype=torch.uint8), torch.Generator(), 27).shape
     torch.Size([2, 27, 27, 3])
     """
+    from skimage.color import hed_from_rgb, rgb_from_hed  # and SciPy, which predicting does without
+
     count, height, width, _ = images.shape
     drawn = torch.randn(count, 2, generator=generator) * _JITTER
     turns = torch.randint(8, (count,), generator=generator).to(images.device)
