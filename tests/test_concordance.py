@@ -43,6 +43,22 @@ def test_a_weight_counts_a_bag_so_often(seed, count):
     assert concordance(event, time, risk, weights) == pytest.approx(repeated, abs=1e-12, nan_ok=True)
 
 
+@settings(max_examples=25)
+@given(SEEDS, st.integers(2, 25))
+def test_a_pair_counts_the_product_of_its_weights(seed, count):
+    event, time, risk = lives(seed, count)
+    weights = np.random.default_rng(seed).random(count)
+    right = pairs = 0.0
+    for i in range(count):
+        for j in range(count):
+            if event[i] and (time[i] < time[j] or (time[i] == time[j] and not event[j])):
+                both = weights[i] * weights[j]
+                pairs += both
+                right += both * (0.5 if abs(risk[i] - risk[j]) <= 1e-8 else float(risk[i] > risk[j]))
+    expected = right / pairs if pairs else np.nan
+    assert concordance(event, time, risk, weights) == pytest.approx(expected, abs=1e-12, nan_ok=True)
+
+
 def test_concordance_of_many_is_fast_and_a_half_where_risks_are_equal():
     event, time, _ = lives(0, 3000, values=10**6)
     assert concordance(event, time, np.zeros(3000)) == 0.5

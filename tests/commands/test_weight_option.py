@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import accuracy_score
 
 import bagwise as bw
 from bagwise.commands.check import examine
@@ -39,6 +40,8 @@ def test_a_run_learns_from_them_and_predicts_without_them(run, weighted, tmp_pat
     model = bw.AttentionMIL(epochs=2, class_weight="balanced", random_state=0).fit(bags, sample_weight=weights)
     (found,) = Run.load(tmp_path / "run").models
     np.testing.assert_array_equal(found.predict_proba(bags), model.predict_proba(bags))
+    assert json.loads(done.out)["training_accuracy"] == pytest.approx(model.score(bags, sample_weight=weights))
+    assert "Column &#39;weight&#39; says how much each bag counted" in (tmp_path / "run" / "report.html").read_text()
     for given in (path, tmp_path / "new.csv"):
         if given != path:
             pd.read_csv(path).drop(columns=["weight", "diagnosis"]).to_csv(given, index=False)
@@ -54,6 +57,12 @@ def test_an_evaluation_learns_from_them(run, weighted, tmp_path):
     expected = bw.cross_validate(model, bags, folds=3, sample_weight=weights)
     said = pd.read_csv(tmp_path / "cv" / "predictions.csv")
     np.testing.assert_allclose(said["probability_ill"], expected.probabilities[0, :, 1], rtol=1e-6)
+    found = {row["metric"]: row["mean"] for row in json.loads(done.out)["rows"]}
+    assert found == pytest.approx({metric: expected.mean(metric) for metric in expected.scores}, abs=1e-6)
+    of_fold = expected.assignment[0] == 1
+    measured = accuracy_score(bags.labels[of_fold], expected.predicted[0, of_fold], sample_weight=weights[of_fold])
+    assert expected.scores["accuracy"][0, 1] == pytest.approx(measured, abs=1e-12)
+    assert "Column &#39;weight&#39; says how much each bag counted" in (tmp_path / "cv" / "report.html").read_text()
 
 
 def test_other_weights_are_other_data(run, table, tmp_path):

@@ -446,3 +446,13 @@ def test_out_of_fold_attention_is_that_of_separate_fits(make_bags):
             alone = clone(model).fit(bags[division.training_bags(repeat, fold)]).attention(bags[test])
             np.testing.assert_array_equal(result.attention[repeat, bags.rows(test)], alone)
     assert bw.cross_validate(bw.make("MI-Net", epochs=1), bags, folds=2, n_jobs=1).attention is None
+
+
+def test_a_fold_of_which_no_test_bag_counts_measures_nothing():
+    bags = small()
+    fold = np.arange(len(bags)) % 3
+    weights = np.where(fold == 1, 0.0, 1.0 + np.arange(len(bags)) % 2)
+    found = bw.cross_validate(make(random_state=0), bags, folds=fold, sample_weight=weights, n_jobs=1)
+    assert np.isnan(found.scores["accuracy"]).tolist() == [[False, True, False]]
+    assert not np.isnan(found.answers).any()
+    assert_array_equal(found.sample_weight, weights)

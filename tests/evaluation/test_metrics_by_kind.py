@@ -192,6 +192,16 @@ def test_a_weight_stands_for_so_many_equal_bags(target, seed, count):
     )
 
 
+@pytest.mark.parametrize("target", EACH, ids=lambda target: f"{target.kind}-{len(target.names or ())}")
+@pytest.mark.parametrize("weight", [1.0, 0.3])
+def test_weights_that_are_all_the_same_change_no_bit(target, weight):
+    labels, answers = told(target, 5, 37)
+    names = [name for name, metric in METRICS.items() if target.kind in metric.kinds]
+    counted = measure(target, labels[:30], answers[:30], scoring=names)
+    weights = np.where(np.arange(37) < 30, weight, 0)
+    assert measure(target, labels, answers, scoring=names, weights=weights) == counted
+
+
 @pytest.mark.parametrize(("name", "metric"), METRICS.items())
 def test_better_answers_measure_better(name, metric):
     worse = {}

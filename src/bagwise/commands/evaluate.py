@@ -189,7 +189,7 @@ def _out_of_fold(found: Mapping[str, CrossValidation]) -> OutOfFold:
     """Give what figures look at."""
     first = next(iter(found.values()))
     answers = {name: one.answers for name, one in found.items()}
-    return OutOfFold(first.target, first.labels, answers, first.assignment)
+    return OutOfFold(first.target, first.labels, answers, first.assignment, first.sample_weight)
 
 
 def _draw(found: OutOfFold, out: Path) -> list[Figure]:

@@ -268,21 +268,28 @@ def run_fit(
     if not learnt:
         write_run(out, fitted, asked)
     if said is not None:
-        metrics = _metrics(models, learnt_from, said, why, time.perf_counter() - begin)
+        counted = None if weights is None else weights[~validation]
+        metrics = _metrics(models, learnt_from, counted, said, why, time.perf_counter() - begin)
         if parts is not None:
             metrics |= {"validation_bags": int(validation.sum()), "bags_left_out": everything - len(bags)}
-        write_report(training_report(models, learnt_from, said, metrics, source.data, why), out / "report.html")
+        page = training_report(models, learnt_from, said, metrics, source.data, why, source.weight)
+        write_report(page, out / "report.html")
         write_json(out / METRICS, metrics)
     ResultFolder(out).clear("checkpoints")
     return read_json(out / METRICS)
 
 
 def _metrics(
-    models: Sequence[Fitted], bags: Bags, answers: NDArray[np.floating], why: str, seconds: float
+    models: Sequence[Fitted],
+    bags: Bags,
+    weights: NDArray[np.float64] | None,
+    answers: NDArray[np.floating],
+    why: str,
+    seconds: float,
 ) -> dict[str, Any]:
     assert bags.labels is not None
     model = models[0]
-    on_training = measure(model.target_, bags.labels, answers)
+    on_training = measure(model.target_, bags.labels, answers, weights=weights)
     last = [member.history_[member.best_epoch_ - 1] for member in models]
     validation = {}
     if "validation_loss" in last[0]:

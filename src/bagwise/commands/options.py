@@ -117,7 +117,7 @@ class Data(Options):
     group: Annotated[
         tuple[str, ...], "Column with the bag's group (patient, site, ...), never on both sides; repeat it for several."
     ] = ()
-    weight: Annotated[str | None, "Column with the bag's weight: how much it counts in learning, 0 or more."] = None
+    weight: Annotated[str | None, "Column with the bag's weight: how much it counts, 0 or more."] = None
     split: Annotated[str | None, "Column that says of each bag whether it is for train, val or test."] = None
     instance: Annotated[str | None, "Column with names of instances."] = None
     coordinates: Annotated[

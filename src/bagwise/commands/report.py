@@ -45,6 +45,7 @@ def training_report(
     metrics: Mapping[str, Any],
     data: str,
     epochs_were: str,
+    weight: str | None = None,
 ) -> Report:
     """Put together what the page of a run says.
 
@@ -62,6 +63,8 @@ def training_report(
         What the user calls the data.
     epochs_were
         How the number of epochs came about.
+    weight
+        The column that says how much bags count; None: all count the same.
 
     Returns
     -------
@@ -77,6 +80,8 @@ def training_report(
         "The bags on this page were learnt from, so its predictions are better than those for new bags will be;"
         " bagwise evaluate measures how good these are."
     ]
+    if weight is not None:
+        notes.append(f"Column {weight!r} says how much each bag counted, in learning and in the measures.")
     if found.weights is None:
         notes.append(_NO_WEIGHTS)
     return Report(
@@ -157,6 +162,11 @@ def evaluation_report(
         f"The bags on this page are judged by {shown_method}, each by the model {of}that did not learn from it: its"
         " prediction and its weights are out-of-fold. Models of different folds are different models."
     ]
+    if one.sample_weight is not None:
+        notes.append(
+            f"Column {asked['data']['weight']!r} says how much each bag counted, in learning and in the measures; in"
+            " figures all count the same."
+        )
     if len(one.untested):
         notes.append(f"{len(one.untested):,} of the {len(bags):,} bags are in no test, so nothing is said of them.")
     if one.target.kind == "classes":

@@ -56,6 +56,8 @@ class CrossValidation:
         has fewer folds than another.
     weight_axis
         What the K columns of the weights are, ``"heads"`` or ``"classes"``, as in `classes`.
+    sample_weight
+        What each bag counted, in learning and in `scores`, shape (B,); None where all counted the same.
 
     Examples
     --------
@@ -74,6 +76,7 @@ class CrossValidation:
     attention: NDArray[np.float64] | None
     scores: dict[str, NDArray[np.float64]]
     weight_axis: Literal["heads", "classes"] = "heads"
+    sample_weight: NDArray[np.float64] | None = None
 
     @property
     def classes(self) -> NDArray[Any] | None:
@@ -276,7 +279,8 @@ def cross_validate(
     y
         One label a bag. None takes those of the `Bags`.
     sample_weight
-        One weight a bag, for learning, as `fit` takes it; in the metrics all bags count the same.
+        One weight a bag, for learning, as `fit` takes it, and for measuring: in the metrics a bag of weight 2 is like
+        two. A fold of which no test bag counts defines no metric.
     folds
         A number of folds, ``"group"`` (leave one group out), a splitter of scikit-learn's, a list of (train, test) or
         (train, validation, test) positions, the fold of each bag as an array of shape (B,) or (repeats, B) or as a
@@ -395,6 +399,7 @@ def validate_folds(
     target = model._target_of(bags, np.arange(len(bags)))
     scoring = scorers(target, scoring)
     model = clone_with_seed(model)
+    weights = None if sample_weight is None else valid_weights(sample_weight, bags.names)
     splits = division.splits
     trains, tests = [split.train for split in splits], [split.test for split in splits]
     if target.kind == "classes":
@@ -402,7 +407,7 @@ def validate_folds(
     if isinstance(model, NeuralMIL):
         models: list[NeuralMIL] = [clone(model) for _ in splits]
         if rivals:
-            models = _best_by_validation([model, *rivals], bags, trains, sample_weight, n_jobs, checkpoints, verbose)
+            models = _best_by_validation([model, *rivals], bags, trains, weights, n_jobs, checkpoints, verbose)
         fitted = fit_members(
             models,
             bags,
@@ -410,7 +415,7 @@ def validate_folds(
             validations=tests
             if epoch_by_test
             else [split.validation if len(split.validation) else None for split in splits],
-            sample_weight=sample_weight,
+            sample_weight=weights,
             n_jobs=n_jobs,
             checkpoints=checkpoints,
             verbose=verbose,
@@ -420,7 +425,6 @@ def validate_folds(
     elif on_epoch is not None:
         raise BagwiseError(f"{type(model).__name__} learns in no epochs of which to tell on_epoch: leave it out")
     else:
-        weights = None if sample_weight is None else valid_weights(sample_weight, bags.names)
         answers = Parallel(n_jobs=n_jobs)(
             delayed(_fit_and_ask)(clone(model), bags[train], None if weights is None else weights[train], bags[test])
             for train, test in zip(trains, tests, strict=True)
@@ -436,7 +440,10 @@ def validate_folds(
         told[repeat, test[:, None], _columns(target, answer)] = answer.answers
         if attention is not None:
             attention[repeat, bags.rows(test)] = answer.weights
-        of_fold = measure(target, bags.labels[test], told[repeat, test], scoring=scoring)
+        counted = None if weights is None else weights[test]
+        if counted is not None and not counted.any():
+            continue
+        of_fold = measure(target, bags.labels[test], told[repeat, test], scoring=scoring, weights=counted)
         for metric, value in of_fold.items():
             scores[metric][repeat, fold] = value
     return CrossValidation(
@@ -448,6 +455,7 @@ def validate_folds(
         attention=attention,
         scores=scores,
         weight_axis=answers[0].weight_axis,
+        sample_weight=weights,
     )
 
 

@@ -334,8 +334,8 @@ def measure(
     scoring
         As in `scorers`.
     weights
-        What each bag counts, shape (B,), not negative. By default all count the same. Functions of the user's own do
-        not see them.
+        What each bag counts, shape (B,), not negative: one of weight 2 is like two bags. By default all count the same.
+        Functions of the user's own do not see them, nor bags of weight 0.
 
     Returns
     -------
@@ -360,6 +360,8 @@ def measure(
         weight = np.asarray(valid_weights(weights, np.arange(len(labels)).astype(object)), np.float64)
         kept = weight > 0  # a bag that does not count is none
         labels, answers, weight = labels[kept], answers[kept], weight[kept]
+        if (weight == weight[0]).all():  # and then sums have the bits that they have without
+            weight = None
     judged = Judged(target, labels, answers, weight)
     found: dict[str, float] = {}
     for name, one in asked.items():

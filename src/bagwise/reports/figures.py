@@ -36,6 +36,8 @@ class OutOfFold:
         Of each method by its name, shape (repeats, B, A); NaN of a bag that no fold tested.
     folds
         In which fold each bag was tested, shape (repeats, B).
+    weights
+        What each bag counts in tables, shape (B,); None where all count the same.
 
     Examples
     --------
@@ -49,12 +51,14 @@ class OutOfFold:
     labels: NDArray[Any]
     answers: Mapping[str, NDArray[np.float64]]
     folds: NDArray[np.int64]
+    weights: NDArray[np.float64] | None = None
 
     def known(self) -> "OutOfFold":
         """Leave out the bags that no repetition tested."""
         tested = (self.folds >= 0).any(axis=0)
         answers = {name: given[:, tested] for name, given in self.answers.items()}
-        return replace(self, labels=self.labels[tested], answers=answers, folds=self.folds[:, tested])
+        weights = None if self.weights is None else self.weights[tested]
+        return replace(self, labels=self.labels[tested], answers=answers, folds=self.folds[:, tested], weights=weights)
 
     def predicted(self, method: str) -> NDArray[Any]:
         """Give what a method's answers come down to, shape (repeats, B, ...); None of a bag that was not tested."""
@@ -232,7 +236,13 @@ def table_of_labels(found: OutOfFold, method: str) -> Table:
         own = kept.labels[:, [column]]
         known = own[~np.isnan(own)]
         values = [
-            measure(kept.target, own[tested], answers[tested][:, [column]], scoring=_OF_LABELS)
+            measure(
+                kept.target,
+                own[tested],
+                answers[tested][:, [column]],
+                scoring=_OF_LABELS,
+                weights=None if kept.weights is None else kept.weights[tested],
+            )
             for answers, tested in zip(kept.answers[method], kept.folds >= 0, strict=True)
         ]
         means = [mean_defined(value[metric] for value in values) for metric in _OF_LABELS]
