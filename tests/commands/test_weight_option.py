@@ -39,7 +39,7 @@ def test_a_run_learns_from_them_and_predicts_without_them(run, weighted, tmp_pat
     assert done.status == 0, done.told
     model = bw.AttentionMIL(epochs=2, class_weight="balanced", random_state=0).fit(bags, sample_weight=weights)
     (found,) = Run.load(tmp_path / "run").models
-    np.testing.assert_array_equal(found.predict_proba(bags), model.predict_proba(bags))
+    np.testing.assert_array_equal(bw.predict_ensemble([found], bags).probabilities, model.predict_proba(bags))
     assert json.loads(done.out)["training_accuracy"] == pytest.approx(model.score(bags, sample_weight=weights))
     assert "Column &#39;weight&#39; says how much each bag counted" in (tmp_path / "run" / "report.html").read_text()
     for given in (path, tmp_path / "new.csv"):
