@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from bagwise import checks
 from bagwise.errors import BagwiseError
 from bagwise.frames import as_pandas, in_one_order, packed_parts
+from bagwise.label_columns import LabelColumns
 from bagwise.labels import summed_up, valid_label_names, valid_labels
 from bagwise.stored import StoredInstances
 
@@ -244,8 +245,10 @@ class Bags:
         cls,
         frame: Any,
         bag: str,
-        label: str | None = None,
+        label: str | Sequence[str] | None = None,
         *,
+        event: str | None = None,
+        time: str | None = None,
         features: Sequence[str] | None = None,
         group: str | None = None,
         instance_label: str | None = None,
@@ -264,7 +267,11 @@ class Bags:
         bag
             The column that says which bag a row belongs to.
         label
-            The column with the bag's label, the same in all rows of a bag. Without it the bags have no labels.
+            The column with the bag's label, the same in all rows of a bag; or a list of several, of 0 and 1 (nothing
+            where that is not known) or of numbers. Without it the bags have no labels.
+        event, time
+            In the place of `label`, the columns that say whether a bag's event was seen (0, 1, true, false), and when
+            it came or until when the bag was seen.
         features
             The columns that describe an instance. By default all columns that nothing else here names.
         group
@@ -302,7 +309,7 @@ class Bags:
             **packed_parts(
                 as_pandas(frame),
                 bag,
-                label,
+                LabelColumns.of(label, event, time),
                 features=features,
                 group=group,
                 instance_label=instance_label,

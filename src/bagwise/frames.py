@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bagwise.checks import check_no_gap
 from bagwise.errors import BagwiseError
+from bagwise.label_columns import LabelColumns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,7 +110,7 @@ def in_one_order(arrays: Sequence[Any]) -> tuple[Sequence[Any], list[str] | None
 def packed_parts(
     frame: "pd.DataFrame",
     bag: str,
-    label: str | None,
+    label: LabelColumns,
     *,
     features: Sequence[str] | None,
     group: str | None,
@@ -121,7 +122,9 @@ def packed_parts(
 
     Parameters
     ----------
-    frame, bag, label, features, group, instance_label, instance, coordinates
+    label
+        The columns of labels.
+    frame, bag, features, group, instance_label, instance, coordinates
         As in `bagwise.Bags.from_table`.
 
     Returns
@@ -139,13 +142,13 @@ def packed_parts(
     >>> import pandas as pd
     >>> nothing = dict.fromkeys(("features", "group", "instance_label", "instance"))
     >>> frame = pd.DataFrame({"bag": ["a", "b", "a"], "width": [1.0, 2.0, 3.0]})
-    >>> packed_parts(frame, "bag", None, coordinates=(), **nothing)["instances"].tolist()
+    >>> packed_parts(frame, "bag", LabelColumns(), coordinates=(), **nothing)["instances"].tolist()
     [[1.0], [3.0], [2.0]]
     """
     for use, several in (("features", features), ("coordinates", coordinates)):
         if isinstance(several, str):
             raise BagwiseError(f"{use} is {several!r}: give a list of names of columns")
-    spoken_for = [bag, label, group, instance_label, instance, *coordinates]
+    spoken_for = [bag, *label.names, group, instance_label, instance, *coordinates]
     given = [] if features is None else list(features)
     _check_columns(frame, [column for column in [*spoken_for, *given] if column is not None])
     if features is None:
@@ -171,11 +174,25 @@ def packed_parts(
         _check_constant(frame, column, codes, first, names)
         return np.asarray(frame[column].to_numpy()[first])
 
+    def labels() -> NDArray[Any]:
+        if len(label.names) == 1:
+            return np.asarray(of_bag(label.names[0]))
+        told = [_values(frame, column, codes, first, names) for column in label.names]
+        joined = label.joined(told, lambda place: f"in row {first[place]} (bag {names[place]!r})")
+        if None in joined:
+            place = joined.index(None)
+            raise BagwiseError(
+                f"{label} are empty in row {first[place]}: bag {names[place]!r} has no label, so give it one, or leave"
+                " it out"
+            )
+        return label.array(joined)
+
     where = [_numbers(frame, column, bag_of_row) for column in coordinates]
     return {
         "instances": instances,
         "offsets": offsets,
-        "labels": of_bag(label),
+        "labels": labels() if label else None,
+        "label_names": label.label_names,
         "names": names,
         "groups": of_bag(group),
         "instance_labels": None if instance_label is None else np.asarray(frame[instance_label].to_numpy())[order],
@@ -204,18 +221,37 @@ def _check_columns(frame: "pd.DataFrame", columns: Sequence[str]) -> None:
             raise BagwiseError(f"column {column!r} is given two uses: give each use a column of its own")
 
 
-def _check_constant(
+def _values(
     frame: "pd.DataFrame", column: str, bag_of_row: NDArray[Any], first: NDArray[Any], names: NDArray[np.object_]
+) -> list[Any]:
+    """Give what a column says of each bag, None where it says nothing."""
+    _check_constant(frame, column, bag_of_row, first, names, gaps=True)
+    chosen = frame[column].iloc[first]
+    return [None if gap else value for value, gap in zip(chosen.tolist(), chosen.isna(), strict=True)]
+
+
+def _check_constant(
+    frame: "pd.DataFrame",
+    column: str,
+    bag_of_row: NDArray[Any],
+    first: NDArray[Any],
+    names: NDArray[np.object_],
+    *,
+    gaps: bool = False,
 ) -> None:
     codes, values = frame[column].factorize()
-    check_no_gap(codes, column)
+    if not gaps:
+        check_no_gap(codes, column)
     differs = codes != codes[first][bag_of_row]
     if differs.any():
         row = int(np.argmax(differs))
         bag = int(bag_of_row[row])
+        one, other = (
+            f"{'nothing' if codes[place] < 0 else values[codes[place]]} in row {place}" for place in (first[bag], row)
+        )
         raise BagwiseError(
-            f"column {column!r} differs within bag {names[bag]!r}: {values[codes[first[bag]]]} in row {first[bag]},"
-            f" {values[codes[row]]} in row {row}; all rows of a bag need the same value"
+            f"column {column!r} differs within bag {names[bag]!r}: {one}, {other}; all rows of a bag need the same"
+            " value"
         )
 
 

@@ -1,32 +1,43 @@
 import json
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
 
-import bagwise as bw
-from bagwise.commands.data import DataSource
-from bagwise.commands.evaluate import run_evaluate
-from bagwise.commands.explain import run_explain
-from bagwise.commands.fit import run_fit
-from bagwise.commands.options import Data, Evaluation, Model, Output, Training, Work
-from bagwise.commands.predict import run_predict
-from bagwise.commands.runs import Run
-
 RNG = np.random.default_rng(0)
 ARRAYS = [RNG.normal(size=(RNG.integers(1, 5), 3)) for _ in range(36)]
 LARGEST = np.array([array[:, 0].max() for array in ARRAYS])
+# Of each kind its columns: what they hold and how they are named on the command line.
 LABELS = {
-    "multi-label": np.column_stack([LARGEST > 0.5, np.where(LARGEST > 2, np.nan, LARGEST > 1)]),
-    "real": LARGEST,
-    "real of two": np.column_stack([LARGEST, LARGEST**2 + 0.5]),
-    "survival": np.array(list(zip(LARGEST > -0.5, np.exp(-LARGEST), strict=True)), [("event", bool), ("time", float)]),
+    "multi-label": {"fat": LARGEST > 0.5, "necrosis": [None if large > 2 else int(large > 1) for large in LARGEST]},
+    "real": {"dose": LARGEST},
+    "real of two": {"dose": LARGEST, "size": LARGEST**2 + 0.5},
+    "survival": {"died": (LARGEST > -0.5).astype(int), "days": np.exp(-LARGEST)},
+}
+OPTIONS = {
+    "multi-label": ["--label", "fat", "--label", "necrosis"],
+    "real": ["--label", "dose"],
+    "real of two": ["--label", "dose", "--label", "size"],
+    "survival": ["--event", "died", "--time", "days"],
+}
+TRUE = {
+    "multi-label": ["label_fat", "label_necrosis"],
+    "real": ["label"],
+    "real of two": ["label_dose", "label_size"],
+    "survival": ["event", "time"],
 }
 COLUMNS = {
-    "multi-label": ["predicted_0", "predicted_1", "probability_0", "probability_1"],
+    "multi-label": ["predicted_fat", "predicted_necrosis", "probability_fat", "probability_necrosis"],
     "real": ["value"],
-    "real of two": ["value_0", "value_1"],
+    "real of two": ["value_dose", "value_size"],
     "survival": ["risk", *["survival_"] * 8],
+}
+SPREAD = {
+    "multi-label": ["spread_fat", "spread_necrosis"],
+    "real": ["spread"],
+    "real of two": ["spread_dose", "spread_size"],
+    "survival": ["spread"],
 }
 FIGURES = {
     "multi-label": [],
@@ -35,50 +46,112 @@ FIGURES = {
     "survival": ["survival_0.png"],
 }
 SAID = {
-    "multi-label": ("Labels, judged by attention", "Known bags"),
-    "real": ("Predicted and true, attention", "R²"),
-    "real of two": ("Predicted and true, attention, number 2", "MAE"),
-    "survival": ("Survival by the risk that attention predicts", "C-index"),
+    "multi-label": ("Labels, judged by attention", "Known bags", ">necrosis<", "with, "),
+    "real": ("Predicted and true, attention", "R²", "Label label"),
+    "real of two": ("Predicted and true, attention, size", "MAE", "Label size"),
+    "survival": ("Survival by the risk that attention predicts", "C-index", "Events"),
 }
+TOLD = {
+    "multi-label": {"labels": ["fat", "necrosis"]},
+    "real": {},
+    "real of two": {"numbers": ["dose", "size"]},
+    "survival": {"times": None},
+}
+KNOWN = {"multi-label": "fat, necrosis", "real": "R²", "real of two": "R²", "survival": "seen until"}
+QUICK = ["--jobs", 1, "--epochs", 1, "--json"]
 
 
 @pytest.fixture(params=LABELS)
-def kind(request, monkeypatch):
-    bags = bw.Bags.from_arrays(ARRAYS, labels=LABELS[request.param])
-    monkeypatch.setattr(DataSource, "read", lambda *_, **__: bags)
-    monkeypatch.setattr(DataSource, "read_like", lambda *_, **__: bags)
+def kind(request):
     return request.param
+
+
+@pytest.fixture(params=["table", "table beside", "folder"])
+def source(request, kind, tmp_path):
+    """Write bags with labels of a kind, and give the options that name them."""
+    labels = pd.DataFrame({"bag": [f"b{bag}" for bag in range(len(ARRAYS))], **LABELS[kind]})
+    rows = [(f"b{bag}", *instance) for bag, array in enumerate(ARRAYS) for instance in array]
+    frame = pd.DataFrame(rows, columns=["bag", "x", "y", "z"])
+    if request.param == "table":
+        frame.merge(labels, on="bag").to_parquet(tmp_path / "t.parquet")
+        return [tmp_path / "t.parquet", "--bag", "bag", *OPTIONS[kind]]
+    labels.to_csv(tmp_path / "labels.csv", index=False)
+    if request.param == "table beside":
+        frame.to_csv(tmp_path / "t.csv", index=False)
+        return [tmp_path / "t.csv", "--bag", "bag", "--labels", tmp_path / "labels.csv", *OPTIONS[kind]]
+    (tmp_path / "slides").mkdir()
+    for bag, array in enumerate(ARRAYS):
+        with h5py.File(tmp_path / "slides" / f"b{bag}.h5", "w") as file:
+            file["features"] = array
+    return [tmp_path / "slides", "--labels", tmp_path / "labels.csv", *OPTIONS[kind]]
 
 
 def begin_alike(columns, expected):
     return len(columns) == len(expected) and all(map(str.startswith, columns, expected))
 
 
-def test_every_kind_is_evaluated_with_figures_and_a_page(kind, tmp_path):
-    source, out = DataSource.of(Data("here.csv")), tmp_path / "out"
-    results = run_evaluate(source, out, Evaluation(folds="3"), Training(epochs=1), Work(jobs=1), Output())
+def test_every_kind_is_checked_evaluated_with_figures_and_a_page(run, kind, source, tmp_path):
+    out = tmp_path / "out"
+    checked = json.loads(run("check", *source, "--json").out)
+    assert (checked["target"], checked["fails"], checked["problems"]) == (kind.split()[0], False, [])
+    done = run("evaluate", *source, "--folds", 3, *QUICK, "--out", out)
+    assert done.status == 0, done.told
+    results = json.loads(done.out)
     assert json.loads((out / "results.json").read_text())["rows"] == results["rows"]
     assert results["target"] == kind.split()[0]
     assert sorted(path.name for path in out.glob("*.png")) == FIGURES[kind]
     columns = pd.read_csv(out / "predictions.csv").columns.tolist()
-    assert begin_alike(columns[-len(COLUMNS[kind]) :], COLUMNS[kind])
+    assert columns[4 : 4 + len(TRUE[kind])] == TRUE[kind]
+    assert begin_alike(columns[4 + len(TRUE[kind]) :], COLUMNS[kind])
     page = (out / "report.html").read_text(encoding="utf-8")
     assert all(text in page for text in SAID[kind])
 
 
-def test_every_kind_is_fitted_predicted_and_explained(kind, tmp_path):
-    source, out = DataSource.of(Data("here.csv")), tmp_path / "run"
-    metrics = run_fit(source, out, Model(ensemble=2), Training(epochs=1), Work(jobs=1))
+def test_every_kind_is_fitted_predicted_and_explained(run, kind, source, tmp_path):
+    folder, out = tmp_path / "run", tmp_path / "predictions.csv"
+    done = run("fit", *source, *QUICK, "--ensemble", 2, "--out", folder)
+    assert done.status == 0, done.told
+    metrics = json.loads(done.out)
     assert metrics["target"] == kind.split()[0]
-    run = Run.load(out)
-    frame = run_predict(run, source, tmp_path / "predictions.csv")
-    assert begin_alike(frame.columns[1 : 1 + len(COLUMNS[kind])].tolist(), COLUMNS[kind])
-    assert all(name.startswith("spread") for name in frame.columns[1 + len(COLUMNS[kind]) :])
-    run_predict(run, source, tmp_path / "predictions.csv")  # which are recognised and replaced
-    run_explain(run, source, tmp_path / "explained", Output())
-    keys = pd.read_csv(tmp_path / "explained" / "key_instances.csv")
+    assert "classes" not in metrics
+    assert all(metrics[name] == value or value is None for name, value in TOLD[kind].items())
+    new = source[:3] if "--labels" in map(str, source[:3]) else source[:1]
+    for _ in range(2):  # the second replaces the first, which is recognised
+        done = run("predict", folder, *new, "--json", "--out", out)
+        assert done.status == 0, done.told
+    columns = pd.read_csv(out).columns.tolist()
+    assert columns == list(json.loads(done.out)[0])
+    assert begin_alike(columns[1:], [*COLUMNS[kind], *SPREAD[kind]])
+    beside = ["--labels", tmp_path / "labels.csv"] if (tmp_path / "labels.csv").exists() else []
+    done = run("explain", folder, source[0], *beside, "--out", tmp_path / "why")
+    assert done.status == 0, done.told
+    keys = pd.read_csv(tmp_path / "why" / "key_instances.csv")
     assert keys.columns[:2].tolist() == ["bag", "predicted"]
     assert ("probability" in keys) is False
+    page = (tmp_path / "why" / "report.html").read_text(encoding="utf-8")
+    assert "The label is not known" not in page
+    assert "36 bags whose label is known" in page
+    assert KNOWN[kind] in page
+
+
+def test_an_explanation_shows_the_labels_that_are_known(run, kind, tmp_path):
+    rows = [(f"b{bag}", *instance) for bag, array in enumerate(ARRAYS) for instance in array]
+    frame = pd.DataFrame(rows, columns=["bag", "x", "y", "z"])
+    labels = pd.DataFrame({"bag": [f"b{bag}" for bag in range(len(ARRAYS))], **LABELS[kind]})
+    frame.merge(labels, on="bag").to_csv(tmp_path / "all.csv", index=False)
+    what = [tmp_path / "all.csv", "--bag", "bag", *OPTIONS[kind]]
+    assert run("fit", *what, *QUICK, "--out", tmp_path / "run").status == 0
+    frame.merge(labels[:30], on="bag", how="left").to_csv(tmp_path / "some.csv", index=False)
+    assert run("explain", tmp_path / "run", tmp_path / "some.csv", "--out", tmp_path / "why").status == 0
+    page = (tmp_path / "why" / "report.html").read_text(encoding="utf-8")
+    assert "The label is not known here of 6 of the 36 bags" in page
+    strange = labels.assign(**dict.fromkeys(LABELS[kind], "strange"))
+    frame.merge(strange, on="bag").to_csv(tmp_path / "strange.csv", index=False)
+    done = run("explain", tmp_path / "run", tmp_path / "strange.csv", "--out", tmp_path / "other")
+    assert done.status == 1
+    assert "strange.csv" in done.told
+    assert len(done.told.splitlines()) == 1
+    assert not (tmp_path / "other" / "report.html").exists()
 
 
 # ---- named on the command line ---------------------------------------------------------------------------------------

@@ -9,9 +9,11 @@ import pytest
 import bagwise as bw
 from bagwise.commands.bag_views import as_texts, bag_views, choose_bags
 from bagwise.commands.data import DataSource
+from bagwise.commands.known import Known, find_known
 from bagwise.commands.report import evaluation_report, explanation_report
 from bagwise.explain import contrast, explain
 from bagwise.io.tables import read_table
+from bagwise.targets.classes import ClassTarget
 
 CELLS = ["--bag", "patient", "--label", "diagnosis", "--instance", "cell", "--coordinate", "x", "--coordinate", "y"]
 
@@ -117,7 +119,7 @@ def test_of_many_bags_the_surest_of_each_predicted_class_are_shown(explained):
     unlabelled = bags.with_labels(None)
     found = explain([model], unlabelled)
     page = explanation_report(
-        [model], unlabelled, as_texts([None] * 600), found, contrast(found, unlabelled), "many", "run"
+        [model], unlabelled, Known(np.zeros(0, int), np.zeros(0)), found, contrast(found, unlabelled), "many", "run"
     )
     predicted, sure = found.probabilities.argmax(axis=1), found.probabilities.max(axis=1)
     for c, label in enumerate(found.classes):
@@ -171,10 +173,11 @@ def test_an_explanation_judges_where_labels_are_known(run, cells, tmp_path, know
 def test_labels_of_a_folder_and_of_a_data_set_are_known(slides, tmp_path, data_directory):
     folder, labels = slides(tmp_path)
     names = [f"TCGA-{number:02}.v1" for number in range(3)]
-    of = np.array([0, 1])
-    assert DataSource(str(folder), labels=labels).known_labels([*names, "x"], of).tolist() == ["0", "1", "0", None]
-    assert DataSource(str(folder)).known_labels(names, of).tolist() == [None] * 3
-    assert DataSource("musk1", data_dir=data_directory).known_labels(["MUSK-188"], of).tolist() == ["1"]
+    of = ClassTarget.of([0, 1])
+    known = find_known(DataSource(str(folder), labels=labels), ["x", *names], of)
+    assert (known.bags.tolist(), known.labels.tolist()) == ([1, 2, 3], [0, 1, 0])
+    assert len(find_known(DataSource(str(folder)), names, of).bags) == 0
+    assert find_known(DataSource("musk1", data_dir=data_directory), ["MUSK-188"], of).labels.tolist() == [1]
 
 
 def test_wrong_predictions_are_chosen_before_others():

@@ -42,6 +42,7 @@ def read(kind, path):
     from bagwise.io.labels import known_labels, labels_apart
     from bagwise.io.points import read_points
     from bagwise.io.tables import read_table, read_tolerantly
+    from bagwise.label_columns import LabelColumns
 
     path = Path(path)
     if kind == "image":
@@ -58,9 +59,9 @@ def read(kind, path):
         errors = []
         for reader in (
             lambda: read_table(path, bag="bag", label="label", group="group"),
-            lambda: known_labels(path, "bag", "label"),
-            lambda: read_tolerantly(path, bag="bag", label="label"),
-            lambda: labels_apart(path, "bag", "label", "group"),
+            lambda: known_labels(path, "bag", LabelColumns(("label",))),
+            lambda: read_tolerantly(path, bag="bag", label=LabelColumns(("label",))),
+            lambda: labels_apart(path, "bag", LabelColumns(("label",)), "group"),
             lambda: read_points(path),
         ):
             try:

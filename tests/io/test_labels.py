@@ -13,7 +13,10 @@ import bagwise as bw
 from bagwise import BagwiseError, BagwiseWarning, inputs
 from bagwise.commands.check import examine
 from bagwise.commands.data import DataSource
+from bagwise.commands.known import find_known
 from bagwise.io.labels import known_labels
+from bagwise.label_columns import LabelColumns
+from bagwise.targets.classes import ClassTarget
 
 SHAPES = ["bags.csv", "bags.tsv", "bags.csv.gz", "bags.tsv.zst", "semicolons.csv", "bags.parquet"]
 
@@ -172,7 +175,9 @@ def test_check_says_all_of_it(tmp_path, rows, codes):
 def test_what_is_unmistakable_is_taken_for_the_class_that_it_means(tmp_path, texts, classes, meant, recwarn):
     path = write(tmp_path / "t.csv", [("bag", "label", "x"), *((b, t, "1") for b, t in zip("ab", texts, strict=True))])
     source = DataSource(str(path), bag="bag", label="label")
-    assert source.known_labels(["a", "b"], np.array(classes)).tolist() == meant
+    known = find_known(source, ["a", "b"], ClassTarget.of(classes))
+    assert known.bags.tolist() == [place for place, one in enumerate(meant) if one is not None]
+    assert [str(label) for label in known.labels] == [one for one in meant if one is not None]
     others = [text for text, one in zip(texts, meant, strict=True) if one is not None and text.strip() != one]
     told = [str(one.message) for one in recwarn if "is taken for" in str(one.message)]
     assert len(told) == bool(others)
@@ -191,13 +196,13 @@ def test_what_is_unmistakable_is_taken_for_the_class_that_it_means(tmp_path, tex
 def test_other_labels_are_refused(tmp_path, texts, classes, says):
     path = write(tmp_path / "t.csv", [("bag", "label", "x"), *((b, t, "1") for b, t in zip("ab", texts, strict=True))])
     with pytest.raises(BagwiseError, match=says):
-        DataSource(str(path), bag="bag", label="label").known_labels(["a", "b"], np.array(classes))
+        find_known(DataSource(str(path), bag="bag", label="label"), ["a", "b"], ClassTarget.of(classes))
 
 
 def test_labels_that_are_not_known_are_none(tmp_path):
     path = write(tmp_path / "t.csv", [("bag", "label", "x"), ("a", "", "1")])
-    assert known_labels(path, "bag", "label") == {}
-    assert known_labels(path, "bag", "diagnosis") == {}
+    assert known_labels(path, "bag", LabelColumns(("label",))) == {}
+    assert known_labels(path, "bag", LabelColumns(("diagnosis",))) == {}
 
 
 # ---- large and hostile -----------------------------------------------------------------------------------------------

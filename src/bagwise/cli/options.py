@@ -12,7 +12,7 @@ from bagwise.commands.options import Option, Options
 
 __all__ = ["KNOWN_TO_A_RUN", "RunFolder", "takes_options"]
 
-KNOWN_TO_A_RUN = frozenset({"label", "group", "weight", "split", "patch"})
+KNOWN_TO_A_RUN = frozenset({"label", "event", "time", "group", "weight", "split", "patch"})
 RunFolder = Annotated[Path, "A folder that bagwise fit wrote."]
 
 

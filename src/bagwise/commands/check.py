@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from bagwise.commands.data import DataSource
 from bagwise.commands.findings import Findings
+from bagwise.commands.label_facts import facts_of
 from bagwise.commands.options import Training
 from bagwise.errors import BagwiseError
 from bagwise.io.features import open_features, peek_features
@@ -15,6 +16,8 @@ from bagwise.io.images import IMAGES, Cutter
 from bagwise.io.matching import FEATURE_FILES, Matched, match_files
 from bagwise.io.problems import Problem, listed
 from bagwise.io.tables import read_tolerantly
+from bagwise.label_columns import LABEL, LabelColumns
+from bagwise.targets.classes import ClassTarget
 
 __all__ = ["Examination", "Problem", "examine"]
 
@@ -54,10 +57,9 @@ class Examination:
         facts = [(name, f"{n[name]:,}") for name in ("bags", "instances", "features", "groups") if n.get(name)]
         if n.get("bag_sizes"):
             facts.append(("bag sizes", "{smallest:,} to {largest:,}, median {median:,g}".format(**n["bag_sizes"])))
-        total = max(1, sum(n["labels"].values()))
-        facts += [(f"label {label}", f"{count:,} ({count / total:.0%})") for label, count in n["labels"].items()]
-        if n["label_range"]:
-            facts.append((f"labels ({n['target']})", "{:g} to {:g}".format(*n["label_range"])))
+        if n["target"] != ClassTarget.kind:
+            facts.append(("target", n["target"]))
+        facts += facts_of(n["labels"])
         if n["weights"]:
             facts.append(("weights", "{smallest:g} to {largest:g}, median {median:g}".format(**n["weights"])))
         if n.get("range"):
@@ -106,7 +108,7 @@ def examine(
         If nothing can be looked at: there is no such file, or no such column.
     """
     path = source.path
-    found = Findings(named=positive, target=target)
+    found = Findings(named=positive, target=target, columns=source.label_columns or LabelColumns((LABEL,)))
     if path is None:
         found.take_bags(source.read())
     elif path.is_dir():
@@ -128,7 +130,6 @@ def examine(
 def _examine_folder(source: DataSource, folder: Path, found: Findings) -> None:
     if source.labels is None:
         raise BagwiseError(f"{folder} is a folder: say with --labels which table has the label of each bag")
-    label = source.label or "label"
     patches = source.patches(folder)
     kind = FEATURE_FILES if patches is None else IMAGES
     bag = source.bag or "bag"
@@ -136,7 +137,7 @@ def _examine_folder(source: DataSource, folder: Path, found: Findings) -> None:
         folder,
         source.labels,
         bag=bag,
-        label=label,
+        label=source.label_columns_apart,
         group=source.first_group,
         skip_missing=source.skip_missing,
         kind=kind,
@@ -202,12 +203,15 @@ def _values(file: Path) -> NDArray[Any]:
 
 
 def _examine_table(source: DataSource, path: Path, found: Findings) -> None:
-    if source.bag is None or source.label is None:
-        raise BagwiseError(f"{path} needs --bag and --label, the columns with the bag of each row and its label")
+    if source.bag is None or not source.label_columns:
+        raise BagwiseError(
+            f"{path} needs --bag and --label (or --event and --time), the columns with the bag of each row and its"
+            " label"
+        )
     table = read_tolerantly(
         path,
         bag=source.bag,
-        label=source.label,
+        label=source.label_columns,
         group=source.first_group,
         others=[
             *source.coordinates,

@@ -1,6 +1,6 @@
 """What a user calls data on the command line, and how it becomes bags."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from math import prod
@@ -19,11 +19,11 @@ from bagwise.errors import BagwiseError
 from bagwise.evaluation.divisions import connected_groups
 from bagwise.io.folders import read_folder
 from bagwise.io.images import Grid, Points, holds_images, read_images
-from bagwise.io.labels import known_labels, known_values, known_weights
+from bagwise.io.labels import known_values, known_weights
 from bagwise.io.points import read_points
 from bagwise.io.problems import Problem, listed, tell
-from bagwise.io.spellings import match_classes
 from bagwise.io.tables import read_table, table_columns
+from bagwise.label_columns import LABEL, LabelColumns
 from bagwise.stored import StoredInstances
 
 __all__ = ["DataSource", "digest_of_labelled", "in_memory_if_small"]
@@ -99,6 +99,22 @@ class DataSource(Data):
         return Points(table) if self.patch is None else Points(table, self.patch)
 
     @property
+    def label_columns(self) -> LabelColumns:
+        """What labels are made of, where they were named."""
+        return LabelColumns.of(self.label, self.event, self.time)
+
+    @property
+    def label_columns_apart(self) -> LabelColumns:
+        """What labels are made of in a table beside a folder, where one has a name without being told."""
+        columns = self.label_columns
+        if not columns and self.labels is not None and LABEL not in table_columns(self.labels):
+            raise BagwiseError(
+                f"{self.labels}: there is no column {LABEL!r}: name the one with the label of the bag with --label, or"
+                f" those of an event and its time with --event and --time; {_columns(self.labels)}"
+            )
+        return columns or LabelColumns((LABEL,))
+
+    @property
     def first_group(self) -> str | None:
         """The column of the group, or of the first of several."""
         return self.group[0] if self.group else None
@@ -153,7 +169,7 @@ class DataSource(Data):
     def _read(self, apart: Sequence[str | None]) -> Bags:
         path = self.path
         if path is None:
-            return self._of_data_set()
+            return self.of_data_set()
         if path.is_dir():
             if self.labels is None:
                 raise BagwiseError(f"{path} is a folder: say with --labels which table has the label of each bag")
@@ -161,12 +177,17 @@ class DataSource(Data):
             if patches is not None:
                 return read_images(path, self.labels, patches, **self._columns_of_labels())
             return read_folder(path, self.labels, coordinates=True, **self._columns_of_labels())
-        if self.label is None:
-            raise BagwiseError(f"{path} needs --label, the column with the label of the bag: {_columns(path)}")
+        columns = self.label_columns
+        if not columns:
+            raise BagwiseError(
+                f"{path} needs --label, the column with the label of the bag, or --event and --time: {_columns(path)}"
+            )
         return read_table(
             path,
             bag=self._bag(path),
-            label=self.label,
+            label=columns.label,
+            event=columns.event,
+            time=columns.time,
             group=self.first_group,
             instance=self.instance,
             coordinates=self.coordinates,
@@ -288,7 +309,7 @@ class DataSource(Data):
         """
         path = self.path
         if path is None:
-            return self._of_data_set().with_labels(None)
+            return self.of_data_set().with_labels(None)
         if path.is_dir():
             patches, bag = self.patches(path), self.bag or "bag"
             if patches is not None:
@@ -298,7 +319,7 @@ class DataSource(Data):
             )
         columns = table_columns(path)
         bag = self._bag(path)
-        roles = [bag, self.label, *self.group, self.weight, self.split, self.instance, *self.coordinates]
+        roles = [bag, *self.label_columns.names, *self.group, self.weight, self.split, self.instance, *self.coordinates]
         if features is not None and bag in columns:
             there, known = set(columns), {*features, *roles}
             lacking = [name for name in features if name not in there]
@@ -319,49 +340,21 @@ class DataSource(Data):
             features=[name for name in columns if name not in roles] if features is None else features,
         )
 
-    def known_labels(self, names: Iterable[str], classes: NDArray[Any]) -> NDArray[np.object_]:
-        """Look up the labels of bags that `read_like` gave.
-
-        Parameters
-        ----------
-        names
-            Of the bags.
-        classes
-            What the model learnt, as which labels are given (`bagwise.io.spellings.match_classes`).
-
-        Returns
-        -------
-        array
-            Of each bag its class as text, or None.
-
-        Raises
-        ------
-        BagwiseError
-            If a table of labels cannot be read, or a label is none of the classes.
-        """
-        path = self.path
-        known: Mapping[str, Any] = {}
-        if path is None:
-            bags = self._of_data_set()
-            known = {} if bags.labels is None else dict(zip(bags.names, bags.labels.tolist(), strict=True))
-        elif self.labels is not None or not path.is_dir():
-            known = known_labels(self.labels or path, self.bag or "bag", self.label or "label")
-        asked = list(names)
-        given = {name: known[name] for name in asked if name in known}
-        meant = match_classes(given, classes, str(self.labels or self.data))
-        return np.array([str(meant[name]) if name in meant else None for name in asked], dtype=object)
-
-    def _of_data_set(self) -> Bags:
-        for name in ("bag", "label", "labels", "weight", "split"):
-            if getattr(self, name) is not None:
+    def of_data_set(self) -> Bags:
+        """Read a data set by name."""
+        for name in ("bag", "label", "event", "time", "labels", "weight", "split"):
+            if getattr(self, name):
                 option = f"--{name}"
                 raise BagwiseError(f"{option} is of no use with the data set {self.data!r}, which has its own: drop it")
         return load_dataset(self.data, self.data_dir)
 
     def _columns_of_labels(self) -> dict[str, Any]:
+        columns = self.label_columns_apart
         return {
             "bag": self.bag or "bag",
-            "label": self.label or "label",
+            "label": columns.label,
+            "event": columns.event,
+            "time": columns.time,
             "group": self.first_group,
             "skip_missing": self.skip_missing,
         }

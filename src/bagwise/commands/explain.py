@@ -3,19 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from bagwise.bags import Bags
 from bagwise.claims import claims_folder
 from bagwise.commands.data import DataSource
+from bagwise.commands.known import find_known
 from bagwise.commands.options import Output
 from bagwise.commands.report import explanation_report
 from bagwise.commands.runs import Run
 from bagwise.commands.slide_maps import draw_on_slides, find_on_slides
 from bagwise.explain import Explanation, by_file, check_format, contrast, draw_map, explain, key_instances, write_table
 from bagwise.reports import write_report
-from bagwise.targets.classes import ClassTarget
 
 __all__ = ["run_explain"]
 
@@ -66,10 +65,8 @@ def run_explain(
     if len(bags.instance_shape) == 1 and not found.equal(bags).all():
         tables["features"] = contrast(found, bags)
     files = [out / "report.html"]
-    labels = np.full(len(bags), None, dtype=object)
-    if isinstance(found.target, ClassTarget):
-        labels = source.known_labels(bags.names, found.target.names)
-    report = explanation_report(run.models, bags, labels, found, tables.get("features"), source.data, str(run.folder))
+    known = find_known(source, bags.names, found.target)
+    report = explanation_report(run.models, bags, known, found, tables.get("features"), source.data, str(run.folder))
     write_report(report, files[0])
     for name, frame in tables.items():
         files.append(out / f"{name}.{output.format}")

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -16,12 +15,13 @@ from bagwise.bags import Bags
 from bagwise.checks import LEAST_SPAN, MOST_SPAN, out_of_span
 from bagwise.classes import positive_of
 from bagwise.commands.data import DataSource
+from bagwise.commands.label_facts import spread_of, sum_up
 from bagwise.errors import BagwiseError, BagwiseWarning
 from bagwise.evaluation.rehearsal import rehearse
 from bagwise.io.problems import Problem, counted, listed
+from bagwise.label_columns import LABEL, LabelColumns
 from bagwise.labels import valid_labels
 from bagwise.targets.classes import ClassTarget
-from bagwise.targets.grades import OrdinalTarget
 from bagwise.targets.registry import resolve, target_of
 from bagwise.training.cost import default_shapes, epoch_seconds
 
@@ -47,6 +47,7 @@ class Findings:
 
     named: str | None = None
     target: str | None = None
+    columns: LabelColumns = field(default_factory=lambda: LabelColumns((LABEL,)))
     positive: Any = None
     problems: list[Problem] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
@@ -62,7 +63,7 @@ class Findings:
     in_files: bool = False
     low: NDArray[np.float64] | None = None
     high: NDArray[np.float64] | None = None
-    columns: list[Any] = field(default_factory=list)  # a running digest of each column
+    running: list[Any] = field(default_factory=list)  # a digest of each feature
     not_finite: Counter[int] = field(default_factory=Counter)
     bags_not_finite: list[str] = field(default_factory=list)
     epoch_seconds: float | None = None
@@ -104,10 +105,10 @@ class Findings:
 
     def _take_columns(self, name: str, block: NDArray[Any]) -> None:
         width = block.shape[1]
-        if not self.columns:
+        if not self.running:
             self.width = width
             self.low, self.high = np.full(width, np.inf), np.full(width, -np.inf)
-            self.columns = [blake2b(digest_size=16) for _ in range(width)]
+            self.running = [blake2b(digest_size=16) for _ in range(width)]
         assert self.low is not None
         assert self.high is not None
         finite = np.isfinite(block)
@@ -117,7 +118,7 @@ class Findings:
         known = np.where(finite, block, np.nan) if not finite.all() else block
         self.low = np.fmin(self.low, np.fmin.reduce(known, axis=0))
         self.high = np.fmax(self.high, np.fmax.reduce(known, axis=0))
-        for column, values in zip(self.columns, np.ascontiguousarray(block.T), strict=True):
+        for column, values in zip(self.running, np.ascontiguousarray(block.T), strict=True):
             column.update(values.data)
 
     def column_name(self, number: int) -> str:
@@ -169,7 +170,7 @@ class Findings:
         first: dict[bytes, int] = {}
         copies = []
         for number in np.flatnonzero(self.low < self.high):
-            original = first.setdefault(self.columns[number].digest(), int(number))
+            original = first.setdefault(self.running[number].digest(), int(number))
             if original != number:
                 copies.append((self.column_name(int(number)), self.column_name(original)))
         if copies:
@@ -186,26 +187,31 @@ class Findings:
         """Of which kind the labels are, as `bagwise.targets.registry.resolve` finds it."""
         if self.target is not None:
             return self.target.partition(":")[0]
-        known = np.array([label for label in self.labels if label is not None])
-        if known.dtype.kind != "f":
-            return ClassTarget.kind
-        return resolve("auto", valid_labels(known, np.arange(len(known)).astype(object)))
+        labels = self.known_labels
+        return ClassTarget.kind if labels is None else resolve("auto", labels)
+
+    @property
+    def known_labels(self) -> NDArray[Any] | None:
+        """The labels of the bags that have one, packed; None where there are none."""
+        names = np.array([name for name, label in zip(self.names, self.labels, strict=True) if label is not None])
+        labels = [label for label in self.labels if label is not None]
+        return valid_labels(self.columns.array(labels), names.astype(object)) if labels else None
 
     def _judge_target(self) -> None:
         """See that labels are what the user says they are."""
-        known = {n: label for n, label in zip(self.names, self.labels, strict=True) if label is not None}
-        names = np.array(list(known), dtype=object)
-        if not known:  # which is among the problems
+        labels = self.known_labels
+        if labels is None:  # which is among the problems
             return
+        names = [name for name, label in zip(self.names, self.labels, strict=True) if label is not None]
+        given = {"names": names, "label_names": self.columns.label_names, "positive": self.named}
         try:
-            held = valid_labels(list(known.values()), names)
-            target_of(resolve(self.target or "auto", held), held, names=names, positive=self.named)
+            target_of(resolve(self.target or "auto", labels), labels, **given)
         except BagwiseError as error:
             self.say("error", "unfit-labels", str(error))
 
     def _judge_labels(self) -> None:
         counts = Counter(label for label in self.labels if label is not None)
-        if self.kind != ClassTarget.kind:
+        if self.kind != ClassTarget.kind or len(self.columns.names) > 1:
             self._judge_groups()
             self._judge_target()
             return
@@ -336,15 +342,12 @@ class Findings:
     def numbers(self) -> dict[str, Any]:
         """Sum up what was seen in what JSON can hold."""
         sizes = np.array(self.sizes or [0])
-        counts = Counter(str(label) for label in self.labels if label is not None)
+        labels = self.known_labels
         known = self.low is not None and self.high is not None and np.isfinite(self.low).any()
         held = int(sizes.sum()) * self.width * max(4, self.item_bytes)
         streams = self.in_files and held > 0.25 * psutil.virtual_memory().total
         largest = int(sizes.max()) * self.width * 4
         weights = np.array([self.weights[name] for name in self.names if name in self.weights])
-        chosen = self.kind in (ClassTarget.kind, OrdinalTarget.kind)
-        numbers = [float(label) for label in self.labels if isinstance(label, Real) and not chosen]
-        extremes = [min(numbers), max(numbers)] if numbers else None
         return {
             "bags": len(self.names),
             "instances": int(sizes.sum()),
@@ -356,15 +359,8 @@ class Findings:
                 "largest": int(sizes.max()),
             },
             "target": self.kind,
-            "labels": {} if extremes else dict(sorted(counts.items())),
-            "label_range": extremes,
-            "weights": {
-                "smallest": float(weights.min()),
-                "median": float(np.median(weights)),
-                "largest": float(weights.max()),
-            }
-            if len(weights)
-            else None,
+            "labels": {} if labels is None else sum_up(self.kind, labels, self.columns.label or None),
+            "weights": spread_of(weights),
             "positive": None if self.positive is None else str(self.positive),
             "range": [float(np.nanmin(self.low)), float(np.nanmax(self.high))] if known else None,  # type: ignore[arg-type]
             "memory_bytes": _MODEL_BYTES + (4 * largest if streams else held + largest),

@@ -52,6 +52,8 @@ OwnMethod = Annotated[str | None, "Of a run with a method of your own: package.m
 Resume = Annotated[bool, "Go on where a stopped run in --out was."]
 AsJson = Annotated[bool, "Print the result as JSON.", "--json"]
 
+_SEVERAL = ("label", "group")  # columns of which there may be several, and one is a text
+
 
 @dataclass(frozen=True)
 class Option:
@@ -113,7 +115,11 @@ class Data(Options):
 
     data: Annotated[str, "A CSV or Parquet table, a folder of feature files or images, or a data set's name."]
     bag: Annotated[str | None, "Column that says which bag a row belongs to."] = None
-    label: Annotated[str | None, "Column with the bag's label."] = None
+    label: Annotated[
+        tuple[str, ...], "Column with the bag's label; repeat it for several labels of 0 and 1, or several numbers."
+    ] = ()
+    event: Annotated[str | None, "Column that says whether a bag's event was seen (1) or not (0); with --time."] = None
+    time: Annotated[str | None, "Column with when the event came, or until when the bag was seen; with --event."] = None
     group: Annotated[
         tuple[str, ...], "Column with the bag's group (patient, site, ...), never on both sides; repeat it for several."
     ] = ()
@@ -130,13 +136,16 @@ class Data(Options):
     data_dir: DataDir = None
 
     def __post_init__(self) -> None:
-        """Take one group as several of which there is one."""
-        if self.group is None or isinstance(self.group, str):
-            object.__setattr__(self, "group", () if self.group is None else (self.group,))
+        """Take one label or group as several of which there is one."""
+        for name in _SEVERAL:
+            given = getattr(self, name)
+            if given is None or isinstance(given, str):
+                object.__setattr__(self, name, () if given is None else (given,))
 
     def told(self) -> dict[str, Any]:
-        """Say it, with one group as a text."""
-        return {**super().told(), "group": self.group[0] if len(self.group) == 1 else self.group}
+        """Say it, with one label or group as a text."""
+        told = super().told()
+        return told | {name: told[name][0] for name in _SEVERAL if len(told[name]) == 1}
 
 
 @dataclass(frozen=True)

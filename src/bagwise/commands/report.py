@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from bagwise.bags import Bags
 from bagwise.classes import ASSUMPTION
-from bagwise.commands.bag_views import as_texts, bag_views, choose
-from bagwise.commands.verdicts import verdicts_of
+from bagwise.commands.bag_views import bag_views, choose
+from bagwise.commands.known import Known
+from bagwise.commands.label_facts import facts_of, sum_up
+from bagwise.commands.verdicts import verdicts_of, verdicts_of_known
 from bagwise.evaluation.cross_validation import CrossValidation, divided_told, folds_told
-from bagwise.evaluation.metrics import METRICS, bag_metrics
+from bagwise.evaluation.metrics import METRICS, measure
 from bagwise.explain import Explanation, columns_of, explain, weights_in_one
 from bagwise.methods.fitted import Fitted
 from bagwise.reports import Figure, Metric, Report, Table
@@ -35,6 +37,7 @@ _LEARNT = {
     "auc": "How well the bags learnt from are ranked; new bags will do worse.",
     "accuracy": "Share of the bags learnt from that are predicted rightly.",
 }
+_HEADLINES_OF_KNOWN = {"auc": "How well bags are ranked.", "accuracy": "Share predicted rightly."}
 _NO_WEIGHTS = "This method has no weights of instances: the page shows each instance's share of the scores."
 
 
@@ -95,7 +98,7 @@ def training_report(
             )
             for metric in _headlines(model.target_)
         ],
-        data=_data_facts(bags, model.target_.positive),
+        data=_data_facts(bags, model.target_),
         facts=[
             *_model_facts(models),
             ("Epochs", f"{_epochs(models)}; {epochs_were}"),
@@ -202,7 +205,7 @@ def evaluation_report(
         ],
         tables=tables,
         figures=figures,
-        data=_data_facts(bags, one.target.positive),
+        data=_data_facts(bags, one.target),
         facts=[
             (
                 "Protocol",
@@ -223,7 +226,7 @@ def evaluation_report(
 def explanation_report(
     models: Sequence[Fitted],
     bags: Bags,
-    labels: NDArray[np.object_],
+    known: Known,
     found: Explanation,
     features: pd.DataFrame | None,
     data: str,
@@ -237,8 +240,8 @@ def explanation_report(
         The members of the run.
     bags
         The bags explained.
-    labels
-        Of each bag its label as text, or None where it is unknown.
+    known
+        The labels that are known of the bags.
     found
         What the models say of them.
     features
@@ -252,14 +255,14 @@ def explanation_report(
     -------
     Report
     """
-    verdicts = verdicts_of(found.target, None, found.answers)._replace(labels=labels)
+    verdicts = verdicts_of_known(found.target, *known, found.answers)
     chosen = choose(verdicts)
-    shown, known = bags[chosen], pd.notna(labels)
+    shown, unknown = bags[chosen], len(bags) - len(known.bags)
     notes = ["If the run learnt from some of these bags, its predictions for those are better than for new ones."]
     if equal := int(found.equal(bags).sum()):
         notes.append(f"In {equal:,} of the {len(bags):,} bags all instances count the same: none is a key instance.")
-    if not known.all():
-        notes.append(f"The label is not known here of {np.sum(~known):,} of the {len(bags):,} bags.")
+    if unknown:
+        notes.append(f"The label is not known here of {unknown:,} of the {len(bags):,} bags.")
     tables = []
     if features is not None:
         tables.append(
@@ -277,9 +280,9 @@ def explanation_report(
     return Report(
         title=f"{data}: what decided",
         summary=f"{_counted(bags)}, judged by the run {run}.",
-        metrics=_judged(labels[known], found, known) if known.any() and found.target.kind == "classes" else [],
+        metrics=_judged(known, found) if len(known.bags) else [],
         tables=tables,
-        data=_data_facts(bags, found.positive),
+        data=_data_facts(bags, found.target),
         facts=[*_model_facts(models), ("Epochs", _epochs(models)), ("Seed", str(models[0].plan_.order_seed))],
         history=models[0].history_,
         bags=bag_views(shown, *verdicts.take(chosen)[:3], found.importance[bags.rows(chosen)]),
@@ -292,12 +295,12 @@ def _headlines(target: Target) -> tuple[str, ...]:
     return ("auc", "accuracy") if target.kind == "classes" else target.metrics[:2]
 
 
-def _judged(labels: NDArray[np.object_], found: Explanation, known: NDArray[np.bool_]) -> list[Metric]:
-    assert found.target.names is not None
-    measured = bag_metrics(labels, found.answers[known], as_texts(found.target.names), found.positive)
+def _judged(known: Known, found: Explanation) -> list[Metric]:
+    measured = measure(found.target, known.labels, found.answers[known.bags], scoring=_headlines(found.target))
+    of = f"Of the {len(known.bags):,} bags whose label is known."
     return [
-        Metric("AUC", measured["auc"], f"How well the {len(labels):,} bags whose label is known are ranked."),
-        Metric("Accuracy", measured["accuracy"], "Share of them that is predicted rightly."),
+        Metric(_title(metric), value, f"{_HEADLINES_OF_KNOWN.get(metric) or METRICS[metric].what} {of}")
+        for metric, value in measured.items()
     ]
 
 
@@ -309,14 +312,17 @@ def _left_out(shown: Bags, bags: Bags) -> list[str]:
     return [f"The page shows {len(shown)} of the {len(bags):,} bags."] if len(shown) < len(bags) else []
 
 
-def _data_facts(bags: Bags, positive: Any) -> list[tuple[str, str]]:
+def _data_facts(bags: Bags, target: Target) -> list[tuple[str, str]]:
     sizes, shape = bags.sizes, bags.instance_shape
     facts = [("Bags", f"{len(bags):,}")]
     if bags.labels is not None:
-        counts = zip(*np.unique(bags.labels, return_counts=True), strict=True)
-        facts.append(("Classes", ", ".join(f"{label}: {count:,} bags" for label, count in counts)))
-    if positive is not None:
-        facts.append(("Positive class", f"{positive}: {ASSUMPTION}"))
+        summary = sum_up(target.kind, bags.labels, bags.label_names)
+        if target.kind == ClassTarget.kind:
+            facts.append(("Classes", ", ".join(f"{label}: {count:,} bags" for label, count in summary.items())))
+        else:
+            facts += [(f"{term[0].upper()}{term[1:]}", told) for term, told in facts_of(summary)]
+    if target.positive is not None:
+        facts.append(("Positive class", f"{target.positive}: {ASSUMPTION}"))
     if bags.groups is not None:
         facts.append(("Groups", f"{len(np.unique(bags.groups)):,}"))
     facts.append(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from bagwise.targets.contract import Target
 
-__all__ = ["Verdicts", "verdicts_of"]
+__all__ = ["Verdicts", "verdicts_of", "verdicts_of_known"]
 
 
 class Verdicts(NamedTuple):
@@ -68,6 +68,39 @@ def verdicts_of(target: Target, labels: NDArray[Any] | None, answers: NDArray[An
     """
     others = _of_numbers if target.names is None else _of_classes
     return _KINDS.get(target.kind, others)(target, labels, answers)
+
+
+def verdicts_of_known(target: Target, bags: NDArray[np.int64], labels: NDArray[Any], answers: NDArray[Any]) -> Verdicts:
+    """Say answers of bags as a page does, and labels where they are known.
+
+    Parameters
+    ----------
+    target
+        What labels are.
+    bags
+        Positions of those whose label is known, shape (K,).
+    labels
+        Theirs, as the target has them, shape (K, ...).
+    answers
+        What a model says of all bags, shape (B, A).
+
+    Returns
+    -------
+    Verdicts
+
+    Examples
+    --------
+    >>> from bagwise.targets.registry import TARGETS
+    >>> target, answers = TARGETS["real"].of([1.5, 2.0]), np.array([[1.0], [2.25]])
+    >>> verdicts_of_known(target, np.array([1]), np.array([2.0]), answers).labels.tolist()
+    [None, '2']
+    """
+    said = verdicts_of(target, None, answers)
+    if len(bags):
+        for whole, part in zip(said, verdicts_of(target, labels, answers[bags]), strict=True):
+            if whole is not None:
+                whole[bags] = part
+    return said
 
 
 def _unknown(answers: NDArray[Any]) -> NDArray[np.object_]:

@@ -24,7 +24,8 @@ __all__ = ["Coded", "Table"]
 
 _INTEGER = re.compile(r"[+-]?(0|[1-9]\d*)", re.ASCII)
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
-_NUMBER_OR_INFINITY = rf"^(?i:{_NUMBER.pattern}|\s*[+-]?inf(inity)?\s*)$"
+_INFINITY = re.compile(r"\s*[+-]?inf(inity)?\s*", re.IGNORECASE | re.ASCII)
+_NUMBER_OR_INFINITY = rf"^(?i:{_NUMBER.pattern}|{_INFINITY.pattern})$"
 _LEADING_ZERO = re.compile(r"[+-]?0\d+", re.ASCII)
 _TRUTH = {word: word.lower() == "true" for word in ("true", "True", "TRUE", "false", "False", "FALSE")}
 
@@ -267,6 +268,9 @@ class Table:
         if all(text in _TRUTH for text in given):
             return [None if text is None else _TRUTH[text] for text in texts]
         numbers = [text for text in given if _NUMBER.fullmatch(text)]
+        endless = [text for text in given if _INFINITY.fullmatch(text)]
+        if endless and len(endless) + len(numbers) == len(given):
+            raise self._endless(column, endless[0], codes, texts.index(endless[0]))
         if not numbers or any(_LEADING_ZERO.fullmatch(text) for text in given):
             return texts
         for text in given:
@@ -286,11 +290,19 @@ class Table:
         self, column: str, codes: NDArray[np.int64], numbers: Sequence[Any], written: Sequence[Any]
     ) -> None:
         for code, number in enumerate(numbers):
+            if isinstance(number, float) and np.isinf(number):
+                raise self._endless(column, str(written[code]), codes, code)
             if isinstance(number, int) and not -(2**63) <= number < 2**63:
                 raise BagwiseError(
                     f"{self.path}: column {column!r} holds {reprlib.repr(written[code])} in row"
                     f" {self.row(self._first(codes, code))}: labels must be below 2**63, so number the classes"
                 )
+
+    def _endless(self, column: str, written: str, codes: NDArray[np.int64], code: int) -> BagwiseError:
+        return BagwiseError(
+            f"{self.path}: column {column!r} holds {written} in row {self.row(self._first(codes, code))}: a label that"
+            " is a number must be finite, so give it one, or leave it empty"
+        )
 
     def _floats(self, name: str) -> NDArray[Any]:
         column = self._column(name)

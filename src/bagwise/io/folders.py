@@ -1,5 +1,6 @@
 """A folder of feature files as bags that stay in their files."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from bagwise.errors import BagwiseError
 from bagwise.io.features import FeatureInfo, open_features, peek_features
 from bagwise.io.matching import Matched, match_files
 from bagwise.io.sources import sources_of
+from bagwise.label_columns import LABEL, LabelColumns
 from bagwise.stored import Part, StoredInstances
 
 __all__ = ["check_widths", "read_folder"]
@@ -65,7 +67,9 @@ def read_folder(
     labels: str | Path | None = None,
     *,
     bag: str = "bag",
-    label: str | None = "label",
+    label: str | Sequence[str] | None = LABEL,
+    event: str | None = None,
+    time: str | None = None,
     group: str | None = None,
     coordinates: bool = False,
     skip_missing: bool = False,
@@ -76,8 +80,12 @@ def read_folder(
 
     Parameters
     ----------
-    folder, labels, bag, label, group, skip_missing
-        As in `match_files`. Without a table, or with a `label` of None, bags have no labels.
+    folder, labels, bag, group, skip_missing
+        As in `match_files`. Without a table bags have no labels.
+    label
+        The column with the bag's label, or several, as in `bagwise.read_table`; None where labels do not matter.
+    event, time
+        In the place of `label`, the columns of an event and its time, as in `bagwise.read_table`.
     coordinates
         Read where the instances were, if all files say so.
 
@@ -103,7 +111,9 @@ def read_folder(
     >>> bags[1].instances.sum()
     np.float64(21.0)
     """
-    matched = match_files(folder, labels, bag=bag, label=label, group=group, skip_missing=skip_missing)
+    columns = LabelColumns.of(label, event, time, default=LABEL)
+    matched = match_files(folder, labels, bag=bag, label=columns, group=group, skip_missing=skip_missing)
+    labelled = matched.bags[0].label is not None
     infos = check_widths(matched)
     parts, sizes = [], []
     for one in matched.bags:
@@ -118,11 +128,12 @@ def read_folder(
     return Bags(
         StoredInstances(parts),
         np.cumsum([0, *sizes]),
-        labels=None if matched.bags[0].label is None else np.array([one.label for one in matched.bags]),
+        labels=columns.array([one.label for one in matched.bags]) if labelled else None,
         names=np.array([one.name for one in matched.bags], dtype=object),
         groups=None if matched.bags[0].group is None else np.array([one.group for one in matched.bags]),
         coordinates=where,
         sources=sources_of(folder, [Path(part.source.name) for part in parts], [part.end for part in parts]),
+        label_names=columns.label_names if labelled else None,
     )
 
 

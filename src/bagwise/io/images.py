@@ -1,6 +1,6 @@
 """Images as bags of patches: on a grid, or around given points."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -17,6 +17,7 @@ from bagwise.errors import BagwiseError
 from bagwise.io.listing import FileKind
 from bagwise.io.matching import FEATURE_FILES, BagFiles, match_files
 from bagwise.io.sources import sources_of
+from bagwise.label_columns import LABEL, LabelColumns
 from bagwise.stored import Part, StoredInstances
 
 __all__ = [
@@ -208,7 +209,9 @@ def read_images(
     patches: Grid | Points | None = None,
     *,
     bag: str = "bag",
-    label: str | None = "label",
+    label: str | Sequence[str] | None = LABEL,
+    event: str | None = None,
+    time: str | None = None,
     group: str | None = None,
     skip_missing: bool = False,
 ) -> Bags:
@@ -216,8 +219,8 @@ def read_images(
 
     Parameters
     ----------
-    folder, labels, bag, label, group, skip_missing
-        As in `bagwise.io.matching.match_files`. Several images of one bag are put one after the other.
+    folder, labels, bag, label, event, time, group, skip_missing
+        As in `bagwise.read_folder`. Several images of one bag are put one after the other.
     patches
         Where to cut; None is ``Grid()``. The table of `Points` names bags in the column `bag`; a bag of several images
         cannot have points, and its column ``class``, if there is one, becomes the `instance_labels`.
@@ -243,7 +246,9 @@ def read_images(
     >>> read_images(folder)
     <Bags: 2 bags of 4 instances (8 in all), each of shape (32, 32, 3) uint8; no labels>
     """
-    matched = match_files(folder, labels, bag=bag, label=label, group=group, skip_missing=skip_missing, kind=IMAGES)
+    columns = LabelColumns.of(label, event, time, default=LABEL)
+    matched = match_files(folder, labels, bag=bag, label=columns, group=group, skip_missing=skip_missing, kind=IMAGES)
+    labelled = matched.bags[0].label is not None
     cutter = Cutter(patches, bag)
     cut = [cutter.cut(one) for one in matched.bags]
     sources = [source for parts, _ in cut for source in parts]
@@ -251,12 +256,13 @@ def read_images(
     return Bags(
         StoredInstances([Part(source, 0, len(source.corners)) for source in sources]),
         np.cumsum([0, *(sum(len(source.corners) for source in parts) for parts, _ in cut)]),
-        labels=None if matched.bags[0].label is None else np.array([one.label for one in matched.bags]),
+        labels=columns.array([one.label for one in matched.bags]) if labelled else None,
         names=np.array([one.name for one in matched.bags], dtype=object),
         groups=None if matched.bags[0].group is None else np.array([one.group for one in matched.bags]),
         coordinates=np.concatenate([source.corners for source in sources]),
         instance_labels=np.concatenate(kinds) if kinds else None,
         sources=sources_of(folder, [Path(source.name) for source in sources], [len(one.corners) for one in sources]),
+        label_names=columns.label_names if labelled else None,
     )
 
 

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bagwise.errors import BagwiseError
 from bagwise.io.columns import Coded, Table
 from bagwise.io.problems import Problem, left_out, tell
 from bagwise.io.spellings import differ_by_case
+from bagwise.label_columns import LabelColumns
 from bagwise.labels import valid_labels
 
 __all__ = [
@@ -50,15 +53,15 @@ class BagRows:
 
     @classmethod
     def read(
-        cls, table: Table, bag: str, label: str | None, group: str | None = None, *, as_written: bool = False
+        cls, table: Table, bag: str, label: LabelColumns, group: str | None = None, *, as_written: bool = False
     ) -> "BagRows":
         """Read the columns of a table; `as_written` takes labels as text whatever they stand for."""
-        table.check_columns(name for name in (bag, label, group) if name is not None)
+        table.check_columns(name for name in (bag, *label.names, group) if name is not None)
         columns = _Columns(table, table.names(bag), [])
         columns.check_bags(bag)
         labels, groups, left_out = {}, {}, []
-        if label is not None:
-            labels = columns.of_bags("label", label, table.names if as_written else table.classes)
+        if label:
+            labels = columns.labels(label, table.names if as_written else table.classes)
             left_out = columns.check_labels(label, labels)
         if group is not None:
             groups = columns.of_bags("group", group, table.names)
@@ -82,6 +85,31 @@ class _Columns:
             more = f" and {gaps.sum() - 1:,} more" if gaps.sum() > 1 else ""
             self.say("error", "gap-in-bag", f"column {column!r} is empty in {rows}{more}: fill it in, or drop the row")
 
+    @cached_property
+    def first(self) -> NDArray[np.int64]:
+        """The first row of each bag."""
+        known = np.flatnonzero(self.bags.codes >= 0)
+        first = np.zeros(len(self.bags.values), dtype=np.int64)
+        first[self.bags.codes[known][::-1]] = known[::-1]
+        return first
+
+    def labels(self, label: LabelColumns, reading: Callable[[str], Coded]) -> dict[str, Any]:
+        """Give the label of each bag that has one."""
+        names = self.bags.values
+        found = [self.of_bags("label", column, reading) for column in label.names]
+        if any(problem.code == "unusable-label" for problem in self.problems):
+            return {}
+
+        def where(bag: int) -> str:
+            return f"in row {self.table.row(int(self.first[bag]))} (bag {names[bag]!r})"
+
+        try:
+            joined = label.joined([[column.get(name) for name in names] for column in found], where)
+        except BagwiseError as error:
+            self.say("error", "unusable-label", str(error), label.names)
+            return {}
+        return {name: value for name, value in zip(names, joined, strict=True) if value is not None}
+
     def of_bags(self, use: str, column: str, reading: Callable[[str], Coded]) -> dict[str, Any]:
         """Read what all rows of a bag must agree about; give it for each bag that has it."""
         try:
@@ -90,9 +118,7 @@ class _Columns:
             self.problems.append(Problem.of("error", f"unusable-{use}", str(error), [column]))
             return {}
         known = np.flatnonzero(self.bags.codes >= 0)
-        of_rows = self.bags.codes[known]
-        first = np.zeros(len(self.bags.values), dtype=np.int64)
-        first[of_rows[::-1]] = known[::-1]
+        of_rows, first = self.bags.codes[known], self.first
         differs = values.codes[known] != values.codes[first][of_rows]
         if differs.any():
             row = int(known[np.argmax(differs)])
@@ -123,19 +149,22 @@ class _Columns:
         found = zip(self.bags.values, (values.value(row) for row in first.tolist()), strict=True)
         return {name: value for name, value in found if value is not None}
 
-    def check_labels(self, column: str, labels: dict[str, Any]) -> list[str]:
-        """See that labels are classes; give the bags that have none."""
+    def check_labels(self, label: LabelColumns, labels: dict[str, Any]) -> list[str]:
+        """See that labels are some; give the bags that have none."""
         if any(problem.code == "unusable-label" for problem in self.problems):
             return []
         if not labels:
             if self.bags.values:
                 row = self.table.row(int(np.argmax(self.bags.codes >= 0)))
-                self.say("error", "no-labels", f"column {column!r} is empty in row {row} and in all others: fill it in")
+                are, it = ("is", "it") if len(label.names) == 1 else ("are", "them")
+                self.say("error", "no-labels", f"{label} {are} empty in row {row} and in all others: fill {it} in")
             return []
         try:
-            valid_labels(list(labels.values()), np.array(list(labels), dtype=object))
+            valid_labels(label.array(list(labels.values())), np.array(list(labels), dtype=object))
         except BagwiseError as error:
-            self.say("error", "unusable-label", str(error), [column])
+            self.say("error", "unusable-label", str(error), label.names)
+            labels.clear()
+            return []
         lacking = [name for name in self.bags.values if name not in labels]
         if lacking:
             self.say("warning", "missing-label", left_out(lacking), lacking)
@@ -235,7 +264,7 @@ def known_values(path: str | Path, bag: str, column: str) -> dict[str, str]:
     return found
 
 
-def known_labels(path: str | Path, bag: str, label: str) -> dict[str, str]:
+def known_labels(path: str | Path, bag: str, label: LabelColumns, *, as_written: bool = False) -> dict[str, Any]:
     r"""Look up the labels of bags, where labels do not matter and may be missing.
 
     Parameters
@@ -243,31 +272,33 @@ def known_labels(path: str | Path, bag: str, label: str) -> dict[str, str]:
     path
         As `bagwise.read_table` takes it.
     bag, label
-        The columns that say of which bag a row is, and of which class.
+        The columns that say of which bag a row is, and what its label is.
+    as_written
+        Take labels as text; `bagwise.io.spellings.match_classes` says what the texts mean.
 
     Returns
     -------
     dict
-        The label of each bag that has one, as text; empty where a column is missing.
-        `bagwise.io.spellings.match_classes` says what the texts mean.
+        The label of each bag that has one, as `LabelColumns.joined` gives it; empty where a column is missing.
 
     Raises
     ------
     BagwiseError
-        If the file cannot be read, or a bag has two labels.
+        If the file cannot be read, a bag has two labels, or a label is none of its kind.
 
     Examples
     --------
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "labels.csv"
     >>> _ = path.write_text("slide,tumour\na,1\nb,\nc,0\nc,0\n")
-    >>> known_labels(path, "slide", "tumour")
+    >>> known_labels(path, "slide", LabelColumns(("tumour",)), as_written=True)
     {'a': '1', 'c': '0'}
     """
-    table = Table.read(Path(path), [bag, label], [bag, label])
-    if not {bag, label} <= set(table.header):
+    columns = [bag, *label.names]
+    table = Table.read(Path(path), columns, columns)
+    if not set(columns) <= set(table.header):
         return {}
-    rows = BagRows.read(table, bag, label, as_written=True)
+    rows = BagRows.read(table, bag, label, as_written=as_written)
     tell(problem for problem in rows.problems if problem.severity == "error" and problem.code != "no-labels")
     return rows.labels
 
@@ -288,7 +319,9 @@ def spaces(table: Table) -> list[Problem]:
     return [] if table.spaces is None else [Problem("warning", "white-space", table.spaces)]
 
 
-def labels_apart(path: Path, bag: str, label: str | None, group: str | None, others: Sequence[str] = ()) -> BagRows:
+def labels_apart(
+    path: Path, bag: str, label: LabelColumns, group: str | None = None, others: Sequence[str] = ()
+) -> BagRows:
     """Read a table of labels that stands beside the data.
 
     Parameters
@@ -296,7 +329,7 @@ def labels_apart(path: Path, bag: str, label: str | None, group: str | None, oth
     path
         As `bagwise.read_table` takes it.
     bag, label, group
-        Columns of it; None where they do not matter. The group may stand elsewhere.
+        Columns of it; empty where they do not matter. The group may stand elsewhere.
     others
         Further columns to read, if they are there.
 
@@ -309,6 +342,6 @@ def labels_apart(path: Path, bag: str, label: str | None, group: str | None, oth
     BagwiseError
         If the file cannot be read, or lacks a column.
     """
-    columns = [name for name in (bag, label, group, *others) if name is not None]
+    columns = [name for name in (bag, *label.names, group, *others) if name is not None]
     table = Table.read(path, columns, columns)
     return BagRows.read(table, bag, label, group if group in table.header else None)

@@ -14,12 +14,14 @@ from bagwise.io.features import SUFFIXES
 from bagwise.io.labels import BagRows, labels_apart, spaces
 from bagwise.io.listing import FileKind, by_name, by_real_path, files_of_kind, is_within, natural
 from bagwise.io.problems import Problem, some, tell
+from bagwise.label_columns import LABEL, LabelColumns
 
 __all__ = ["FEATURE_FILES", "BagFiles", "Matched", "match_files"]
 
 _WITHOUT_FILE = "labels-without-features"
 FILE = "file"  # the column that says which file a row is about
 FEATURE_FILES = FileKind("feature file", SUFFIXES)
+_BY_DEFAULT = LabelColumns((LABEL,))
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class BagFiles:
     name
         The bag's name.
     label
-        Its label, a number, a truth value or a text, as all labels of the table are; None without a table.
+        Its label as `LabelColumns.joined` gives it, a number, a truth value or a text, as all labels of the table are,
+        or several; None without a table.
     group
         Its group (patient, ...), or None.
     files
@@ -78,7 +81,7 @@ def match_files(
     labels: str | Path | None = None,
     *,
     bag: str = "bag",
-    label: str | None = "label",
+    label: LabelColumns = _BY_DEFAULT,
     group: str | None = None,
     skip_missing: bool = False,
     kind: FileKind = FEATURE_FILES,
@@ -107,7 +110,7 @@ def match_files(
     bag
         The column with the bag's name.
     label
-        The column with its label; None where labels do not matter.
+        The columns with its label; none where labels do not matter.
     group
         The column with its group, if any.
     skip_missing
@@ -138,7 +141,7 @@ def match_files(
     ['slide 1', 'slide 2', 'slide 10']
     >>> table = folder / "labels.csv"
     >>> _ = table.write_text("slide,tumour\nslide 10,1\nslide 2,0\n")
-    >>> matched = match_files(folder, table, bag="slide", label="tumour", problems=[])
+    >>> matched = match_files(folder, table, bag="slide", label=LabelColumns(("tumour",)), problems=[])
     >>> [(bag.name, bag.label, bag.files[0].name) for bag in matched.bags]
     [('slide 10', 1, 'slide 10.pt'), ('slide 2', 0, 'slide 2.h5')]
     >>> [file.name for file in matched.files_without_label]
@@ -154,7 +157,7 @@ def match_files(
     about = labels_apart(Path(labels), bag, label, group, [FILE])
     about.table.check_columns([] if group is None else [group])
     told = list(about.problems)
-    rows = _rows(about, (bag, label, group))
+    rows = _rows(about, (bag, *label.names, group))
     by_file = any(row.file is not None for row in rows)
     apart = set(about.left_out)
     unlabelled, rows = [row for row in rows if row.bag in apart], [row for row in rows if row.bag not in apart]
@@ -184,7 +187,7 @@ def match_files(
     used |= {os.path.realpath(file) for file in without}
     others = [folder / own[real] for real in own if real not in used]
     others.sort(key=lambda file: natural(file.relative_to(folder)))
-    if others and label is not None:
+    if others and label:
         told.append(_files_left_out(folder, about.table.path, [file.name for file in others], kind))
     if problems is None:
         tell(told)

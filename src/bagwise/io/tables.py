@@ -14,6 +14,7 @@ from bagwise.errors import BagwiseError
 from bagwise.io.columns import Coded, Table
 from bagwise.io.labels import BagRows, labels_apart, spaces
 from bagwise.io.problems import Problem, left_out, some, tell
+from bagwise.label_columns import LabelColumns
 
 __all__ = ["TolerantTable", "read_table", "read_tolerantly", "table_columns"]
 
@@ -24,7 +25,9 @@ def read_table(
     path: str | Path,
     *,
     bag: str,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
+    event: str | None = None,
+    time: str | None = None,
     group: str | None = None,
     instance: str | None = None,
     coordinates: Sequence[str] = (),
@@ -50,8 +53,12 @@ def read_table(
         The column that says which bag a row belongs to. Its values are text: ``007`` stays so.
     label
         The column with the bag's label, the same in all rows of a bag. In a CSV file, labels that are all numbers or
-        all ``true`` and ``false`` become such, unless a number begins with 0; numbers beside text are refused. Without
-        it the bags have no labels.
+        all ``true`` and ``false`` become such, unless a number begins with 0; numbers beside text are refused. Or
+        several columns: of 0 and 1, where an empty field is a label that is not known, or of numbers. Without labels
+        the bags have none.
+    event, time
+        In the place of `label`, the columns that say whether a bag's event was seen (0, 1, true, false), and when it
+        came or until when the bag was seen.
     group
         The column with the bag's group (patient, ...), the same in all rows of a bag, as text.
     instance
@@ -61,8 +68,8 @@ def read_table(
     features
         The columns that describe an instance, in the order wanted; columns without a use are left alone.
     labels
-        A file of the same kinds with a row a bag, or several that agree: the columns `bag` and `label`, and `group` if
-        it has it. Other columns of it are not looked at.
+        A file of the same kinds with a row a bag, or several that agree: the columns `bag` and those of labels, and
+        `group` if it has it. Other columns of it are not looked at.
     others
         Further columns that are no features, and are not looked at.
 
@@ -94,13 +101,15 @@ def read_table(
     >>> bags.names.tolist(), bags.feature_names
     (['007', '008'], ('width', 'height'))
     """
+    columns = LabelColumns.of(label, event, time)
     given = [] if features is None else list(features)
-    named = [name for name in (bag, label, group, instance, *coordinates, *others, *given) if name is not None]
+    uses_of = (bag, *columns.names, group, instance, *coordinates, *others, *given)
+    named = [name for name in uses_of if name is not None]
     for name, uses in Counter(named).items():
         if uses > 1:
             raise BagwiseError(f"{path}: column {name!r} is given {uses} uses: give each use a column of its own")
-    texts = [name for name in (bag, label, group, instance) if name is not None]
-    read = _Read.of(Path(path), bag, label, group, labels, texts, [*coordinates, *others, *given])
+    texts = [name for name in (bag, *columns.names, group, instance) if name is not None]
+    read = _Read.of(Path(path), bag, columns, group, labels, texts, [*coordinates, *others, *given])
     table, rows = read.table, read.rows
     names = None if instance is None else table.names(instance)
     tell([*read.problems(), *spaces(table)])
@@ -109,7 +118,7 @@ def read_table(
         given = [name for name in table.header if name not in here]
     if not given:
         raise BagwiseError(f"{path}: the table has no feature columns: all of its columns have another use")
-    chosen = [name for name in rows.bags.values if label is None or name in read.labels]
+    chosen = [name for name in rows.bags.values if not columns or name in read.labels]
     place = {name: number for number, name in enumerate(chosen)}
     bag_of_row = np.array([place.get(name, -1) for name in rows.bags.values])[rows.bags.codes]
     order = np.argsort(bag_of_row, kind="stable")[np.count_nonzero(bag_of_row < 0) :]
@@ -117,12 +126,13 @@ def read_table(
     return Bags(
         _in_order([numbers[name] for name in given], order),
         np.concatenate([[0], np.cumsum(np.bincount(bag_of_row[order]))]),
-        labels=None if label is None else np.array([read.labels[name] for name in chosen]),
+        labels=columns.array([read.labels[name] for name in chosen]) if columns else None,
         names=np.array(chosen, dtype=object),
         groups=None if group is None or not read.groups else np.array([read.groups[name] for name in chosen]),
         coordinates=_in_order([numbers[name] for name in coordinates], order) if coordinates else None,
         feature_names=tuple(given),
         instance_names=None if names is None else np.array([*names.values, ""], dtype=object)[names.codes[order]],
+        label_names=columns.label_names,
     )
 
 
@@ -190,7 +200,7 @@ def read_tolerantly(
     path: str | Path,
     *,
     bag: str,
-    label: str,
+    label: LabelColumns,
     group: str | None = None,
     others: Sequence[str] = (),
     labels: str | Path | None = None,
@@ -199,8 +209,10 @@ def read_tolerantly(
 
     Parameters
     ----------
-    path, bag, label, group, labels
+    path, bag, group, labels
         As in `read_table`.
+    label
+        The columns of labels.
     others
         Columns that are no features.
 
@@ -213,7 +225,7 @@ def read_tolerantly(
     BagwiseError
         If it is no table, or lacks a column.
     """
-    texts = [name for name in (bag, label, group) if name is not None]
+    texts = [name for name in (bag, *label.names, group) if name is not None]
     read = _Read.of(Path(path), bag, label, group, labels, texts, others)
     table = read.table
     apart = {*texts, *others}
@@ -246,7 +258,7 @@ class _Read:
         cls,
         path: Path,
         bag: str,
-        label: str | None,
+        label: LabelColumns,
         group: str | None,
         labels: str | Path | None,
         texts: Sequence[str],
@@ -254,16 +266,17 @@ class _Read:
     ) -> "_Read":
         apart = None
         if labels is not None:
-            if label is None:
+            if not label:
                 raise BagwiseError(f"{labels}: label says no column of this file: name the column with the labels")
             apart = labels_apart(Path(labels), bag, label, group)
         table = Table.read(path, texts)
-        elsewhere = [] if apart is None else [name for name in (label, group) if name in apart.table.header]
+        elsewhere = [] if apart is None else [name for name in (*label.names, group) if name in apart.table.header]
         for name in elsewhere:
             if name in table.header:
                 raise BagwiseError(f"{path}: column {name!r} is in {labels} too: leave it out of one of the two files")
         table.check_columns([name for name in (*texts, *others) if name not in elsewhere])
-        rows = BagRows.read(table, bag, None if label in elsewhere else label, None if group in elsewhere else group)
+        here = label if apart is None else LabelColumns()
+        rows = BagRows.read(table, bag, here, None if group in elsewhere else group)
         if apart is None:
             return cls(table, rows, None, rows.labels, rows.groups)
         return cls(table, rows, apart, apart.labels, apart.groups if group in elsewhere else rows.groups)
