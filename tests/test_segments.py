@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from bagwise import segments
 from bagwise.segments import (
+    rows_to_spare,
     segment_lengths,
     segment_logsumexp,
     segment_max,
@@ -52,9 +53,28 @@ def by_loop(of_bag, values, offsets, *, rowwise):
 
 
 def test_every_public_function_is_tested_here():
-    assert {name(f) for f in EVERY} | {"segment_lengths", "segment_repeat", "segment_weighted_sum"} == set(
-        segments.__all__
-    )
+    others = {"rows_to_spare", "segment_lengths", "segment_repeat", "segment_weighted_sum"}
+    assert {name(f) for f in EVERY} | others == set(segments.__all__)
+
+
+@pytest.mark.parametrize("function", EVERY, ids=name)
+def test_rows_to_spare_count_nothing_and_get_no_gradient(function):
+    values, offsets = packed((4,), (3,))
+    longer = torch.cat([values, torch.full((2, 3), 50.0, dtype=torch.float64)]).requires_grad_()
+    with rows_to_spare(6):
+        result = function(longer, offsets)
+    expected = function(values, offsets)
+    torch.testing.assert_close(result[: len(expected)], expected)
+    (result * torch.arange(3.0)).sum().backward()
+    assert not longer.grad[4:].any()
+
+
+def test_rows_to_spare_are_repeated_to_and_weigh_nothing():
+    values, offsets = packed((4,), (3,))
+    with rows_to_spare(6):
+        assert segment_repeat(values[:1], offsets).shape == (6, 3)
+        weighed = segment_weighted_sum(torch.ones(6, 1).double(), torch.cat([values, values[:2]]), offsets)
+    torch.testing.assert_close(weighed, values.sum(0, keepdim=True))
 
 
 @pytest.mark.parametrize("sizes", SIZES, ids=lambda sizes: f"{len(sizes)} bags")

@@ -2,15 +2,20 @@
 
 Values are packed along their first axis; bag ``b`` is ``values[offsets[b]:offsets[b + 1]]``, and no bag is empty. A set
 of one bag takes the dense operation, which is what the segment operation would compute, only faster and summed
-pairwise. While `torch.export` looks on, nothing is decided by how many bags or instances there happen to be.
+pairwise. While `torch.export` looks on, nothing is decided by how many bags or instances there happen to be. On a CUDA
+device nothing waits for the device, and sums have one order.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import cast
 
 import torch
 from torch import Tensor
 
 __all__ = [
+    "rows_to_spare",
     "segment_lengths",
     "segment_logsumexp",
     "segment_max",
@@ -20,6 +25,36 @@ __all__ = [
     "segment_sum",
     "segment_weighted_sum",
 ]
+
+
+# How many rows there are, where the only bag may end before them.
+_ROWS: ContextVar[int | None] = ContextVar("rows", default=None)
+# The largest table of bags and instances that a sum on a CUDA device makes.
+_TABLE = 1 << 24
+
+
+@contextmanager
+def rows_to_spare(rows: int) -> Iterator[None]:
+    """Let the only bag of a set end before its rows do: what lies beyond it counts nothing.
+
+    So bags of many sizes have one shape, which a captured CUDA graph needs.
+
+    Parameters
+    ----------
+    rows
+        How many there are.
+
+    Examples
+    --------
+    >>> with rows_to_spare(3):
+    ...     segment_sum(torch.tensor([1.0, 2.0, 7.0]), torch.tensor([0, 2])).tolist()
+    [3.0]
+    """
+    before = _ROWS.set(rows)
+    try:
+        yield
+    finally:
+        _ROWS.reset(before)
 
 
 def segment_lengths(offsets: Tensor) -> Tensor:
@@ -66,7 +101,7 @@ def segment_repeat(values: Tensor, offsets: Tensor) -> Tensor:
     if torch.compiler.is_exporting():  # counting where bags begin takes no matrix of bags and instances, as ONNX would
         begins, instances = offsets[1:-1], cast(int, offsets[-1].item())
         return values[begins.new_zeros(instances).scatter_add(0, begins, torch.ones_like(begins)).cumsum(0)]
-    return values.repeat_interleave(segment_lengths(offsets), dim=0)
+    return _repeated(values, offsets, _ROWS.get())
 
 
 def segment_sum(values: Tensor, offsets: Tensor) -> Tensor:
@@ -90,7 +125,9 @@ def segment_sum(values: Tensor, offsets: Tensor) -> Tensor:
     [3.0, 12.0]
     """
     if _one_bag(offsets):
-        return values.sum(0, keepdim=True)
+        return _within(values, offsets, 0.0).sum(0, keepdim=True)
+    if values.is_cuda:
+        return _sum_in_order(values, offsets)
     return _empty(values, offsets, 0.0).scatter_add(0, _bag_of_each(values, offsets), values)
 
 
@@ -118,7 +155,7 @@ def segment_weighted_sum(weights: Tensor, values: Tensor, offsets: Tensor) -> Te
     [[2.0], [4.0]]
     """
     if _one_bag(offsets):
-        return weights.mT @ values
+        return _within(weights, offsets, 0.0).mT @ values
     return segment_sum(weights * values, offsets)
 
 
@@ -171,7 +208,7 @@ def segment_max(values: Tensor, offsets: Tensor) -> Tensor:
     [2.0, 5.0]
     """
     if _one_bag(offsets):
-        return values.amax(0, keepdim=True)
+        return _within(values, offsets, -torch.inf).amax(0, keepdim=True)
     empty = _empty(values, offsets, -torch.inf)
     return empty.scatter_reduce(0, _bag_of_each(values, offsets), values, "amax", include_self=False)
 
@@ -197,7 +234,7 @@ def segment_logsumexp(values: Tensor, offsets: Tensor) -> Tensor:
     [1000.69..., -1000.0]
     """
     highest = segment_max(values.detach(), offsets)
-    scaled = (values - segment_repeat(highest, offsets)).exp()
+    scaled = (values - _repeated(highest, offsets, values.shape[0])).exp()
     return segment_sum(scaled, offsets).log() + highest
 
 
@@ -222,14 +259,42 @@ def segment_softmax(values: Tensor, offsets: Tensor) -> Tensor:
     [0.5, 0.5, 1.0]
     """
     if _one_bag(offsets):
-        return values.softmax(0)
+        return _within(values, offsets, -torch.inf).softmax(0)
     highest = segment_max(values.detach(), offsets)
-    scaled = (values - segment_repeat(highest, offsets)).exp()
-    return scaled / segment_repeat(segment_sum(scaled, offsets), offsets)
+    scaled = (values - _repeated(highest, offsets, values.shape[0])).exp()
+    return scaled / _repeated(segment_sum(scaled, offsets), offsets, values.shape[0])
 
 
 def _one_bag(offsets: Tensor) -> bool:
     return not torch.compiler.is_exporting() and len(offsets) == 2
+
+
+def _within(values: Tensor, offsets: Tensor, neutral: float) -> Tensor:
+    """Put what counts nothing into the rows beyond the only bag, where there may be some."""
+    if _ROWS.get() is None:
+        return values
+    beyond = torch.arange(values.shape[0], device=values.device) >= offsets[-1]
+    return values.masked_fill(beyond.reshape(-1, *[1] * (values.ndim - 1)), neutral)
+
+
+def _repeated(values: Tensor, offsets: Tensor, rows: int | None) -> Tensor:
+    """Repeat as `segment_repeat` says; who knows how many rows there are need not wait for a device to count them."""
+    if torch.compiler.is_exporting():
+        return segment_repeat(values, offsets)
+    if rows is not None and _one_bag(offsets):
+        return values.expand(rows, *values.shape[1:])
+    return values.repeat_interleave(segment_lengths(offsets), dim=0, output_size=rows)
+
+
+def _sum_in_order(values: Tensor, offsets: Tensor) -> Tensor:
+    """Sum on a CUDA device, where to scatter would add in whatever order threads come."""
+    bags, rows = offsets.shape[0] - 1, values.shape[0]
+    if bags * rows > _TABLE:
+        summed: Tensor = torch.segment_reduce(values, "sum", offsets=offsets, axis=0, unsafe=True)
+        return summed
+    place = torch.arange(rows, device=values.device)
+    members = (place >= offsets[:-1, None]) & (place < offsets[1:, None])
+    return (members.to(values.dtype) @ values.reshape(rows, -1)).reshape(bags, *values.shape[1:])
 
 
 def _empty(values: Tensor, offsets: Tensor, fill: float) -> Tensor:
@@ -237,5 +302,5 @@ def _empty(values: Tensor, offsets: Tensor, fill: float) -> Tensor:
 
 
 def _bag_of_each(values: Tensor, offsets: Tensor) -> Tensor:
-    bags = segment_repeat(torch.arange(offsets.shape[0] - 1, device=offsets.device), offsets)
+    bags = _repeated(torch.arange(offsets.shape[0] - 1, device=offsets.device), offsets, values.shape[0])
     return bags.reshape(-1, *[1] * (values.ndim - 1)).expand_as(values)

@@ -62,6 +62,8 @@ class Dropout(nn.Module):
     ----------
     generator : torch.Generator or None
         What decides which units are dropped, on the CPU; None is torch's default generator.
+    scales : Tensor or None
+        What values are multiplied with in training, where somebody drew that beforehand.
 
     Examples
     --------
@@ -73,6 +75,7 @@ class Dropout(nn.Module):
         super().__init__()
         self.rate = rate
         self.generator: torch.Generator | None = None
+        self.scales: Tensor | None = None
 
     def forward(self, values: Tensor) -> Tensor:
         """Drop in training, pass on in prediction.
@@ -87,7 +90,11 @@ class Dropout(nn.Module):
         Tensor
             The same shape.
         """
-        if not self.training or self.rate == 0:
+        if not self.training:
+            return values
+        if self.scales is not None:
+            return values * self.scales
+        if self.rate == 0:
             return values
         return values * keep_mask(values.shape, self.rate, self.generator, values.dtype).to(values.device)
 

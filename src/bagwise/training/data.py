@@ -240,6 +240,16 @@ class PackedTensors:
         """
         return str(self.names[position]), int(self._bag(position)[:, feature].abs().argmax())
 
+    def whole(self, position: int) -> Tensor:
+        """Give a bag's instances as they are, shape (n, ...).
+
+        Parameters
+        ----------
+        position
+            Of the bag.
+        """
+        return self._bag(position)
+
     def _bag(self, position: int) -> Tensor:
         if self._whole is not None:
             return self._whole[self._places[position] : self._places[position + 1]]

@@ -298,19 +298,26 @@ class Looped:
             batching=None if own[0] is None else self._batches,
             seen=None if own[0] is None else measure,
         )
-        measured = []
-        for place, (number, bags, prediction) in enumerate(zip(numbers, asked_bags, predictions, strict=True)):
-            target, logits, given = self.plan.target, prediction.logits, self.weights(number, bags)
-            wanted, learnt = self.wanted[number][bags].cpu(), self.models[number].learnt.cpu()
-            weights = torch.ones(len(bags)) if given is None else given.cpu()
-            weights = weights.double() / weights.double().sum()
-            wrong = float(weights @ target.errors(logits, wanted, learnt).double())
-            if own[place] is None:
-                measured.append((wrong, float(weights @ target.loss(logits, wanted).double())))
-            else:
-                losses = lost[place, bags]
-                measured.append((wrong, float(weights @ losses if weighed[place] else losses.mean())))
-        return measured
+        return [
+            self._measured(number, prediction.logits, None if own[place] is None else lost[place], weighed[place])
+            for place, (number, prediction) in enumerate(zip(numbers, predictions, strict=True))
+        ]
+
+    def _measured(
+        self, number: int, logits: Tensor, lost: Tensor | None = None, weighed: bool = True
+    ) -> tuple[float, float]:
+        """Give a member's mean error and loss, of its logits (H, B, C) of its validation bags, on the CPU.
+
+        Where the loss is a user's own, `lost` has it by bag, and `weighed` says whether weights still count.
+        """
+        target, bags = self.plan.target, self.members[number].validation
+        wanted, learnt = self.wanted[number][bags].cpu(), self.models[number].learnt.cpu()
+        given = self.weights(number, bags)
+        weights = torch.ones(len(bags)) if given is None else given.cpu()
+        weights = weights.double() / weights.double().sum()
+        wrong = float(weights @ target.errors(logits, wanted, learnt).double())
+        losses = target.loss(logits, wanted).double() if lost is None else lost[bags]
+        return wrong, float(weights @ losses if weighed else losses.mean())
 
     def is_finite(self, number: int) -> bool:
         """Say whether a member's parameters are still numbers.

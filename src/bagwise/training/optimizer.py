@@ -12,10 +12,10 @@ from bagwise.training.kernels import Rule
 from bagwise.training.members import Settings
 from bagwise.training.schedule import rate_factor
 
-__all__ = ["Optimizer"]
+__all__ = ["BETAS", "EPSILON", "Optimizer"]
 
-_BETAS = (0.9, 0.999)
-_EPSILON = 1e-8
+BETAS = (0.9, 0.999)
+EPSILON = 1e-8
 
 
 class _Group(NamedTuple):
@@ -92,10 +92,10 @@ class Optimizer:
         if settings.clip_gradient is not None:  # that step never holds a whole gradient, whose norm it would need
             return None
         adam, decoupled = settings.optimizer != "sgd", settings.optimizer == "adamw"
-        first, second = _BETAS if adam else (settings.momentum, 0.0)
+        first, second = BETAS if adam else (settings.momentum, 0.0)
         l2, shrink = (0.0, settings.l2) if decoupled else (2 * settings.l2, 0.0)
         # Numbers of numpy's would have the step compiled once more.
-        numbers = self._learning_rate, settings.decay, first, second, _EPSILON, l2, shrink
+        numbers = self._learning_rate, settings.decay, first, second, EPSILON, l2, shrink
         return Rule(adam, *map(float, numbers))
 
     def factors(self, count: int) -> NDArray[np.float64]:
@@ -170,10 +170,10 @@ class Optimizer:
             [],
             [steps] * len(values),
             lr=learning_rate,
-            beta1=_BETAS[0],
-            beta2=_BETAS[1],
+            beta1=BETAS[0],
+            beta2=BETAS[1],
             weight_decay=group.decay,
-            eps=_EPSILON,
+            eps=EPSILON,
             amsgrad=False,
             maximize=False,
         )

@@ -1,0 +1,331 @@
+"""Models of one architecture side by side: parameters stacked, and one operation for all of them."""
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from bagwise.models.encoders import FullyConnected, MultiLevel
+from bagwise.models.model import MILModel
+from bagwise.training.device import autocast, seed_generator
+
+__all__ = ["Joined", "Rescaling", "refusal"]
+
+Rescaling = tuple[NDArray[np.float64], NDArray[np.float64], float]
+
+
+class Joined:
+    """Models computed side by side, by `torch.func.vmap` over their stacked parameters.
+
+    The fully connected layers of Bagwise's own encoders are written out: members that share their inputs share one wide
+    product, into whose weights each member's standardisation is folded.
+
+    Parameters
+    ----------
+    models
+        Of one architecture, on one device. Their parameters become views of the stack, so that whatever is done to
+        either is done to both.
+    rescaling
+        What each model does to the instances that it is given: factor and shift, shape (E, D) each, so that it computes
+        ``instances * factor - shift``, and the limit, at most which the result is either way. None: nothing.
+    precision
+        As in `Plan`.
+
+    Attributes
+    ----------
+    values : dict
+        Of each parameter, by name, all models' in one tensor, shape (E, ...).
+
+    Examples
+    --------
+    >>> from bagwise.models.architecture import Architecture
+    >>> models = [Architecture("embedding", "max", "mi-net").build((3,), outputs=1, seed=seed) for seed in range(4)]
+    >>> joined = Joined(models)
+    >>> joined.logits(torch.zeros(5, 3), torch.tensor([0, 2, 5])).shape
+    torch.Size([4, 1, 2, 1])
+    """
+
+    def __init__(
+        self, models: Sequence[MILModel], rescaling: Rescaling | None = None, precision: str = "float32"
+    ) -> None:
+        first = models[0]
+        self._precision = precision
+        self._dtype, self._device = first.scaler.factor.dtype, first.scaler.factor.device
+        stacks = zip(*([one.detach() for one in model.parameters()] for model in models), strict=True)
+        self.values = {
+            name: torch.stack(stack).contiguous().requires_grad_(parameter.requires_grad)
+            for (name, parameter), stack in zip(first.named_parameters(), stacks, strict=True)
+        }
+        for model, *own in zip(models, *(value.detach().unbind() for value in self.values.values()), strict=True):
+            for parameter, value in zip(model.parameters(), own, strict=True):
+                parameter.data = value
+        self.learnt = {name: value for name, value in self.values.items() if value.requires_grad}
+        self._model = copy.deepcopy(first)
+        self._model.scaler = cast(Any, nn.Identity())
+        self._buffers = {
+            name: torch.stack([dict(model.named_buffers())[name] for model in models])
+            for name, _ in self._model.named_buffers()
+        }
+        self._written_out = type(first.encoder) in (FullyConnected, MultiLevel)
+        self._folded: tuple[Tensor, Tensor] | None = None
+        if rescaling is not None:
+            factor, shift = (torch.from_numpy(one).to(self._device, self._dtype) for one in rescaling[:2])
+            if np.isfinite(rescaling[2]) or not self._written_out:
+                self._model.scaler = cast(Any, _Rescale(rescaling[2]))
+                self._buffers |= {"scaler.factor": factor, "scaler.shift": shift}
+            else:
+                self._folded = factor, shift
+        self._halves = {half: _Half(self._model, half) for half in ("encode", "aggregate")}
+
+    @property
+    def shares_inputs(self) -> bool:
+        """Whether the first product is one for all models."""
+        return self._written_out and isinstance(self._model.scaler, nn.Identity)
+
+    def train(self, mode: bool = True) -> None:
+        """Switch between training and prediction."""
+        self._model.train(mode)
+
+    def encode(self, instances: Tensor) -> Tensor:
+        """Turn packed instances into each model's embeddings.
+
+        Parameters
+        ----------
+        instances
+            Shape (N, ...), the same for all models.
+
+        Returns
+        -------
+        Tensor
+            Shape (E, N, ...).
+        """
+        if not self._written_out:
+            return self._each("encode", (0, None), instances)
+        if not self.shares_inputs:
+            instances = vmap(lambda own, shown: functional_call(self._model.scaler, own, (shown,)), (0, None))(
+                {"factor": self._buffers["scaler.factor"], "shift": self._buffers["scaler.shift"]}, instances
+            )
+        levels = [instances]
+        for number in range(len(cast(FullyConnected, self._model.encoder))):
+            W, b = (self.values[f"encoder.{number}.0.{name}"] for name in ("weight", "bias"))
+            if number == 0 and self._folded is not None:
+                factor, shift = self._folded
+                W, b = W * factor[:, None], b - (W @ shift[:, :, None]).squeeze(2)
+            if number == 0 and self.shares_inputs:
+                levels.append(cast(Tensor, _WideLayer.apply(instances, W, b)))  # type: ignore[no-untyped-call]
+            else:
+                levels.append(torch.baddbmm(b[:, None], levels[-1].to(W.dtype), W.mT).relu())
+        return torch.cat(levels[1:], dim=2) if isinstance(self._model.encoder, MultiLevel) else levels[-1]
+
+    def aggregate(
+        self, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None = None, scales: Tensor | None = None
+    ) -> Tensor:
+        """Turn each model's embeddings of packed bags into its logits.
+
+        Parameters
+        ----------
+        embeddings
+            Shape (E, N, ...).
+        offsets, coordinates
+            As in `MILModel.aggregate`, the same for all models.
+        scales
+            What each model's embeddings are multiplied with where dropout is, shape (E, N, M); None: nothing.
+
+        Returns
+        -------
+        Tensor
+            Shape (E, H, B, C).
+        """
+        if scales is None:
+            return self._each("aggregate", (0, 0, None, None), embeddings, offsets, coordinates)
+        return self._each("aggregate", (0, 0, None, None, 0), embeddings, offsets, coordinates, scales)
+
+    def _each(self, half: str, axes: tuple[int | None, ...], *given: Any) -> Tensor:
+        own = {f"model.{name}": value for name, value in (self.values | self._buffers).items()}
+        asked = self._halves[half]
+        one = vmap(lambda own, *given: functional_call(asked, own, given), axes, randomness="different")
+        result: Tensor = one(own, *given)
+        return result
+
+    def logits(self, instances: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Tensor:
+        """Predict, without a graph.
+
+        Parameters
+        ----------
+        instances, offsets, coordinates
+            As in `encode` and `aggregate`.
+
+        Returns
+        -------
+        Tensor
+            Shape (E, H, B, C).
+        """
+        with torch.no_grad(), autocast(self._device, self._precision):
+            return self.aggregate(self.encode(instances), offsets, coordinates).to(self._dtype)
+
+    def gradient(
+        self,
+        instances: Tensor,
+        offsets: Tensor,
+        loss: Callable[[Tensor], Tensor],
+        *,
+        chunk: int,
+        seed: int | None = None,
+        coordinates: Tensor | None = None,
+        draw: Callable[[int], Tensor] | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Differentiate each model's loss at its own parameters, as `accumulate_gradient` does for one.
+
+        Parameters
+        ----------
+        instances, offsets, coordinates
+            As in `encode` and `aggregate`.
+        loss
+            Logits, shape (E, H, B, C), to losses, shape (E,).
+        chunk
+            Number of instances above which to encode in chunks.
+        seed
+            Of whatever the encoders draw; None: they draw nothing.
+        draw
+            Gives the `scales` of `aggregate` for embeddings that wide; None: there are none.
+
+        Returns
+        -------
+        tuple
+            Losses, and gradients by name.
+        """
+        names, values = zip(*self.learnt.items(), strict=True)
+        if seed is not None:
+            seed_generator(seed, self._device)
+
+        def lost(embeddings: Tensor) -> Tensor:
+            scales = None if draw is None else draw(embeddings[0, 0].numel()).view(embeddings.shape)
+            return loss(self.aggregate(embeddings, offsets, coordinates, scales).to(self._dtype))
+
+        if len(instances) <= chunk:
+            with autocast(self._device, self._precision):
+                losses = lost(self.encode(instances))
+            whole = torch.autograd.grad(losses.sum(), values, allow_unused=True)
+            return losses.detach(), _known(names, values, whole)
+        with torch.no_grad(), autocast(self._device, self._precision):
+            embeddings = torch.cat([self.encode(part) for part in instances.split(chunk)], dim=1)
+        embeddings.requires_grad_()
+        with autocast(self._device, self._precision):
+            losses = lost(embeddings)
+        at_embeddings, *found = torch.autograd.grad(losses.sum(), (embeddings, *values), allow_unused=True)
+        gradients = _known(names, values, found)
+        if seed is not None:
+            seed_generator(seed, self._device)
+        for part, gradient in zip(instances.split(chunk), at_embeddings.split(chunk, dim=1), strict=True):
+            with autocast(self._device, self._precision):
+                encoded = self.encode(part)
+            if encoded.requires_grad:
+                more = torch.autograd.grad(encoded, values, gradient, allow_unused=True)
+                for name, one in zip(names, more, strict=True):
+                    if one is not None:
+                        gradients[name] = gradients[name] + one
+        return losses.detach(), gradients
+
+
+def _known(names: Sequence[str], values: Sequence[Tensor], found: Sequence[Tensor | None]) -> dict[str, Tensor]:
+    """Give a gradient of 0 to what took no part in the loss."""
+    given = zip(values, found, strict=True)
+    return dict(zip(names, (torch.zeros_like(at) if one is None else one for at, one in given), strict=True))
+
+
+class _Half(nn.Module):
+    """One of the two steps of a model, as a module."""
+
+    def __init__(self, model: MILModel, half: str) -> None:
+        super().__init__()
+        self.model = model
+        self._half = half
+
+    def forward(self, values: Tensor, *given: Any) -> Tensor:
+        if self._half == "encode":
+            return self.model.encode(values)
+        offsets, coordinates, *scales = given
+        self.model.dropout.scales = scales[0] if scales else None
+        try:
+            return self.model.aggregate(values, offsets, coordinates).logits
+        finally:
+            self.model.dropout.scales = None
+
+
+class _Rescale(nn.Module):
+    factor: Tensor
+    shift: Tensor
+
+    def __init__(self, limit: float) -> None:
+        super().__init__()
+        self._limit = limit
+        self.register_buffer("factor", torch.zeros(0))
+        self.register_buffer("shift", torch.zeros(0))
+
+    def forward(self, instances: Tensor) -> Tensor:
+        return (instances * self.factor - self.shift).clamp(-self._limit, self._limit)
+
+
+class _WideLayer(torch.autograd.Function):
+    """One product for the first fully connected layers of all members, with bias and ReLU in it."""
+
+    @staticmethod
+    def forward(ctx: Any, instances: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        members, units, features = weight.shape
+        dtype = instances.dtype
+        flat = weight.reshape(-1, features).to(dtype)
+        outputs = torch._addmm_activation(bias.reshape(-1).to(dtype), instances, flat.T)
+        outputs = outputs.view(-1, members, units).transpose(0, 1)
+        ctx.save_for_backward(instances, outputs)
+        ctx.dtype = weight.dtype
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor]:
+        instances, outputs = ctx.saved_tensors
+        passed = torch.ops.aten.threshold_backward(gradient, outputs, 0)
+        shown = instances.expand(len(passed), *instances.shape)
+        return None, torch.bmm(passed.mT, shown).to(ctx.dtype), passed.sum(1).to(ctx.dtype)
+
+
+def refusal(model: MILModel, instance_shape: Sequence[int]) -> str | None:
+    """Say why models like this one cannot be computed side by side.
+
+    Parameters
+    ----------
+    model
+        It stays as it is.
+    instance_shape
+        Shape of one instance.
+
+    Returns
+    -------
+    str or None
+        What torch says; None where they can.
+
+    Examples
+    --------
+    >>> from bagwise.models.architecture import Architecture
+    >>> refusal(Architecture("embedding", "max", "mi-net").build((3,), outputs=1, seed=0), (3,)) is None
+    True
+    """
+    pair = [copy.deepcopy(model), copy.deepcopy(model)]
+    dtype = model.scaler.factor.dtype
+    places = torch.zeros(3, 2, dtype=dtype) if model.wants_coordinates else None
+    try:
+        with torch.random.fork_rng(devices=[]):
+            Joined(pair).gradient(
+                torch.rand(3, *instance_shape, dtype=dtype),
+                torch.tensor([0, 3]),
+                lambda logits: logits.flatten(1).sum(1),
+                chunk=3,
+                coordinates=places,
+            )
+    except Exception as error:  # whatever torch, or a user's own code, may raise
+        return (str(error) or type(error).__name__).splitlines()[0]
+    return None

@@ -1,0 +1,222 @@
+"""The joint executor: what it ends with, against the plain loop of each member."""
+
+import numpy as np
+import pytest
+import torch
+
+from bagwise.bags import Bags
+from bagwise.models.architecture import Architecture
+from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS
+from bagwise.models.scaling import Moments
+from bagwise.targets.registry import TARGETS
+from bagwise.training.data import PackedTensors
+from bagwise.training.looped import Looped
+from bagwise.training.masks import joint_masks
+from bagwise.training.members import Member, Plan, Settings
+from bagwise.training.randomness import hashed
+from bagwise.training.together import Together, shared_sizes
+
+RNG = np.random.default_rng(0)
+SIZES = np.array([1, 2, 5, 3, 9, 7, 4, 8, 1, 6, 10, 12])
+BAGS = Bags.from_arrays([RNG.normal(2.0, 3.0, size=(size, 4)) for size in SIZES])
+LABELS = {
+    "classes": np.arange(12) % 2,
+    "multi-label": np.where(RNG.random((12, 2)) < 0.1, np.nan, np.arange(24).reshape(12, 2) % 3 == 0),
+    "real": RNG.normal(size=12),
+    "count": RNG.integers(0, 9, 12),
+    "ordinal": np.arange(12) % 3,
+    "survival": np.array(
+        [(place % 3 > 0, time) for place, time in enumerate(RNG.random(12) + 0.1)],
+        dtype=[("event", bool), ("time", float)],
+    ),
+}
+RULES = {
+    "sgd": {"momentum": 0.9, "decay": 1e-2},
+    "plain sgd": {"momentum": 0.0},
+    "adam": {},
+    "adamw": {},
+    "warm-up, cosine": {"warmup": 0.3, "scheduler": "cosine"},
+    "clipped": {"clip_gradient": 0.05},
+}
+SHAPES = [("embedding", pooling, "mi-net") for pooling in EMBEDDING_POOLINGS]
+SHAPES += [("instance", pooling, "mi-net") for pooling in INSTANCE_POOLINGS]
+SHAPES += [("deep-supervision", "max", "mi-net-levels"), ("residual", "attention", "mi-net-equal-levels")]
+SHAPES += [("embedding", "attention", "identity"), ("instance", "max", "identity")]
+
+
+class Masked(Looped):
+    """Drops what the joint executor drops."""
+
+    def step(self, number, batch, seed):
+        rate = self.members[number].settings.dropout
+        bag = int(batch[0])
+        if rate:
+            epoch_seed = torch.tensor([int(hashed(self.members[number].seed, self.epoch)[0] >> np.uint64(1))])
+            first = torch.tensor(int(self.packed.offsets[bag]))
+            model = self.models[number]
+            instances, _ = self.packed.batch(batch, self.device)
+            units = model.encode(instances[:1]).shape[1]
+            rates = torch.tensor([rate], dtype=torch.float64)
+            model.dropout.scales = joint_masks(epoch_seed, rates, first, len(instances), units, self.plan.dtype)[0]
+        return super().step(number, batch, seed)
+
+    def run_epoch(self, epoch, active):
+        self.epoch = epoch
+        return super().run_epoch(epoch, active)
+
+
+def plan_of(level, pooling, encoder, kind="classes", **given):
+    target = TARGETS[kind].of(LABELS[kind])
+    given = {"scaling": "standardize", "precision": "float64", "device": "cpu"} | given
+    return Plan(Architecture(level, pooling, encoder), target, order_seed=3, **given)
+
+
+def settings_of(rule, **given):
+    rate = 1e-2 if "sgd" in rule else 1e-3
+    optimizer = {"plain sgd": "sgd", "warm-up, cosine": "adam", "clipped": "adamw"}.get(rule, rule)
+    return Settings(optimizer, rate, **({"epochs": 4, "l2": 1e-2} | RULES[rule] | given))
+
+
+def members_of(*settings):
+    """Each holds other bags out."""
+    every = np.arange(len(BAGS))
+    return [
+        Member(7 + place, every[every % 4 != place % 4], one, validation=every[every % 4 == place % 4])
+        for place, one in enumerate(settings)
+    ]
+
+
+def both(plan, members, bags=BAGS, weights=None, labels=None, **options):
+    moments = Moments(bags.instances, bags.offsets) if plan.scaling == "standardize" else None
+    encoded = plan.target.encoded(LABELS[plan.target.kind] if labels is None else labels)
+    packed = PackedTensors(bags, encoded, weights)
+    return Masked(plan, packed, members, moments), Together(plan, packed, members, moments, **options)
+
+
+def assert_equal(looped, together, epochs=3):
+    for epoch in range(epochs):
+        # The second sits the last epoch out.
+        active = [n for n in range(len(looped.members)) if n != 1 or epoch < epochs - 1]
+        np.testing.assert_allclose(together.run_epoch(epoch, active), looped.run_epoch(epoch, active), rtol=1e-9)
+    expected, found = looped.tensors(), together.tensors()
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-9, atol=1e-10, msg=name)
+    for one, other in zip(together.validate([0, 1]), looped.validate([0, 1]), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("level", "pooling", "encoder"), SHAPES)
+def test_every_model_ends_where_the_plain_loop_ends(level, pooling, encoder):
+    members = members_of(settings_of("sgd", dropout=0.5), settings_of("sgd"), settings_of("sgd", dropout=0.2))
+    assert_equal(*both(plan_of(level, pooling, encoder), members))
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_every_target_ends_where_the_plain_loop_ends(kind):
+    members = members_of(*[settings_of("adam", dropout=0.5)] * 3)
+    weights = np.linspace(0.5, 2.0, len(BAGS))
+    for shape in (("embedding", "attention", "mi-net"), ("deep-supervision", "max", "mi-net-levels")):
+        assert_equal(*both(plan_of(*shape, kind), members, weights=weights), epochs=2)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_optimizer_ends_where_the_plain_loop_ends(rule):
+    members = members_of(*[settings_of(rule)] * 2, settings_of(rule, class_weights=(0.5, 2.0)))
+    assert_equal(*both(plan_of("instance", "noisy-and", "mi-net"), members))
+
+
+def test_members_of_one_block_may_differ_in_their_optimizer():
+    assert_equal(*both(plan_of("embedding", "mean", "mi-net"), members_of(*map(settings_of, RULES))))
+
+
+@pytest.mark.parametrize("pooling", ["embedding attention", *(f"instance {name}" for name in INSTANCE_POOLINGS)])
+def test_padding_a_bag_changes_no_result(pooling):
+    level, name = pooling.split()
+    members = members_of(settings_of("adam", dropout=0.5), settings_of("adam"))
+    looped, together = both(plan_of(level, name, "mi-net"), members, capture=True)
+    assert_equal(looped, together)
+    assert len(together._steps_of) < len(np.unique(SIZES))
+
+
+def test_bags_share_sizes_that_are_less_than_a_quarter_larger():
+    shared = shared_sizes(np.arange(1, 5000))
+    assert all(size <= padded < 1.25 * size + 1e-9 or size == padded for size, padded in shared.items())
+    assert len(set(shared.values())) < 45
+    assert shared_sizes(np.array([4000, 4000])) == {4000: 4000}
+
+
+def test_a_bag_above_the_chunk_has_the_same_gradient():
+    members = members_of(settings_of("adam", dropout=0.5), settings_of("adam"))
+    looped, together = both(plan_of("embedding", "gated-attention", "mi-net"), members)
+    together.plan = plan_of("embedding", "gated-attention", "mi-net", chunk=1)
+    assert together.plan.chunk * 64 // len(members) > max(SIZES)
+    gradient = together.joined.gradient
+    together.joined.gradient = lambda *given, **named: gradient(*given, **(named | {"chunk": 3}))
+    assert_equal(looped, together)
+
+
+@pytest.mark.parametrize("clip", [0.5, 100.0])
+def test_what_is_clipped_after_scaling_is_clipped_the_same(clip):
+    members = members_of(settings_of("sgd"), settings_of("sgd"))
+    looped, together = both(plan_of("embedding", "max", "mi-net", clip=clip), members)
+    assert together.joined.shares_inputs == (clip == 100.0)
+    assert_equal(looped, together)
+
+
+@pytest.mark.parametrize("encoder", ["lenet5", "cell-cnn"])
+def test_images_are_learnt_from_as_the_plain_loop_does(encoder):
+    shape = (28, 28) if encoder == "lenet5" else (12, 11, 3)
+    bags = Bags.from_arrays([RNG.integers(0, 256, (size, *shape), dtype=np.uint8) for size in (1, 3, 2, 4)])
+    labels = np.array([0, 1, 1, 0])
+    plan = plan_of("embedding", "gated-attention", encoder, scaling="pixels")
+    settings = settings_of("adam", epochs=2)
+    members = [Member(seed, np.arange(4)[np.arange(4) != seed], settings, np.array([seed])) for seed in range(2)]
+    assert_equal(*both(plan, members, bags, labels=labels), epochs=2)
+
+
+def test_a_resumed_training_ends_with_the_same_bits():
+    members = members_of(settings_of("adam", dropout=0.5), settings_of("sgd"))
+    plan = plan_of("embedding", "attention", "mi-net", precision="float32")
+    whole, stopped = (both(plan, members)[1] for _ in range(2))
+    for epoch in range(3):
+        whole.run_epoch(epoch, [0, 1])
+    stopped.run_epoch(0, [0, 1])
+    resumed = both(plan, members)[1]
+    resumed.load({name: value.clone() for name, value in stopped.tensors().items()})
+    for epoch in (1, 2):
+        resumed.run_epoch(epoch, [0, 1])
+    for name, value in whole.tensors().items():
+        assert torch.equal(resumed.tensors()[name], value), name
+
+
+def test_a_member_that_became_no_number_is_told_of_and_leaves_the_others():
+    members = members_of(settings_of("sgd"), settings_of("sgd", l2=1e200))
+    looped, together = both(plan_of("embedding", "max", "mi-net"), members)
+    together.run_epoch(0, [0, 1])
+    looped.run_epoch(0, [0])
+    assert together.is_finite(0)
+    assert not together.is_finite(1)
+    torch.testing.assert_close(together.state(0), looped.state(0), rtol=1e-9, atol=1e-10)
+
+
+# ---- masks -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_mask_depends_on_the_member_and_the_place_alone():
+    seeds, rates = torch.tensor([3, 2**62 + 1]), torch.tensor([0.25, 0.5], dtype=torch.float64)
+    whole = joint_masks(seeds, rates, torch.tensor(0), 500, 64, torch.float64)
+    part = joint_masks(seeds[1:], rates[1:], torch.tensor(100), 7, 64, torch.float64)
+    assert torch.equal(part[0], whole[1, 100:107])
+    assert set(whole[0].unique().tolist()) == {0.0, 1 / 0.75}
+    assert not torch.equal(whole[0] > 0, whole[1] > 0)
+
+
+def test_masks_drop_their_share_everywhere():
+    seeds = torch.arange(40)
+    kept = joint_masks(seeds, torch.full((40,), 0.3, dtype=torch.float64), torch.tensor(5), 300, 64, torch.float32) > 0
+    for axes, count in (((1, 2), 19200), ((0, 2), 2560), ((0, 1), 12000)):
+        shares = 1 - kept.double().mean(axes)
+        assert float((shares - 0.3).abs().max()) < 5 * np.sqrt(0.21 / count)
+    neighbours = torch.corrcoef(kept[:, :, :2].reshape(-1, 2).T.double())[0, 1]
+    assert abs(float(neighbours)) < 5 / np.sqrt(12000)
