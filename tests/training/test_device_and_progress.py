@@ -57,6 +57,11 @@ def test_a_device_that_computes_nothing_is_refused():
         resolve_device("meta")
 
 
+def test_mps_is_refused_in_one_sentence():
+    with pytest.raises(BagwiseError, match="'mps' has no double precision.*use 'cpu'"):
+        resolve_device("mps")
+
+
 def test_mixed_precision_on_the_cpu_is_refused_in_one_sentence():
     with pytest.raises(BagwiseError, match="mixed.*CUDA.*float32") as caught:
         resolve_device("cpu", "mixed")

@@ -88,7 +88,7 @@ def assert_same_bits(one, other):
 
 @every_plan
 def test_the_plans_of_these_tests_take_both_executors(name, data):
-    assert engine._executor(plan_of(name), data[0]) is {"stacked": Stacked, "looped": Looped}[name]
+    assert engine.executor_for(plan_of(name), data[0], []) is {"stacked": Stacked, "looped": Looped}[name]
 
 
 @every_plan

@@ -225,7 +225,7 @@ def test_the_engine_chooses_by_itself(changes, kind):
         scaling="none",
         **changes,
     )
-    assert engine._executor(plan, Bags.from_arrays([[[1.0]]])) is kind
+    assert engine.executor_for(plan, Bags.from_arrays([[[1.0]]]), []) is kind
 
 
 # ---- a whole training ------------------------------------------------------------------------------------------------
@@ -294,7 +294,7 @@ def test_stacked_equals_looped(monkeypatch, level, pooling, encoder, optimizer, 
     members = unlike_members(5, bags, optimizer, patience=1)
     weights = None if classes == 2 else np.arange(1.0, 9.0) / 4
     stacked = train(plan, bags, targets, members, weights=weights)
-    monkeypatch.setattr(engine, "_executor", lambda *_: Looped)
+    monkeypatch.setattr(engine, "executor_for", lambda *_: Looped)
     assert_same_training(stacked, train(plan, bags, targets, members, weights=weights), close)
 
 

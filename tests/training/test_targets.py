@@ -80,10 +80,10 @@ def test_the_compiled_step_equals_the_plain_one(monkeypatch, kind, labels, loss)
     for number, architecture in enumerate(families(target)):
         plan = Plan(architecture, target, order_seed=0, scaling="standardize", precision="float64")
         members = members_of(bags)[: 1 + (number == 0)]
-        assert engine._executor(plan, bags) is Stacked
+        assert engine.executor_for(plan, bags, []) is Stacked
         stacked = train(plan, bags, encoded, members, weights=weights)
         with monkeypatch.context() as patch:
-            patch.setattr(engine, "_executor", lambda *_: Looped)
+            patch.setattr(engine, "executor_for", lambda *_: Looped)
             looped = train(plan, bags, encoded, members, weights=weights)
         assert_same(stacked, looped, lambda a, b: torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9))
 
@@ -245,7 +245,7 @@ def trained(target):
 def test_a_target_of_ones_own_is_one_class_and_takes_the_compiled_step(monkeypatch):
     in_python, compiled = trained(Absolute(1, True)), trained(CompiledAbsolute(1, True))
     assert_same(in_python, compiled, lambda a, b: torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12))
-    monkeypatch.setattr(engine, "_executor", lambda *_: Looped)
+    monkeypatch.setattr(engine, "executor_for", lambda *_: Looped)
     looped = trained(Absolute(1, True))
     assert_same(in_python, looped, lambda a, b: torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9))
 

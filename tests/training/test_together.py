@@ -5,10 +5,13 @@ import pytest
 import torch
 
 from bagwise.bags import Bags
+from bagwise.errors import BagwiseWarning
 from bagwise.models.architecture import Architecture
-from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS
+from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS, Pooled, Pooling
 from bagwise.models.scaling import Moments
+from bagwise.segments import segment_sum
 from bagwise.targets.registry import TARGETS
+from bagwise.training import choice, engine
 from bagwise.training.data import PackedTensors
 from bagwise.training.looped import Looped
 from bagwise.training.masks import joint_masks
@@ -220,3 +223,56 @@ def test_masks_drop_their_share_everywhere():
         assert float((shares - 0.3).abs().max()) < 5 * np.sqrt(0.21 / count)
     neighbours = torch.corrcoef(kept[:, :, :2].reshape(-1, 2).T.double())[0, 1]
     assert abs(float(neighbours)) < 5 / np.sqrt(12000)
+
+
+# ---- which plans are trained so --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(name="on_a_gpu")
+def _on_a_gpu(monkeypatch):
+    monkeypatch.setattr(choice, "resolve_device", lambda *_: torch.device("cuda"))
+
+
+@pytest.mark.usefixtures("on_a_gpu")
+def test_on_a_gpu_all_members_train_together_where_they_can():
+    shape = ("embedding", "attention", "mi-net")
+    members = members_of(settings_of("adam"), settings_of("sgd"))
+    assert choice.executor_for(plan_of(*shape), BAGS, members) is Together
+    for given in ({"sample": 3}, {"bags_per_step": 2}, {"loss": lambda output, _: output.logits.sum()}):
+        assert choice.executor_for(plan_of(*shape, **given), BAGS, members) is Looped
+    own = members_of(Settings(torch.optim.RMSprop, None, epochs=1))
+    assert choice.executor_for(plan_of(*shape), BAGS, own) is Looped
+
+
+@pytest.mark.usefixtures("on_a_gpu")
+def test_what_torch_cannot_compute_side_by_side_trains_one_by_one_and_is_told():
+    class Counting(Pooling):
+        def forward(self, values, offsets):
+            return Pooled(segment_sum(values, offsets) + 0 * values.sum().item())
+
+    plan = plan_of("embedding", Counting, "identity")
+    members = members_of(settings_of("adam"), settings_of("sgd"))
+    with pytest.warns(BagwiseWarning, match="the 2 models train one after the other"):
+        assert choice.executor_for(plan, BAGS, members) is Looped
+
+
+def test_the_engine_trains_together_as_it_trains_one_by_one(monkeypatch):
+    plan = plan_of("embedding", "attention", "mi-net")
+    members = members_of(settings_of("adam", patience=1), settings_of("adam", epochs=2))
+    encoded = plan.target.encoded(LABELS["classes"])
+    results = []
+    for kind in (Looped, Together):
+        monkeypatch.setattr(engine, "executor_for", lambda *_, kind=kind: kind)
+        results.append(engine.train(plan, BAGS, encoded, members))
+    for one, other in zip(*results, strict=True):
+        assert one.best_epoch == other.best_epoch
+        torch.testing.assert_close(one.state, other.state, rtol=1e-9, atol=1e-10)
+        assert len(one.history) == len(other.history)
+
+
+def test_blocks_are_small_where_bags_are_large():
+    class Sizes:
+        sizes = np.array([3, 1 << 20])
+
+    assert Together.members_at_once(BAGS) == 1024
+    assert Together.members_at_once(Sizes) == 8

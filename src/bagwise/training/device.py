@@ -7,7 +7,7 @@ import torch
 
 from bagwise.errors import BagwiseError
 
-__all__ = ["autocast", "one_thread", "resolve_device", "seed_generator"]
+__all__ = ["autocast", "memory_told", "one_thread", "resolve_device", "seed_generator"]
 
 
 def resolve_device(name: str, precision: str = "float32") -> torch.device:
@@ -36,6 +36,8 @@ def resolve_device(name: str, precision: str = "float32") -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.partition(":")[0] == "mps":
+        raise BagwiseError(f"device {name!r} has no double precision, which scaling needs: use 'cpu'")
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).item()
@@ -66,6 +68,37 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     ...     pass
     """
     return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "mixed" else nullcontext()
+
+
+@contextmanager
+def memory_told(device: torch.device) -> Iterator[None]:
+    """Say in a sentence that a device's memory is full.
+
+    Parameters
+    ----------
+    device
+        Where it is computed.
+
+    Raises
+    ------
+    BagwiseError
+        If it is.
+
+    Examples
+    --------
+    >>> with memory_told(torch.device("cuda")):
+    ...     raise torch.OutOfMemoryError
+    Traceback (most recent call last):
+        ...
+    bagwise.errors.BagwiseError: the memory of device 'cuda' is full: ...
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise BagwiseError(
+            f"the memory of device {str(device)!r} is full: train fewer models at once (folds, repeats, an"
+            " ensemble), or in precision 'mixed', or on device 'cpu'"
+        ) from error
 
 
 @contextmanager

@@ -22,12 +22,13 @@ from bagwise.errors import BagwiseError
 from bagwise.models.scaling import Moments
 from bagwise.stored import StoredInstances
 from bagwise.tensorfiles import read_tensors, write_tensors
+from bagwise.training.choice import executor_for
 from bagwise.training.data import PackedTensors
-from bagwise.training.device import one_thread, resolve_device
+from bagwise.training.device import memory_told, one_thread, resolve_device
 from bagwise.training.looped import Looped
 from bagwise.training.members import Member, Plan, Trained, fingerprint
 from bagwise.training.progress import Counter, progress_bar, spinner
-from bagwise.training.stack import can_stack, compile_step
+from bagwise.training.stack import compile_step
 from bagwise.training.stacked import Stacked
 
 __all__ = ["DivergedError", "OnEpoch", "train"]
@@ -105,18 +106,19 @@ def train(
     >>> [len(trained.history) for trained in train(plan, bags, np.array([1, 1, 0]), folds)]
     [2, 2, 2]
     """
-    executor = _executor(plan, bags)
+    executor = executor_for(plan, bags, members)
     moments = Moments(bags.instances, bags.offsets) if plan.scaling == "standardize" else None
     data = b"" if checkpoints is None else encoded.tobytes() + bags.digest()
     data += b"" if weights is None else weights.tobytes()
     stored = isinstance(bags.instances, StoredInstances)
     # Bags in files are read once an epoch for all members, so these stay together.
-    blocks = [members] if stored else _cut(members, executor.block_size)
+    blocks = [members] if stored else _cut(members, executor.members_at_once(bags))
     paths = [None if checkpoints is None else checkpoints / f"block-{n:04}.safetensors" for n in range(len(blocks))]
     if executor is Stacked:
         with spinner("compiling the training step, once on this machine: half a minute", verbose):
             compile_step(plan.target, plan.dtype)
-    workers = n_jobs if len(blocks) > 1 else 1
+    # One process has the device: several would share its memory, and none would be faster.
+    workers = n_jobs if len(blocks) > 1 and resolve_device(plan.device).type == "cpu" else 1
     at_once = on_epoch if joblib.effective_n_jobs(workers) == 1 else None  # what a user gives need not fit a pipe
     results: list[Trained] = []
     total = sum(member.settings.epochs for member in members)
@@ -166,13 +168,6 @@ def _done(jobs: Sequence[Any], workers: int | None, *, one_by_one: bool) -> Iter
                 results.close()
 
 
-def _executor(plan: Plan, bags: Bags) -> type[Looped]:
-    whole_bags_one_a_step = plan.instance_budget is None and plan.bags_per_step in (None, 1) and plan.sample is None
-    model = plan.architecture.build(bags.instance_shape, plan.target.outputs, seed=0)
-    on_cpu = resolve_device(plan.device, plan.precision).type == "cpu"
-    return Stacked if whole_bags_one_a_step and on_cpu and plan.loss is None and can_stack(model) else Looped
-
-
 def _cut(members: Sequence[Member], size: int) -> list[Sequence[Member]]:
     """Cut members into as few blocks of at most `size` as possible, as even as possible."""
     count = -(-len(members) // size)
@@ -196,7 +191,7 @@ def _train_block(
     on_epoch: OnEpoch | None,
 ) -> tuple[list[Trained], list[Mapping[str, float]]]:
     device = resolve_device(plan.device, plan.precision)
-    with one_thread(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with one_thread(), memory_told(device), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         packed = PackedTensors(bags, encoded, weights)
         executor = kind(plan, packed, members, moments)
         measured: list[Mapping[str, float]] = []

@@ -12,7 +12,7 @@ from bagwise.errors import BagwiseError
 from bagwise.models.model import MILModel, Output
 from bagwise.models.scaling import RangeError
 from bagwise.training.data import PackedTensors
-from bagwise.training.device import autocast, one_thread
+from bagwise.training.device import autocast, memory_told, one_thread
 from bagwise.training.schedule import batches
 
 __all__ = ["Prediction", "predict"]
@@ -114,7 +114,7 @@ def predict(
     ]
     # Models that want one bag take turns at it, so that it is read once.
     visits.sort(key=lambda visit: int(visit[0][0]))
-    with torch.inference_mode(), one_thread(), autocast(device, precision):
+    with torch.inference_mode(), one_thread(), memory_told(device), autocast(device, precision):
         for batch, (number, place) in packed.turn(visits):
             instances, offsets = packed.batch(batch, device)
             model = models[number].eval()

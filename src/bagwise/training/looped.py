@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bagwise.bags import Bags
 from bagwise.checks import check_span
 from bagwise.models.model import MILModel, Output
 from bagwise.models.scaling import Moments
@@ -56,6 +57,11 @@ class Looped:
 
     # Members that share no arithmetic gain nothing from each other's company; alone they spread over the workers best.
     block_size = 1
+
+    @classmethod
+    def members_at_once(cls, bags: Bags) -> int:  # noqa: ARG003
+        """Say how many members make a block."""
+        return cls.block_size
 
     def __init__(
         self, plan: Plan, packed: PackedTensors, members: Sequence[Member], moments: Moments | None = None

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bagwise.bags import Bags
 from bagwise.models.scaling import Moments
 from bagwise.segments import rows_to_spare
 from bagwise.training.card import Card
@@ -29,6 +30,8 @@ _APART = 1.25
 _CHUNKS = 64
 # Instances times members of a step above which computing takes longer than asking for it.
 _LARGE = 1 << 19
+# The most instances times members of a block.
+_ROWS = 1 << 23
 
 
 class Together(Looped):
@@ -60,6 +63,11 @@ class Together(Looped):
     """
 
     block_size = 1024
+
+    @classmethod
+    def members_at_once(cls, bags: Bags) -> int:
+        """Say how many members make a block: fewer of large bags, whose embeddings by all members must fit."""
+        return max(8, min(cls.block_size, _ROWS // int(bags.sizes.max())))
 
     def __init__(
         self,
