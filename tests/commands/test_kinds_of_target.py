@@ -160,7 +160,7 @@ GRADES = np.array(["low", "mid", "high"])[np.digitize(LARGEST, [0.3, 1.0])]
 NAMED = {
     "ordinal: low < mid < high": (GRADES, "grade", ["probability_low", "probability_mid", "probability_high"]),
     "count": (np.digitize(LARGEST, [0, 0.5, 1.0, 1.5]), "value", []),
-    "real": (np.digitize(LARGEST, [0, 0.5, 1.0, 1.5]), "value", []),
+    "real: huber": (np.digitize(LARGEST, [0, 0.5, 1.0, 1.5]), "value", []),
 }
 
 
@@ -198,6 +198,8 @@ def test_a_target_is_named_in_every_command(run, named, tmp_path):
         ("ordinal: low < mid", "attention", "which is not in the order that was given: low < mid"),
         ("count", "attention", "counts are whole numbers"),
         ("real", "attention", "a real target needs numbers"),
+        ("ordinal: low < mid < high: huber", "attention", "which is not in the order that was given"),
+        ("count: huber", "attention", "the kind 'count' takes nothing after its name"),
         ("survival", "attention", "survival needs the columns of both (--event and --time)"),
         ("ordinal: low < mid < high", "MI-SVM", "the method 'MI-SVM' learns classes"),
     ],

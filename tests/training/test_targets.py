@@ -69,12 +69,12 @@ def assert_same(one, other, same):
 
 
 @pytest.mark.parametrize(
-    ("kind", "labels", "loss"),
-    [(*case, None) for case in CASES] + [(*case, "huber") for case in CASES if case[0] == "real"],
+    ("kind", "labels"),
+    CASES + [("real: huber", labels) for labels in LABELS["real"]],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_the_compiled_step_equals_the_plain_one(monkeypatch, kind, labels, loss):
-    target, bags = target_of(kind, labels, loss=loss), bags_like(labels)
+def test_the_compiled_step_equals_the_plain_one(monkeypatch, kind, labels):
+    target, bags = target_of(kind, labels), bags_like(labels)
     encoded = target.encoded(bags.labels)
     weights = np.arange(1.0, COUNT + 1) / 4
     for number, architecture in enumerate(families(target)):
@@ -149,6 +149,19 @@ def test_strata_are_large_enough_for_the_folds(kind, labels):
     assert strata.shape == (len(many),)
     assert np.bincount(strata).min() >= 5
     assert kind == "classes" or len(np.unique(strata)) > 1
+
+
+def test_hubers_loss_counts_what_is_far_evenly():
+    labels = np.array([0.0, 1.0, 2.0, 3.0, 1000.0])
+    target = target_of("real: huber", labels)
+    assert target.huber
+    assert TARGETS["real"].from_facts(target.facts()) == target != target_of("real", labels)
+    outputs = torch.zeros(2, 5, 1, dtype=torch.float64, requires_grad=True)
+    wanted = torch.tensor([[0.0], [0.5], [-1.0], [3.0], [-7.0]], dtype=torch.float64)
+    loss = target.loss(outputs, wanted)
+    assert loss.tolist() == [0, 2 * 0.125, 2 * 0.5, 2 * 2.5, 2 * 6.5]  # of two heads
+    loss.sum().backward()
+    assert outputs.grad[0, :, 0].tolist() == [0, -0.5, 1, -1, 1]
 
 
 # ---- survival against a plain reference ------------------------------------------------------------------------------
@@ -271,6 +284,9 @@ def test_what_its_loss_raises_is_raised():
         ("real", [1.0, np.nan], "bag 'y' has the label nan: give it a number"),
         ("real", [2.5, 2.5], "all training bags have the label 2.5"),
         ("real", [[1.0, 2.0], [3.0, 2.0]], "the label 2 in column 1"),
+        ("real: hubert", [1.0, 2.0], "the loss of real numbers is 'hubert': it must be 'squared' or 'huber'"),
+        ("count: huber", [3, 1], "target is 'count: huber': the kind 'count' takes nothing after its name"),
+        ("survival: huber", [1.0, 2.0], "the kind 'survival' takes nothing after its name"),
         ("count", [3, -1], "bag 'y' has the label -1: a count is a whole number, 0 or more"),
         ("count", [3, 1.5], "bag 'y' has the label 1.5: a count is"),
         ("count", [3, 3], "all training bags have the label 3"),

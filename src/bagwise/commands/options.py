@@ -39,8 +39,8 @@ DataDir = Annotated[Path | None, "The data directory; else BAGWISE_DATA."]
 Epochs = Annotated[int | None, "How often each training bag is seen (with --patience at most)."]
 Target = Annotated[
     str | None,
-    "What labels are: classes, multi-label, real, count, ordinal ('ordinal: low < high') or survival; else found from"
-    " them.",
+    "What labels are: classes, multi-label, real ('real: huber'), count, ordinal ('ordinal: low < high') or survival;"
+    " else found from them.",
 ]
 Positive = Annotated[str | None, "Of two classes the positive one; else that which is not called normal, no, 0, ..."]
 Seed = Annotated[int, "Decides everything that is left to chance."]

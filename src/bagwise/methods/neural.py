@@ -60,8 +60,9 @@ class NeuralMIL(BagEstimator, Fitted):
     target
         What labels are: a name in `bagwise.targets.registry.TARGETS`, so ``"classes"``, ``"multi-label"``, ``"real"``,
         ``"count"``, ``"ordinal"`` or ``"survival"``; for grades that are strings with their order, as ``"ordinal: low
-        < high"``. ``"auto"`` looks at the labels: strings, booleans and whole numbers are classes, other numbers real,
-        columns of 0 and 1 several labels, and a structured array of event and time survival.
+        < high"``; for numbers of which some lie far from the rest ``"real: huber"``, whose loss grows evenly beyond one
+        spread of the training labels. ``"auto"`` looks at the labels: strings, booleans and whole numbers are classes,
+        other numbers real, columns of 0 and 1 several labels, and a structured array of event and time survival.
     positive
         Of two classes the one that the standard MIL assumption is about. None takes the one that is not called by a
         word for what is normal, else the last by name, and the larger of two numbers

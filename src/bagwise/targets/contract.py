@@ -76,6 +76,22 @@ class Target(ABC):
             If these labels are not of this kind, or cannot be learnt from.
         """
 
+    @classmethod
+    def said(cls, text: str) -> dict[str, Any]:
+        """Read what a user says after the name of the kind, as in ``"ordinal: low < high"``, as `of` takes it.
+
+        Parameters
+        ----------
+        text
+            What stands after the colon.
+
+        Raises
+        ------
+        BagwiseError
+            If this kind takes nothing there, which is so by default.
+        """
+        raise BagwiseError(f"target is '{cls.kind}: {text}': the kind {cls.kind!r} takes nothing after its name")
+
     @property
     @abstractmethod
     def outputs(self) -> int:

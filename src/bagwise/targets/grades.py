@@ -75,6 +75,11 @@ class OrdinalTarget(Target):
             raise BagwiseError(f"all training bags have the grade {array[0]!s}: nothing can be learnt")
         return cls(grades.tolist())
 
+    @classmethod
+    def said(cls, text: str) -> dict[str, Any]:
+        """Read the order, as ``low < mid < high``."""
+        return {"order": [grade.strip() for grade in text.split("<")]}
+
     @property
     def outputs(self) -> int:
         """One less than there are grades."""

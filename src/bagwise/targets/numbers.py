@@ -73,8 +73,15 @@ class RealTarget(Target):
             raise BagwiseError(f"all training bags have the label {numbers[0, column]:g}{where}: nothing can be learnt")
         loss = given.get("loss") or "squared"
         if loss not in ("squared", "huber"):
-            raise BagwiseError(f"loss is {loss!r}: of real numbers it must be 'squared' or 'huber'")
+            raise BagwiseError(
+                f"the loss of real numbers is {loss!r}: it must be 'squared' or 'huber', as in target='real: huber'"
+            )
         return cls(numbers.shape[1], array.ndim == 1, loss == "huber", given.get("label_names"))
+
+    @classmethod
+    def said(cls, text: str) -> dict[str, Any]:
+        """Read the loss, ``squared`` or ``huber``."""
+        return {"loss": text}
 
     @property
     def outputs(self) -> int:

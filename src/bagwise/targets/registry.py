@@ -27,7 +27,8 @@ def resolve(target: str, labels: NDArray[Any]) -> str:
     Parameters
     ----------
     target
-        ``"auto"``, a name in `TARGETS`, or ``"ordinal: LOW < ... < HIGH"``.
+        ``"auto"``, or a name in `TARGETS`; after a colon what this kind takes, as in ``"ordinal: LOW < ... < HIGH"``
+        and ``"real: huber"``.
     labels
         Of all bags that there are, as `Bags` holds them: a part of them may look like another kind.
 
@@ -81,7 +82,6 @@ def target_of(target: str, labels: NDArray[Any], **given: Any) -> Target:
     >>> target_of("ordinal: low < high", np.array(["high", "low"]))
     OrdinalTarget(grades=['low', 'high'])
     """
-    kind, _, order = target.partition(":")
-    if order:
-        given["order"] = [grade.strip() for grade in order.split("<")]
-    return TARGETS[kind].of(labels, **given)
+    kind, _, text = target.partition(":")
+    said = TARGETS[kind].said(text.strip()) if text else {}
+    return TARGETS[kind].of(labels, **given | said)
