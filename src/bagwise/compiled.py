@@ -3,6 +3,8 @@
 import ctypes
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar, cast
 
 import numba
@@ -19,6 +21,8 @@ _INLINED: dict[str, Any] = {**_LOOPS, "forceinline": True, "no_cpython_wrapper":
 # Sums in any order, or they would not use the processor's vectors. A loop that stores anything uses these only where
 # its arrays lie far enough apart, which depends on chance: loops that sum store nothing.
 _SUMMING: dict[str, Any] = {**_INLINED, "fastmath": {"reassoc", "contract", "nsz"}}
+# By themselves, also where what calls them is inlined: numba would hand that down.
+_APART: dict[str, Any] = {**_LOOPS, "forceinline": False}
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -52,33 +56,46 @@ def summing(function: Function) -> Function:
     return cast(Function, numba.njit(**_SUMMING)(function))
 
 
-def compiled_once(function: Function) -> Function:
-    """Compile at the first call from Python, and keep the result beside the function's file.
+def compiled_once(*also: ModuleType) -> Callable[[Function], Function]:
+    """Compile at the first call, and keep the result beside the function's file.
 
-    Numba looks at that file alone to see whether what it kept is still true, so all that is compiled into the function
-    must be in it.
+    Numba looks at that file to see whether what it kept is still true; all that is compiled into the function must be
+    in it, or in files that are named.
 
     Parameters
     ----------
-    function
-        Of numbers and arrays.
+    also
+        Modules from which something else is compiled into it.
 
     Returns
     -------
     function
+        Compiles a function of numbers and arrays so.
     """
-    try:
-        kept: Any = numba.njit(**_LOOPS, cache=True)(function)
-    except RuntimeError:  # there is no folder that may be written to
-        return cast(Function, numba.njit(**_LOOPS)(function))
-    save = kept._cache.save_overload
+    stamps = [_stamp(str(module.__file__)) for module in also]
 
-    def save_if_there_is_room(*args: Any) -> None:
-        with suppress(OSError):
-            save(*args)
+    def compiling(function: Function) -> Function:
+        try:
+            kept: Any = numba.njit(**_APART, cache=True)(function)
+        except RuntimeError:  # there is no folder that may be written to
+            return cast(Function, numba.njit(**_APART)(function))
+        index = kept._cache._cache_file
+        index._source_stamp = index._source_stamp, stamps
+        save = kept._cache.save_overload
 
-    kept._cache.save_overload = save_if_there_is_room
-    return cast(Function, kept)
+        def save_if_there_is_room(*args: Any) -> None:
+            with suppress(OSError):
+                save(*args)
+
+        kept._cache.save_overload = save_if_there_is_room
+        return cast(Function, kept)
+
+    return compiling
+
+
+def _stamp(path: str) -> tuple[float, int]:
+    status = Path(path).stat()
+    return status.st_mtime, status.st_size
 
 
 class Gradient:

@@ -29,7 +29,7 @@ def _filled(rows: NDArray[np.int64], factors: Array, count: int) -> int:
     return count
 
 
-@compiled_once
+@compiled_once()
 def differentiate(
     x: Array, W: Array, given: Array, reached: Array, where: NDArray[np.int64], dx: Array, dW: Array, db: Array
 ) -> None:

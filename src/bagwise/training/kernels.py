@@ -8,8 +8,10 @@ Shapes: K instances, D features or units below, M units, L hidden units of the a
 held as (D, M), so that the innermost loops run along memory; what has few outputs (a head, the attention's w) is held
 as (C, M). `dx` is the gradient of the loss at x. The tests hold all of it against torch's own differentiation.
 
-Numba compiles at first use, which takes half a minute, and keeps the result beside this file. It looks at this file
-alone to see whether what it kept is still true, so everything compiled is here.
+What sums over features or units, most of the work, goes tile after tile (`bagwise.training.tiles`).
+
+Numba compiles at first use, which takes half a minute, and keeps the result beside this file. It looks at the files
+that `compiled_once` is told of to see whether what it kept is still true, so everything compiled is in these.
 """
 
 import math
@@ -19,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bagwise.compiled import compiled, compiled_once, summing
+from bagwise.training import tiles
 
 __all__ = ["AFFINE", "LEVELS", "POOLING", "POOLINGS", "Rule", "Wiring", "learn"]
 
@@ -112,7 +115,7 @@ class _Pace(NamedTuple):
     shrink: Any
 
 
-@compiled_once
+@compiled_once(tiles)
 def learn(
     wiring: Wiring,
     rule: Rule,
@@ -162,7 +165,7 @@ def learn(
     few = np.empty(len(values) - wiring.few, values.dtype)
     for bag in range(len(wanted)):
         begin, end = offsets[bag], offsets[bag + 1]
-        x, K, pace = instances[begin:end], end - begin, _pace(rule, steps + bag, factors[bag], values)
+        x, K, pace = instances[begin:end], end - begin, _pace(rule, steps + bag, factors[bag], True, values)
         kept = scales[begin:end] if len(scales) else scales
         # Of all levels, one after the other: h, what dropout leaves of it, and the gradient there.
         size = K * (layers[last].column + layers[last].units)
@@ -203,9 +206,9 @@ def learn(
             _descend_matrix(pace, _level(h, layers[number - 1], K) if number else x, dy, layer.W, values, slots)
             for k in range(K):
                 _add_multiple(dy.dtype.type(1), dy[k], few[layer.b - wiring.few :])
-        for penalised in (True, False):
-            begin, end = (wiring.few, wiring.spared) if penalised else (wiring.spared, len(values))
-            _descend(pace, penalised, few[begin - wiring.few : end - wiring.few], begin, values, slots)
+        _descend(pace, few[: wiring.spared - wiring.few], wiring.few, values, slots)
+        pace = _pace(rule, steps + bag, factors[bag], False, values)
+        _descend(pace, few[wiring.spared - wiring.few :], wiring.spared, values, slots)
 
 
 @compiled
@@ -345,41 +348,43 @@ def _scale(x: Array, scales: Array, column: int, y: Array) -> None:
             y[k, m] = x[k, m] * (scales[k, column + m] if len(scales) else one)
 
 
-# ---- Products with a weight matrix: four rows at a time, so that the result is loaded and stored a fourth as often. --
+# ---- Products with a weight matrix, tile after tile: its numbers are read once for the rows of a tile. ---------------
+
+
+@compiled_once(tiles)
+def _add_product(x: Array, W: Array, y: Array) -> None:
+    """Y += x W."""
+    column = 0
+    while column < y.shape[1]:
+        columns = row = 0
+        while row < len(y):
+            rows = _even_share(len(y) - row, tiles.PRODUCT_ROWS)
+            columns = tiles.add_product(x, W, y, row, rows, column)
+            row += rows
+        column += columns
+
+
+@compiled_once(tiles)
+def _add_product_transposed(dy: Array, W: Array, dx: Array) -> None:
+    """Dx += dy W^T."""
+    column = 0
+    while column < dx.shape[1]:
+        columns = row = 0
+        while row < len(dx):
+            rows = _even_share(len(dx) - row, tiles.TRANSPOSED_ROWS)
+            columns = tiles.add_product_transposed(dy, W, dx, row, rows, column)
+            row += rows
+        column += columns
 
 
 @compiled
-def _add_product(x: Array, W: Array, y: Array) -> None:
-    """Y += x W."""
-    last, zero = len(W) - 1, x.dtype.type(0)
-    for d in range(0, len(W), 4):
-        w0, w1, w2, w3 = W[d], W[min(d + 1, last)], W[min(d + 2, last)], W[min(d + 3, last)]
-        for k in range(len(x)):
-            x0, x1 = x[k, d], x[k, d + 1] if d + 1 <= last else zero
-            x2, x3 = x[k, d + 2] if d + 2 <= last else zero, x[k, d + 3] if d + 3 <= last else zero
-            row = y[k]
-            for m in range(W.shape[1]):
-                row[m] = row[m] + x0 * w0[m] + x1 * w1[m] + x2 * w2[m] + x3 * w3[m]
+def _even_share(count: int, most: int) -> int:
+    """Take a share of so many, no larger than that, such that the shares are as few as possible and as even."""
+    shares = -(-count // most)
+    return -(-count // shares)
 
 
-@summing
-def _add_product_transposed(dy: Array, W: Array, dx: Array) -> None:
-    """Dx += dy W^T."""
-    whole = len(W) // 4 * 4
-    for d in range(0, whole, 4):
-        w0, w1, w2, w3 = W[d], W[d + 1], W[d + 2], W[d + 3]
-        for k in range(len(dy)):
-            row = dy[k]
-            s0, s1, s2, s3 = dx[k, d], dx[k, d + 1], dx[k, d + 2], dx[k, d + 3]
-            for m in range(W.shape[1]):
-                s0 += row[m] * w0[m]
-                s1 += row[m] * w1[m]
-                s2 += row[m] * w2[m]
-                s3 += row[m] * w3[m]
-            dx[k, d], dx[k, d + 1], dx[k, d + 2], dx[k, d + 3] = s0, s1, s2, s3
-    for d in range(whole, len(W)):
-        for k in range(len(dy)):
-            dx[k, d] += _dot(dy[k], W[d])
+# ---- Sums. -----------------------------------------------------------------------------------------------------------
 
 
 @compiled
@@ -412,16 +417,14 @@ def _sum(x: Array) -> Any:
     return total
 
 
-# ---- The update. A few rows of a weight matrix's gradient are made, used and forgotten. ------------------------------
-
-_ROWS = 8  # fit into the processor's first cache, with the weights and their momentum
+# ---- The update. -----------------------------------------------------------------------------------------------------
 
 
 @compiled
-def _pace(rule: Rule, step: int, factor: float, values: Array) -> _Pace:
+def _pace(rule: Rule, step: int, factor: float, penalised: bool, values: Array) -> _Pace:
     kind = values.dtype.type
     rate = rule.learning_rate / (1 + rule.decay * step) * factor
-    shrink, root = rule.shrink * rate, 1.0
+    l2, shrink, root = rule.l2 if penalised else 0.0, rule.shrink * rate if penalised else 0.0, 1.0
     if rule.adam:
         rate /= 1 - rule.momentum ** (step + 1)
         root = 1 / math.sqrt(1 - rule.second ** (step + 1))
@@ -433,54 +436,36 @@ def _pace(rule: Rule, step: int, factor: float, values: Array) -> _Pace:
         kind(1 - rule.second),
         kind(rule.epsilon),
         kind(root),
-        kind(rule.l2),
+        kind(l2),
         kind(shrink),
     )
 
 
-@compiled
+@compiled_once(tiles)
 def _descend_matrix(pace: _Pace, x: Array, dy: Array, begin: int, values: Array, slots: Array) -> None:
-    """Update W, of which x^T dy is the gradient."""
-    features, units, last = x.shape[1], dy.shape[1], len(x) - 1
-    gradient = np.empty(_ROWS * units, values.dtype)
-    for d in range(0, features, _ROWS):
-        rows = min(_ROWS, features - d)
-        for r in range(rows):
-            row = gradient[r * units : (r + 1) * units]
-            for k in range(0, last + 1, 4):
-                x0, x1 = x[k, d + r], _at(x, k + 1, d + r)
-                x2, x3 = _at(x, k + 2, d + r), _at(x, k + 3, d + r)
-                d0, d1, d2, d3 = dy[k], dy[min(k + 1, last)], dy[min(k + 2, last)], dy[min(k + 3, last)]
-                for m in range(units):
-                    before = row[m] if k else values.dtype.type(0)
-                    row[m] = before + x0 * d0[m] + x1 * d1[m] + x2 * d2[m] + x3 * d3[m]
-        _descend(pace, True, gradient[: rows * units], begin + d * units, values, slots)
+    """Update the matrix that begins there, of which x^T dy is the gradient."""
+    shape = x.shape[1], dy.shape[1]
+    end, last = begin + shape[0] * shape[1], len(slots) - 1
+    W, first, second = (
+        values[begin:end].reshape(shape),
+        slots[0, begin:end].reshape(shape),
+        slots[last, begin:end].reshape(shape),
+    )
+    row = 0
+    while row < shape[0]:
+        rows, column = _even_share(shape[0] - row, tiles.DESCENT_ROWS), 0
+        while column < shape[1]:
+            if pace.adam:
+                column += tiles.descend_adam(x, dy, pace, W, first, second, row, rows, column)
+            else:
+                column += tiles.descend_sgd(x, dy, pace, W, first, second, row, rows, column)
+        row += rows
 
 
 @compiled
-def _at(x: Array, k: int, d: int) -> Any:
-    return x[k, d] if k < len(x) else x.dtype.type(0)
-
-
-@compiled
-def _descend(pace: _Pace, penalised: bool, gradient: Array, begin: int, values: Array, slots: Array) -> None:
+def _descend(pace: _Pace, gradient: Array, begin: int, values: Array, slots: Array) -> None:
     """Update the parameters that begin there."""
-    count, zero = len(gradient), values.dtype.type(0)
-    l2, shrink = pace.l2 if penalised else zero, pace.shrink if penalised else zero
-    value, first = values[begin : begin + count], slots[0, begin : begin + count]
-    if pace.adam:
-        second = slots[1, begin : begin + count]
-        for m in range(count):
-            slope = gradient[m] + l2 * value[m]
-            first[m] += pace.momentum_rest * (slope - first[m])
-            second[m] += pace.second_rest * (slope * slope - second[m])
-            value[m] -= shrink * value[m]
-            value[m] -= pace.rate * first[m] / (math.sqrt(second[m]) * pace.root + pace.epsilon)
-    else:
-        for m in range(count):
-            slope = gradient[m] + l2 * value[m]
-            first[m] = pace.momentum * first[m] + slope
-            value[m] -= pace.rate * (slope + pace.momentum * first[m])
+    _descend_matrix(pace, np.ones((1, 1), values.dtype), gradient.reshape(1, len(gradient)), begin, values, slots)
 
 
 # ---- The head and the loss. ------------------------------------------------------------------------------------------
