@@ -67,6 +67,12 @@ def fitted(make_bags) -> Callable[..., NeuralMIL]:
     return fit
 
 
+@pytest.fixture
+def workers_for_little(monkeypatch):
+    """Have workers started however little work there is."""
+    monkeypatch.setattr("bagwise.training.workers.SECONDS_A_WORKER", 1e-9)
+
+
 @pytest.fixture(scope="session")
 def data_directory() -> Path:
     """Where the real data sets are; tests on them are skipped where they are not, but never in CI."""

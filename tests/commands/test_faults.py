@@ -119,7 +119,7 @@ def test_workers_that_are_killed(command, place, tmp_path):
     assert contents(out) == contents(tmp_path / "whole")
 
 
-def test_workers_outlive_their_command_by_no_more_than_an_epoch(place, tmp_path):
+def test_workers_end_with_a_command_that_is_killed(place, tmp_path):
     # So many epochs that they would go on for long.
     argv = ["fit", place / "cells.csv", *COLUMNS, "--ensemble", 9, "--epochs", 100_000, "--jobs", 2]
     started = Started([*argv, "--json", "--out", tmp_path / "out"], tmp_path / "told")

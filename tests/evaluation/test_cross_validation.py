@@ -113,6 +113,7 @@ def test_they_do_so_with_other_parameters(parameters):
     assert_equals_separate_fits(make(**parameters), small(), folds=3)
 
 
+@pytest.mark.usefixtures("workers_for_little")
 def test_they_do_so_over_several_blocks_and_any_number_of_workers():
     bags, model = small(), make("gated-attention")
     one = assert_equals_separate_fits(model, bags, folds=3, repeats=6)
@@ -121,6 +122,7 @@ def test_they_do_so_over_several_blocks_and_any_number_of_workers():
 
 @pytest.mark.slow
 @every_method
+@pytest.mark.usefixtures("workers_for_little")
 def test_the_number_of_workers_changes_nothing(name):
     bags = small(3)
     one, two = (bw.cross_validate(make(name), bags, folds=3, repeats=6, n_jobs=jobs) for jobs in (1, 2))

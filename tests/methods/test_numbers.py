@@ -145,6 +145,7 @@ def test_a_training_that_diverges_says_so(make_bags, tmp_path, encoder, patience
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+@pytest.mark.usefixtures("workers_for_little")
 @pytest.mark.parametrize(("encoder", "n_jobs"), [("identity", 1), ("mi-net", 1), ("identity", 2)])
 def test_members_that_diverge_say_which_they_are(make_bags, tmp_path, encoder, n_jobs):
     model = bw.AttentionMIL(**DIVERGES, encoder=encoder)

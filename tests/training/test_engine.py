@@ -92,6 +92,7 @@ def test_the_plans_of_these_tests_take_both_executors(name, data):
 
 
 @every_plan
+@pytest.mark.usefixtures("workers_for_little")
 @pytest.mark.parametrize("workers", [2, 3])
 def test_the_number_of_workers_changes_no_bit(name, workers, data):
     members = members_of(20)
@@ -236,6 +237,7 @@ def test_a_finished_training_is_not_repeated(name, data, tmp_path, monkeypatch):
 
 
 @every_plan
+@pytest.mark.usefixtures("workers_for_little")
 def test_checkpoints_change_no_bit(name, data, tmp_path):
     members = members_of(20)
     whole = train(plan_of(name), *data, members)

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
@@ -25,8 +26,11 @@ from bagwise.targets.contract import Target
 from bagwise.targets.survival import SurvivalTarget
 from bagwise.text import kind_of
 from bagwise.training.engine import OnEpoch
+from bagwise.training.workers import in_turn, on_workers
 
 __all__ = ["CrossValidation", "cross_validate", "divided_told", "folds_told", "summary", "validate_folds"]
+
+_FEW_NUMBERS = 1 << 15  # of more, a fold of a classical method may take as long as workers take to start
 
 
 @dataclass(frozen=True, eq=False)
@@ -292,7 +296,8 @@ def cross_validate(
         or a mapping from what each is to be called, as `bagwise.evaluation.metrics.scorers` takes them. None measures
         accuracy, precision, recall, F-score and AUC.
     n_jobs
-        Number of worker processes, each with one thread; -1 is one a core. Results do not depend on it.
+        Most worker processes, each with one thread; -1 is one a core. Where there is too little work for them this
+        process does it (`bagwise.training.workers`). Results do not depend on it.
     checkpoints
         A folder for a neural method to keep progress in; a cross-validation that was stopped goes on from it.
     verbose
@@ -425,10 +430,12 @@ def validate_folds(
     elif on_epoch is not None:
         raise BagwiseError(f"{type(model).__name__} learns in no epochs of which to tell on_epoch: leave it out")
     else:
-        answers = Parallel(n_jobs=n_jobs)(
+        jobs = (
             delayed(_fit_and_ask)(clone(model), bags[train], None if weights is None else weights[train], bags[test])
             for train, test in zip(trains, tests, strict=True)
         )
+        few = prod(bags.instances.shape) <= _FEW_NUMBERS
+        answers = in_turn(jobs, len(splits), n_jobs) if few else on_workers(jobs, n_jobs)
     width = answers[0].answers.shape[1] if target.names is None else len(target.names)
     told = np.full((*division.assignment.shape, width), np.nan)
     scores = {metric: np.full((division.repeats, division.folds), np.nan) for metric in scoring}

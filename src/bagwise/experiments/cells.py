@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import sklearn
 import torch
-from joblib import Parallel, delayed
+from joblib import delayed
 from threadpoolctl import threadpool_limits
 
 from bagwise._version import __version__
 from bagwise.commands.older import written_before
 from bagwise.commands.runs import read_json, write_json
 from bagwise.errors import BagwiseError
+from bagwise.training.workers import as_done
 
 __all__ = ["OLDER", "cell", "cells_on_workers", "environment", "finite"]
 
@@ -113,9 +114,10 @@ def cells_on_workers(
     jobs_to_do = (delayed(_numbered_cell)(number, folder, question, answer) for number, question in asked.items())
     found: dict[int, dict[str, Any]] = {}
     # One at a time: after answers that were kept, and come at once, joblib would hand out long ones by the dozen.
-    for number, one in Parallel(n_jobs=jobs, batch_size=1, return_as="generator_unordered")(jobs_to_do):
-        found[number] = one
-        tell(asked[number], one, len(found))
+    with as_done(jobs_to_do, jobs, in_order=False, batch_size=1) as done:
+        for number, one in done:
+            found[number] = one
+            tell(asked[number], one, len(found))
     return [found[number] for number in asked]
 
 

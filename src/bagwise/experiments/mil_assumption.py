@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 from threadpoolctl import threadpool_limits
 
 from bagwise.checks import check_count, check_names
@@ -18,6 +18,7 @@ from bagwise.experiments.markdown import markdown_table
 from bagwise.experiments.options import Assumption
 from bagwise.files import write_text
 from bagwise.methods.registry import METHODS, make
+from bagwise.training.workers import on_workers
 
 __all__ = ["run_mil_assumption", "table"]
 
@@ -53,8 +54,7 @@ def run_mil_assumption(out: Path, study: Assumption, *, tell: Callable[[str], No
     for name in study.methods or METHODS:
 
         def answer(name: str = name) -> dict[str, Any]:
-            found = Parallel(n_jobs=study.jobs)(delayed(_row)(name, problem, study.seeds) for problem in PROBLEMS)
-            return {"rows": found}
+            return {"rows": on_workers((delayed(_row)(name, one, study.seeds) for one in PROBLEMS), study.jobs)}
 
         rows += cell(out / "cells", {"method": name, "seeds": study.seeds}, answer)["rows"]
         said = [f"{row['problem']} {row['verdict']}" for row in rows[-len(PROBLEMS) :]]

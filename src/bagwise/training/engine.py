@@ -1,10 +1,7 @@
 """All epochs of all members: blocks, validation, stopping, checkpoints, workers."""
 
-import multiprocessing
-import os
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +10,6 @@ from typing import Any
 import joblib
 import numpy as np
 import torch
-from joblib.externals.loky.backend.process import LokyProcess
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,6 +19,7 @@ from bagwise.models.scaling import Moments
 from bagwise.stored import StoredInstances
 from bagwise.tensorfiles import read_tensors, write_tensors
 from bagwise.training.choice import executor_for
+from bagwise.training.cost import epoch_seconds
 from bagwise.training.data import PackedTensors
 from bagwise.training.device import memory_told, one_thread, resolve_device
 from bagwise.training.looped import Looped
@@ -30,6 +27,7 @@ from bagwise.training.members import Member, Plan, Trained, fingerprint
 from bagwise.training.progress import Counter, progress_bar, spinner
 from bagwise.training.stack import compile_step
 from bagwise.training.stacked import Stacked
+from bagwise.training.workers import as_done, on_workers, worth_starting
 
 __all__ = ["DivergedError", "OnEpoch", "train"]
 
@@ -71,8 +69,8 @@ def train(
     weights
         What the loss of each bag (and, on validation bags, an error) is multiplied with, shape (B,); None: all are 1.
     n_jobs
-        Number of worker processes, as joblib understands it; within `joblib.parallel_config` the backend may be Ray or
-        Dask.
+        Most worker processes, as joblib understands it; fewer, or none, where there is too little work for them
+        (`bagwise.training.workers`). Within `joblib.parallel_config` the backend may be Ray or Dask.
     checkpoints
         A folder to keep progress in after every epoch. A training that finds its own progress there goes on from it and
         ends with the same bits.
@@ -118,7 +116,8 @@ def train(
         with spinner("compiling the training step, once on this machine: half a minute", verbose):
             compile_step(plan.target, plan.dtype)
     # One process has the device: several would share its memory, and none would be faster.
-    workers = n_jobs if len(blocks) > 1 and resolve_device(plan.device).type == "cpu" else 1
+    alone = len(blocks) == 1 or resolve_device(plan.device).type != "cpu"
+    workers = 1 if alone else worth_starting(n_jobs, _reckoned(plan, bags, members, executor))
     at_once = on_epoch if joblib.effective_n_jobs(workers) == 1 else None  # what a user gives need not fit a pipe
     results: list[Trained] = []
     total = sum(member.settings.epochs for member in members)
@@ -144,7 +143,8 @@ def train(
             for block, path, counter, first in zip(blocks, paths, counters, firsts, strict=False)
         ]
         try:
-            with _done(jobs, workers, one_by_one=on_epoch is not None) as done:
+            telling = nullcontext(on_workers(jobs, workers)) if on_epoch is None else as_done(jobs, workers)
+            with telling as done:
                 for block, measured in done:
                     results += block
                     if on_epoch is not None and at_once is None:
@@ -156,16 +156,15 @@ def train(
     return results
 
 
-@contextmanager
-def _done(jobs: Sequence[Any], workers: int | None, *, one_by_one: bool) -> Iterator[Any]:
-    """Give what jobs return, in their order: all at the end, or each as it is done."""
-    results = joblib.Parallel(n_jobs=workers, return_as="generator" if one_by_one else "list")(jobs)
-    try:
-        yield results
-    finally:
-        if one_by_one:
-            with warnings.catch_warnings(action="ignore"):  # joblib's, where what was under way is given up
-                results.close()
+def _reckoned(plan: Plan, bags: Bags, members: Sequence[Member], executor: type[Looped]) -> float:
+    """Reckon how many seconds training takes one core, if nobody stops early."""
+    model = plan.architecture.build(bags.instance_shape, plan.target.outputs, seed=0)
+    shapes, compiled = [parameter.shape for parameter in model.parameters()], executor is Stacked
+    sizes = bags.sizes if plan.sample is None else np.minimum(bags.sizes, plan.sample)
+    return sum(
+        member.settings.epochs * epoch_seconds(shapes, bags.instance_shape, sizes[member.train], compiled=compiled)
+        for member in members
+    )
 
 
 def _cut(members: Sequence[Member], size: int) -> list[Sequence[Member]]:
@@ -206,8 +205,6 @@ def _train_block(
             active = [n for n, member in enumerate(members) if _goes_on(member, records[n], epoch)]
             if not active:
                 break
-            if _is_orphan():
-                os._exit(1)  # nobody waits for it, and joblib would catch an exception
             losses = executor.run_epoch(epoch, active)
             for number, loss in zip(active, losses.tolist(), strict=True):
                 if not np.isfinite(loss) or not executor.is_finite(number):
@@ -230,14 +227,6 @@ def _train_block(
             for number, record in enumerate(records)
         ]
     return trained, measured
-
-
-def _is_orphan() -> bool:
-    """Say whether this is a worker whose command was killed, be it while the worker started."""
-    employer = multiprocessing.parent_process()
-    if employer is None or not isinstance(multiprocessing.current_process(), LokyProcess):
-        return False
-    return os.getppid() != employer.pid
 
 
 def _diverged(name: str, epoch: int, member: Member, plan: Plan) -> str:
