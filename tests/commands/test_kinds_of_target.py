@@ -47,7 +47,7 @@ FIGURES = {
 }
 SAID = {
     "multi-label": ("Labels, judged by attention", "Known bags", ">necrosis<", "with, "),
-    "real": ("Predicted and true, attention", "R²", "Label label"),
+    "real": ("Predicted and true, attention", "R²"),
     "real of two": ("Predicted and true, attention, size", "MAE", "Label size"),
     "survival": ("Survival by the risk that attention predicts", "C-index", "Events"),
 }

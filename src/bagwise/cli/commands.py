@@ -218,7 +218,7 @@ def predict(
         print_json(rows)
         return
     shown = [[told(value) for value in row.values()] for row in rows[:MOST_ROWS]]
-    short = [name.replace("probability_", "p ").replace("spread_", "± ") for name in frame.columns]
+    short = [name.replace("probability_", "p ").replace("spread_", "± ").replace("survival_", "S ") for name in rows[0]]
     print_table(f"{len(rows):,} bags", short, shown)
     if len(rows) > MOST_ROWS:
         print_line(f"... and {len(rows) - MOST_ROWS:,} more" + (": write them to a file with --out" * (out is None)))

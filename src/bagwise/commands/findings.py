@@ -22,6 +22,7 @@ from bagwise.io.problems import Problem, counted, listed
 from bagwise.label_columns import LABEL, LabelColumns
 from bagwise.labels import valid_labels
 from bagwise.targets.classes import ClassTarget
+from bagwise.targets.numbers import RealTarget
 from bagwise.targets.registry import resolve, target_of
 from bagwise.training.cost import default_shapes, epoch_seconds
 
@@ -188,7 +189,10 @@ class Findings:
         if self.target is not None:
             return self.target.partition(":")[0]
         labels = self.known_labels
-        return ClassTarget.kind if labels is None else resolve("auto", labels)
+        try:
+            return ClassTarget.kind if labels is None else resolve("auto", labels)
+        except BagwiseError:  # which `_judge_target` says
+            return RealTarget.kind
 
     @property
     def known_labels(self) -> NDArray[Any] | None:
@@ -205,7 +209,7 @@ class Findings:
         names = [name for name, label in zip(self.names, self.labels, strict=True) if label is not None]
         given = {"names": names, "label_names": self.columns.label_names, "positive": self.named}
         try:
-            target_of(resolve(self.target or "auto", labels), labels, **given)
+            target_of(resolve(self.target or "auto", labels, **given), labels, **given)
         except BagwiseError as error:
             self.say("error", "unfit-labels", str(error))
 

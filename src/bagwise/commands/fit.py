@@ -140,7 +140,9 @@ def configured(
     if training.class_weight not in ("balanced", None):
         raise BagwiseError(f"--class-weight is {training.class_weight!r}: it must be 'balanced' or 'none'")
     labels = np.zeros(0, np.int64) if bags.labels is None else bags.labels
-    target = resolve(training.target or given.get("target", "auto"), labels)
+    target = resolve(
+        training.target or given.get("target", "auto"), labels, names=bags.names, label_names=bags.label_names
+    )
     alike = {"positive": training.positive, "random_state": training.seed}
     unused = f"; the {validation} bags for validation decided nothing" if validation else ""
     if not issubclass(kind, NeuralMIL):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bagwise.label_columns import LABEL
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.grades import OrdinalTarget
 from bagwise.targets.several import MultiLabelTarget
@@ -46,7 +47,7 @@ def sum_up(kind: str, labels: NDArray[Any], names: Sequence[str] | None = None) 
     if labels.ndim == 1 and (kind in (ClassTarget.kind, OrdinalTarget.kind) or labels.dtype.kind not in "iuf"):
         return dict(sorted(Counter(map(str, labels.tolist())).items()))
     columns = labels.reshape(len(labels), -1).T
-    called = names or (["label"] if labels.ndim == 1 else range(len(columns)))
+    called = names or ([LABEL] if labels.ndim == 1 else range(len(columns)))
     told = list(zip(called, columns, strict=True))
     if kind == MultiLabelTarget.kind:
         return {
@@ -106,7 +107,7 @@ def facts_of(summary: dict[str, Any]) -> list[tuple[str, str]]:
         events, bags = summary["events"], summary["events"] + summary["censored"]
         return [("events", f"{events:,} of {bags:,} ({events / bags:.0%})"), ("times", _range(summary["times"]))]
     counts = sum(value for value in summary.values() if isinstance(value, int))
-    return [(f"label {name}", _told(value, counts)) for name, value in summary.items()]
+    return [("label" if name == LABEL else f"label {name}", _told(value, counts)) for name, value in summary.items()]
 
 
 def _told(value: Any, counts: int) -> str:

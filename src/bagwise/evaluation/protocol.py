@@ -267,7 +267,7 @@ class Folds(Division):
                 raise BagwiseError(f"{name} is {value!r}: it must be a whole number")
         if folds < 2 or repeats < 1:
             raise BagwiseError(f"{repeats} x {folds} folds is too few: at least 1 x 2 are needed")
-        kind = resolve(target, bags.labels)
+        kind = resolve(target, bags.labels, names=bags.names, label_names=bags.label_names)
         if kind == "classes":
             strata = bags.labels
             _check_classes(strata, int(folds))

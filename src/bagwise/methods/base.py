@@ -269,7 +269,7 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         assert bags.labels is not None
         if not len(subset):
             raise BagwiseError("no training bag has a weight above 0: at least one must count")
-        kind = resolve(self.target, bags.labels)
+        kind = resolve(self.target, bags.labels, names=bags.names, label_names=bags.label_names)
         given = {"names": bags.names[subset], "label_names": bags.label_names, "positive": self.positive}
         return target_of(kind, bags.labels[subset], **given)
 

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bagwise.classes import Classes
 from bagwise.errors import BagwiseError
-from bagwise.targets.contract import Target
+from bagwise.targets.contract import Target, told_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,7 +54,7 @@ class ClassTarget(Target):
         """Find the classes; ``positive`` may name one of two, as `bagwise.classes.positive_of` takes it."""
         array = np.asarray(labels)
         if array.ndim != 1 or array.dtype.names is not None:
-            raise BagwiseError(f"the labels have shape {array.shape}: classes are one label a bag")
+            raise BagwiseError(f"the labels {told_of(array)}: classes are one label a bag")
         if array.dtype.kind == "f":
             for value in array[array % 1 != 0][:1].tolist():
                 raise BagwiseError(f"a bag has the label {value}: classes are whole numbers, booleans or strings")

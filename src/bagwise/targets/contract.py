@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from bagwise.compiled import Gradient
 
-__all__ = ["Target", "bag_named", "label_names_in", "refuse_others"]
+__all__ = ["Target", "bag_named", "label_names_in", "refuse_others", "told_of"]
 
 
 class Target(ABC):
@@ -247,3 +247,10 @@ def label_names_in(facts: Mapping[str, Any], count: int) -> tuple[str, ...] | No
     if not isinstance(names, list) or len(names) != count or not all(isinstance(name, str) for name in names):
         raise ValueError("its label names are none")
     return tuple(names)
+
+
+def told_of(labels: NDArray[Any]) -> str:
+    """Say in a message what labels are that a target cannot take."""
+    if labels.dtype.names is not None:
+        return "are events and times"
+    return f"are of type {labels.dtype}" + (f" and shape {labels.shape}" if labels.ndim > 1 else "")

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bagwise.errors import BagwiseError
-from bagwise.targets.contract import Target, bag_named, label_names_in, refuse_others
+from bagwise.targets.contract import Target, bag_named, label_names_in, refuse_others, told_of
 from bagwise.targets.strata import binned
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class RealTarget(Target):
         refuse_others(cls.kind, given, "loss")
         array = np.asarray(labels)
         if array.dtype.kind not in "biuf" or array.ndim not in (1, 2):
-            raise BagwiseError(f"the labels are of type {array.dtype}: a real target needs numbers")
+            raise BagwiseError(f"the labels {told_of(array)}: a real target needs numbers")
         numbers = array.reshape(len(array), -1).astype(np.float64)
         for position in np.flatnonzero(~np.isfinite(numbers).all(axis=1))[:1]:
             raise BagwiseError(f"{bag_named(position, given)} has the label {array[position]}: give it a number")
@@ -190,7 +190,7 @@ class CountTarget(Target):
         refuse_others(cls.kind, given)
         array = np.asarray(labels)
         if array.dtype.kind not in "biuf" or array.ndim != 1:
-            raise BagwiseError(f"the labels are of type {array.dtype}: counts are whole numbers, one a bag")
+            raise BagwiseError(f"the labels {told_of(array)}: counts are whole numbers, one a bag")
         numbers = array.astype(np.float64)
         for position in np.flatnonzero(~((numbers >= 0) & (numbers % 1 == 0)))[:1]:
             told = f"{bag_named(position, given)} has the label {array[position]}"

@@ -60,9 +60,10 @@ class MultiLabelTarget(Target):
                 f"the labels have shape {array.shape} and type {array.dtype}: several labels a bag are a table of 0 and"
                 " 1, a row a bag and a column a label, so name two columns or more"
             )
-        for position in np.flatnonzero(~_are_known_or_not(array).all(axis=1))[:1]:
-            told = f"{bag_named(position, given)} has the labels {array[position].tolist()}"
-            raise BagwiseError(f"{told}: each must be 0, 1 or, where it is not known, NaN")
+        for position, column in np.argwhere(~_are_known_or_not(array))[:1]:
+            called = (given.get("label_names") or range(array.shape[1]))[column]
+            told = f"{bag_named(position, given)} has {array[position, column]:g} for the label {called!r}"
+            raise BagwiseError(f"{told}: each must be 0 or 1, or nothing (NaN) where it is not known")
         if not ((array == 0).any(axis=0) & (array == 1).any(axis=0)).any():
             raise BagwiseError("no label is 0 in one training bag and 1 in another: nothing can be learnt")
         return cls(array.shape[1], given.get("label_names"))

@@ -109,7 +109,7 @@ class BagDataset(Dataset[PackedBatch]):
         self._targets: Tensor | None = None
         if targets is None and bags.labels is not None:
             given = {"names": bags.names, "label_names": bags.label_names}
-            self.target = target_of(resolve(target, bags.labels), bags.labels, **given)
+            self.target = target_of(resolve(target, bags.labels, **given), bags.labels, **given)
             targets = self.target.encoded(bags.labels)
             if isinstance(self.target, ClassTarget):
                 self.classes = self.target.classes.in_learning.tolist()
