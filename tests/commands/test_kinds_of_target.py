@@ -201,7 +201,11 @@ def test_a_target_is_named_in_every_command(run, named, tmp_path):
         ("ordinal: low < mid < high: huber", "attention", "which is not in the order that was given"),
         ("count: huber", "attention", "the kind 'count' takes nothing after its name"),
         ("survival", "attention", "survival needs the columns of both (--event and --time)"),
-        ("ordinal: low < mid < high", "MI-SVM", "the method 'MI-SVM' learns classes"),
+        (
+            "ordinal: low < mid < high",
+            "MI-SVM",
+            "BagMarginSVM learns classes, and the target is ordinal: use a method that",
+        ),
     ],
 )
 def test_a_target_that_does_not_fit_is_one_sentence(run, tmp_path, target, method, told):

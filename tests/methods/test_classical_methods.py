@@ -18,9 +18,11 @@ import bagwise as bw
 from bagwise import METHODS, BagwiseError
 from bagwise.methods.classical import base, diverse_density, instance_svm
 from bagwise.methods.classical.bag_vectors import fisher_vectors, vlad_vectors
-from bagwise.methods.classical.base import Calibration, ClassicalMIL, Packed, ScoresInstances
+from bagwise.methods.classical.base import ClassicalMIL, ScoresInstances
 from bagwise.methods.classical.diverse_density import Hypotheses, maximise
-from bagwise.methods.classical.set_kernels import graph_weights, set_kernel
+from bagwise.methods.classical.packed import Packed
+from bagwise.methods.classical.questions import Calibration
+from bagwise.methods.classical.set_kernels import graph_weights, own_kernels, set_kernels
 
 CLASSICAL = [name for name, (kind, _) in METHODS.items() if issubclass(kind, ClassicalMIL)]
 SCORING = [name for name in CLASSICAL if issubclass(METHODS[name][0], ScoresInstances)]
@@ -57,23 +59,29 @@ def parts(bags):
 
 
 @some
-@given(one=packed_bags(), other=packed_bags(), gamma=st.floats(0.01, 5))
-def test_the_set_kernel_is_a_sum_over_pairs_of_instances(one, other, gamma):
-    wanted = [
-        [sum(np.exp(-gamma * ((a - b) ** 2).sum()) for a in left for b in right) for right in parts(other)]
-        for left in parts(one)
-    ]
-    assert_allclose(set_kernel(one, other, gamma), wanted, rtol=1e-10, atol=1e-12)
+@given(one=packed_bags(), other=packed_bags(), gammas=st.lists(st.floats(0.01, 5), min_size=1, max_size=3))
+def test_a_set_kernel_is_a_sum_over_pairs_of_instances(one, other, gammas):
+    def plain(left, right, gamma):
+        return sum(np.exp(-gamma * ((a - b) ** 2).sum()) for a in left for b in right)
+
+    wanted = [[[plain(left, right, gamma) for right in parts(other)] for left in parts(one)] for gamma in gammas]
+    assert_allclose(set_kernels(one, other, gammas), wanted, rtol=1e-10, atol=1e-12)
 
 
-def test_the_set_kernel_is_the_same_across_the_borders_of_its_blocks(monkeypatch):
+@pytest.mark.parametrize("rows", [2, 17, 29, 30, 64, 2000])
+def test_set_kernels_are_the_same_by_halves_and_across_the_borders_of_their_blocks(monkeypatch, rows):
     rng = np.random.default_rng(0)
-    sizes = rng.integers(1, 60, 40)
+    sizes = rng.integers(1, 30, 15)
     bags = Packed(rng.normal(size=(sizes.sum(), 4)), np.cumsum([0, *sizes]))
-    whole = set_kernel(bags, bags, 0.2)
-    for rows in (1, 17, 59, 60, 200):
-        monkeypatch.setattr("bagwise.methods.classical.set_kernels._BLOCK_ROWS", rows)
-        assert_allclose(set_kernel(bags, bags, 0.2), whole, rtol=1e-12)
+    weights, gammas = rng.uniform(0.1, 1, sizes.sum()), [0.2, 1.0]
+    squares = ((bags.instances[:, None] - bags.instances) ** 2).sum(axis=2)
+    wanted = np.exp(-np.multiply.outer(gammas, squares)) * np.outer(weights, weights)
+    for axis in (1, 2):
+        wanted = np.add.reduceat(wanted, bags.offsets[:-1], axis=axis)
+    monkeypatch.setattr("bagwise.methods.classical.set_kernels._BLOCK_ROWS", rows)
+    assert_allclose(set_kernels(bags, None, gammas, (weights, weights)), wanted, rtol=1e-11)
+    assert_allclose(set_kernels(bags, bags, gammas, (weights, weights)), wanted, rtol=1e-11)
+    assert_allclose(own_kernels(bags, gammas, weights), np.diagonal(wanted, axis1=1, axis2=2), rtol=1e-11)
 
 
 def plain_graph_weights(instances):
@@ -112,7 +120,7 @@ def test_kernel_methods_are_an_svm_on_the_kernel_of_the_papers(make_bags, name, 
     svm = SVC(kernel="precomputed", C=3 / np.trace(gram[:20]) * 20).fit(gram[:20], train.labels)
     wanted = svm.decision_function(gram[20:])
     packed = Packed(np.concatenate(scaled[20:]), test.offsets)
-    assert_allclose(model.learnt_.learners[0].decide(packed), wanted, atol=0.01)  # libsvm stops at 1e-3
+    assert_allclose(model.learnt_.learners[0].decide(packed)[:, 0], wanted, atol=0.01)  # libsvm stops at 1e-3
     assert np.linalg.eigvalsh(gram[:20]).min() > -1e-10
 
 
@@ -448,13 +456,13 @@ def test_the_grid_is_small_and_what_is_given_is_kept(make_bags, name):
 def test_the_choice_never_sees_the_test_bags_nor_splits_a_group(make_bags, name, monkeypatch):
     bags = make_bags(count=24, groups=6)
     seen = []
-    original = ClassicalMIL._learn_classes
+    original = ClassicalMIL._prepared
 
     def spy(self, part, *rest):
         seen.append(part)
         return original(self, part, *rest)
 
-    monkeypatch.setattr(ClassicalMIL, "_learn_classes", spy)
+    monkeypatch.setattr(ClassicalMIL, "_prepared", spy)
     bw.make(name, random_state=0).fit(bags)
     inner, whole = seen[:-1], seen[-1]
     assert len(whole) == 24

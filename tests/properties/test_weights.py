@@ -10,8 +10,8 @@ from sklearn.pipeline import make_pipeline
 
 import bagwise as bw
 from bagwise import METHODS, BagwiseError
-from bagwise.methods.classical.base import Packed
 from bagwise.methods.classical.diverse_density import Hypotheses
+from bagwise.methods.classical.packed import Packed
 from bagwise.methods.neural import NeuralMIL
 
 NEURAL = {name for name, (kind, _) in METHODS.items() if issubclass(kind, NeuralMIL)}

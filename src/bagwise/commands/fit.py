@@ -151,8 +151,10 @@ def configured(
             raise BagwiseError(
                 f"the method {method!r} learns classes, and --target is {training.target!r}: leave it out"
             )
-        unasked = {name for name in alike if name == "random_state" or alike[name] is None} - {*kind._get_param_names()}
+        own = {*kind._get_param_names()}
+        unasked = {name for name in alike if name == "random_state" or alike[name] is None} - own
         asked = {name: value for name, value in alike.items() if name not in unasked}
+        asked |= {"target": training.target} if training.target is not None and "target" in own else {}
         return make(method, **asked | given), f"not asked for: the methods have none{unused}"
     of_classes = target == "classes"
     fewest = np.unique(labels, return_counts=True)[1].min(initial=len(bags)) if of_classes else len(bags)

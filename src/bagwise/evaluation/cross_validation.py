@@ -23,6 +23,7 @@ from bagwise.methods.fitted import bag_answers, instance_weights, predict_member
 from bagwise.methods.joint import fit_members
 from bagwise.methods.neural import NeuralMIL
 from bagwise.targets.contract import Target
+from bagwise.targets.registry import resolve
 from bagwise.targets.survival import SurvivalTarget
 from bagwise.text import kind_of
 from bagwise.training.engine import OnEpoch
@@ -430,6 +431,8 @@ def validate_folds(
     elif on_epoch is not None:
         raise BagwiseError(f"{type(model).__name__} learns in no epochs of which to tell on_epoch: leave it out")
     else:
+        if "target" in model.get_params(deep=False):
+            model.set_params(target=resolve(model.target, bags.labels))  # a fold's labels may look like another kind
         jobs = (
             delayed(_fit_and_ask)(clone(model), bags[train], None if weights is None else weights[train], bags[test])
             for train, test in zip(trains, tests, strict=True)

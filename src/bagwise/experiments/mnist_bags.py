@@ -348,7 +348,7 @@ def _truth(test: Bags) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     return test.instance_labels == TARGET, test.labels == 1
 
 
-def _svm(parameters: Mapping[str, float], seed: int) -> BagMarginSVM:
+def _svm(parameters: Mapping[str, Any], seed: int) -> BagMarginSVM:
     return BagMarginSVM(kernel="rbf", standardize=False, random_state=seed, **parameters)
 
 

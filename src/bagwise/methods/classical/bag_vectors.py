@@ -1,7 +1,7 @@
-"""A vector for each bag, and a linear support vector machine on the vectors: miVLAD and miFV."""
+"""A vector for each bag, and what is linear in the vectors: miVLAD and miFV."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, ClassVar
@@ -9,13 +9,17 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from annotated_types import Interval
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
+from sklearn.linear_model import Ridge
 from sklearn.mixture import GaussianMixture
 from sklearn.preprocessing import normalize
 from sklearn.svm import SVC
 
-from bagwise.methods.classical.base import ClassicalMIL, Grid, Learner, Packed
+from bagwise.methods.classical.base import Grid
+from bagwise.methods.classical.packed import Packed
+from bagwise.methods.classical.whole_bags import Views, WholeBagMIL
 from bagwise.parameters import Count, Positive
 
 __all__ = ["VLADSVM", "FisherVectorSVM", "fisher_vectors", "vlad_vectors"]
@@ -97,35 +101,44 @@ def _power_normalized(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     return normalized
 
 
-@dataclass
-class _VectorSVM(Learner):
-    """A linear SVM, and what makes its vectors."""
-
-    svm: SVC
-    vectors_of: Callable[[Packed], NDArray[np.float64]]
-
-    def decide(self, bags: Packed) -> NDArray[np.float64]:
-        decisions: NDArray[np.float64] = self.svm.decision_function(self.vectors_of(bags))
-        return decisions
+_VectorsOf = Callable[[Packed], NDArray[np.float64]]
 
 
-class _SVMOnVectors(ClassicalMIL):
+class _Vectors(Views):
+    """What makes a vector of a bag, for each point of a grid, and the vectors of training bags."""
+
+    def __init__(self, training: Packed, vectors_of: Sequence[_VectorsOf]) -> None:
+        self.vectors_of = vectors_of
+        self.training = self.of(training)
+
+    def of(self, bags: Packed) -> list[NDArray[np.float64]]:
+        """Give the vectors of bags, shape (B, V)."""
+        found = {make: make(bags) for make in dict.fromkeys(self.vectors_of)}
+        return [found[make] for make in self.vectors_of]
+
+
+class _OnVectors(WholeBagMIL):
     """What miVLAD and miFV share."""
 
     @abstractmethod
-    def _vectors_of(
-        self, bags: Packed, parameters: Mapping[str, Any], seed: int
-    ) -> Callable[[Packed], NDArray[np.float64]]:
+    def _vectors_of(self, bags: Packed, parameters: Mapping[str, Any], seed: int) -> _VectorsOf:
         """Learn from instances alone how a bag becomes a vector."""
 
-    def _learn(self, bags: Packed, positive: NDArray[np.bool_], parameters: Mapping[str, Any], seed: int) -> Learner:
-        vectors_of = self._vectors_of(bags, parameters, seed)
-        svm = SVC(kernel="linear", C=parameters["C"]).fit(vectors_of(bags), positive, bags.weights)
-        return _VectorSVM(svm, vectors_of)
+    def _machine(self, seen: NDArray[np.float64], C: float, *, of_numbers: bool) -> BaseEstimator:  # noqa: ARG002
+        return Ridge(alpha=1 / C) if of_numbers else SVC(kernel="linear", C=C)
+
+    def _views(self, bags: Packed, points: Sequence[Mapping[str, Any]], seed: int) -> Views:
+        # What is learnt of instances alone does not depend on the price of a bag.
+        makers: dict[tuple[Any, ...], _VectorsOf] = {}
+        apart = [tuple(value for name, value in point.items() if name != "C") for point in points]
+        for point, others in zip(points, apart, strict=True):
+            if others not in makers:
+                makers[others] = self._vectors_of(bags, point, seed)
+        return _Vectors(bags, [makers[others] for others in apart])
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class VLADSVM(_SVMOnVectors):
+class VLADSVM(_OnVectors):
     """miVLAD: describe a bag by its differences from the codewords of a vocabulary (Wei et al., 2017).
 
     Parameters
@@ -133,8 +146,9 @@ class VLADSVM(_SVMOnVectors):
     codewords
         How many centres k-means finds among the training instances (at most as many as there are); None chooses.
     C
-        The price of a training bag on the wrong side of the margin; None chooses.
-    random_state
+        The price of a training bag on the wrong side of the margin; of numbers, which ridge regression learns, what
+        their squared errors count for beside the squared weights. None chooses.
+    target, positive, standardize, random_state
         As in `ClassicalMIL`.
 
     References
@@ -154,16 +168,14 @@ class VLADSVM(_SVMOnVectors):
     codewords: Count | None = None
     C: Positive | None = None
 
-    def _vectors_of(
-        self, bags: Packed, parameters: Mapping[str, Any], seed: int
-    ) -> Callable[[Packed], NDArray[np.float64]]:
+    def _vectors_of(self, bags: Packed, parameters: Mapping[str, Any], seed: int) -> _VectorsOf:
         words = min(parameters["codewords"], len(np.unique(bags.instances, axis=0)))
         codebook = KMeans(words, n_init=1, random_state=seed).fit(bags.instances)
         return partial(vlad_vectors, codebook=codebook)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class FisherVectorSVM(_SVMOnVectors):
+class FisherVectorSVM(_OnVectors):
     """miFV: describe a bag by the change in a mixture of Gaussians that would fit it better (Wei et al., 2017).
 
     Parameters
@@ -174,8 +186,8 @@ class FisherVectorSVM(_SVMOnVectors):
     energy
         The share of the variance that is kept by principal components, above 0 and at most 1; None chooses.
     C
-        The price of a training bag on the wrong side of the margin; None takes 1.
-    random_state
+        As in `VLADSVM`; None takes 1.
+    target, positive, standardize, random_state
         As in `ClassicalMIL`.
 
     References
@@ -198,9 +210,7 @@ class FisherVectorSVM(_SVMOnVectors):
     energy: Annotated[float, Interval(gt=0, le=1)] | None = None
     C: Positive | None = None
 
-    def _vectors_of(
-        self, bags: Packed, parameters: Mapping[str, Any], seed: int
-    ) -> Callable[[Packed], NDArray[np.float64]]:
+    def _vectors_of(self, bags: Packed, parameters: Mapping[str, Any], seed: int) -> _VectorsOf:
         components = _components(bags.instances, parameters["energy"])
         reduced = components.transform(bags.instances)
         modes = min(parameters["modes"], len(np.unique(bags.instances, axis=0)))

@@ -1,4 +1,4 @@
-"""What the classical methods have in common: a scaler, an inner cross-validation and probabilities."""
+"""What the classical methods have in common: a scaler and an inner cross-validation."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -7,108 +7,49 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize
-from scipy.special import log_softmax
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.metaestimators import available_if
 
 from bagwise.bags import Bags, BagsLike, as_bags
-from bagwise.checks import MOST_SPAN, check_span, valid_weights
+from bagwise.checks import valid_weights
 from bagwise.errors import BagwiseError
 from bagwise.folds import stratified_folds
 from bagwise.methods.base import BagEstimator, RandomState, drawn_seed
-from bagwise.stored import StoredInstances
+from bagwise.methods.classical.packed import Packed, check_extent, packed_as, scaler_of, values_of
+from bagwise.methods.classical.questions import Calibration, Question, Scale, question_of
 from bagwise.targets.classes import ClassTarget
+from bagwise.targets.contract import Target
 
-__all__ = [
-    "CLIP",
-    "INNER_FOLDS",
-    "Calibration",
-    "ClassicalMIL",
-    "Grid",
-    "Learner",
-    "Packed",
-    "ScoresInstances",
-]
+__all__ = ["INNER_FOLDS", "ClassicalMIL", "Grid", "Learner", "ScoresInstances"]
 
 INNER_FOLDS = 3
-CLIP = 3.0
 Grid = Sequence[Mapping[str, Any]]  # values of hyper-parameters to choose from
-_FLATTEST = 10.0  # of the logarithm of the sharpness
-
-
-class Packed(NamedTuple):
-    """Bags with all that a learner needs of them.
-
-    Attributes
-    ----------
-    instances
-        Scaled, shape (N, D), double precision.
-    offsets
-        Where bags begin and the last one ends, shape (B + 1,).
-    sample_weight
-        Of bags to learn from: what the loss of each is multiplied with, shape (B,). None: all are 1.
-
-    Examples
-    --------
-    >>> Packed(np.zeros((3, 2)), np.array([0, 1, 3])).sizes.tolist()
-    [1, 2]
-    """
-
-    instances: NDArray[np.float64]
-    offsets: NDArray[np.int64]
-    sample_weight: NDArray[np.float64] | None = None
-
-    @property
-    def weights(self) -> NDArray[np.float64]:
-        """What the loss of each bag is multiplied with, shape (B,)."""
-        return np.ones(len(self.offsets) - 1) if self.sample_weight is None else self.sample_weight
-
-    @property
-    def sizes(self) -> NDArray[np.int64]:
-        """Number of instances of each bag, shape (B,)."""
-        return np.diff(self.offsets)
-
-    def highest(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Take the maximum of values of instances, shape (N, ...), in each bag."""
-        highest: NDArray[np.float64] = np.maximum.reduceat(values, self.offsets[:-1])
-        return highest
-
-    def sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Sum values of instances, shape (N, ...), in each bag."""
-        return np.add.reduceat(values, self.offsets[:-1])
-
-    def where_highest(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Give the row of the first highest value, shape (N,), in each bag."""
-        bag = np.repeat(np.arange(len(self.sizes)), self.sizes)
-        at_top = np.flatnonzero(values == self.highest(values)[bag])
-        return at_top[np.unique(bag[at_top], return_index=True)[1]]
+_THAT_LEARN = {"real": "attention or MI-Kernel"}  # kinds of target that some classical methods refuse
 
 
 class Learner(ABC):
-    """What was learnt of one class against the others."""
+    """What was learnt of training bags."""
 
     @abstractmethod
     def decide(self, bags: Packed) -> NDArray[np.float64]:
-        """Give a number a bag, shape (B,), that is positive where the class is the likelier one."""
+        """Say of each bag a number that is positive where a class is the likelier one, or the number that is learnt.
+
+        Shape (B,), or (B, L) where one learner answers for several columns of the question.
+        """
 
 
 class _Learnt(NamedTuple):
-    """A scaler if there is one, and a learner for each class, or one for the positive of two."""
+    """A scaler if there is one, and the learners that answer for the columns of the question, one after the other."""
 
     scaler: StandardScaler | None
     learners: list[Learner]
 
     def decide(self, bags: Bags) -> NDArray[np.float64]:
-        """Give decisions, shape (B,) or (B, number of classes)."""
-        packed = _packed(bags, self.scaler)
-        decisions = np.stack([learner.decide(packed) for learner in self.learners], axis=1)
-        known = np.isfinite(decisions).all(axis=1)
-        if not known.all():
-            raise BagwiseError(
-                f"the model has no answer for bag {bags.names[np.argmin(known)]!r}, because its decision is no number:"
-                " look for extreme values in the bag"
-            )
-        return decisions[:, 0] if len(self.learners) == 1 else decisions
+        """Give decisions, shape (B,) where the question has one column, else (B, L)."""
+        packed = packed_as(bags, self.scaler)
+        decisions = np.column_stack([learner.decide(packed) for learner in self.learners])
+        _check_known(decisions, bags)
+        return _flat(decisions)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -126,8 +67,13 @@ class ClassicalMIL(BagEstimator, ABC):
 
     With more than two classes each is told from the others, and the most certain one wins.
 
+    All learn classes, and those whose `KINDS` say so real numbers: in spreads of the training labels from their mean,
+    each number by itself. There the largest R squared of the held-out bags wins.
+
     Parameters
     ----------
+    target
+        As in `bagwise.methods.neural.NeuralMIL`: ``"auto"``, or one of `KINDS`.
     positive
         As in `bagwise.methods.neural.NeuralMIL`.
     standardize
@@ -139,16 +85,16 @@ class ClassicalMIL(BagEstimator, ABC):
     Attributes
     ----------
     classes_ : array
-        The labels, sorted; the last axis of `predict_proba` follows it.
+        The labels, sorted; the last axis of `predict_proba` follows it. Not there where labels are numbers.
     positive_ : object
         Of two classes the positive one; None with more than two.
     parameters_ : dict
         The hyper-parameters, with what was chosen.
     validation_errors_ : list of float
-        The share of errors of each point of the grid in the inner cross-validation; empty where there were too few
-        bags for one, and the first point was taken.
-    calibration_ : Calibration
-        How decisions become probabilities.
+        The share of errors of each point of the grid in the inner cross-validation, of numbers 1 less R squared; empty
+        where there were too few bags for one, and the first point was taken.
+    calibration_ : Calibration or Scale
+        How decisions become probabilities, or numbers.
 
     References
     ----------
@@ -156,7 +102,9 @@ class ClassicalMIL(BagEstimator, ABC):
     """
 
     GRID: ClassVar[Grid]
+    KINDS: ClassVar[tuple[str, ...]] = (ClassTarget.kind,)
 
+    target: str = "auto"
     positive: Any = None
     standardize: bool = True
     random_state: RandomState = None
@@ -201,31 +149,30 @@ class ClassicalMIL(BagEstimator, ABC):
             )
         weights = np.ones(len(bags)) if sample_weight is None else valid_weights(sample_weight, bags.names)
         target = self._target_of(bags, np.flatnonzero(weights > 0))
-        if not isinstance(target, ClassTarget):
-            raise BagwiseError(
-                f"{type(self).__name__} learns classes, and the target is {target.kind}: use a method that learns it,"
-                " such as attention"
-            )
         if not weights.all():
             bags, weights = bags[weights > 0], weights[weights > 0]
         assert bags.labels is not None
-        targets = target.classes.codes(bags.labels)
+        question = question_of(target, bags.labels, weights)
         seed = drawn_seed(self.random_state)
-        points = self._points()
-        decided = [self._inner_decisions(bags, targets, weights, point, seed) for point in points]
-        judged = [_judge(decisions, targets, weights) for decisions in decided if decisions is not None]
+        points = self._points(self._grid(target))
+        judged = [
+            question.judged(decisions) for decisions in self._inner_decisions(bags, question, weights, points, seed)
+        ]
         best = min(range(len(judged)), key=lambda n: judged[n][:2], default=0)
         self.parameters_ = points[best]
-        self.validation_errors_ = [errors for errors, _, _ in judged]
-        self.calibration_ = judged[best][2] if judged else Calibration(1.0, np.zeros(()))
-        self.learnt_ = self._learn_classes(bags, targets, weights, points[best], seed)
+        self.validation_errors_ = [found.error for found in judged]
+        self.calibration_: Calibration | Scale = judged[best].meaning if judged else question.meaning
+        scaler, packed = self._prepared(bags, weights)
+        self.learnt_ = _Learnt(scaler, self._learn_all(packed, question.columns, points[best], seed))
         self._remember(bags, target)
         return self
 
     def answers(self, X: BagsLike) -> NDArray[Any]:
-        """Give the probability of each class for each bag, as `BagEstimator.answers` does."""
-        return self._classes.reordered(np.exp(self._log_probabilities(as_bags(X))))
+        """Give the probability of each class, or the numbers, for each bag, as `BagEstimator.answers` does."""
+        bags = self._like_learnt(as_bags(X))
+        return self.target_.by_name(self.calibration_.answers(self.learnt_.decide(bags)))
 
+    @available_if(lambda self: getattr(self, "classes_", None) is not None or not hasattr(self, "target_"))  # type: ignore[untyped-decorator]
     def decision_function(self, X: BagsLike) -> NDArray[Any]:
         """Give log-odds of the second of `classes_`, or log-probabilities where there are more than two.
 
@@ -245,70 +192,111 @@ class ClassicalMIL(BagEstimator, ABC):
     def _log_probabilities(self, bags: Bags) -> NDArray[Any]:
         """Give them in the order of learning."""
         bags = self._like_learnt(bags)
+        assert isinstance(self.calibration_, Calibration)
         return self.calibration_.log_probabilities(self.learnt_.decide(bags))
+
+    def _target_of(self, bags: Bags, subset: NDArray[np.int64]) -> Target:
+        target = super()._target_of(bags, subset)
+        if target.kind not in self.KINDS:
+            raise BagwiseError(
+                f"{type(self).__name__} learns {' and '.join(self.KINDS)}, and the target is {target.kind}: use a"
+                f" method that learns it, such as {_THAT_LEARN.get(target.kind, 'attention')}"
+            )
+        return target
 
     # ---- what a method fills in ---------------------------------------------------------------------
 
     @abstractmethod
-    def _learn(self, bags: Packed, positive: NDArray[np.bool_], parameters: Mapping[str, Any], seed: int) -> Learner:
-        """Learn to tell the positive bags from the others."""
+    def _learn_all(
+        self, bags: Packed, columns: NDArray[Any], parameters: Mapping[str, Any], seed: int
+    ) -> list[Learner]:
+        """Learn to answer for all columns of the question, shape (B, L)."""
+
+    def _decided(
+        self, train: Packed, columns: NDArray[Any], test: Packed, points: Sequence[Mapping[str, Any]], seed: int
+    ) -> list[NDArray[np.float64]]:
+        """Give what is decided about `test`, shape (B, L), by what is learnt of `train` at each point of the grid."""
+        return [
+            np.column_stack([learner.decide(test) for learner in self._learn_all(train, columns, point, seed)])
+            for point in points
+        ]
 
     # ---- learning -----------------------------------------------------------------------------------
 
-    def _points(self) -> list[dict[str, Any]]:
+    def _grid(self, target: Target) -> Grid:  # noqa: ARG002
+        """Give the points to choose from for a target."""
+        return self.GRID
+
+    def _points(self, grid: Grid) -> list[dict[str, Any]]:
         """Give the points of the grid that agree with the hyper-parameters that were given, each only once."""
         points: list[dict[str, Any]] = []
-        for point in self.GRID:
+        for point in grid:
             given = {name: getattr(self, name) for name in point}
             filled = {name: point[name] if value is None else value for name, value in given.items()}
             if filled not in points:
                 points.append(filled)
         return points
 
-    def _learn_classes(
-        self,
-        bags: Bags,
-        targets: NDArray[Any],
-        weights: NDArray[np.float64],
-        parameters: Mapping[str, Any],
-        seed: int,
-    ) -> _Learnt:
-        values = _values(bags)
-        scaler = _scaler(values, bags) if self.standardize else None
-        packed = _packed(bags, scaler)._replace(sample_weight=weights)
-        classes = range(int(targets.max()) + 1)
-        told_apart = classes[1:] if len(classes) == 2 else classes
-        learners = [self._learn(packed, targets == one, parameters, seed) for one in told_apart]
-        return _Learnt(scaler, learners)
+    def _prepared(self, bags: Bags, weights: NDArray[np.float64]) -> tuple[StandardScaler | None, Packed]:
+        """Scale training bags by what they teach."""
+        scaler = scaler_of(values_of(bags), bags) if self.standardize else None
+        return scaler, packed_as(bags, scaler)._replace(sample_weight=weights)
 
     def _inner_decisions(
         self,
         bags: Bags,
-        targets: NDArray[Any],
+        question: Question,
         weights: NDArray[np.float64],
-        parameters: Mapping[str, Any],
+        points: Sequence[Mapping[str, Any]],
         seed: int,
-    ) -> NDArray[np.float64] | None:
-        fewest = int(np.bincount(targets).min())
+    ) -> list[NDArray[np.float64]]:
+        """Give at each point of the grid decisions about bags held out; none where there are too few bags."""
+        strata = question.strata(INNER_FOLDS)
+        fewest = int(np.bincount(strata).min())
         if bags.groups is not None:
             fewest = min(fewest, len(np.unique(bags.groups)))
         if fewest < 2:
-            return None
+            return []
         folds = min(INNER_FOLDS, fewest)
-        fold_of = stratified_folds(targets, folds, seed, bags.groups)
-        count = int(targets.max()) + 1
-        decisions = np.zeros(len(bags)) if count == 2 else np.zeros((len(bags), count))
+        fold_of = stratified_folds(strata, folds, seed, bags.groups)
+        decisions = np.zeros((len(points), *question.columns.shape))
         for fold in range(folds):
             train, test = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
-            if len(np.unique(targets[train])) < count:  # groups can make it so
-                return None
-            learnt = self._learn_classes(bags[train], targets[train], weights[train], parameters, seed)
-            decisions[test] = learnt.decide(bags[test])
-        return decisions
+            if not question.answerable(train):  # groups can make it so
+                return []
+            scaler, packed = self._prepared(bags[train], weights[train])
+            held_out = bags[test]
+            said = self._decided(packed, question.columns[train], packed_as(held_out, scaler), points, seed)
+            for one in said:
+                _check_known(one, held_out)
+            decisions[:, test] = said
+        return [_flat(one) for one in decisions]
+
+
+def _flat(decisions: NDArray[np.float64]) -> NDArray[np.float64]:
+    return decisions[:, 0] if decisions.shape[1] == 1 else decisions
+
+
+def _check_known(decisions: NDArray[np.float64], bags: Bags) -> None:
+    known = np.isfinite(decisions).all(axis=1)
+    if not known.all():
+        raise BagwiseError(
+            f"the model has no answer for bag {bags.names[np.argmin(known)]!r}, because its decision is no number:"
+            " look for extreme values in the bag"
+        )
 
 
 class ScoresInstances(ClassicalMIL):
     """A classical method that decides by the instances one by one, so that each has a score of its own."""
+
+    @abstractmethod
+    def _learn(self, bags: Packed, positive: NDArray[np.bool_], parameters: Mapping[str, Any], seed: int) -> Learner:
+        """Learn to tell the positive bags from the others."""
+
+    def _learn_all(
+        self, bags: Packed, columns: NDArray[Any], parameters: Mapping[str, Any], seed: int
+    ) -> list[Learner]:
+        return [self._learn(bags, column, parameters, seed) for column in columns.T]
 
     def instance_scores(self, X: BagsLike) -> NDArray[Any]:
         """Give the probability that each instance, were it alone, would give its bag.
@@ -325,113 +313,9 @@ class ScoresInstances(ClassicalMIL):
             (N, number of classes).
         """
         bags = self._like_learnt(as_bags(X))
-        values = _values(bags)
+        values = values_of(bags)
         if self.learnt_.scaler is None:
-            _check_extent(values, bags)  # names the bag; below each instance is one
+            check_extent(values, bags)  # names the bag; below each instance is one
         alone = Bags(values, np.arange(len(bags.instances) + 1))
         probabilities: NDArray[Any] = np.exp(self._log_probabilities(alone))
         return probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities
-
-
-def _scaler(values: NDArray[np.float64], bags: Bags) -> StandardScaler:
-    def farthest(feature: int) -> tuple[str, int]:
-        return _place(int(np.argmax(abs(values[:, feature]))), bags)
-
-    lowest = values.min(axis=0)
-    check_span(lowest, values.max(axis=0), bags.feature_names, farthest)
-    with np.errstate(over="ignore", invalid="ignore"):
-        scaler = StandardScaler().fit(values)
-    # Squares of what is the same everywhere may overflow.
-    lost = ~np.isfinite(scaler.mean_ + scaler.scale_)
-    scaler.mean_[lost], scaler.scale_[lost] = lowest[lost], 1.0
-    return scaler
-
-
-def _packed(bags: Bags, scaler: StandardScaler | None) -> Packed:
-    values = _values(bags)
-    if scaler is None:
-        _check_extent(values, bags)
-        return Packed(values, bags.offsets)
-    with np.errstate(over="ignore"):  # what is infinite is clipped
-        return Packed(scaler.transform(values).clip(-CLIP, CLIP), bags.offsets)
-
-
-def _place(row: int, bags: Bags) -> tuple[str, int]:
-    """Give the name of the bag of a row, and the row's number in it."""
-    bag = int(np.searchsorted(bags.offsets, row, side="right")) - 1
-    return str(bags.names[bag]), row - int(bags.offsets[bag])
-
-
-def _check_extent(values: NDArray[np.float64], bags: Bags) -> None:
-    """Refuse values whose squares overflow, where nothing brings them to a scale."""
-    if max(values.max(), -values.min()) > MOST_SPAN:
-        row_of_all, column = map(int, np.unravel_index(np.argmax(abs(values)), values.shape))
-        bag, row = _place(row_of_all, bags)
-        feature = column if bags.feature_names is None else bags.feature_names[column]
-        raise BagwiseError(
-            f"bag {bag!r} has {values[row_of_all, column]:.4g} as feature {feature!r} in row {row}, which is out of"
-            " range without scaling: mend the value, or give features in other units"
-        )
-
-
-def _values(bags: Bags) -> NDArray[np.float64]:
-    if isinstance(bags.instances, StoredInstances):
-        return np.concatenate([bag.instances for bag in bags]).astype(np.float64)
-    return bags.instances.astype(np.float64)
-
-
-class Calibration(NamedTuple):
-    """How decisions become probabilities: the softmax of a positive multiple of them plus an offset a class.
-
-    Attributes
-    ----------
-    sharpness
-        The multiple.
-    offsets
-        Shape (), the positive class's, for decisions of shape (B,); else shape (number of classes,).
-    """
-
-    sharpness: float
-    offsets: NDArray[np.float64]
-
-    def log_probabilities(self, decisions: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Give logarithms of probabilities, shape (B, number of classes)."""
-        logits = self.sharpness * decisions + self.offsets
-        if logits.ndim == 1:
-            logits = np.stack([np.zeros_like(logits), logits], axis=1)
-        logarithms: NDArray[np.float64] = log_softmax(logits, axis=1)
-        return logarithms
-
-    @classmethod
-    def fit(
-        cls, decisions: NDArray[np.float64], targets: NDArray[np.int64], weights: NDArray[np.float64] | None = None
-    ) -> "Calibration":
-        """Fit it to decisions about bags that were not learnt from, with Platt's softened targets."""
-        counts = np.bincount(targets, weights)
-        doubt = 1 / (counts + 2)
-        others = np.ones((len(counts), len(counts))) - np.eye(len(counts))
-        aims = (np.diag(1 - doubt) + doubt[:, None] / (len(counts) - 1) * others)[targets]
-        # In units of their own spread, decisions of all methods are alike.
-        unit = float(np.abs(decisions - np.median(decisions)).mean()) or 1.0
-        shape = decisions.shape[1:]
-
-        def read(x: NDArray[np.float64]) -> Calibration:
-            return cls(float(np.exp(x[0])) / unit, x[1:].reshape(shape))
-
-        def loss(x: NDArray[np.float64]) -> float:
-            return -float(np.average((aims * read(x).log_probabilities(decisions)).sum(axis=1), weights=weights))
-
-        start = np.zeros(1 + int(np.prod(shape)))
-        bounds = [(-_FLATTEST, _FLATTEST), *[(None, None)] * (len(start) - 1)]
-        return read(minimize(loss, start, method="L-BFGS-B", bounds=bounds).x)
-
-
-def _judge(
-    decisions: NDArray[np.float64], targets: NDArray[np.int64], weights: NDArray[np.float64]
-) -> tuple[float, float, Calibration]:
-    """Give the share of errors, the loss, and the calibration with which they are that small."""
-    calibration = Calibration.fit(decisions, targets, weights)
-    logarithms = calibration.log_probabilities(decisions)
-    wrong = logarithms.argmax(axis=1) != targets
-    losses = -logarithms[np.arange(len(targets)), targets]
-    return float(np.average(wrong, weights=weights)), float(np.average(losses, weights=weights)), calibration

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from bagwise.methods.classical.base import Grid, Learner, Packed, ScoresInstances
+from bagwise.methods.classical.base import Grid, Learner, ScoresInstances
+from bagwise.methods.classical.packed import Packed
 from bagwise.parameters import Count, Positive
 
 __all__ = ["BAGS_TO_START_FROM", "MOST_STARTS", "ROUNDS", "DiverseDensity", "Hypotheses", "maximise"]

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.svm import SVC
 
-from bagwise.methods.classical.base import Grid, Learner, Packed, ScoresInstances
+from bagwise.methods.classical.base import Grid, Learner, ScoresInstances
+from bagwise.methods.classical.packed import Packed
 from bagwise.parameters import Positive
 
 __all__ = ["ROUNDS", "BagMarginSVM", "InstanceLabelSVM"]

@@ -1,49 +1,54 @@
 """Support vector machines on bags, with kernels between sets of instances: MI-Kernel and mi-Graph."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
-from sklearn.metrics.pairwise import rbf_kernel
-from sklearn.svm import SVC
+from sklearn.base import BaseEstimator
+from sklearn.svm import SVC, SVR
 
-from bagwise.methods.classical.base import ClassicalMIL, Grid, Learner, Packed
-from bagwise.parameters import Positive
+from bagwise.methods.classical.base import Grid
+from bagwise.methods.classical.packed import Packed
+from bagwise.methods.classical.whole_bags import Views, WholeBagMIL
+from bagwise.parameters import NonNegative, Positive
+from bagwise.targets.contract import Target
+from bagwise.targets.numbers import RealTarget
 
-__all__ = ["GraphKernelSVM", "SetKernelSVM", "graph_weights", "set_kernel"]
+__all__ = ["GraphKernelSVM", "SetKernelSVM", "graph_weights", "own_kernels", "set_kernels"]
 
-_BLOCK_ROWS = 1024
+_BLOCK_ROWS = 256  # squared, in double precision, a share of the processor's second cache
 
 
-def set_kernel(
+def set_kernels(
     one: Packed,
-    other: Packed,
-    gamma: float,
+    other: Packed | None,
+    gammas: Sequence[float],
     weights: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
 ) -> NDArray[np.float64]:
-    """Sum a Gaussian kernel over all pairs of instances of two bags, for every pair of bags.
+    """Sum Gaussian kernels over all pairs of instances of two bags, for every pair of bags.
 
-    k(A, B) = sum over a in A and b in B of w_a w_b exp(-gamma |a - b|^2), as block matrix products that are summed
-    over segments: memory grows with the instances of `other` alone.
+    k(A, B) = sum over a in A and b in B of w_a w_b exp(-gamma |a - b|^2), as matrix products of blocks of instances
+    that are summed over segments. All gammas share the distances, and bags among themselves need half of them.
 
     Parameters
     ----------
-    one, other
+    one
         The bags.
-    gamma
-        The sharpness of the Gaussian.
+    other
+        Those that they are compared with; None compares them among themselves.
+    gammas
+        The sharpness of each Gaussian.
     weights
         Of the instances of `one` and of `other`; None weighs each 1.
 
     Returns
     -------
     array
-        Shape (bags of `one`, bags of `other`).
+        Shape (number of gammas, bags of `one`, bags of `other`).
 
     References
     ----------
@@ -52,24 +57,85 @@ def set_kernel(
     Examples
     --------
     >>> bags = Packed(np.array([[0.0], [0.0], [1.0]]), np.array([0, 2, 3]))
-    >>> set_kernel(bags, bags, gamma=np.log(2)).round(9).tolist()
-    [[4.0, 1.0], [1.0, 1.0]]
+    >>> set_kernels(bags, None, [np.log(2)]).round(9).tolist()
+    [[[4.0, 1.0], [1.0, 1.0]]]
     """
-    result = np.empty((len(one.sizes), len(other.sizes)))
-    begin = 0
-    while begin < len(one.sizes):
-        # As many whole bags as fit into a block; one that is larger than a block stands alone.
-        fitting = int(np.searchsorted(one.offsets, one.offsets[begin] + _BLOCK_ROWS, side="right")) - 1
-        end = max(begin + 1, min(fitting, len(one.sizes)))
-        rows = slice(one.offsets[begin], one.offsets[end])
-        kernel = rbf_kernel(one.instances[rows], other.instances, gamma=gamma)
-        if weights is not None:
-            kernel *= weights[0][rows, None]
-            kernel *= weights[1]
-        summed = np.add.reduceat(kernel, one.offsets[begin:end] - one.offsets[begin], axis=0)
-        result[begin:end] = np.add.reduceat(summed, other.offsets[:-1], axis=1)
-        begin = end
+    symmetric, other = other is None, one if other is None else other
+    of_one, of_other = _squares(one), _squares(other)
+    result = np.zeros((len(gammas), len(one.sizes), len(other.sizes)))
+    columns = [*_blocks(other)]
+    for number, (rows, bags, starts) in enumerate(_blocks(one)):
+        for place, (across, others, begins) in enumerate(columns):
+            if symmetric and place < number:
+                continue
+            distances = one.instances[rows] @ (-2 * other.instances[across]).T
+            distances += of_one[rows, None]
+            distances += of_other[across]
+            np.maximum(distances, 0, out=distances)
+            for gamma, kernel in zip(gammas, result, strict=True):
+                values = distances * -gamma
+                np.exp(values, out=values)
+                if weights is not None:
+                    values *= weights[1][across]
+                sums = np.add.reduceat(values, begins, axis=1)
+                if weights is not None:
+                    sums *= weights[0][rows, None]
+                sums = np.add.reduceat(sums, starts, axis=0)
+                kernel[bags, others] += sums
+                if symmetric and place > number:
+                    kernel[others, bags] += sums.T
     return result
+
+
+def _squares(bags: Packed) -> NDArray[np.float64]:
+    squares: NDArray[np.float64] = np.einsum("nd,nd->n", bags.instances, bags.instances)
+    return squares
+
+
+def _blocks(bags: Packed) -> Iterator[tuple[slice, slice, NDArray[np.int64]]]:
+    """Give blocks of rows, of the bags that have any in them, and where in the block these begin."""
+    for begin in range(0, len(bags.instances), _BLOCK_ROWS):
+        end = min(begin + _BLOCK_ROWS, len(bags.instances))
+        first = int(np.searchsorted(bags.offsets, begin, side="right")) - 1
+        last = int(np.searchsorted(bags.offsets, end, side="left"))
+        yield slice(begin, end), slice(first, last), np.maximum(bags.offsets[first:last] - begin, 0)
+
+
+def own_kernels(bags: Packed, gammas: Sequence[float], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give the kernel of each bag with itself, as `set_kernels` does for all pairs.
+
+    Parameters
+    ----------
+    bags
+        The bags.
+    gammas
+        The sharpness of each Gaussian.
+    weights
+        Of the instances.
+
+    Returns
+    -------
+    array
+        Shape (number of gammas, B).
+
+    Examples
+    --------
+    >>> bags = Packed(np.array([[0.0], [0.0], [1.0]]), np.array([0, 2, 3]))
+    >>> own_kernels(bags, [1.0], np.ones(3)).tolist()
+    [[4.0, 1.0]]
+    """
+    found = np.empty((len(gammas), len(bags.sizes)))
+    begin = 0
+    while begin < len(bags.sizes):
+        # As many whole bags as fit into a block; one that is larger than a block stands alone.
+        fitting = int(np.searchsorted(bags.offsets, bags.offsets[begin] + _BLOCK_ROWS, side="right")) - 1
+        end = max(begin + 1, fitting)
+        rows = slice(bags.offsets[begin], bags.offsets[end])
+        few = Packed(bags.instances[rows], bags.offsets[begin : end + 1] - bags.offsets[begin])
+        kernels = set_kernels(few, None, gammas, (weights[rows], weights[rows]))
+        found[:, begin:end] = np.diagonal(kernels, axis1=1, axis2=2)
+        begin = end
+    return found
 
 
 def graph_weights(bags: Packed) -> NDArray[np.float64]:
@@ -104,79 +170,69 @@ def graph_weights(bags: Packed) -> NDArray[np.float64]:
     return weights
 
 
-class _Weighed(NamedTuple):
-    """Bags with all that a kernel between them needs."""
-
-    bags: Packed
-    weights: NDArray[np.float64]
-    norms: NDArray[np.float64]
+_WeightsOf = Callable[[Packed], NDArray[np.float64]]
 
 
-@dataclass
-class _KernelSVM(Learner):
-    """An SVM on bags, with the training bags that it compares others with."""
+class _Kernels(Views):
+    """Kernels between training bags, one a point of the grid, and what compares other bags with them."""
 
-    svm: SVC
-    training: _Weighed
-    weigh: Callable[[Packed], _Weighed]
-    gamma: float
+    def __init__(self, training: Packed, weights_of: _WeightsOf, gammas: Sequence[float], *, by_root: bool) -> None:
+        self.bags, self.weights_of, self.by_root = training, weights_of, by_root
+        self.gammas = [*dict.fromkeys(gammas)]
+        self.places = [self.gammas.index(gamma) for gamma in gammas]
+        self.weights = weights_of(training)
+        kernels = set_kernels(training, None, self.gammas, (self.weights, self.weights))
+        with_itself = np.diagonal(kernels, axis1=1, axis2=2)
+        self.norms = np.sqrt(with_itself) if by_root else self._sums(training, self.weights)
+        self.training = self._normalized(kernels, self.norms)
 
-    def decide(self, bags: Packed) -> NDArray[np.float64]:
-        decisions: NDArray[np.float64] = self.svm.decision_function(
-            _kernel(self.weigh(bags), self.training, self.gamma)
-        )
-        return decisions
+    def of(self, bags: Packed) -> list[NDArray[np.float64]]:
+        """Compare bags with those of training, shape (B, training bags)."""
+        weights = self.weights_of(bags)
+        norms = np.sqrt(own_kernels(bags, self.gammas, weights)) if self.by_root else self._sums(bags, weights)
+        return self._normalized(set_kernels(bags, self.bags, self.gammas, (weights, self.weights)), norms)
 
+    def _sums(self, bags: Packed, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.tile(bags.sums(weights), (len(self.gammas), 1))
 
-def _kernel(one: _Weighed, other: _Weighed, gamma: float) -> NDArray[np.float64]:
-    kernel = set_kernel(one.bags, other.bags, gamma, (one.weights, other.weights))
-    kernel /= one.norms[:, None] * other.norms
-    return kernel
-
-
-def _weigh(weights_of: Callable[[Packed], NDArray[np.float64]], normalize: str, gamma: float, bags: Packed) -> _Weighed:
-    weights = weights_of(bags)
-    if normalize == "mean":
-        return _Weighed(bags, weights, bags.sums(weights))
-    norms = np.empty(len(bags.sizes))
-    for place, (begin, end) in enumerate(zip(bags.offsets[:-1], bags.offsets[1:], strict=True)):
-        part = weights[begin:end]
-        norms[place] = np.sqrt(part @ rbf_kernel(bags.instances[begin:end], gamma=gamma) @ part)
-    return _Weighed(bags, weights, norms)
+    def _normalized(self, kernels: NDArray[np.float64], norms: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        kernels /= norms[:, :, None] * self.norms[:, None]
+        return [kernels[place] for place in self.places]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class _SVMOnBags(ClassicalMIL):
+class _OnKernels(WholeBagMIL):
     """What MI-Kernel and mi-Graph share."""
 
     GRID: ClassVar[Grid] = tuple({"gamma": gamma, "C": 10.0} for gamma in (1.0, 0.25, 4.0))
+    GRID_OF_NUMBERS: ClassVar[Grid] = tuple({**point, "C": C} for point in GRID for C in (10.0, 1.0, 100.0))
 
     normalize: Literal["root", "mean"] = "root"
     gamma: Positive | None = None
-    C: Positive | None = None
+    epsilon: NonNegative = 0.1
 
     @staticmethod
     @abstractmethod
     def _weights_of(bags: Packed) -> NDArray[np.float64]:
         """Weigh the instances."""
 
-    def _learn(
-        self,
-        bags: Packed,
-        positive: NDArray[np.bool_],
-        parameters: Mapping[str, Any],
-        seed: int,  # noqa: ARG002
-    ) -> Learner:
-        gamma = parameters["gamma"] / (bags.instances.shape[1] * (bags.instances.var() or 1.0))
-        weigh = partial(_weigh, self._weights_of, self.normalize, gamma)
-        training = weigh(bags)
-        kernel = _kernel(training, training, gamma)
-        svm = SVC(kernel="precomputed", C=parameters["C"] / np.diag(kernel).mean()).fit(kernel, positive, bags.weights)
-        return _KernelSVM(svm, training, weigh, gamma)
+    def _grid(self, target: Target) -> Grid:
+        return self.GRID_OF_NUMBERS if target.kind == RealTarget.kind else self.GRID
+
+    def _views(self, bags: Packed, points: Sequence[Mapping[str, Any]], seed: int) -> Views:  # noqa: ARG002
+        unit = bags.instances.shape[1] * (bags.instances.var() or 1.0)
+        gammas = [point["gamma"] / unit for point in points]
+        return _Kernels(bags, self._weights_of, gammas, by_root=self.normalize == "root")
+
+    def _machine(self, seen: NDArray[np.float64], C: float, *, of_numbers: bool) -> BaseEstimator:
+        price = C / np.diag(seen).mean()
+        if of_numbers:
+            return SVR(kernel="precomputed", C=price, epsilon=self.epsilon)
+        return SVC(kernel="precomputed", C=price)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class SetKernelSVM(_SVMOnBags):
+class SetKernelSVM(_OnKernels):
     """MI-Kernel: an SVM whose kernel sums a Gaussian over all pairs of instances of two bags (Gaertner et al., 2002).
 
     The kernel's power p of the original is part of `gamma`: a Gaussian to the power p is a Gaussian that is p times as
@@ -190,13 +246,17 @@ class SetKernelSVM(_SVMOnBags):
         The sharpness of the Gaussian, in units of one over the number of features times their variance; None chooses.
     C
         The price of a training bag on the wrong side of the margin, for a kernel whose mean over training bags of
-        k(A, A) is brought to 1; None takes 10.
-    random_state
+        k(A, A) is brought to 1. Of numbers, which support vector regression learns, the price of each spread of the
+        training labels beyond `epsilon`. None takes 10, and for numbers chooses.
+    epsilon
+        By how many spreads of the training labels a number may be missed at no price.
+    target, positive, standardize, random_state
         As in `ClassicalMIL`.
 
     References
     ----------
-    T. Gaertner, P. Flach, A. Kowalczyk, A. Smola: Multi-Instance Kernels. ICML 2002.
+    T. Gaertner, P. Flach, A. Kowalczyk, A. Smola: Multi-Instance Kernels. ICML 2002. Of numbers: H. Drucker, C. Burges,
+    L. Kaufman, A. Smola, V. Vapnik: Support Vector Regression Machines. NIPS 1996.
 
     Examples
     --------
@@ -212,14 +272,14 @@ class SetKernelSVM(_SVMOnBags):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class GraphKernelSVM(_SVMOnBags):
+class GraphKernelSVM(_OnKernels):
     """mi-Graph: as MI-Kernel, with less weight for instances that have like ones in their bag (Zhou et al., 2009).
 
     Parameters
     ----------
     normalize
         ``"mean"`` divides by the sums of the weights, as in the paper; ``"root"`` as in `SetKernelSVM`.
-    gamma, C, random_state
+    gamma, C, epsilon, target, positive, standardize, random_state
         As in `SetKernelSVM`.
 
     References

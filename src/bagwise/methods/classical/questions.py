@@ -1,0 +1,247 @@
+"""What learners are asked about bags, by the kind of target, and what their decisions mean."""
+
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import log_softmax
+
+from bagwise.targets.classes import ClassTarget
+from bagwise.targets.contract import Target
+from bagwise.targets.numbers import RealTarget
+
+__all__ = ["Calibration", "ClassQuestion", "Judged", "NumberQuestion", "Question", "Scale", "question_of"]
+
+_FLATTEST = 10.0  # of the logarithm of the sharpness
+
+
+class Scale(NamedTuple):
+    """How decisions become numbers: they are spreads from the mean.
+
+    Attributes
+    ----------
+    mean, spread
+        Of the labels of the training bags, shape (L,).
+
+    Examples
+    --------
+    >>> Scale(np.array([10.0]), np.array([2.0])).answers(np.array([[-1.0], [0.5]])).tolist()
+    [[8.0], [11.0]]
+    """
+
+    mean: NDArray[np.float64]
+    spread: NDArray[np.float64]
+
+    def answers(self, decisions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give the numbers, shape (B, L)."""
+        numbers: NDArray[np.float64] = decisions.reshape(len(decisions), -1) * self.spread + self.mean
+        return numbers
+
+
+class Calibration(NamedTuple):
+    """How decisions become probabilities: the softmax of a positive multiple of them plus an offset a class.
+
+    Attributes
+    ----------
+    sharpness
+        The multiple.
+    offsets
+        Shape (), the positive class's, for decisions of shape (B,); else shape (number of classes,).
+    """
+
+    sharpness: float
+    offsets: NDArray[np.float64]
+
+    def log_probabilities(self, decisions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give logarithms of probabilities, shape (B, number of classes)."""
+        logits = self.sharpness * decisions + self.offsets
+        if logits.ndim == 1:
+            logits = np.stack([np.zeros_like(logits), logits], axis=1)
+        logarithms: NDArray[np.float64] = log_softmax(logits, axis=1)
+        return logarithms
+
+    def answers(self, decisions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give the probabilities of classes, in the order of learning, shape (B, number of classes)."""
+        probabilities: NDArray[np.float64] = np.exp(self.log_probabilities(decisions))
+        return probabilities
+
+    @classmethod
+    def fit(
+        cls, decisions: NDArray[np.float64], targets: NDArray[np.int64], weights: NDArray[np.float64] | None = None
+    ) -> "Calibration":
+        """Fit it to decisions about bags that were not learnt from, with Platt's softened targets."""
+        counts = np.bincount(targets, weights)
+        doubt = 1 / (counts + 2)
+        others = np.ones((len(counts), len(counts))) - np.eye(len(counts))
+        aims = (np.diag(1 - doubt) + doubt[:, None] / (len(counts) - 1) * others)[targets]
+        # In units of their own spread, decisions of all methods are alike.
+        unit = float(np.abs(decisions - np.median(decisions)).mean()) or 1.0
+        shape = decisions.shape[1:]
+
+        def read(x: NDArray[np.float64]) -> Calibration:
+            return cls(float(np.exp(x[0])) / unit, x[1:].reshape(shape))
+
+        def loss(x: NDArray[np.float64]) -> float:
+            return -float(np.average((aims * read(x).log_probabilities(decisions)).sum(axis=1), weights=weights))
+
+        start = np.zeros(1 + int(np.prod(shape)))
+        bounds = [(-_FLATTEST, _FLATTEST), *[(None, None)] * (len(start) - 1)]
+        return read(minimize(loss, start, method="L-BFGS-B", bounds=bounds).x)
+
+
+class Judged(NamedTuple):
+    """How good decisions about bags are that were not learnt from, and what they mean.
+
+    Attributes
+    ----------
+    error
+        What is to be small: the share of errors, or 1 less R squared.
+    loss
+        What decides between equal errors.
+    meaning
+        How decisions become answers, so that error and loss are that small.
+    """
+
+    error: float
+    loss: float
+    meaning: "Calibration | Scale"
+
+
+class Question(ABC):
+    """What learners are asked about training bags: a column a learner.
+
+    Attributes
+    ----------
+    columns
+        Shape (B, L): for each learner what it is to say of each bag, whether it is of a class or a number.
+    meaning
+        How decisions become answers where no bags could be held out.
+    """
+
+    columns: NDArray[Any]
+    meaning: Calibration | Scale
+
+    @abstractmethod
+    def strata(self, folds: int) -> NDArray[np.int64]:
+        """Say which bags are alike, shape (B,), so that each of so many folds gets its share."""
+
+    @abstractmethod
+    def answerable(self, train: NDArray[np.int64]) -> bool:
+        """Say whether all can be learnt from these of the bags."""
+
+    @abstractmethod
+    def judged(self, decisions: NDArray[np.float64]) -> Judged:
+        """Judge decisions about all bags, shape (B, L), or (B,) where there is one learner."""
+
+
+class ClassQuestion(Question):
+    """Whether a bag is positive, or of each class where there are more than two.
+
+    Parameters
+    ----------
+    codes
+        The class of each bag, in the order of learning, shape (B,).
+    weights
+        Of the bags, shape (B,).
+
+    Examples
+    --------
+    >>> question = ClassQuestion(np.array([0, 1, 0, 1]), np.ones(4))
+    >>> question.columns.ravel().tolist(), question.judged(np.array([-1.0, 1.0, -1.0, -2.0])).error
+    ([False, True, False, True], 0.25)
+    """
+
+    def __init__(self, codes: NDArray[np.int64], weights: NDArray[np.float64]) -> None:
+        self.codes, self.weights = codes, weights
+        classes = np.arange(codes.max() + 1)
+        self.columns = codes[:, None] == (classes[1:] if len(classes) == 2 else classes)
+        self.meaning = Calibration(1.0, np.zeros(()))
+
+    def strata(self, folds: int) -> NDArray[np.int64]:  # noqa: ARG002
+        """Bags of one class are alike."""
+        return self.codes
+
+    def answerable(self, train: NDArray[np.int64]) -> bool:
+        """Say whether there are bags of each class."""
+        return len(np.unique(self.codes[train])) == len(np.unique(self.codes))
+
+    def judged(self, decisions: NDArray[np.float64]) -> Judged:
+        """Give the share of errors, the loss, and the calibration with which they are that small."""
+        calibration = Calibration.fit(decisions, self.codes, self.weights)
+        logarithms = calibration.log_probabilities(decisions)
+        wrong = logarithms.argmax(axis=1) != self.codes
+        losses = -logarithms[np.arange(len(self.codes)), self.codes]
+        return Judged(
+            float(np.average(wrong, weights=self.weights)),
+            float(np.average(losses, weights=self.weights)),
+            calibration,
+        )
+
+
+class NumberQuestion(Question):
+    """How many spreads of the labels each number of a bag is from their mean.
+
+    Parameters
+    ----------
+    target
+        Which knows how labels are measured.
+    labels
+        Of the bags, shape (B,) or (B, L).
+    weights
+        Of the bags, shape (B,).
+
+    Examples
+    --------
+    >>> question = NumberQuestion(RealTarget(1, flat=True), np.array([1.0, 3.0]), np.ones(2))
+    >>> question.columns.ravel().tolist(), question.judged(np.array([-1.0, 1.0])).error
+    ([-1.0, 1.0], 0.0)
+    """
+
+    def __init__(self, target: RealTarget, labels: NDArray[Any], weights: NDArray[np.float64]) -> None:
+        self.target, self.labels, self.weights = target, labels, weights
+        encoded = target.encoded(labels)
+        learnt = target.learn(encoded, weights)
+        self.columns = target.wanted(encoded, learnt)
+        self.meaning = Scale(*np.split(learnt, 2))
+
+    def strata(self, folds: int) -> NDArray[np.int64]:
+        """Bags of about the same first number are alike."""
+        return self.target.strata(self.labels, folds)
+
+    def answerable(self, train: NDArray[np.int64]) -> bool:
+        """Say whether each number differs between bags."""
+        return bool((np.ptp(self.columns[train], axis=0) > 0).all())
+
+    def judged(self, decisions: NDArray[np.float64]) -> Judged:
+        """Give by how much R squared falls short of 1."""
+        error = 1 - self.target.score(self.labels, self.meaning.answers(decisions), self.weights)
+        return Judged(error, error, self.meaning)
+
+
+def question_of(target: Target, labels: NDArray[Any], weights: NDArray[np.float64]) -> Question:
+    """Turn what labels are into what learners are asked.
+
+    Parameters
+    ----------
+    target
+        Of classes or of real numbers.
+    labels
+        Of the training bags, shape (B, ...).
+    weights
+        Of them, shape (B,).
+
+    Returns
+    -------
+    Question
+
+    Examples
+    --------
+    >>> question_of(ClassTarget.of([0, 1, 2]), np.array([0, 2]), np.ones(2)).columns.shape
+    (2, 3)
+    """
+    if isinstance(target, RealTarget):
+        return NumberQuestion(target, labels, weights)
+    assert isinstance(target, ClassTarget)
+    return ClassQuestion(target.classes.codes(labels), weights)
