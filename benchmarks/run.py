@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from race import Contender, one_thread, race, ratio
+from starting import check_small, evaluate_small, predict_small
 
 from bagwise.files import replacing
 
@@ -141,6 +142,9 @@ BENCHMARKS: dict[str, Callable[[Path], Row]] = {
     "stream-bytes-per-epoch-ratio": lambda _: alone("streaming.py"),
     "tile-peak-mib": lambda _: alone("tiling.py"),
     "report-opens-seconds": lambda _: alone("opening.py"),
+    "check-small-cpu": lambda _: check_small(),
+    "predict-small-vs-import-torch": lambda _: predict_small(),
+    "evaluate-small-jobs": lambda _: evaluate_small(),
 }
 
 
