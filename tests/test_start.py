@@ -69,7 +69,12 @@ def test_what_predicts_loads_nothing_that_learns(fitted, tmp_path):
     table = tmp_path / "table.csv"
     table.write_text("bag,label,x,y,z\n" + "".join(f"{bag},{bag % 2},{bag}.5,0.1,{bag % 3}.5\n" for bag in range(8)))
     write_run(tmp_path / "run", [fitted("attention")], {"data": {"bag": "bag", "label": "label"}})
-    steps = [f"assert run('predict', {str(tmp_path / 'run')!r}, {str(table)!r}) is None"]
-    learns = ["engine", "looped", "stacked", "kernels", "optimizer", "loader", "progress"]
-    unwanted = ["numba", "sklearn", "scipy", "joblib", *DRAWS, *(f"bagwise.training.{name}" for name in learns)]
-    assert loaded_by(steps, ["torch", "pandas", *unwanted]) == {steps[0]: ["pandas", "torch"]}
+    steps = [
+        f"assert run('predict', {str(tmp_path / 'run')!r}, {str(table)!r}) is None",
+        f"assert run('explain', {str(tmp_path / 'run')!r}, {str(table)!r}, '--out', {str(tmp_path / 'out')!r}) is None",
+    ]
+    learns = ["engine", "looped", "stacked", "kernels", "optimizer", "loader", "workers"]
+    learning = ["numba", *(f"bagwise.training.{name}" for name in learns)]
+    loaded = loaded_by(steps, ["torch", "pandas", "sklearn", "scipy", "joblib", *DRAWS, *learning])
+    assert loaded[steps[0]] == ["pandas", "torch"]
+    assert not set(loaded[steps[1]]) & set(learning)

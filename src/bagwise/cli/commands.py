@@ -158,7 +158,7 @@ def evaluate(
         from bagwise.commands.cluster import workers
         from bagwise.commands.data import DataSource
         from bagwise.commands.evaluate import run_evaluate
-        from bagwise.evaluation.cross_validation import divided_told, folds_told
+        from bagwise.evaluation.summary import divided_told, folds_told
 
     with workers(work.backend, work.address):
         results = run_evaluate(DataSource.of(source), out, evaluation, training, work, output, verbose=not output.json)

@@ -44,7 +44,7 @@ Target = Annotated[
 ]
 Positive = Annotated[str | None, "Of two classes the positive one; else that which is not called normal, no, 0, ..."]
 Seed = Annotated[int, "Decides everything that is left to chance."]
-Jobs = Annotated[int, "Number of worker processes; -1 is one a core."]
+Jobs = Annotated[int, "Most worker processes, -1 is one a core; little work has none."]
 Backend = Annotated[str, "Where blocks of models train: 'local' or 'ray'."]
 Address = Annotated[str | None, "HOST:PORT of the cluster's head, with --backend ray."]
 Device = Annotated[str, "Where to compute: 'auto', 'cpu', 'cuda', ..."]

@@ -1,7 +1,7 @@
 """The pages about a run, an evaluation and an explanation: what was learnt from, how, and which instances count."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,13 +13,16 @@ from bagwise.commands.bag_views import bag_views, choose
 from bagwise.commands.known import Known
 from bagwise.commands.label_facts import facts_of, sum_up
 from bagwise.commands.verdicts import verdicts_of, verdicts_of_known
-from bagwise.evaluation.cross_validation import CrossValidation, divided_told, folds_told
 from bagwise.evaluation.metrics import METRICS, measure
+from bagwise.evaluation.summary import divided_told, folds_told
 from bagwise.explain import Explanation, columns_of, explain, weights_in_one
 from bagwise.methods.fitted import Fitted
 from bagwise.reports import Figure, Metric, Report, Table
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
+
+if TYPE_CHECKING:
+    from bagwise.evaluation.cross_validation import CrossValidation
 
 __all__ = ["evaluation_report", "explanation_report", "training_report"]
 
@@ -112,7 +115,7 @@ def training_report(
 
 
 def evaluation_report(
-    found: Mapping[str, CrossValidation],
+    found: Mapping[str, "CrossValidation"],
     bags: Bags,
     results: Mapping[str, Any],
     figures: Sequence[Figure],

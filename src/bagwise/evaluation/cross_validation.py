@@ -18,6 +18,7 @@ from bagwise.errors import BagwiseError
 from bagwise.evaluation.divisions import FoldsLike, divide
 from bagwise.evaluation.metrics import measure, scorers
 from bagwise.evaluation.protocol import Division, Split
+from bagwise.evaluation.summary import divided_told, folds_told, summary
 from bagwise.methods.base import BagEstimator, clone_with_seed
 from bagwise.methods.fitted import bag_answers, instance_weights, predict_members
 from bagwise.methods.joint import fit_members
@@ -29,7 +30,7 @@ from bagwise.text import kind_of
 from bagwise.training.engine import OnEpoch
 from bagwise.training.workers import in_turn, on_workers
 
-__all__ = ["CrossValidation", "cross_validate", "divided_told", "folds_told", "summary", "validate_folds"]
+__all__ = ["CrossValidation", "cross_validate", "validate_folds"]
 
 _FEW_NUMBERS = 1 << 15  # of more, a fold of a classical method may take as long as workers take to start
 
@@ -170,88 +171,6 @@ class CrossValidation:
                 spread = "one fold"
             lines.append(f"  {row['metric']:<{width}}{row['mean']:.3f} ({spread})")
         return "\n".join(lines) + ">"
-
-
-def summary(scores: NDArray[np.float64], folds: NDArray[np.int64] | None = None) -> dict[str, Any]:
-    """Sum up a metric over folds and repetitions.
-
-    Parameters
-    ----------
-    scores
-        Shape (repeats, folds); NaN where a fold leaves the metric undefined.
-    folds
-        The number of folds of each repetition, shape (repeats,), where they may differ; None: it is that of columns.
-
-    Returns
-    -------
-    dict
-        ``mean`` (over folds, then over repetitions; NaN where no fold defines it), ``sd_folds`` (standard deviation
-        over all folds), ``se_repeats`` (standard error of the mean over the repetitions; NaN with one), ``folds`` (of
-        a repetition; where they differ, the most), ``repeats``, and ``folds_defined``, how many folds of all
-        repetitions define it. Where repetitions differ, ``folds_in_all``.
-
-    Examples
-    --------
-    >>> summary(np.array([[0.5, 1.0], [1.0, 1.0]]))["mean"]
-    0.875
-    """
-    known = scores[np.isfinite(scores)]
-    by_repeat = [float(row[np.isfinite(row)].mean()) for row in scores if np.isfinite(row).any()]
-    several = len(by_repeat) > 1
-    return {
-        "mean": float(np.mean(by_repeat)) if by_repeat else np.nan,
-        "sd_folds": float(known.std(ddof=1)) if len(known) > 1 else np.nan,
-        "se_repeats": float(np.std(by_repeat, ddof=1) / np.sqrt(len(by_repeat))) if several else np.nan,
-        "folds": scores.shape[1],
-        "repeats": scores.shape[0],
-        "folds_defined": len(known),
-        **({} if folds is None or len(set(folds.tolist())) == 1 else {"folds_in_all": int(folds.sum())}),
-    }
-
-
-def divided_told(row: Mapping[str, Any]) -> str:
-    """Say into how many folds bags were divided.
-
-    Parameters
-    ----------
-    row
-        As `summary` gives it.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> divided_told({"repeats": 5, "folds": 10}), divided_told({"repeats": 2, "folds": 5, "folds_in_all": 9})
-    ('5 x 10 folds', '9 folds in 2 repetitions')
-    """
-    if "folds_in_all" in row:
-        return f"{row['folds_in_all']} folds in {row['repeats']} repetitions"
-    return f"{row['repeats']} x {row['folds']} fold{'s' * (row['folds'] != 1)}"
-
-
-def folds_told(row: Mapping[str, Any]) -> str:
-    """Say how many folds a mean is of, where that is not all of them.
-
-    Parameters
-    ----------
-    row
-        As `summary` gives it.
-
-    Returns
-    -------
-    str
-        Empty where all folds define the metric.
-
-    Examples
-    --------
-    >>> folds_told(summary(np.array([[0.5, np.nan, 1.0]])))
-    '2 of 3 folds'
-    """
-    of = row.get("folds_in_all", row["folds"] * row["repeats"])
-    defined = row.get("folds_defined", of)
-    return "" if defined == of else f"{defined} of {of} folds"
 
 
 def cross_validate(

@@ -10,7 +10,7 @@ from bagwise.checks import check_count, check_names, check_seed
 from bagwise.claims import claims_folder
 from bagwise.commands.runs import write_json
 from bagwise.errors import BagwiseError
-from bagwise.evaluation.cross_validation import summary
+from bagwise.evaluation.summary import summary
 from bagwise.experiments.cells import OLDER, cell, environment, finite
 from bagwise.experiments.markdown import markdown_table, short, signed, with_error
 from bagwise.experiments.mnist_bags import (

@@ -17,9 +17,10 @@ from bagwise.commands.data import digest_of_labelled
 from bagwise.commands.runs import write_json
 from bagwise.datasets.named import load_dataset
 from bagwise.errors import BagwiseError
-from bagwise.evaluation.cross_validation import summary, validate_folds
+from bagwise.evaluation.cross_validation import validate_folds
 from bagwise.evaluation.protocol import Folds
 from bagwise.evaluation.significance import corrected_t_test
+from bagwise.evaluation.summary import summary
 from bagwise.experiments.cells import OLDER, cell, environment, finite
 from bagwise.experiments.markdown import markdown_table, short, signed, with_error
 from bagwise.experiments.options import Table1
