@@ -9,7 +9,10 @@ import pytest
 
 import bagwise
 
-MODULES = ["bagwise", *(found.name for found in pkgutil.walk_packages(bagwise.__path__, "bagwise."))]
+# Compiled for a GPU, by what comes with a torch that knows one.
+ON_A_GPU = {"bagwise.training.triton_kernels"}
+FOUND = {found.name for found in pkgutil.walk_packages(bagwise.__path__, "bagwise.")}
+MODULES = sorted({"bagwise", *FOUND} - ON_A_GPU)
 
 
 def loaded_after(statement):
@@ -74,3 +77,7 @@ def test_what_a_module_calls_public_is_there(module):
     names = getattr(loaded, "__all__", [])
     assert len(set(names)) == len(names)
     assert all(hasattr(loaded, name) for name in names)
+
+
+def test_what_needs_a_gpu_is_there_under_its_name():
+    assert ON_A_GPU <= FOUND
