@@ -24,9 +24,13 @@ def run(script, *arguments, cwd):
     return done.stdout
 
 
-def test_the_table_is_what_its_script_makes(tmp_path):
-    run(shutil.copy(EXAMPLES / "make_contacts.py", tmp_path), cwd=tmp_path)
-    for name in ("contacts.csv", "new_contacts.csv"):
+@pytest.mark.parametrize(
+    ("script", "names"),
+    [("make_contacts.py", ["contacts.csv", "new_contacts.csv"]), ("make_patients.py", ["cells.csv", "patients.csv"])],
+)
+def test_a_table_is_what_its_script_makes(tmp_path, script, names):
+    run(shutil.copy(EXAMPLES / script, tmp_path), cwd=tmp_path)
+    for name in names:
         assert (tmp_path / name).read_bytes() == (EXAMPLES / name).read_bytes()
 
 
