@@ -9,7 +9,9 @@ from plain import encoding
 from torch import Tensor, nn
 from workloads import Workload
 
+import bagwise as bw
 from bagwise.bags import Bags
+from bagwise.methods.base import BagEstimator
 from bagwise.models.architecture import Architecture
 from bagwise.models.encoders import LeNet5
 from bagwise.models.pooling import Pooled, Pooling
@@ -133,6 +135,23 @@ def slide_folds_one_by_one(*_: int) -> Lap:
     return lap
 
 
+def validating(model: BagEstimator, work: Workload) -> Lap:
+    """Cross-validate a method."""
+    bags = bags_of(work)
+    everything = np.arange(len(bags))
+    folds = [(train, np.setdiff1d(everything, train)) for train in work.folds]
+
+    def lap() -> float:
+        bw.cross_validate(model, bags, folds=folds, n_jobs=1)
+        return 1
+
+    return lap
+
+
+def elephant(*_: int) -> Lap:
+    return validating(bw.make("MI-Kernel", random_state=0), workloads.classical("elephant", 1))
+
+
 if __name__ == "__main__":
     run(
         {
@@ -142,6 +161,7 @@ if __name__ == "__main__":
             "encoder": encoder,
             "slides": slides,
             "slide-folds": slide_folds,
+            "elephant": elephant,
             "slide-folds-one-by-one": slide_folds_one_by_one,
         }
     )

@@ -136,6 +136,11 @@ BENCHMARKS: dict[str, Callable[[Path], Row]] = {
         laps=3,
         what="ten folds in one training on all cores, against ten fits one after the other; seconds an epoch",
     ),
+    "mi-kernel-cv-vs-before": lambda _: against(
+        Contender(OURS, "kernels_before.py", "elephant"),
+        "elephant",
+        what="ELEPHANT, MI-Kernel, 10 folds, against kernels that share nothing, seconds a cross-validation",
+    ),
     "regression-vs-mikit": regression_vs_mikit,
     "predict-million-extra-mib": lambda _: alone("million.py"),
     "train-20000-patches-extra-mib": lambda _: alone("patches.py"),

@@ -28,7 +28,12 @@ class Workload:
 
 def musk1(repeats: int = 5) -> Workload:
     """92 molecules of 2 to 40 conformations, so many times ten folds."""
-    with np.load(DATA / "musk1" / "musk1.npz") as file:
+    return classical("musk1", repeats)
+
+
+def classical(name: str, repeats: int) -> Workload:
+    """One of the five classical sets, so many times ten folds."""
+    with np.load(DATA / name / f"{name}.npz") as file:
         order = np.argsort(file["bag"], kind="stable")
         offsets = np.cumsum([0, *np.bincount(file["bag"])])
         folds = [np.flatnonzero(mask) for repeat in file["cv_train_mask"][:repeats] for mask in repeat]

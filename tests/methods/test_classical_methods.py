@@ -1,5 +1,6 @@
 import pickle
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -571,3 +572,33 @@ def test_raw_values_reach_the_svm_as_they_are(make_bags):
     svm = model.learnt_.learners[0].svm
     rows = {row.tobytes() for row in bags.instances}
     assert all(row.tobytes() in rows for row in svm.support_vectors_)
+
+
+# ---- memory ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_bag_whose_graph_no_memory_holds_is_refused_before_it_is_made(make_bags):
+    small = make_bags(count=12)
+    bags = bw.Bags.from_arrays([*(bag.instances for bag in small), np.zeros((3_000_000, 3))], [*small.labels, 1])
+    told = r"GraphKernelSVM must hold the distances between all 3000000 instances of bag '12', which takes .* GiB, and"
+    model = bw.make("mi-Graph", random_state=0)
+    with pytest.raises(BagwiseError, match=told):
+        model.fit(bags)
+    model.fit(small)
+    with pytest.raises(BagwiseError, match=told):
+        model.predict(bags)
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [("MI-Kernel", "kernels between all bags"), ("miVLAD", "all instances in double precision")]
+)
+def test_a_set_that_memory_cannot_hold_is_refused(make_bags, name, what, monkeypatch):
+    bags = make_bags(count=200)
+    most = bw.make(name)._holds(bags, len(bags))[what]
+    for free, enough in ((most * 3, True), (most // 2, False)):
+        monkeypatch.setattr(base.psutil, "virtual_memory", lambda free=free: SimpleNamespace(available=free))
+        if enough:
+            bw.make(name, random_state=0).fit(bags)
+        else:
+            with pytest.raises(BagwiseError, match=f"must hold {what}, which takes .*: give fewer or smaller bags"):
+                bw.make(name, random_state=0).fit(bags)

@@ -3,9 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
+import psutil
 from numpy.typing import ArrayLike, NDArray
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.metaestimators import available_if
@@ -14,6 +16,7 @@ from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.checks import valid_weights
 from bagwise.errors import BagwiseError
 from bagwise.folds import stratified_folds
+from bagwise.inputs import told_size
 from bagwise.methods.base import BagEstimator, RandomState, drawn_seed
 from bagwise.methods.classical.packed import Packed, check_extent, packed_as, scaler_of, values_of
 from bagwise.methods.classical.questions import Calibration, Question, Scale, question_of
@@ -152,6 +155,7 @@ class ClassicalMIL(BagEstimator, ABC):
         if not weights.all():
             bags, weights = bags[weights > 0], weights[weights > 0]
         assert bags.labels is not None
+        self._check_room(bags, len(bags))
         question = question_of(target, bags.labels, weights)
         seed = drawn_seed(self.random_state)
         points = self._points(self._grid(target))
@@ -164,13 +168,14 @@ class ClassicalMIL(BagEstimator, ABC):
         self.calibration_: Calibration | Scale = judged[best].meaning if judged else question.meaning
         scaler, packed = self._prepared(bags, weights)
         self.learnt_ = _Learnt(scaler, self._learn_all(packed, question.columns, points[best], seed))
+        self.bags_learnt_ = len(bags)
         self._remember(bags, target)
         return self
 
     def answers(self, X: BagsLike) -> NDArray[Any]:
         """Give the probability of each class, or the numbers, for each bag, as `BagEstimator.answers` does."""
-        bags = self._like_learnt(as_bags(X))
-        return self.target_.by_name(self.calibration_.answers(self.learnt_.decide(bags)))
+        decisions = self._decisions(as_bags(X))  # first, because it sees whether the method is fitted
+        return self.target_.by_name(self.calibration_.answers(decisions))
 
     @available_if(lambda self: getattr(self, "classes_", None) is not None or not hasattr(self, "target_"))  # type: ignore[untyped-decorator]
     def decision_function(self, X: BagsLike) -> NDArray[Any]:
@@ -191,9 +196,14 @@ class ClassicalMIL(BagEstimator, ABC):
 
     def _log_probabilities(self, bags: Bags) -> NDArray[Any]:
         """Give them in the order of learning."""
-        bags = self._like_learnt(bags)
+        decisions = self._decisions(bags)
         assert isinstance(self.calibration_, Calibration)
-        return self.calibration_.log_probabilities(self.learnt_.decide(bags))
+        return self.calibration_.log_probabilities(decisions)
+
+    def _decisions(self, bags: Bags) -> NDArray[np.float64]:
+        bags = self._like_learnt(bags)
+        self._check_room(bags, self.bags_learnt_)
+        return self.learnt_.decide(bags)
 
     def _target_of(self, bags: Bags, subset: NDArray[np.int64]) -> Target:
         target = super()._target_of(bags, subset)
@@ -203,6 +213,22 @@ class ClassicalMIL(BagEstimator, ABC):
                 f" method that learns it, such as {_THAT_LEARN.get(target.kind, 'attention')}"
             )
         return target
+
+    # ---- memory -------------------------------------------------------------------------------------
+
+    def _holds(self, bags: Bags, others: int) -> dict[str, int]:  # noqa: ARG002
+        """Say what must be held of bags, and of how they compare with so many others, in bytes."""
+        return {"all instances in double precision": 3 * 8 * prod(bags.instances.shape)}
+
+    def _check_room(self, bags: Bags, others: int) -> None:
+        """Refuse bags of which more must be held than there is memory for."""
+        holds, free = self._holds(bags, others), psutil.virtual_memory().available
+        if sum(holds.values()) > free:
+            what = max(holds, key=lambda name: holds[name])
+            raise BagwiseError(
+                f"{type(self).__name__} must hold {what}, which takes {told_size(holds[what])}, and {told_size(free)}"
+                " of memory are free: give fewer or smaller bags, or use a neural method, such as attention"
+            )
 
     # ---- what a method fills in ---------------------------------------------------------------------
 

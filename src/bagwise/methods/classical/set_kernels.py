@@ -11,6 +11,7 @@ from scipy.spatial.distance import cdist
 from sklearn.base import BaseEstimator
 from sklearn.svm import SVC, SVR
 
+from bagwise.bags import Bags
 from bagwise.methods.classical.base import Grid
 from bagwise.methods.classical.packed import Packed
 from bagwise.methods.classical.whole_bags import Views, WholeBagMIL
@@ -216,6 +217,11 @@ class _OnKernels(WholeBagMIL):
     def _weights_of(bags: Packed) -> NDArray[np.float64]:
         """Weigh the instances."""
 
+    def _holds(self, bags: Bags, others: int) -> dict[str, int]:
+        # Of each gamma the kernel and, while it is made, what it is divided by.
+        kernels = 2 * len(self.GRID) * 8 * len(bags) * others
+        return {**super()._holds(bags, others), "kernels between all bags": kernels}
+
     def _grid(self, target: Target) -> Grid:
         return self.GRID_OF_NUMBERS if target.kind == RealTarget.kind else self.GRID
 
@@ -295,6 +301,12 @@ class GraphKernelSVM(_OnKernels):
     """
 
     normalize: Literal["root", "mean"] = "mean"
+
+    def _holds(self, bags: Bags, others: int) -> dict[str, int]:
+        largest = int(np.argmax(bags.sizes))
+        size, name = int(bags.sizes[largest]), str(bags.names[largest])
+        told = f"the distances between all {size} instances of bag {name!r}"
+        return {**super()._holds(bags, others), told: (8 + 1) * size**2}  # and whether each is near
 
     @staticmethod
     def _weights_of(bags: Packed) -> NDArray[np.float64]:
