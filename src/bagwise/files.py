@@ -5,12 +5,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from bagwise.errors import BagwiseError
 from bagwise.folders import TEMPORARY, folder_around
 from bagwise.text import encodable
 
-__all__ = ["check_replaceable", "replacing", "write_text"]
+__all__ = ["check_replaceable", "plain", "replacing", "write_text"]
 
 
 @contextmanager
@@ -136,3 +139,33 @@ def _umask() -> int:
     umask = os.umask(0)
     os.umask(umask)
     return umask
+
+
+def plain(value: Any) -> Any:
+    """Turn a number of numpy into one that JSON can hold, for `json.dumps`.
+
+    Parameters
+    ----------
+    value
+        What JSON cannot hold.
+
+    Returns
+    -------
+    object
+        What Python calls it.
+
+    Raises
+    ------
+    TypeError
+        If it is no number of numpy.
+
+    Examples
+    --------
+    >>> import json
+    >>> import numpy as np
+    >>> json.dumps({"epochs": np.int64(3)}, default=plain)
+    '{"epochs": 3}'
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a {type(value).__name__} is nothing that JSON can hold")

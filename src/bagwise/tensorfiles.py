@@ -5,16 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from bagwise.errors import BagwiseError
-from bagwise.files import check_replaceable, replacing
+from bagwise.files import check_replaceable, plain, replacing
 from bagwise.inputs import check_regular, check_size, named_in_utf8
 
-__all__ = ["is_tensor_file", "plain", "read_tensors", "write_tensors"]
+__all__ = ["is_tensor_file", "read_tensors", "write_tensors"]
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
@@ -101,31 +100,3 @@ def is_tensor_file(path: Path) -> bool:
             return "bagwise" in (file.metadata() or {})
     except (OSError, SafetensorError):
         return False
-
-
-def plain(value: Any) -> Any:
-    """Turn a number of numpy into one that JSON can hold, for `json.dumps`.
-
-    Parameters
-    ----------
-    value
-        What JSON cannot hold.
-
-    Returns
-    -------
-    object
-        What Python calls it.
-
-    Raises
-    ------
-    TypeError
-        If it is no number of numpy.
-
-    Examples
-    --------
-    >>> json.dumps({"epochs": np.int64(3)}, default=plain)
-    '{"epochs": 3}'
-    """
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"a {type(value).__name__} is nothing that JSON can hold")

@@ -125,12 +125,16 @@ def fit(
 ) -> None:
     """Train a model, or an ensemble, on your own bags."""
     with loading():
-        from bagwise.commands.cluster import workers
         from bagwise.commands.data import DataSource
+
+    known = DataSource.of(source)
+    known.check_there()
+    with loading():
+        from bagwise.commands.cluster import workers
         from bagwise.commands.fit import run_fit
 
     with workers(work.backend, work.address):
-        metrics = run_fit(DataSource.of(source), out, model, training, work, verbose=not as_json)
+        metrics = run_fit(known, out, model, training, work, verbose=not as_json)
     if as_json:
         print_json(metrics)
         return
@@ -155,13 +159,17 @@ def evaluate(
 ) -> None:
     """Measure by cross-validation how good methods are on bags they did not learn from."""
     with loading():
-        from bagwise.commands.cluster import workers
         from bagwise.commands.data import DataSource
+
+    known = DataSource.of(source)
+    known.check_there()
+    with loading():
+        from bagwise.commands.cluster import workers
         from bagwise.commands.evaluate import run_evaluate
         from bagwise.evaluation.summary import divided_told, folds_told
 
     with workers(work.backend, work.address):
-        results = run_evaluate(DataSource.of(source), out, evaluation, training, work, output, verbose=not output.json)
+        results = run_evaluate(known, out, evaluation, training, work, output, verbose=not output.json)
     if output.json:
         print_json(results)
         return
@@ -208,8 +216,13 @@ def predict(
 ) -> None:
     """Predict bags; labels may be missing. Columns are called as in training unless said otherwise."""
     with loading():
+        from bagwise.commands.data import DataSource
+        from bagwise.commands.runs import Run, check_run
+
+    check_run(run)
+    DataSource.of(source).check_there()
+    with loading():
         from bagwise.commands.predict import run_predict
-        from bagwise.commands.runs import Run
 
     known = Run.load(run, device, method)
     frame = run_predict(known, known.source(**vars(source)), out)
@@ -242,8 +255,13 @@ def explain(
 ) -> None:
     """Write which instances decided: their weights, the key instances of each bag, what sets them apart, and maps."""
     with loading():
+        from bagwise.commands.data import DataSource
+        from bagwise.commands.runs import Run, check_run
+
+    check_run(run)
+    DataSource.of(source).check_there()
+    with loading():
         from bagwise.commands.explain import run_explain
-        from bagwise.commands.runs import Run
 
     known = Run.load(run, device, method)
     written = run_explain(known, known.source(**vars(source)), out, output, key=key, slides=slides)
@@ -266,8 +284,11 @@ def export(
 ) -> None:
     """Write a trained model, scaler and all members, as one ONNX file for programs without Bagwise."""
     with loading():
+        from bagwise.commands.runs import Run, check_run
+
+    check_run(run)
+    with loading():
         from bagwise.commands.export import run_export
-        from bagwise.commands.runs import Run
 
     written = run_export(Run.load(run, method=method), out)
     if as_json:

@@ -70,6 +70,16 @@ class DataSource(Data):
             )
         return path if path.exists() else None
 
+    def check_there(self) -> None:
+        """Refuse what is no data, before anything is loaded that learns from them or asks a model of them.
+
+        Raises
+        ------
+        BagwiseError
+            If there is no such file, folder or data set.
+        """
+        _ = self.path
+
     def patches(self, folder: Path) -> Grid | Points | None:
         """Say where images are cut.
 

@@ -4,17 +4,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_origin
+from typing import TYPE_CHECKING, Any, get_origin
 
 from bagwise.checks import is_count
 from bagwise.commands.data import DataSource
 from bagwise.commands.options import Data, Work
 from bagwise.errors import BagwiseError
-from bagwise.files import write_text
+from bagwise.files import plain, write_text
 from bagwise.inputs import read_whole
-from bagwise.methods.fitted import Fitted
-from bagwise.methods.learnt import check_format, read_learnt
-from bagwise.tensorfiles import plain
+
+if TYPE_CHECKING:
+    from bagwise.methods.fitted import Fitted
 
 __all__ = [
     "CONFIG",
@@ -23,6 +23,7 @@ __all__ = [
     "MODEL",
     "Run",
     "check_asked_the_same",
+    "check_run",
     "read_json",
     "write_json",
 ]
@@ -46,7 +47,7 @@ class Run:
     """
 
     folder: Path
-    models: Sequence[Fitted]
+    models: Sequence["Fitted"]
     asked: Mapping[str, Any]
 
     @classmethod
@@ -72,15 +73,11 @@ class Run:
         BagwiseError
             If it is not finished, was written by a later version, or was edited.
         """
+        check_run(folder)
+        from bagwise.methods.learnt import check_format, read_learnt  # loads PyTorch
+
         folder = Path(folder)
-        if not folder.is_dir():
-            raise BagwiseError(f"there is no folder {folder}: give a folder that bagwise fit wrote")
         path = folder / CONFIG
-        if not (folder / MODEL).exists():
-            raise BagwiseError(
-                f"{folder} holds no {MODEL}: give a folder that bagwise fit wrote, or finish it with bagwise fit"
-                " --resume"
-            )
         config = read_json(path)
         check_format(path, config)
         asked = config.get("asked")
@@ -150,6 +147,35 @@ class Run:
         """What the features were called, in their order."""
         names = getattr(self.models[0], "feature_names_in_", None)
         return None if names is None else [str(name) for name in names]
+
+
+def check_run(folder: str | Path) -> None:
+    """Refuse what is no folder of a run, before anything is loaded that reads models.
+
+    Parameters
+    ----------
+    folder
+        Where `bagwise fit` wrote it.
+
+    Raises
+    ------
+    BagwiseError
+        If it is not there, or not finished.
+
+    Examples
+    --------
+    >>> check_run("nowhere")
+    Traceback (most recent call last):
+        ...
+    bagwise.errors.BagwiseError: there is no folder nowhere: give a folder that bagwise fit wrote
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise BagwiseError(f"there is no folder {folder}: give a folder that bagwise fit wrote")
+    if not (folder / MODEL).exists():
+        raise BagwiseError(
+            f"{folder} holds no {MODEL}: give a folder that bagwise fit wrote, or finish it with bagwise fit --resume"
+        )
 
 
 def _own_method(folder: Path, needed: Any, learnt: Any, method: str | None) -> dict[str, Any]:

@@ -18,13 +18,12 @@ from torch import Tensor, nn
 from bagwise._version import __version__
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
-from bagwise.files import check_replaceable, replacing
+from bagwise.files import check_replaceable, plain, replacing
 from bagwise.methods.ensemble import members_of
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.parts import made_up_bags
 from bagwise.models.model import Output
 from bagwise.targets.classes import ClassTarget
-from bagwise.tensorfiles import plain
 
 __all__ = ["OPSET", "export_onnx"]
 

@@ -19,12 +19,12 @@ import torch
 
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
+from bagwise.files import plain
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.recipes import recipe_for
 from bagwise.methods.registry import METHODS
 from bagwise.models.architecture import Architecture, Design
 from bagwise.models.own import OwnArchitecture
-from bagwise.tensorfiles import plain
 
 __all__ = [
     "CLASSES",

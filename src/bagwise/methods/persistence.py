@@ -10,12 +10,13 @@ from torch import Tensor
 
 from bagwise._version import __version__
 from bagwise.errors import BagwiseError
+from bagwise.files import plain
 from bagwise.methods.ensemble import members_of
 from bagwise.methods.fitted import Fitted
 from bagwise.methods.learnt import FILE, FORMAT, UNFIT, Learnt, check_format, learnt_of, reason, rebuilt
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.parts import CLASSES, TO_LEARN, Absent, check_handed_in, design_of, own_parts, says_the_same
-from bagwise.tensorfiles import plain, read_tensors, write_tensors
+from bagwise.tensorfiles import read_tensors, write_tensors
 from bagwise.text import called
 from bagwise.training.members import Plan, Settings
 
