@@ -141,6 +141,8 @@ def test_several_numbers_have_a_figure_each(tmp_path):
     assert drawings[2].title == "Predicted and true, attention, number 3"
     named = figures_of(found(Other("real", None, ("a", "b", "c")), labels, labels, methods=("attention",)))
     assert named[2].title == "Predicted and true, attention, c"
+    named[2].draw(tmp_path / "named.svg")
+    assert "Predicted: c" in (tmp_path / "named.svg").read_text(encoding="utf-8")
     drawings[2].draw(tmp_path / "third.svg")
     assert "R² 1.000, MAE 0" in (tmp_path / "third.svg").read_text(encoding="utf-8")
 

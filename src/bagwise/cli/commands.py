@@ -300,8 +300,8 @@ def export(
         for name, (kind, shape) in written[way].items()
     ]
     print_table(str(out), ["", "name", "type", "shape"], rows)
-    if written["classes"] is not None:
-        print_line(f"Columns of the answers: {', '.join(map(str, written['classes']))}.")
+    if (named := written["classes"] or written["label_names"]) is not None:
+        print_line(f"Columns of the answers: {', '.join(map(str, named))}.")
     _print_positive(written["positive"])
 
 

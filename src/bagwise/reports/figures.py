@@ -128,7 +128,8 @@ def _of_numbers(found: OutOfFold) -> list[Drawing]:
     for number, (name, answers) in enumerate(found.answers.items()):
         for column in range(labels.shape[1]):
             of, place = (f", {names[column]}", f"_{column}") if labels.shape[1] > 1 else ("", "")
-            draw = partial(draw_predicted, labels=labels[:, column], predicted=answers[:, :, column])
+            called = names[column] if labels.shape[1] > 1 else None
+            draw = partial(draw_predicted, labels=labels[:, column], predicted=answers[:, :, column], called=called)
             drawings.append(Drawing(f"predicted_{number}{place}", f"Predicted and true, {name}{of}", draw))
     return drawings
 

@@ -15,7 +15,7 @@ _MOST_POINTS_AS_LINES = 2000  # beyond, an SVG holds their picture
 _MANY_POINTS = 100
 
 
-def draw_predicted(path: str | Path, labels: ArrayLike, predicted: ArrayLike) -> None:
+def draw_predicted(path: str | Path, labels: ArrayLike, predicted: ArrayLike, *, called: str | None = None) -> None:
     """Draw what was predicted of each bag over what is true: on the dotted line the two are equal.
 
     Parameters
@@ -27,6 +27,8 @@ def draw_predicted(path: str | Path, labels: ArrayLike, predicted: ArrayLike) ->
     predicted
         Out-of-fold predictions, shape (B,) or (repeats, B); NaN where a repetition did not test a bag. Of several
         repetitions a point is their mean; R² and MAE are means over the repetitions.
+    called
+        What the number is called, one of several.
 
     Raises
     ------
@@ -59,8 +61,9 @@ def draw_predicted(path: str | Path, labels: ArrayLike, predicted: ArrayLike) ->
     mae = np.mean([mean_absolute_error(*pair) for pair in pairs])
     points = np.nanmean(rows, axis=0)
     ends = np.array([min(true.min(), points.min()), max(true.max(), points.max())])
-    with new_figure(path) as (figure, _):
-        axes = figure.add_subplot(xlabel="True", ylabel="Predicted")
+    with new_figure(path) as (figure, shown):
+        of_what = "" if called is None else f": {shown(called, 1)}"
+        axes = figure.add_subplot(xlabel=f"True{of_what}", ylabel=f"Predicted{of_what}")
         axes.plot(ends, ends, **REFERENCE)
         axes.scatter(
             true,
