@@ -1,6 +1,9 @@
 """Numbers learnt by set kernels and bag vectors, and what every classical method does with every kind of target."""
 
+import json
+
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import is_classifier, is_regressor
@@ -171,3 +174,18 @@ def test_a_fold_of_zeros_and_ones_is_still_one_of_numbers(name):
     assert found.target.kind == "real"
     alone = bw.make(name, target="real", random_state=0).fit(bw.Bags.from_arrays(ARRAYS, labels=labels)[train])
     assert_array_equal(found.answers[0, 0], alone.answers(ARRAYS[:1])[0])
+
+
+def test_the_command_tells_what_a_method_cannot_learn_before_another_trains(run, tmp_path, monkeypatch):
+    rows = [(bag, *row, label) for bag, (array, label) in enumerate(zip(ARRAYS, MEANS, strict=True)) for row in array]
+    pd.DataFrame(rows, columns=["bag", "x", "y", "z", "dose"]).to_csv(tmp_path / "doses.csv", index=False)
+    what = ["evaluate", tmp_path / "doses.csv", "--bag", "bag", "--label", "dose", "--target", "real", "--jobs", 1]
+    done = run(
+        *what, "--method", "MI-Kernel", "--set", "epsilon=0.2", "--folds", 3, "--json", "--out", tmp_path / "out"
+    )
+    assert {row["metric"] for row in json.loads(done.out)["rows"]} == {"r2", "mae", "rmse"}
+    assert "value" in pd.read_csv(tmp_path / "out" / "predictions.csv")
+    monkeypatch.setattr(ClassicalMIL, "_prepared", lambda *_: pytest.fail("it began to learn"))
+    done = run(*what, "--method", "MI-Kernel", "--method", "MI-SVM", "--folds", 3, "--out", tmp_path / "none")
+    assert done.status == 1
+    assert "learns classes, and the target is real: use a method that learns it, such as attention or" in done.told
