@@ -157,6 +157,24 @@ def test_no_other_precision_than_the_models_has_the_step_compiled_once_more():
     assert learn(np.float32(0.1), np.ones(1), torch.ones(1, width, dtype=torch.float64)) == before
 
 
+@pytest.mark.parametrize("longest", [1e-3, 1.0, 1e3])
+def test_a_long_gradient_is_made_as_short(longest):
+    def step(clip):
+        model = Architecture("deep-supervision", "gated-attention", "mi-net-levels").build((3,), 3, 0)
+        before = {name: value.detach().clone() for name, value in model.named_parameters()}
+        optimizer = Optimizer(
+            model.named_parameters(), Settings("sgd", 1.0, epochs=1, momentum=0.0, clip_gradient=clip)
+        )
+        stack = Stack([model], [optimizer], ClassTarget.of([0, 1, 2]))
+        stack.learn(0, 50 * torch.ones(2, 3), np.array([0, 2]), np.ones((1, 1)), np.ones(1), None)
+        return torch.cat([(before[name] - value.detach()).ravel() for name, value in model.named_parameters()])
+
+    whole, clipped = step(None), step(longest)
+    share = min(1.0, longest / float(whole.norm()))
+    torch.testing.assert_close(clipped, share * whole, rtol=1e-4, atol=1e-6)
+    assert (share == 1) == (longest == 1e3)
+
+
 def test_several_bags_are_several_steps():
     def trained(pages):
         model = Architecture("embedding", "attention", "mi-net").build((3,), outputs=1, seed=0)

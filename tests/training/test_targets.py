@@ -80,6 +80,8 @@ def test_the_compiled_step_equals_the_plain_one(monkeypatch, kind, labels):
     for number, architecture in enumerate(families(target)):
         plan = Plan(architecture, target, order_seed=0, scaling="standardize", precision="float64")
         members = members_of(bags)[: 1 + (number == 0)]
+        clipped = Settings(["sgd", "adam", "adamw"][number % 3], 1e-2, epochs=5, l2=0.01, clip_gradient=0.3)
+        members.append(Member(9, np.arange(COUNT - 1), clipped))
         assert engine.executor_for(plan, bags, []) is Stacked
         stacked = train(plan, bags, encoded, members, weights=weights)
         with monkeypatch.context() as patch:

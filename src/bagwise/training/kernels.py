@@ -2,7 +2,8 @@
 
 A bag of a few instances is so little arithmetic that calling a library for every operation takes longer than the
 operations. So a member's whole step is one function here, and `learn` takes it bag after bag: its weights stay in the
-processor's cache, and no gradient of a weight matrix is ever written down. Bits depend on nothing but the member.
+processor's cache, and no gradient of a weight matrix is ever written down, unless its norm is limited: that is known
+when all of it is. Bits depend on nothing but the member.
 
 Shapes: K instances, D features or units below, M units, L hidden units of the attention, C logits. A weight matrix is
 held as (D, M), so that the innermost loops run along memory; what has few outputs (a head, the attention's w) is held
@@ -89,6 +90,8 @@ class Rule(NamedTuple):
         What the weights, but not the biases, are multiplied with and added to their gradient.
     shrink : float
         Of AdamW: what share of themselves the weights, but not the biases, lose at a rate of 1.
+    longest : float
+        The largest norm that a gradient of the loss may have; a longer one is made as short.
     """
 
     adam: bool
@@ -99,6 +102,7 @@ class Rule(NamedTuple):
     epsilon: float
     l2: float
     shrink: float
+    longest: float
 
 
 class _Pace(NamedTuple):
@@ -130,6 +134,7 @@ def learn(
     values: Array,
     slots: Array,
     logits: Array,
+    whole: Array | None,
 ) -> None:
     """Let a member learn from packed bags, one bag a step.
 
@@ -160,9 +165,12 @@ def learn(
         The optimiser's state, shape (1 or 2, P), changed in place: momentum, or mean and square.
     logits
         Written: each bag's before its step, shape (B, H, C).
+    whole
+        Room for the gradient at all parameters, shape (P,), 0 where there is none. Without it, None, no gradient is too
+        long: the two are compiled apart, so that whoever limits nothing pays nothing.
     """
     layers, last, first = wiring.layers, len(wiring.layers) - 1, _first_level(wiring)
-    few = np.empty(len(values) - wiring.few, values.dtype)
+    few = np.empty(len(values) - wiring.few, values.dtype) if whole is None else whole[wiring.few :]
     for bag in range(len(wanted)):
         begin, end = offsets[bag], offsets[bag + 1]
         x, K, pace = instances[begin:end], end - begin, _pace(rule, steps + bag, factors[bag], True, values)
@@ -190,7 +198,7 @@ def learn(
             _score_and_pool(wiring, level, wanted[bag], gradient, weights[bag], values, few, logits[bag], dlevel)
         else:
             _pool_and_score(
-                wiring, pace, K, u, wanted[bag], gradient, weights[bag], values, slots, few, logits[bag], du
+                wiring, pace, K, u, wanted[bag], gradient, weights[bag], values, slots, few, logits[bag], du, whole
             )
         for number in range(first, last + 1):
             dy = _level(du, layers[number], K)
@@ -203,9 +211,13 @@ def learn(
             _zero_unless_positive(_level(h, layer, K), dy)
             if number:
                 _add_product_transposed(dy, _weights(values, layer), _level(du, layers[number - 1], K))
-            _descend_matrix(pace, _level(h, layers[number - 1], K) if number else x, dy, layer.W, values, slots)
+            below = _level(h, layers[number - 1], K) if number else x
+            _descend_or_keep(pace, below, dy, layer.W, values, slots, whole)
             for k in range(K):
                 _add_multiple(dy.dtype.type(1), dy[k], few[layer.b - wiring.few :])
+        if whole is not None:
+            _shorten(whole, rule.longest)
+            _descend(pace, whole[: wiring.few], 0, values, slots)
         _descend(pace, few[: wiring.spared - wiring.few], wiring.few, values, slots)
         pace = _pace(rule, steps + bag, factors[bag], False, values)
         _descend(pace, few[wiring.spared - wiring.few :], wiring.spared, values, slots)
@@ -225,6 +237,7 @@ def _pool_and_score(
     few: Array,
     logits: Array,
     du: Array,
+    whole: Array | None,
 ) -> None:
     """Pool levels into bag vectors z, score them, and write the gradient at the levels."""
     poolings, heads, levels = wiring.poolings, wiring.heads, wiring.layers[_first_level(wiring) :]
@@ -257,10 +270,9 @@ def _pool_and_score(
         own, level = poolings[number], levels[number]
         dvector, dlevel = _vector(dz, levels[0] if residual else level), _level(du, level, K)
         if attends:
-            weights, dw = a[K * level.column : K * (level.column + 1)], few[own.w - wiring.few :]
-            _attend_backward(
-                own, gated, pace, _level(u, level, K), hidden[number], weights, dvector, values, slots, dw, dlevel
-            )
+            h, dw = _level(u, level, K), few[own.w - wiring.few :]
+            weights = a[K * level.column : K * (level.column + 1)]
+            _attend_backward(own, gated, pace, h, hidden[number], weights, dvector, values, slots, dw, dlevel, whole)
         else:
             derivatives = _level(a, level, K)
             for k in range(K):
@@ -463,6 +475,31 @@ def _descend_matrix(pace: _Pace, x: Array, dy: Array, begin: int, values: Array,
 
 
 @compiled
+def _descend_or_keep(
+    pace: _Pace, x: Array, dy: Array, begin: int, values: Array, slots: Array, whole: Array | None
+) -> None:
+    """Update the matrix that begins there, of which x^T dy is the gradient, or write that down."""
+    if whole is None:
+        _descend_matrix(pace, x, dy, begin, values, slots)
+    else:
+        for d in range(x.shape[1]):
+            row = whole[begin + d * dy.shape[1] : begin + (d + 1) * dy.shape[1]]
+            row[:] = 0
+            for k in range(len(x)):
+                _add_multiple(x[k, d], dy[k], row)
+
+
+@compiled
+def _shorten(gradient: Array, longest: float) -> None:
+    """Do so as `torch.nn.utils.clip_grad_norm_` does; what is no number must not be hidden."""
+    factor = longest / (math.sqrt(_dot(gradient, gradient)) + 1e-6)
+    if not factor >= 1:
+        share = gradient.dtype.type(factor)
+        for m in range(len(gradient)):
+            gradient[m] *= share
+
+
+@compiled
 def _descend(pace: _Pace, gradient: Array, begin: int, values: Array, slots: Array) -> None:
     """Update the parameters that begin there."""
     _descend_matrix(pace, np.ones((1, 1), values.dtype), gradient.reshape(1, len(gradient)), begin, values, slots)
@@ -521,6 +558,7 @@ def _attend_backward(
     slots: Array,
     dw: Array,
     dh: Array,
+    whole: Array | None,
 ) -> None:
     one = values.dtype.type(1)
     ds = np.empty(len(h), values.dtype)
@@ -538,7 +576,7 @@ def _attend_backward(
             hidden[1, k, m] = ds[k] * w * tanh * sigmoid * (one - sigmoid)
     for side in range(2 if gated else 1):
         _add_product_transposed(hidden[side], _attention_matrix(own, side, h.shape[1], values), dh)
-        _descend_matrix(pace, h, hidden[side], own.U if side else own.V, values, slots)
+        _descend_or_keep(pace, h, hidden[side], own.U if side else own.V, values, slots, whole)
 
 
 @compiled

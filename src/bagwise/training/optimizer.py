@@ -89,13 +89,12 @@ class Optimizer:
     def rule(self) -> Rule | None:
         """What the compiled step needs to compute the same; None where it cannot."""
         settings = self.settings
-        if settings.clip_gradient is not None:  # that step never holds a whole gradient, whose norm it would need
-            return None
         adam, decoupled = settings.optimizer != "sgd", settings.optimizer == "adamw"
         first, second = BETAS if adam else (settings.momentum, 0.0)
         l2, shrink = (0.0, settings.l2) if decoupled else (2 * settings.l2, 0.0)
         # Numbers of numpy's would have the step compiled once more.
-        numbers = self._learning_rate, settings.decay, first, second, EPSILON, l2, shrink
+        longest = np.inf if settings.clip_gradient is None else settings.clip_gradient
+        numbers = self._learning_rate, settings.decay, first, second, EPSILON, l2, shrink, longest
         return Rule(adam, *map(float, numbers))
 
     def factors(self, count: int) -> NDArray[np.float64]:

@@ -79,7 +79,7 @@ def can_stack(model: MILModel) -> bool:
     return known and type(model.encoder) in (FullyConnected, MultiLevel)
 
 
-def compile_step(target: Target, dtype: torch.dtype) -> None:
+def compile_step(target: Target, dtype: torch.dtype, clips: bool = False) -> None:
     """Compile the step for this processor, unless that was done before: once here, and not in every worker.
 
     Parameters
@@ -88,6 +88,8 @@ def compile_step(target: Target, dtype: torch.dtype) -> None:
         Whose loss the step goes down.
     dtype
         What the models compute in.
+    clips
+        Whether gradients are clipped, which is a step of its own.
 
     Examples
     --------
@@ -98,7 +100,7 @@ def compile_step(target: Target, dtype: torch.dtype) -> None:
     no_place = np.zeros(1, np.int64)
     layers = np.zeros(1, AFFINE)
     wiring = Wiring(0, 0, 0.0, 0, 0, layers, np.zeros(1, POOLING), layers)
-    rule = Rule(False, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    rule = Rule(False, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     empty = nothing.ravel()
     gradient = StepGradient(target, empty.dtype).compiled
     kernels.learn(
@@ -115,6 +117,7 @@ def compile_step(target: Target, dtype: torch.dtype) -> None:
         empty,
         nothing,
         nothing[None],
+        empty if clips else None,
     )
 
 
@@ -165,6 +168,7 @@ class Stack:
                     slot[name].data = _put(slot[name], slot_row[part], transpose)
         self._values, self._slots = values.numpy(), state.numpy()
         self._gradient = StepGradient(target, self._values.dtype)
+        self._whole = np.zeros_like(self._values[0])  # of whichever model clips its gradient, anew in every step
 
     def learn(
         self,
@@ -218,6 +222,7 @@ class Stack:
             values,
             self._slots[place],
             logits,
+            self._whole if rule.longest < np.inf else None,
         )
         self._gradient.check()
         optimizer.steps += len(wanted)
