@@ -15,9 +15,13 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
-from annotated_types import Ge, GroupedMetadata, Gt, Interval, Predicate
 
 from bagwise.errors import BagwiseError
+
+try:
+    from annotated_types import Ge, Gt, Lt
+except ImportError:  # a machine with a GPU may have NumPy and torch alone
+    from bagwise.limits import Ge, Gt, Lt  # type: ignore[assignment]
 
 __all__ = [
     "Among",
@@ -32,10 +36,11 @@ __all__ = [
     "rules_of",
 ]
 
+
 Count = Annotated[int, Ge(1)]
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
-Share = Annotated[float, Interval(ge=0, lt=1)]
+Share = Annotated[float, Ge(0), Lt(1)]
 
 _ORDERS = {"ge": operator.ge, "gt": operator.gt, "le": operator.le, "lt": operator.lt}
 
@@ -117,6 +122,7 @@ def rule_of(annotation: Any) -> Rule:
     --------
     >>> rule_of(Count | None).said, rule_of(Literal["auto"] | bool).said
     ('a whole number from 1 on, or None', "'auto', True or False")
+    >>> from annotated_types import Interval
     >>> rule_of(Share).said, rule_of(Annotated[float, Interval(gt=0, le=0.5)]).said
     ('a number from 0 to below 1', 'a number above 0 and at most 0.5')
     >>> rule_of(Share).holds(np.float32(0.5)), rule_of(Share).holds(True)
@@ -214,14 +220,16 @@ def _alternatives(annotation: Any) -> Iterator[Rule]:
 
 
 def _narrowed(annotation: Any, metadata: Sequence[Any]) -> Iterator[Rule]:
-    limits = [part for one in metadata for part in (one if isinstance(one, GroupedMetadata) else [one])]
+    limits = [
+        part for one in metadata for part in (one if hasattr(one, "__is_annotated_types_grouped_metadata__") else [one])
+    ]
     named = next((limit for limit in limits if isinstance(limit, Among)), None)
     words = next((limit for limit in limits if isinstance(limit, str)), None)
     if named is not None:
         yield from map(_choice, named.names)
         return
     rule = _number(annotation, limits) if annotation in (int, float) else rule_of(annotation)
-    tests = [limit.func for limit in limits if isinstance(limit, Predicate)]
+    tests = [limit.func for limit in limits if hasattr(limit, "func")]
     yield Rule(words or rule.said, lambda value: rule.holds(value) and all(test(value) for test in tests))
 
 

@@ -60,7 +60,9 @@ class Masked(Looped):
             instances, _ = self.packed.batch(batch, self.device)
             units = model.encode(instances[:1]).shape[1]
             rates = torch.tensor([rate], dtype=torch.float64)
-            model.dropout.scales = joint_masks(epoch_seed, rates, first, len(instances), units, self.plan.dtype)[0]
+            model.dropout.scales = joint_masks(epoch_seed, rates, first, len(instances), units, self.plan.dtype)[0].to(
+                self.device
+            )
         return super().step(number, batch, seed)
 
     def run_epoch(self, epoch, active):

@@ -1,16 +1,18 @@
 """The update of one member's parameters."""
 
 from collections.abc import Iterable
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bagwise.training.kernels import Rule
 from bagwise.training.members import Settings
 from bagwise.training.schedule import rate_factor
+
+if TYPE_CHECKING:
+    from bagwise.training.kernels import Rule
 
 __all__ = ["BETAS", "EPSILON", "Optimizer"]
 
@@ -86,9 +88,11 @@ class Optimizer:
         return ("momentum",) * (self.settings.momentum > 0) if self.settings.optimizer == "sgd" else ("mean", "square")
 
     @property
-    def rule(self) -> Rule | None:
+    def rule(self) -> "Rule | None":
         """What the compiled step needs to compute the same; None where it cannot."""
         settings = self.settings
+        from bagwise.training.kernels import Rule  # with the compiler, which a GPU does without
+
         adam, decoupled = settings.optimizer != "sgd", settings.optimizer == "adamw"
         first, second = BETAS if adam else (settings.momentum, 0.0)
         l2, shrink = (0.0, settings.l2) if decoupled else (2 * settings.l2, 0.0)
