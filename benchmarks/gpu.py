@@ -1,4 +1,4 @@
-"""Training many models on one GPU, against the plain loop: `python benchmarks/gpu.py` on a machine with NumPy and torch.
+"""Training many models on one GPU, against the plain loop: run it on a machine with NumPy, torch and a GPU.
 
 First what the joint executor computes on the device is compared with the plain executor in double precision on the CPU.
 Then each workload is timed: an epoch of all members in one go, and the steps of the loop that a researcher writes, one
@@ -13,7 +13,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,7 @@ def check(device: torch.device, report: dict[str, Any]) -> None:
 
 
 def _difference(found: Looped, expected: Looped, number: int) -> float:
-    """Measure weights by how far they moved from where they began."""
+    """Give the norm of the difference of all weights over theirs."""
     one, other = found.state(number), expected.state(number)
     names = [name for name in other if not name.startswith("scaler")]
     apart = math.sqrt(sum(float((one[name].double() - other[name]).square().sum()) for name in names))
@@ -224,14 +224,18 @@ def train_row(work: Work, device: torch.device, precisions: list[dict[str, Any]]
     for given in precisions:
         executor = work.executor(Together, device=str(device), **given)
         epochs = iter(range(1000))
-        took = seconds(device, lambda ex=executor: ex.run_epoch(next(epochs), range(len(work.members))))
+
+        def epoch(executor: Looped = executor, epochs: Iterator[int] = epochs) -> None:
+            executor.run_epoch(next(epochs), range(len(work.members)))
+
+        took = seconds(device, epoch)
         row = {
             "workload": work.name,
             "members": len(work.members),
             "bags": len(work.bags),
             "instances": int(work.bags.sizes.sum()),
             "precision": given["precision"],
-            "inputs": "shared" if executor.joined.shares_inputs else "by member",
+            "inputs": "shared" if executor.joined.shares_inputs or len(work.bags.instance_shape) == 2 else "by member",
             "seconds_an_epoch": took,
             "plain_loop_seconds_a_step": plain,
             "times_the_plain_loop": plain[best] * steps / took,
@@ -270,7 +274,8 @@ def prediction_row(scale: float, device: torch.device) -> dict[str, Any]:
 
     theirs = seconds(device, by_hand, laps=3)
     print(
-        f"  prediction of {rows} x {width}: {ours * 1e3:.0f} ms, by hand {theirs * 1e3:.0f} ms, {theirs / ours:.2f} times"
+        f"  prediction of {rows} x {width}: {ours * 1e3:.0f} ms, by hand {theirs * 1e3:.0f} ms,"
+        f" {theirs / ours:.2f} times"
     )
     return {
         "workload": "prediction",

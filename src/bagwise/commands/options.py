@@ -19,6 +19,7 @@ __all__ = [
     "Data",
     "DataDir",
     "Device",
+    "Dtype",
     "Epochs",
     "Evaluation",
     "Jobs",
@@ -48,6 +49,7 @@ Jobs = Annotated[int, "Most worker processes, -1 is one a core; little work has 
 Backend = Annotated[str, "Where blocks of models train: 'local' or 'ray'."]
 Address = Annotated[str | None, "HOST:PORT of the cluster's head, with --backend ray."]
 Device = Annotated[str, "Where to compute: 'auto', 'cpu', 'cuda', ..."]
+Dtype = Annotated[str | None, "What neural methods compute in: 'float32', 'float64' or, on CUDA, 'mixed'."]
 OwnMethod = Annotated[str | None, "Of a run with a method of your own: package.module:Class, to import.", "--method"]
 Resume = Annotated[bool, "Go on where a stopped run in --out was."]
 AsJson = Annotated[bool, "Print the result as JSON.", "--json"]
@@ -202,6 +204,7 @@ class Work(Options):
     backend: Backend = "local"
     address: Address = None
     device: Device = "auto"
+    dtype: Dtype = None
     resume: Resume = False
 
 

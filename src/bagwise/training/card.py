@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bagwise.models.scaling import as_floating
 from bagwise.training.data import PackedTensors
+from bagwise.training.device import sent
 
 __all__ = ["Card"]
 
@@ -89,9 +90,7 @@ class Card:
         under_way: deque[tuple[int, Tensor]] = deque()
         for visit, bag in self._packed.turn([(np.array([bag]), bag) for bag in bags.tolist()]):
             raw = self._packed.whole(int(visit[0]))
-            if self._device.type != "cpu":
-                # The copy waits for nobody, and memory that is pinned is not used again before it is done.
-                raw = raw.pin_memory().to(self._device, non_blocking=True)
+            raw = sent(raw, self._device)
             under_way.append((bag, self._kept(raw)))
             if len(under_way) > _AHEAD:
                 yield under_way.popleft()

@@ -16,6 +16,7 @@ from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
 from bagwise.models.scaling import Scaler
 from bagwise.stored import StoredInstances
+from bagwise.training.device import sent
 
 __all__ = ["PackedTensors", "as_tensor"]
 
@@ -165,7 +166,7 @@ class PackedTensors:
             offsets = torch.tensor([0, *accumulate(map(len, parts))])
         if device.type == "cpu":
             return instances, offsets
-        return instances.to(device), offsets.to(device)
+        return sent(instances, device), sent(offsets, device)
 
     def coordinates(self, positions: NDArray[np.int64], device: torch.device, dtype: torch.dtype) -> Tensor:
         """Pack the coordinates of some bags' instances.

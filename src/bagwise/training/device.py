@@ -1,13 +1,18 @@
 """Where training runs: the one place that knows about devices, threads and mixed precision."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
 from bagwise.errors import BagwiseError
 
-__all__ = ["autocast", "memory_told", "one_thread", "resolve_device", "seed_generator"]
+__all__ = ["autocast", "memory_told", "one_thread", "resolve_device", "seed_generator", "sent"]
+
+
+# Bytes that are under way to a device at once, in each of two buffers, and threads that fill these.
+_BUFFER, _FILLERS = 1 << 26, 8
 
 
 def resolve_device(name: str, precision: str = "float32") -> torch.device:
@@ -141,3 +146,45 @@ def seed_generator(seed: int, device: torch.device) -> None:
         torch.cuda.default_generators[device.index or 0].manual_seed(seed)
     else:
         torch.default_generator.manual_seed(seed)
+
+
+def sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Send values to a device: large ones through pinned memory, of which a part is filled while another is under way.
+
+    Parameters
+    ----------
+    values
+        On the CPU.
+    device
+        Where to.
+
+    Returns
+    -------
+    Tensor
+        There; the copy may still be under way, and what is computed there waits for it.
+
+    Examples
+    --------
+    >>> sent(torch.ones(2), torch.device("cpu")).tolist()
+    [1.0, 1.0]
+    """
+    size = values.numel() * values.element_size()
+    if device.type != "cuda" or size == 0:
+        return values.to(device)
+    if size <= _BUFFER:
+        return values.pin_memory().to(device, non_blocking=True)
+    there = torch.empty(values.shape, dtype=values.dtype, device=device)
+    rows = max(1, _BUFFER * len(values) // size)
+    with torch.inference_mode(False):  # other threads, which are in no such mode, write to them
+        buffers = [torch.empty(rows, *values.shape[1:], dtype=values.dtype, pin_memory=True) for _ in range(2)]
+    done = [torch.cuda.Event() for _ in buffers]
+    share = -(-rows // _FILLERS)
+    with ThreadPoolExecutor(_FILLERS) as fillers:
+        for number, begin in enumerate(range(0, len(values), rows)):
+            part, buffer, copied = values[begin : begin + rows], buffers[number % 2], done[number % 2]
+            copied.synchronize()
+            cuts = [slice(at, min(at + share, len(part))) for at in range(0, len(part), share)]
+            list(fillers.map(lambda cut, buffer=buffer, part=part: buffer[cut].copy_(part[cut]), cuts))
+            there[begin : begin + rows].copy_(buffer[: len(part)], non_blocking=True)
+            copied.record()
+    return there

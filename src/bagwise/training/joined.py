@@ -13,6 +13,7 @@ from torch.func import functional_call, vmap
 from bagwise.models.encoders import FullyConnected, MultiLevel
 from bagwise.models.model import MILModel
 from bagwise.training.device import autocast, seed_generator
+from bagwise.training.fused import fused
 
 __all__ = ["Joined", "Rescaling", "refusal"]
 
@@ -113,13 +114,8 @@ class Joined:
         levels = [instances]
         for number in range(len(cast(FullyConnected, self._model.encoder))):
             W, b = (self.values[f"encoder.{number}.0.{name}"] for name in ("weight", "bias"))
-            if number == 0 and self._folded is not None:
-                factor, shift = self._folded
-                W, b = W * factor[:, None], b - (W @ shift[:, :, None]).squeeze(2)
-            if number == 0 and self.shares_inputs:
-                levels.append(cast(Tensor, _WideLayer.apply(instances, W, b)))  # type: ignore[no-untyped-call]
-            else:
-                levels.append(torch.baddbmm(b[:, None], levels[-1].to(W.dtype), W.mT).relu())
+            folded = (None, None) if number > 0 or self._folded is None else self._folded
+            levels.append(cast(Tensor, _Layer.apply(levels[-1], W, b, *folded)))  # type: ignore[no-untyped-call]
         return torch.cat(levels[1:], dim=2) if isinstance(self._model.encoder, MultiLevel) else levels[-1]
 
     def aggregate(
@@ -271,26 +267,55 @@ class _Rescale(nn.Module):
         return (instances * self.factor - self.shift).clamp(-self._limit, self._limit)
 
 
-class _WideLayer(torch.autograd.Function):
-    """One product for the first fully connected layers of all members, with bias and ReLU in it."""
+class _Layer(torch.autograd.Function):
+    """A fully connected layer with ReLU of all members: of inputs that all share, (N, D), or their own, (E, N, D).
+
+    What is standardised is the weights of inputs that are shared: ``W (x * factor - shift) + b`` is
+    ``(W * factor) x + (b - W shift)``.
+    """
 
     @staticmethod
-    def forward(ctx: Any, instances: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        members, units, features = weight.shape
-        dtype = instances.dtype
-        flat = weight.reshape(-1, features).to(dtype)
-        outputs = torch._addmm_activation(bias.reshape(-1).to(dtype), instances, flat.T)
-        outputs = outputs.view(-1, members, units).transpose(0, 1)
-        ctx.save_for_backward(instances, outputs)
-        ctx.dtype = weight.dtype
+    def forward(
+        ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor, factor: Tensor | None, shift: Tensor | None
+    ) -> Tensor:
+        members, units, _ = weight.shape
+        ctx.dtype, folded = weight.dtype, weight
+        if torch.is_autocast_enabled(inputs.device.type):
+            inputs = inputs.to(torch.get_autocast_dtype(inputs.device.type))
+        kernels = fused() if weight.is_cuda else None
+        if kernels is not None and factor is not None:
+            folded, moved = kernels.folded(weight, factor, shift, inputs.dtype)
+            bias = bias - moved
+        elif factor is not None and shift is not None:
+            folded, bias = weight * factor[:, None], bias - (weight @ shift[:, :, None]).squeeze(2)
+        folded, bias = folded.to(inputs.dtype), bias.to(inputs.dtype)
+        with torch.autocast(inputs.device.type, enabled=False):
+            if inputs.ndim == 2:
+                flat = torch._addmm_activation(bias.reshape(-1), inputs, folded.reshape(members * units, -1).T)
+                outputs = flat.view(-1, members, units).transpose(0, 1)
+            else:
+                outputs = torch.baddbmm(bias[:, None], inputs, folded.mT).relu_()
+        ctx.save_for_backward(inputs, folded, outputs, factor, shift)
         return outputs
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor]:
-        instances, outputs = ctx.saved_tensors
-        passed = torch.ops.aten.threshold_backward(gradient, outputs, 0)
-        shown = instances.expand(len(passed), *instances.shape)
-        return None, torch.bmm(passed.mT, shown).to(ctx.dtype), passed.sum(1).to(ctx.dtype)
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None, None]:
+        inputs, folded, outputs, factor, shift = ctx.saved_tensors
+        kernels = fused() if gradient.is_cuda else None
+        if kernels is not None:
+            passed, at_bias = kernels.through_relu(gradient, outputs)
+        else:
+            passed = torch.ops.aten.threshold_backward(gradient, outputs, 0)
+            at_bias = passed.sum(1)
+        back = torch.bmm(passed, folded) if inputs.ndim == 3 and ctx.needs_input_grad[0] else None
+        at_weight = torch.bmm(passed.mT, inputs.expand(len(passed), *inputs.shape[-2:]))
+        at_bias = at_bias.to(ctx.dtype)
+        if factor is None:
+            return back, at_weight.to(ctx.dtype), at_bias, None, None
+        if kernels is not None:
+            return back, kernels.unfolded(at_weight, at_bias, factor, shift), at_bias, None, None
+        unfolded = at_weight.to(ctx.dtype) * factor[:, None] - at_bias[:, :, None] * shift[:, None]
+        return back, unfolded, at_bias, None, None
 
 
 def refusal(model: MILModel, instance_shape: Sequence[int]) -> str | None:

@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["descend", "masks"]
+__all__ = ["descend", "folded", "masks", "through_relu", "unfolded"]
 
 _BLOCK = 1024
 _COLUMNS = tl.constexpr(10)
@@ -103,3 +103,115 @@ def masks(by_member: Tensor, thresholds: Tensor, factors: Tensor, units: int) ->
     grid: Any = (triton.cdiv(rows * units, _BLOCK), members)
     _masks[grid](kept, by_member, thresholds, factors, rows, units, BLOCK=_BLOCK)
     return kept
+
+
+@triton.jit
+def _through_relu(
+    passed,
+    sums,
+    gradient,
+    outputs,
+    rows,
+    units,
+    part,
+    parts,
+    gradient_member,
+    gradient_row,
+    outputs_member,
+    outputs_row,
+    ROWS: tl.constexpr,
+    UNITS: tl.constexpr,
+):
+    member = tl.program_id(2).to(tl.int64)
+    unit = tl.program_id(0) * UNITS + tl.arange(0, UNITS)
+    begin = tl.program_id(1) * part
+    total = tl.zeros((UNITS,), dtype=sums.dtype.element_ty)
+    for first in range(begin, begin + part, ROWS):
+        row = first + tl.arange(0, ROWS)
+        inside = (row[:, None] < rows) & (row[:, None] < begin + part) & (unit[None, :] < units)
+        row = row[:, None].to(tl.int64)
+        given = tl.load(gradient + member * gradient_member + row * gradient_row + unit[None, :], inside, other=0.0)
+        reached = tl.load(outputs + member * outputs_member + row * outputs_row + unit[None, :], inside, other=0.0)
+        given = tl.where(reached > 0, given, 0.0)
+        tl.store(passed + (member * rows + row) * units + unit[None, :], given, inside)
+        total += tl.sum(given.to(sums.dtype.element_ty), axis=0)
+    tl.store(sums + (member * parts + tl.program_id(1)) * units + unit, total, unit < units)
+
+
+def through_relu(gradient: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Pass a gradient (E, N, M) through ReLU, and sum it over the rows, in one pass; sums have one order."""
+    members, rows, units = gradient.shape
+    if gradient.stride(2) != 1:
+        gradient = gradient.contiguous()
+    parts = min(16, triton.cdiv(rows, 64))
+    part = triton.cdiv(rows, parts)
+    passed = torch.empty(members, rows, units, dtype=gradient.dtype, device=gradient.device)
+    wide = torch.float32 if gradient.dtype == torch.bfloat16 else gradient.dtype
+    sums = torch.empty(members, parts, units, dtype=wide, device=gradient.device)
+    block = min(128, triton.next_power_of_2(units))
+    _through_relu[(triton.cdiv(units, block), parts, members)](
+        passed,
+        sums,
+        gradient,
+        outputs,
+        rows,
+        units,
+        part,
+        parts,
+        gradient.stride(0),
+        gradient.stride(1),
+        outputs.stride(0),
+        outputs.stride(1),
+        ROWS=32,
+        UNITS=block,
+    )
+    return passed, sums.sum(1)
+
+
+@triton.jit
+def _folded(weights, moved, weight, factor, shift, units, features, UNITS: tl.constexpr, BLOCK: tl.constexpr):
+    member = tl.program_id(1).to(tl.int64)
+    unit = tl.program_id(0) * UNITS + tl.arange(0, UNITS)
+    total = tl.zeros((UNITS,), dtype=weight.dtype.element_ty)
+    for first in range(0, features, BLOCK):
+        feature = first + tl.arange(0, BLOCK)
+        known = feature < features
+        inside = (unit[:, None] < units) & known[None, :]
+        at = (member * units + unit[:, None]) * features + feature[None, :]
+        value = tl.load(weight + at, inside, other=0.0)
+        total += tl.sum(value * tl.load(shift + member * features + feature, known, other=0.0)[None, :], axis=1)
+        value *= tl.load(factor + member * features + feature, known, other=0.0)[None, :]
+        tl.store(weights + at, value, inside)
+    tl.store(moved + member * units + unit, total, unit < units)
+
+
+def folded(weight: Tensor, factor: Tensor, shift: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Give weights (E, M, D) times the factors (E, D), in a type, and weights times the shifts, shape (E, M)."""
+    members, units, features = weight.shape
+    weights = torch.empty(members, units, features, dtype=dtype, device=weight.device)
+    moved = torch.empty(members, units, dtype=weight.dtype, device=weight.device)
+    grid = (triton.cdiv(units, 16), members)
+    _folded[grid](weights, moved, weight, factor, shift, units, features, UNITS=16, BLOCK=128)
+    return weights, moved
+
+
+@triton.jit
+def _unfolded(result, at_weight, at_bias, factor, shift, units, features, BLOCK: tl.constexpr):
+    member = tl.program_id(2).to(tl.int64)
+    row = member * units + tl.program_id(1)
+    feature = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    known = feature < features
+    given = tl.load(at_weight + row * features + feature, known).to(result.dtype.element_ty)
+    given *= tl.load(factor + member * features + feature, known)
+    given -= tl.load(at_bias + row) * tl.load(shift + member * features + feature, known)
+    tl.store(result + row * features + feature, given, known)
+
+
+def unfolded(at_weight: Tensor, at_bias: Tensor, factor: Tensor, shift: Tensor) -> Tensor:
+    """Give the gradient at weights of the gradients at what `folded` made of them and at the biases, (E, M)."""
+    members, units, features = at_weight.shape
+    result = torch.empty(members, units, features, dtype=factor.dtype, device=factor.device)
+    block = min(1024, triton.next_power_of_2(features))
+    grid = (triton.cdiv(features, block), units, members)
+    _unfolded[grid](result, at_weight.contiguous(), at_bias.contiguous(), factor, shift, units, features, BLOCK=block)
+    return result
