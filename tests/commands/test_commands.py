@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import bagwise as bw
 from bagwise.commands.runs import Run
@@ -89,6 +90,27 @@ def test_a_finished_run_is_left_as_it_is(fitted, run):
     assert other.status == 1
     assert "another epochs (30, now 31" in other.told
     assert {path: path.stat().st_mtime_ns for path in (fitted / "run").iterdir()} == before
+
+
+# ---- --dtype ---------------------------------------------------------------------------------------------------------
+
+
+def test_models_compute_in_what_dtype_says(run, fitted, tmp_path):
+    data = fitted / "cells.csv"
+    trained = run("fit", data, *CELLS, "--epochs", 2, "--dtype", "float64", "--out", tmp_path / "run", "--json")
+    assert trained.status == 0, trained.told
+    assert next(Run.load(tmp_path / "run").models[0].model_.parameters()).dtype == torch.float64
+    said = {
+        dtype: json.loads(run("predict", tmp_path / "run", data, "--json", *dtype).out)
+        for dtype in ((), ("--dtype", "float64"), ("--dtype", "float32"))
+    }
+    assert said[()] == said["--dtype", "float64"]
+    for one, other in zip(said[()], said["--dtype", "float32"], strict=True):
+        assert one["probability_ill"] == pytest.approx(other["probability_ill"], abs=1e-5)
+    for argv in (["predict", tmp_path / "run", data], ["explain", tmp_path / "run", data, "--out", tmp_path / "why"]):
+        refused = run(*argv, "--dtype", "half")
+        assert refused.status != 0
+        assert "--dtype is 'half'" in refused.told
 
 
 # ---- predict ---------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from bagwise.commands.options import (
     Data,
     DataDir,
     Device,
+    Dtype,
     Epochs,
     Evaluation,
     Model,
@@ -212,6 +213,7 @@ def predict(
     source: Data,
     method: OwnMethod = None,
     device: Device = Work.device,
+    dtype: Dtype = Work.dtype,
     as_json: AsJson = Output.json,
 ) -> None:
     """Predict bags; labels may be missing. Columns are called as in training unless said otherwise."""
@@ -224,7 +226,7 @@ def predict(
     with loading():
         from bagwise.commands.predict import run_predict
 
-    known = Run.load(run, device, method)
+    known = Run.load(run, device, method, dtype)
     frame = run_predict(known, known.source(**vars(source)), out)
     rows = json.loads(frame.to_json(orient="records"))
     if as_json:
@@ -251,6 +253,7 @@ def explain(
     source: Data,
     method: OwnMethod = None,
     device: Device = Work.device,
+    dtype: Dtype = Work.dtype,
     output: Output,
 ) -> None:
     """Write which instances decided: their weights, the key instances of each bag, what sets them apart, and maps."""
@@ -263,7 +266,7 @@ def explain(
     with loading():
         from bagwise.commands.explain import run_explain
 
-    known = Run.load(run, device, method)
+    known = Run.load(run, device, method, dtype)
     written = run_explain(known, known.source(**vars(source)), out, output, key=key, slides=slides)
     if output.json:
         print_json(written)

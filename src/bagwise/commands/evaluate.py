@@ -105,7 +105,7 @@ def run_evaluate(
     seconds: dict[str, float] = {}
     why = ""
     given = len(first_split.validation)
-    made = {one: configured(learnt_from, one, training, work.device, validation=given) for one in evaluation.methods}
+    made = {one: configured(learnt_from, one, training, work, validation=given) for one in evaluation.methods}
     for model, _ in made.values():
         model._target_of(bags, np.arange(len(bags)))  # what one cannot learn is told before another trains
     for number, (name, (model, told)) in enumerate(made.items()):

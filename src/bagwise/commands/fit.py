@@ -102,7 +102,7 @@ def _of(kind: type[BagEstimator], texts: Sequence[str]) -> list[str]:
 
 
 def configured(
-    bags: Bags, method: str, training: Training, device: str = Work.device, *, validation: int = 0
+    bags: Bags, method: str, training: Training, work: Work | None = None, *, validation: int = 0
 ) -> tuple[BagEstimator, str]:
     """Make a method with defaults that suit the data, and say how long it will train.
 
@@ -114,8 +114,8 @@ def configured(
         Its name.
     training
         How it is to learn. With `epochs` and `patience` None the number of bags decides when neural methods stop.
-    device
-        Where neural methods compute.
+    work
+        Where and in what neural methods compute; None: as nobody says otherwise.
     validation
         The number of bags that are given to decide when to stop; 0 splits a fifth off where that is enough.
 
@@ -179,7 +179,9 @@ def configured(
         why = f"chosen on {of}, which were not learnt from: stopped after {patience} without progress"
     large = len(bags.instance_shape) == 1 and np.median(bags.sizes) > LARGE_BAG
     class_weight = training.class_weight if of_classes else None  # others have no classes to weigh
-    settings: dict[str, Any] = {"class_weight": class_weight, "device": device, **alike}
+    work = work or Work()
+    settings: dict[str, Any] = {"class_weight": class_weight, "device": work.device, **alike}
+    settings |= {} if work.dtype is None else {"precision": work.dtype}
     settings |= {} if training.target is None else {"target": training.target}
     settings |= (LARGE_BAG_SETTINGS if large else {}) | given | {"epochs": epochs, "patience": patience}
     return make(method, **settings), why
@@ -249,7 +251,7 @@ def run_fit(
     learnt = work.resume and (out / MODEL).exists()
     if learnt:
         check_asked_the_same(out / CONFIG, Run.load(out, method=model.method).asked, asked)
-    estimator, why = configured(learnt_from, model.method, training, work.device, validation=int(validation.sum()))
+    estimator, why = configured(learnt_from, model.method, training, work, validation=int(validation.sum()))
     assert isinstance(estimator, NeuralMIL)
     models: Sequence[Fitted]
     if learnt:

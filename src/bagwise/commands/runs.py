@@ -12,6 +12,7 @@ from bagwise.commands.options import Data, Work
 from bagwise.errors import BagwiseError
 from bagwise.files import plain, write_text
 from bagwise.inputs import read_whole
+from bagwise.parameters import annotations_of, rule_of
 
 if TYPE_CHECKING:
     from bagwise.methods.fitted import Fitted
@@ -51,7 +52,13 @@ class Run:
     asked: Mapping[str, Any]
 
     @classmethod
-    def load(cls, folder: str | Path, device: str = Work.device, method: str | None = None) -> "Run":
+    def load(
+        cls,
+        folder: str | Path,
+        device: str = Work.device,
+        method: str | None = None,
+        dtype: str | None = Work.dtype,
+    ) -> "Run":
         """Read a run; nothing in it is executed, and nothing imported because it says so.
 
         Parameters
@@ -63,6 +70,9 @@ class Run:
         method
             The method that it was trained with, as `bagwise.methods.registry.find` takes it; needed where it is of the
             user's own and no installed package has it, since it is imported.
+        dtype
+            What its models are to compute in, a name in `bagwise.training.members.PRECISIONS`; None: what they learnt
+            in.
 
         Returns
         -------
@@ -99,6 +109,12 @@ class Run:
                 )
         for model in models:
             model.device = device
+            if dtype is not None:
+                from bagwise.training.members import PRECISIONS, Plan
+
+                rule_of(annotations_of(Plan)["precision"]).check("--dtype", dtype)
+                model.precision = dtype
+                model.model_.cast(PRECISIONS[dtype])
         return cls(folder, models, asked)
 
     def source(self, data: str, **given: Any) -> DataSource:

@@ -102,11 +102,7 @@ class Design(ABC):
             shift, factor = scaling or (np.zeros(1), np.ones(1))
             model = self._compose(Scaler(shift, factor, dtype, clip), instance_shape, outputs, dropout)
         model.learn_of_labels(np.zeros(0) if learnt is None else learnt)
-        # The scaler minds its own types.
-        for name, part in model.named_children():
-            if name != "scaler":
-                part.to(dtype)
-        return model.train()
+        return model.cast(dtype).train()
 
     def _shown(self, instance_shape: Sequence[int]) -> tuple[int, ...]:
         shape = tuple(instance_shape)

@@ -273,6 +273,26 @@ class MILModel(nn.Module):
         """
         return self.aggregate(self.encode(instances), offsets, coordinates)
 
+    def cast(self, dtype: torch.dtype) -> "MILModel":
+        """Let the model compute in another type.
+
+        Parameters
+        ----------
+        dtype
+            Floating point.
+
+        Returns
+        -------
+        MILModel
+            Itself.
+        """
+        self.scaler.cast(dtype)
+        # The scaler minds its own types.
+        for name, part in self.named_children():
+            if name != "scaler":
+                part.to(dtype)
+        return self
+
     def train(self, mode: bool = True) -> "MILModel":
         """Switch between training and prediction; a BatchNorm, which can only be here frozen, stays frozen.
 

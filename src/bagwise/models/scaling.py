@@ -61,6 +61,11 @@ class Scaler(nn.Module):
         self._changes = bool(self.shift.any()) or bool((self.factor != 1).any())
         self._clips = bool(torch.isfinite(self.limit))
 
+    def cast(self, dtype: torch.dtype) -> None:
+        """Let it compute in another type; the shift keeps double precision."""
+        self.factor, self.limit = self.factor.to(dtype), self.limit.to(dtype)
+        self._note()
+
     def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
         super()._load_from_state_dict(*arguments, **options)
         self._note()

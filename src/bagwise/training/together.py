@@ -112,7 +112,9 @@ class Together(Looped):
         learnt_from = np.flatnonzero(self._learns.any(axis=0))
         small = learnt_from[packed.sizes[learnt_from] * len(members) <= _LARGE]
         wanted = self.device.type == "cuda" if capture is None else capture
-        self._padded = shared_sizes(packed.sizes[small]) if wanted and not self._draws else {}
+        # A part of the user's own may wait for the device, or look at rows beyond the bag.
+        known = not plan.architecture.own and not self._draws
+        self._padded = shared_sizes(packed.sizes[small]) if wanted and known else {}
         self._steps_of: dict[int, _Step] = {}
         self._pool: Any = None
 
