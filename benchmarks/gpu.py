@@ -1,4 +1,4 @@
-"""Training many models on one GPU, against the plain loop: run it on a machine with NumPy, torch and a GPU.
+"""Training many models on one GPU, against the plain loop: run it where there are NumPy, torch and a GPU.
 
 First what the joint executor computes on the device is compared with the plain executor in double precision on the CPU.
 Then each workload is timed: an epoch of all members in one go, and the steps of the loop that a researcher writes, one
