@@ -249,3 +249,32 @@ def test_an_encoder_that_ties_instances_together_is_refused(make_bags, kind):
 )
 def test_an_encoder_that_looks_at_each_by_itself_is_taken(encoder):
     check_encoder(encoder, (3,))
+
+
+class Drawing(nn.Module):
+    """Adds noise, in prediction too where `always`."""
+
+    def __init__(self, always):
+        super().__init__()
+        self.always = always
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, values):
+        return self.weight * values + (torch.randn_like(values) if self.always or self.training else 0)
+
+
+class Remembering(Drawing):
+    """Drifts with each call, by a number that no state holds."""
+
+    calls = 0
+
+    def forward(self, values):
+        self.calls += 1
+        return values * self.calls
+
+
+@pytest.mark.parametrize("encoder", [Drawing(True), Remembering(True)])
+def test_what_answers_in_two_ways_in_prediction_is_refused(encoder):
+    with pytest.raises(BagwiseError, match="answers the same instances in two ways in prediction mode"):
+        check_encoder(encoder, (3,))
+    check_encoder(Drawing(False), (3,))

@@ -44,7 +44,8 @@ def check_encoder(encoder: nn.Module, instance_shape: Sequence[int]) -> None:
     bagwise.errors.BagwiseError: the encoder Centred ties instances together: what it gives for one changes with...
     """
     for tried in _in_both_modes(encoder):
-        _check_alone(tried, f"the encoder {type(encoder).__name__}", _instances(4, instance_shape, encoder))
+        what = f"the encoder {type(encoder).__name__}"
+        _check_alone(tried, tried, what, _instances(4, instance_shape, encoder))
 
 
 def check_pooling(pooling: Pooling, width: int, outputs: int = 1, *, anew: bool = True) -> int:
@@ -160,7 +161,7 @@ def check_model(model: Any, instance_shape: Sequence[int], outputs: int) -> None
 
     for tried in _in_both_modes(model):
         encode: Any = tried.encode
-        values = _check_alone(encode, what, _instances(_OFFSETS[-1], instance_shape, model))
+        values = _check_alone(tried, encode, what, _instances(_OFFSETS[-1], instance_shape, model))
         _check_bags_apart(tried, what, aggregated, values, wants_coordinates)
 
 
@@ -259,7 +260,7 @@ def _in_both_modes(module: nn.Module) -> Iterator[nn.Module]:
             yield tried
 
 
-def _check_alone(encode: Callable[[Tensor], Any], what: str, instances: Tensor) -> Tensor:
+def _check_alone(tried: nn.Module, encode: Callable[[Tensor], Any], what: str, instances: Tensor) -> Tensor:
     """See that each instance is encoded by itself, and give the embeddings."""
     try:
         together, again, half = encode(instances), encode(instances), encode(instances[:2])
@@ -272,6 +273,8 @@ def _check_alone(encode: Callable[[Tensor], Any], what: str, instances: Tensor) 
             f"{what} encodes {len(instances)} instances as a result of shape {shape}: it must give one row of numbers"
             " for each"
         )
+    if not _close(together, again):
+        _refuse_chance(tried, what)
     # What it draws at random, such as dropout, cannot be told from a tie.
     if _close(together, again) and not _close(half, together[:2]):
         raise BagwiseError(
@@ -295,6 +298,8 @@ def _check_bags_apart(
     before = torch.get_rng_state()
     together, again = ask(tried, values, places, _OFFSETS), ask(tried, values, places, _OFFSETS)
     first = next(iter(together))
+    if not _close(together[first], again[first]):
+        _refuse_chance(tried, what)
     # What is drawn at random cannot be told from a tie.
     if not torch.equal(torch.get_rng_state(), before) or not _close(together[first], again[first]):
         return together
@@ -308,6 +313,15 @@ def _check_bags_apart(
                     " look at nothing but the bag's own instances"
                 )
     return together
+
+
+def _refuse_chance(tried: nn.Module, what: str) -> None:
+    """Refuse what answers the same question in two ways, unless a part of it is learning."""
+    if not any(part.training for part in tried.modules()):
+        raise BagwiseError(
+            f"{what} answers the same instances in two ways in prediction mode: let it draw nothing at random, and keep"
+            " nothing from one call to the next, unless self.training"
+        )
 
 
 def _said(what: str, whole: str, rows: int, ask: Callable[[], Any]) -> Any:
