@@ -189,3 +189,9 @@ def test_the_command_tells_what_a_method_cannot_learn_before_another_trains(run,
     done = run(*what, "--method", "MI-Kernel", "--method", "MI-SVM", "--folds", 3, "--out", tmp_path / "none")
     assert done.status == 1
     assert "learns classes, and the target is real: use a method that learns it, such as attention or" in done.told
+
+
+def test_hubers_loss_is_for_methods_that_go_down_a_loss():
+    bags = bw.Bags.from_arrays(list(np.arange(12.0).reshape(12, 1, 1)), labels=np.arange(12) + 0.5)
+    with pytest.raises(BagwiseError, match="a classical method has a loss of its own: say 'real'"):
+        bw.make("MI-Kernel", target="real: huber").fit(bags)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
+from bagwise.errors import BagwiseError
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
 from bagwise.targets.numbers import RealTarget
@@ -242,6 +243,8 @@ def question_of(target: Target, labels: NDArray[Any], weights: NDArray[np.float6
     (2, 3)
     """
     if isinstance(target, RealTarget):
+        if target.huber:
+            raise BagwiseError("the target is 'real: huber', and a classical method has a loss of its own: say 'real'")
         return NumberQuestion(target, labels, weights)
     assert isinstance(target, ClassTarget)
     return ClassQuestion(target.classes.codes(labels), weights)
