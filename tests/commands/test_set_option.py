@@ -43,6 +43,13 @@ def test_an_evaluation_sets_it_where_a_method_has_it_and_says_where_it_has_not(r
     assert asked["parameters"] == ["kernel=linear", "C=1", "epochs=1"]
 
 
+def no_table(folder):
+    """Give a file that is refused as soon as it is read."""
+    path = folder / "data.csv"
+    path.write_text("\n")
+    return path
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
@@ -54,10 +61,12 @@ def test_an_evaluation_sets_it_where_a_method_has_it_and_says_where_it_has_not(r
 )
 @pytest.mark.parametrize("command", ["fit", "evaluate"])
 def test_what_cannot_be_set_is_refused_before_data_are_read(run, tmp_path, command, given, told):
-    done = run(command, "nowhere.csv", "--out", tmp_path / "out", *(part for one in given for part in ("--set", one)))
+    done = run(
+        command, no_table(tmp_path), "--out", tmp_path / "out", *(part for one in given for part in ("--set", one))
+    )
     assert (done.status, done.told.strip()) == (1, f"bagwise: {told}")
 
 
 def test_an_option_and_set_do_not_contradict_each_other(run, tmp_path):
-    done = run("fit", "nowhere.csv", "--out", tmp_path / "out", "--epochs", 3, "--set", "epochs=4")
+    done = run("fit", no_table(tmp_path), "--out", tmp_path / "out", "--epochs", 3, "--set", "epochs=4")
     assert done.told.strip() == "bagwise: epochs is what --epochs gives: leave it out of --set"

@@ -58,7 +58,7 @@ def test_a_number_of_a_transposed_product_does_not_depend_on_the_others(rows, in
 @settings(max_examples=30, deadline=None)
 def test_an_update_is_that_of_the_whole_gradient(adam, rows, inputs, units, kind):
     x, dy, W = drawn(0, kind, rows, inputs), drawn(1, kind, rows, units), drawn(2, kind, inputs, units)
-    rule = kernels.Rule(adam, 0.01, 0.1, 0.9, 0.99, 1e-8, 0.02, 0.03)
+    rule = kernels.Rule(adam, 0.01, 0.1, 0.9, 0.99, 1e-8, 0.02, 0.03, np.inf)
     values, slots = W.ravel().copy(), np.abs(drawn(3, kind, 2, W.size))
     before = slots.astype(float)
     _descend(rule, 4, x, dy, values, slots)
