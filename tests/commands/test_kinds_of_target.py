@@ -200,6 +200,7 @@ def test_a_target_is_named_in_every_command(run, named, tmp_path):
         ("real", "attention", "a real target needs numbers"),
         ("ordinal: low < mid < high: huber", "attention", "which is not in the order that was given"),
         ("count: huber", "attention", "the kind 'count' takes nothing after its name"),
+        ("classes: huber", "attention", "the kind 'classes' takes nothing after its name"),
         ("survival", "attention", "survival needs the columns of both (--event and --time)"),
         (
             "ordinal: low < mid < high",

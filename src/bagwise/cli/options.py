@@ -32,7 +32,7 @@ def takes_options(*, but: Collection[str] = ()) -> Callable[[Callable[..., None]
     Examples
     --------
     >>> from bagwise.commands.options import Work
-    >>> @takes_options(but=("backend", "address", "device"))
+    >>> @takes_options(but=("backend", "address", "device", "dtype"))
     ... def command(out: Annotated[Path, "Folder for results.", "--out"], work: Work) -> None:
     ...     print(out, work.jobs, work.resume)
     >>> list(inspect.signature(command).parameters)

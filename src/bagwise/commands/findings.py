@@ -230,6 +230,8 @@ class Findings:
                 self.positive = positive_of(sorted(counts), self.named)
             except BagwiseError as error:
                 self.say("error", "positive-class", str(error))
+            else:
+                self._judge_target()
         self._judge_weights(counts)
         for label, count in counts.items():
             if count < FOLDS and len(counts) > 1:
