@@ -132,7 +132,21 @@ class Failing(Pooling):
         return Pooled(values[5:6].reshape(7, -1))
 
 
+class Keeping(Through):
+    """It has state that is no tensor."""
+
+    def get_extra_state(self):
+        return {"seen": 3}
+
+    def set_extra_state(self, _):
+        pass
+
+    def make(self, _):
+        return nn.Identity()
+
+
 REFUSED = {
+    Keeping: "the pooling Keeping has state of its own in get_extra_state",
     Normed: r"the pooling Normed holds a BatchNorm in training mode .*'norm', which ties instances and bags of a step",
     NormedAlike: r"the pooling NormedAlike holds a BatchNorm .*without statistics of its own",
     Centred: "the pooling Centred ties bags together",

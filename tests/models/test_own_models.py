@@ -122,7 +122,16 @@ class OneInstanceTooFew(Plain):
         return super().aggregate(embeddings, offsets)
 
 
+class Keeping(Plain):
+    def get_extra_state(self):
+        return {"seen": 3}
+
+    def set_extra_state(self, _):
+        pass
+
+
 REFUSED = {
+    "state": (Keeping, r"the model Keeping has state of its own in get_extra_state, 'Keeping', .*make a buffer of it"),
     "norm": (Norm, r"the model Norm holds a BatchNorm in training mode .*'head.0'"),
     "instances": (TiesInstances, "the model TiesInstances ties instances together"),
     "bags": (TiesBags, "the model TiesBags ties bags together"),

@@ -12,7 +12,7 @@ from bagwise.errors import BagwiseError
 from bagwise.models.model import Output
 from bagwise.models.pooling import Pooled, Pooling
 
-__all__ = ["check_encoder", "check_model", "check_pooling", "embedding_width", "refuse_batch_norm"]
+__all__ = ["check_encoder", "check_model", "check_pooling", "embedding_width", "refuse_layers"]
 
 # A bag of one instance, between others of different sizes.
 _OFFSETS = (0, 3, 4, 9)
@@ -85,7 +85,7 @@ def check_pooling(pooling: Pooling, width: int, outputs: int = 1, *, anew: bool 
     bagwise.errors.BagwiseError: the pooling Sum gives bags of shape (3,), and (3, any) was expected of 3 bags of...
     """
     what = f"the pooling {type(pooling).__name__}"
-    refuse_batch_norm(pooling, what)
+    refuse_layers(pooling, what)
     wide = None if anew else width
 
     def pooled(tried: nn.Module, values: Tensor, places: Tensor | None, offsets: Sequence[int]) -> dict[str, Tensor]:
@@ -140,7 +140,7 @@ def check_model(model: Any, instance_shape: Sequence[int], outputs: int) -> None
     axis, wants_coordinates = getattr(model, "weight_axis", "heads"), getattr(model, "wants_coordinates", False)
     if axis not in ("heads", "classes"):
         raise BagwiseError(f"{what} has {axis!r} as weight_axis: it must be 'heads' or 'classes'")
-    refuse_batch_norm(model, what)
+    refuse_layers(model, what)
 
     def aggregated(tried: Any, values: Tensor, places: Tensor | None, offsets: Sequence[int]) -> dict[str, Tensor]:
         rows, bags = len(values), len(offsets) - 1
@@ -165,8 +165,8 @@ def check_model(model: Any, instance_shape: Sequence[int], outputs: int) -> None
         _check_bags_apart(tried, what, aggregated, values, wants_coordinates)
 
 
-def refuse_batch_norm(module: nn.Module, what: str) -> None:
-    """Refuse a BatchNorm that is not frozen.
+def refuse_layers(module: nn.Module, what: str) -> None:
+    """Refuse layers that cannot be trained bag by bag, or kept.
 
     Parameters
     ----------
@@ -178,11 +178,12 @@ def refuse_batch_norm(module: nn.Module, what: str) -> None:
     Raises
     ------
     BagwiseError
-        If one of its layers is a BatchNorm in training mode, or without statistics of its own.
+        If one of its layers is a BatchNorm in training mode, or without statistics of its own, or has state beside its
+        parameters and buffers (`torch.nn.Module.get_extra_state`).
 
     Examples
     --------
-    >>> refuse_batch_norm(nn.BatchNorm1d(3).eval(), "the encoder")
+    >>> refuse_layers(nn.BatchNorm1d(3).eval(), "the encoder")
     """
     for name, layer in module.named_modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm) and (layer.training or layer.running_mean is None):
@@ -190,6 +191,11 @@ def refuse_batch_norm(module: nn.Module, what: str) -> None:
                 f"{what} holds a BatchNorm in training mode or without statistics of its own, {name!r}, which ties"
                 " instances and bags of a step together: freeze it with .eval() where it is made, or use LayerNorm or"
                 " GroupNorm"
+            )
+        if type(layer).get_extra_state is not nn.Module.get_extra_state:
+            raise BagwiseError(
+                f"{what} has state of its own in get_extra_state, {name or type(layer).__name__!r}, and parameters and"
+                " buffers alone are trained and kept: make a buffer of it"
             )
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bagwise.errors import BagwiseError
-from bagwise.models.contract import refuse_batch_norm
+from bagwise.models.contract import refuse_layers
 from bagwise.models.convolution import ConvMaxReLU
 
 __all__ = [
@@ -313,7 +313,7 @@ def build_encoder(spec: EncoderSpec, instance_shape: Sequence[int], dropout: flo
     if not isinstance(encoder, nn.Module):
         kind = type(encoder).__name__
         raise BagwiseError(f"the encoder is a {kind}: it must be a torch.nn.Module, or a function that makes one")
-    refuse_batch_norm(encoder, f"the encoder {type(encoder).__name__}")
+    refuse_layers(encoder, f"the encoder {type(encoder).__name__}")
     return encoder
 
 
