@@ -10,6 +10,7 @@ from sklearn.metrics import accuracy_score
 import bagwise as bw
 from bagwise.commands.check import examine
 from bagwise.commands.data import DataSource
+from bagwise.commands.known import find_known
 from bagwise.commands.runs import Run
 from bagwise.io.tables import read_table
 
@@ -47,6 +48,24 @@ def test_a_run_learns_from_them_and_predicts_without_them(run, weighted, tmp_pat
             pd.read_csv(path).drop(columns=["weight", "diagnosis"]).to_csv(given, index=False)
         said = json.loads(run("predict", tmp_path / "run", given, "--json").out)
         np.testing.assert_allclose([row["probability_ill"] for row in said], model.predict_proba(bags)[:, 1], rtol=1e-6)
+
+
+def test_an_explanation_counts_known_bags_by_them_where_data_have_them(run, weighted, tmp_path):
+    path, bags, weights = weighted
+    assert run("fit", path, *COLUMNS, *QUICK, "--out", tmp_path / "run").status == 0
+    bare = tmp_path / "bare.csv"
+    pd.read_csv(path).drop(columns="weight").to_csv(bare, index=False)
+    learnt = Run.load(tmp_path / "run")
+    pages = []
+    for data in (path, bare):
+        out = tmp_path / f"why_{data.stem}"
+        assert run("explain", tmp_path / "run", data, "--out", out).status == 0
+        pages.append((out / "report.html").read_text())
+    assert ["each counted by its weight" in page for page in pages] == [True, False]
+    target = learnt.models[0].target_
+    known = find_known(learnt.source(str(path)), bags.names[::-1], target)
+    np.testing.assert_array_equal(known.weights, weights[::-1])
+    assert find_known(learnt.source(str(bare)), bags.names, target).weights is None
 
 
 def test_an_evaluation_learns_from_them(run, weighted, tmp_path):

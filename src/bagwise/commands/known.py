@@ -1,14 +1,16 @@
 """Labels that are known of bags which a run answers for."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bagwise.checks import valid_weights
 from bagwise.commands.data import DataSource
 from bagwise.errors import BagwiseError
 from bagwise.io.labels import known_labels
+from bagwise.io.problems import tell
 from bagwise.io.spellings import match_classes
 from bagwise.label_columns import LABEL, LabelColumns
 from bagwise.labels import EVENT_AND_TIME
@@ -30,6 +32,8 @@ class Known(NamedTuple):
         Their positions, rising, shape (K,).
     labels
         Theirs, as the target has them, shape (K, ...).
+    weights
+        How much each counts in measures, shape (K,); None: all alike.
 
     Examples
     --------
@@ -39,6 +43,7 @@ class Known(NamedTuple):
 
     bags: NDArray[np.int64]
     labels: NDArray[Any]
+    weights: NDArray[np.float64] | None = None
 
 
 def find_known(source: DataSource, names: Iterable[str], target: Target) -> Known:
@@ -60,7 +65,7 @@ def find_known(source: DataSource, names: Iterable[str], target: Target) -> Know
     Raises
     ------
     BagwiseError
-        If a table of labels cannot be read, or a label is none that the run could have learnt.
+        If a table of labels cannot be read, a label is none that the run could have learnt, or a weight is none.
     """
     chosen = isinstance(target, ClassTarget | OrdinalTarget)
     columns = source.label_columns or LabelColumns((LABEL,))
@@ -81,7 +86,21 @@ def find_known(source: DataSource, names: Iterable[str], target: Target) -> Know
             f"{where}: {columns} holds no labels of the kind that the run learnt ({target.kind}): give such, or leave"
             " them empty"
         )
-    return Known(np.flatnonzero([name in given for name in asked]), labels)
+    return Known(np.flatnonzero([name in given for name in asked]), labels, _weights(source, list(given)))
+
+
+def _weights(source: DataSource, names: Sequence[str]) -> NDArray[np.float64] | None:
+    """Look up how much bags count, where the run learnt so and the data say it of all of them."""
+    if source.weight is None or source.path is None or not names:
+        return None
+    try:
+        found, problems = source.known_weights(names)
+    except BagwiseError:  # there is no such column, which new data need not have
+        return None
+    tell(problems)
+    if not found.keys() >= set(names):
+        return None
+    return valid_weights([found[name] for name in names], np.array(names, object))
 
 
 def _fit(labels: NDArray[Any], target: Target) -> bool:

@@ -258,7 +258,7 @@ def explanation_report(
     -------
     Report
     """
-    verdicts = verdicts_of_known(found.target, *known, found.answers)
+    verdicts = verdicts_of_known(found.target, known.bags, known.labels, found.answers)
     chosen = choose(verdicts)
     shown, unknown = bags[chosen], len(bags) - len(known.bags)
     notes = ["If the run learnt from some of these bags, its predictions for those are better than for new ones."]
@@ -299,8 +299,10 @@ def _headlines(target: Target) -> tuple[str, ...]:
 
 
 def _judged(known: Known, found: Explanation) -> list[Metric]:
-    measured = measure(found.target, known.labels, found.answers[known.bags], scoring=_headlines(found.target))
-    of = f"Of the {len(known.bags):,} bags whose label is known."
+    answers, headlines = found.answers[known.bags], _headlines(found.target)
+    measured = measure(found.target, known.labels, answers, scoring=headlines, weights=known.weights)
+    weighed = "" if known.weights is None else ", each counted by its weight"
+    of = f"Of the {len(known.bags):,} bags whose label is known{weighed}."
     return [
         Metric(_title(metric), value, f"{_HEADLINES_OF_KNOWN.get(metric) or METRICS[metric].what} {of}")
         for metric, value in measured.items()
