@@ -116,7 +116,8 @@ def serve():
 
     import bagwise.commands.runs
     import bagwise.io.image_files
-    import bagwise.io.tables  # noqa: F401
+    import bagwise.io.tables
+    import bagwise.training.kernels  # noqa: F401 - a refusal may load it, and numba makes a folder for what it keeps
 
     held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     for line in sys.stdin:
