@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["Work", "default_shapes", "epoch_seconds"]
+__all__ = ["MOST_COMPILED", "Work", "default_shapes", "epoch_seconds"]
 
 
 class Work(NamedTuple):
@@ -67,7 +67,8 @@ class Work(NamedTuple):
 COMPILED = Work(10e-6, 0.2e-9, 2.7e-6, 0.05e-9)
 BY_LIBRARY = Work(700e-6, 0.0, 2.5e-6, 0.03e-9)
 OF_IMAGES = Work(1.9e-3, 0.0, 0.0, 0.08e-9)
-_MOST_COMPILED = 128  # instances of a bag
+# Instances of a bag above which the matrix products of a library are faster than the compiled step.
+MOST_COMPILED = 128
 
 
 def epoch_seconds(
@@ -98,7 +99,7 @@ def epoch_seconds(
     sizes = np.asarray(sizes)
     if len(instance_shape) > 1:
         return OF_IMAGES.seconds(shapes, instance_shape, sizes)
-    small = (sizes <= _MOST_COMPILED) & compiled
+    small = (sizes <= MOST_COMPILED) & compiled
     return COMPILED.seconds(shapes, instance_shape, sizes[small]) + BY_LIBRARY.seconds(
         shapes, instance_shape, sizes[~small]
     )

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bagwise.models.model import keep_mask
 from bagwise.models.scaling import Moments
+from bagwise.training.cost import MOST_COMPILED
 from bagwise.training.data import PackedTensors
 from bagwise.training.looped import Looped
 from bagwise.training.members import Member, Plan
@@ -17,8 +18,6 @@ from bagwise.training.stack import Stack
 
 __all__ = ["Stacked"]
 
-# Above it the matrix products of a library are faster than the compiled step.
-_MOST_INSTANCES = 128
 # As many instances as a member steps through before the next one does.
 _PAGE = 1024
 
@@ -68,7 +67,7 @@ class Stacked(Looped):
         for page, members in self.packed.turn([(page, active) for page in pages]):
             for number in members:
                 own = page[self._learns[number, page]]
-                if len(own) and (self.optimizers[number].rule is None or self.packed.sizes[own[0]] > _MOST_INSTANCES):
+                if len(own) and (self.optimizers[number].rule is None or self.packed.sizes[own[0]] > MOST_COMPILED):
                     for bag in own:
                         losses[number] += float(self.step(number, np.atleast_1d(bag), int(seeds[number][bag])))
                 elif len(own):
@@ -86,10 +85,10 @@ class Stacked(Looped):
         begin, held = 0, 0
         for place, size in enumerate(self.packed.sizes[order].tolist()):
             held += size
-            if place > begin and (held > _PAGE or size > _MOST_INSTANCES):
+            if place > begin and (held > _PAGE or size > MOST_COMPILED):
                 yield order[begin:place]
                 begin, held = place, size
-            if size > _MOST_INSTANCES:
+            if size > MOST_COMPILED:
                 yield order[begin : place + 1]
                 begin, held = place + 1, 0
         if begin < len(order):
