@@ -265,6 +265,18 @@ def test_rows_wider_than_a_block_are_read(tmp_path):
     np.testing.assert_array_equal(bags.instances, values)
 
 
+@pytest.mark.parametrize("name", ["bags.csv", "bags.parquet"])
+def test_threads_of_arrow_hold_nothing_that_needs_the_interpreter(tmp_path, monkeypatch, name):
+    """One that lets go of it while the process ends would abort it."""
+    frame = pd.DataFrame({"bag": ["a"], "label": [1], "width": [0.5]})
+    path = tmp_path / name
+    frame.to_csv(path, index=False) if name.endswith(".csv") else frame.to_parquet(path)
+    read = []
+    monkeypatch.setattr(pa, "BufferReader", lambda buffer, make=pa.BufferReader: read.append(buffer) or make(buffer))
+    read_table(path, bag="bag", label="label")
+    assert {buffer.is_mutable for buffer in read} == {True}  # bytes of Python's own are not
+
+
 def test_floats_that_are_large_and_whole_are_read(tmp_path):
     path = put(tmp_path, "t.csv", "bag,x,y\np,123456789012345670000,1e300\nq,0.5,9007199254740992\n")
     assert read_table(path, bag="bag").instances.tolist() == [[1.2345678901234567e20, 1e300], [0.5, 2.0**53]]

@@ -143,8 +143,19 @@ def _unpacking(contents: bytes, kind: str) -> tuple[Any, Any]:
     if kind == ".gz":
         packed = io.BytesIO(contents)
         return gzip.GzipFile(fileobj=packed), packed
-    packed = pa.BufferReader(contents)
+    packed = pa.BufferReader(contents)  # no thread of Arrow reads it
     return pa.CompressedInputStream(packed, "zstd"), packed
+
+
+def _in_arrow(contents: bytes) -> Any:
+    """Copy a file's bytes to where Arrow's threads may let go of them at any time.
+
+    The last to let go of bytes of Python's needs the interpreter: a thread that is late ends a process that is about to
+    end by itself, with SIGABRT.
+    """
+    buffer = pa.allocate_buffer(len(contents))
+    memoryview(buffer).cast("B")[:] = contents
+    return pa.BufferReader(buffer)
 
 
 # ---- Parquet ---------------------------------------------------------------------------------------------------------
@@ -152,10 +163,10 @@ def _unpacking(contents: bytes, kind: str) -> tuple[Any, Any]:
 
 def _parquet(path: Path, contents: bytes, only: Set[str] | None) -> Read:
     try:
-        schema = pq.read_schema(pa.BufferReader(contents))
+        source = _in_arrow(contents)
+        schema = pq.read_schema(source)
         # A text that stands in a million rows is stored once, and is to be read once.
         repeated = [field.name for field in schema if pa.types.is_string(field.type)]
-        source = pa.BufferReader(contents)
         file = pq.ParquetFile(source, page_checksum_verification=True, read_dictionary=repeated)
         header = list(file.schema_arrow.names)
         wanted = None if only is None else [name for name in header if name.strip() in only] or header[:1]
@@ -197,11 +208,13 @@ def _csv(path: Path, contents: bytes, delimiters: str, texts: Set[str], only: Se
         _check_records(path, contents, delimiter)
     as_written = {name: pa.string() for name in header if name.strip() in texts}
     wanted = None if only is None else [name for name in header if name.strip() in only] or header[:1]
+    source = _in_arrow(contents)
 
     def parse(types: dict[str, Any], block: int) -> Any:
+        source.seek(0)
         try:
             return pa_csv.read_csv(
-                pa.BufferReader(contents),
+                source,
                 pa_csv.ReadOptions(block_size=block),
                 pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=quoted),
                 pa_csv.ConvertOptions(
