@@ -1,6 +1,6 @@
 """Data sets by name, and generators that make bags from single images."""
 
-import lazy_loader
+from bagwise.lazily import lazily
 
 # Listing them needs nothing that reads or draws them.
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = lazily(__name__, __file__)
