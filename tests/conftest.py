@@ -67,6 +67,14 @@ def fitted(make_bags) -> Callable[..., NeuralMIL]:
     return fit
 
 
+@pytest.fixture(scope="session", autouse=True)
+def few_trees():
+    """Let the forest of the registry be small: what is swept here are manners, which 20 trees have as well."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(bw.METHODS, "summary-forest", (bw.METHODS["summary-forest"][0], {"trees": 20}))
+        yield
+
+
 @pytest.fixture
 def workers_for_little(monkeypatch):
     """Have workers started however little work there is."""

@@ -378,7 +378,8 @@ def test_neither_packing_nor_order_nor_repetition_changes_an_answer(learnt, name
     assert_allclose(model.predict_proba(bags[::-1])[::-1], together, rtol=1e-7, atol=1e-9)
     # Roots of what is 0 but for rounding are not exact.
     assert_allclose(model.predict_proba(shuffled), together, rtol=1e-5, atol=1e-7)
-    assert_allclose(model.predict_proba(doubled), together, rtol=1e-5, atol=1e-7)
+    if not name.startswith("summary-"):  # which counts instances
+        assert_allclose(model.predict_proba(doubled), together, rtol=1e-5, atol=1e-7)
 
 
 @every_method
@@ -540,6 +541,11 @@ def test_nothing_is_answered_before_fit_or_for_other_features(make_bags, learnt,
         ("miFV", "modes", 0),
         ("miFV", "energy", 1.5),
         ("miFV", "C", 0),
+        ("mean-logistic", "C", 0),
+        ("summary-SVM", "gamma", -1),
+        ("summary-SVM", "epsilon", -0.1),
+        ("summary-forest", "trees", 0),
+        ("summary-boosting", "leaf", 1.5),
     ],
 )
 def test_a_bad_value_is_refused_with_the_parameters_name(make_bags, name, parameter, value):
@@ -558,7 +564,8 @@ def test_features_can_be_left_as_they_are(make_bags, name):
     bags = make_bags(18)
     huge = bw.Bags(bags.instances * [1, 1e-3, 1e3] + [0, 7, 0], bags.offsets, bags.labels)
     scaled, raw = (bw.make(name, standardize=given, random_state=0).fit(huge) for given in (True, False))
-    assert not np.allclose(scaled.predict_proba(huge), raw.predict_proba(huge))
+    if name not in ("summary-forest", "summary-boosting"):  # to trees one scale is as good as another
+        assert not np.allclose(scaled.predict_proba(huge), raw.predict_proba(huge))
 
 
 def test_standardize_is_yes_or_no(make_bags):

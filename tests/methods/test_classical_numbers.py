@@ -36,8 +36,9 @@ LABELS = {
 NUMBERS = bw.Bags.from_arrays(ARRAYS, labels=LABELS["real"])
 
 
-def test_set_kernels_and_bag_vectors_are_those_that_learn_numbers():
-    assert OF_NUMBERS == ["MI-Kernel", "mi-Graph", "miVLAD", "miFV"]
+def test_what_looks_at_whole_bags_learns_numbers_but_for_logistic_regression():
+    assert OF_NUMBERS[:4] == ["MI-Kernel", "mi-Graph", "miVLAD", "miFV"]
+    assert OF_NUMBERS[4:] == ["summary-SVM", "summary-forest", "summary-boosting"]
 
 
 @pytest.mark.parametrize("kind", TARGETS)

@@ -7,6 +7,7 @@ from bagwise.methods.classical.base import ClassicalMIL
 from bagwise.methods.neural import NeuralMIL
 
 CLASSICAL = ["mi-SVM", "MI-SVM", "MI-Kernel", "EM-DD", "mi-Graph", "miVLAD", "miFV"]
+CLASSICAL += ["mean-logistic", "summary-logistic", "summary-SVM", "summary-forest", "summary-boosting"]
 NEURAL = ["mi-Net", "MI-Net", "MI-Net-DS", "MI-Net-RC", "attention", "gated-attention"]
 NEURAL += ["instance-max", "instance-mean", "embedding-max", "embedding-mean"]
 DESIGNED = CLASSICAL + NEURAL

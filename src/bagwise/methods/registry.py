@@ -10,6 +10,13 @@ from typing import Any
 from bagwise.errors import BagwiseError
 from bagwise.methods.base import BagEstimator
 from bagwise.methods.classical.bag_vectors import VLADSVM, FisherVectorSVM
+from bagwise.methods.classical.baselines import (
+    MeanLogistic,
+    SummaryBoosting,
+    SummaryForest,
+    SummaryLogistic,
+    SummarySVM,
+)
 from bagwise.methods.classical.diverse_density import DiverseDensity
 from bagwise.methods.classical.instance_svm import BagMarginSVM, InstanceLabelSVM
 from bagwise.methods.classical.set_kernels import GraphKernelSVM, SetKernelSVM
@@ -32,6 +39,11 @@ METHODS: dict[str, tuple[type[BagEstimator], dict[str, Any]]] = {
     "mi-Graph": (GraphKernelSVM, {}),
     "miVLAD": (VLADSVM, {}),
     "miFV": (FisherVectorSVM, {}),
+    "mean-logistic": (MeanLogistic, {}),
+    "summary-logistic": (SummaryLogistic, {}),
+    "summary-SVM": (SummarySVM, {}),
+    "summary-forest": (SummaryForest, {}),
+    "summary-boosting": (SummaryBoosting, {}),
     "mi-Net": (InstanceMIL, {"encoder": "mi-net", "pooling": "max"}),
     "MI-Net": (EmbeddingMIL, {"encoder": "mi-net", "pooling": "max"}),
     "MI-Net-DS": (DeepSupervisionMIL, {}),

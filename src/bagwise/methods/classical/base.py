@@ -156,17 +156,18 @@ class ClassicalMIL(BagEstimator, ABC):
             bags, weights = bags[weights > 0], weights[weights > 0]
         assert bags.labels is not None
         self._check_room(bags, len(bags))
+        seen = self._seen(bags, learning=True)
         question = question_of(target, bags.labels, weights)
         seed = drawn_seed(self.random_state)
         points = self._points(self._grid(target))
         judged = [
-            question.judged(decisions) for decisions in self._inner_decisions(bags, question, weights, points, seed)
+            question.judged(decisions) for decisions in self._inner_decisions(seen, question, weights, points, seed)
         ]
         best = min(range(len(judged)), key=lambda n: judged[n][:2], default=0)
         self.parameters_ = points[best]
         self.validation_errors_ = [found.error for found in judged]
         self.calibration_: Calibration | Scale = judged[best].meaning if judged else question.meaning
-        scaler, packed = self._prepared(bags, weights)
+        scaler, packed = self._prepared(seen, weights)
         self.learnt_ = _Learnt(scaler, self._learn_all(packed, question.columns, points[best], seed))
         self.bags_learnt_ = len(bags)
         self._remember(bags, target)
@@ -203,7 +204,7 @@ class ClassicalMIL(BagEstimator, ABC):
     def _decisions(self, bags: Bags) -> NDArray[np.float64]:
         bags = self._like_learnt(bags)
         self._check_room(bags, self.bags_learnt_)
-        return self.learnt_.decide(bags)
+        return self.learnt_.decide(self._seen(bags, learning=False))
 
     def _target_of(self, bags: Bags, subset: NDArray[np.int64]) -> Target:
         target = super()._target_of(bags, subset)
@@ -232,6 +233,10 @@ class ClassicalMIL(BagEstimator, ABC):
 
     # ---- what a method fills in ---------------------------------------------------------------------
 
+    def _seen(self, bags: Bags, *, learning: bool) -> Bags:  # noqa: ARG002
+        """Give what is looked at of bags, whatever was learnt: themselves, or one vector in the place of each."""
+        return bags
+
     @abstractmethod
     def _learn_all(
         self, bags: Packed, columns: NDArray[Any], parameters: Mapping[str, Any], seed: int
@@ -246,6 +251,10 @@ class ClassicalMIL(BagEstimator, ABC):
             np.column_stack([learner.decide(test) for learner in self._learn_all(train, columns, point, seed)])
             for point in points
         ]
+
+    def _scaler_of(self, bags: Bags) -> StandardScaler:
+        """Learn the scale of what is looked at."""
+        return scaler_of(values_of(bags), bags)
 
     # ---- learning -----------------------------------------------------------------------------------
 
@@ -265,7 +274,7 @@ class ClassicalMIL(BagEstimator, ABC):
 
     def _prepared(self, bags: Bags, weights: NDArray[np.float64]) -> tuple[StandardScaler | None, Packed]:
         """Scale training bags by what they teach."""
-        scaler = scaler_of(values_of(bags), bags) if self.standardize else None
+        scaler = self._scaler_of(bags) if self.standardize else None
         return scaler, packed_as(bags, scaler)._replace(sample_weight=weights)
 
     def _inner_decisions(
