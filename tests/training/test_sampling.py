@@ -8,7 +8,7 @@ import bagwise as bw
 from bagwise import BagwiseError
 from bagwise.methods.joint import fit_members
 from bagwise.training import looped
-from bagwise.training.randomness import hashed
+from bagwise.training.shown import sampled_rows
 
 
 @settings(max_examples=60)
@@ -16,7 +16,8 @@ from bagwise.training.randomness import hashed
 def test_each_bag_gives_at_most_so_many_in_their_order(sizes, most, seed):
     offsets = torch.tensor([0, *sizes]).cumsum(0)
     instances = torch.arange(int(offsets[-1]))[:, None]
-    kept, ends = looped._sampled(instances, offsets, most, hashed(seed, np.arange(len(sizes))))
+    rows, ends = sampled_rows(sizes, most, seed, np.arange(len(sizes), dtype=np.uint64))
+    kept = instances[rows]
     assert torch.diff(ends).tolist() == [min(size, most) for size in sizes]
     for number in range(len(sizes)):
         part = kept[ends[number] : ends[number + 1], 0]
@@ -26,8 +27,8 @@ def test_each_bag_gives_at_most_so_many_in_their_order(sizes, most, seed):
 
 
 def test_every_instance_comes_as_often():
-    instances, offsets = torch.arange(10)[:, None], torch.tensor([0, 10])
-    drawn = [looped._sampled(instances, offsets, 3, hashed(seed, [0]))[0] for seed in range(2000)]
+    key = np.zeros(1, dtype=np.uint64)
+    drawn = [sampled_rows([10], 3, seed, key)[0] for seed in range(2000)]
     counts = torch.cat(drawn).flatten().bincount(minlength=10) / 2000
     assert counts.tolist() == pytest.approx([0.3] * 10, abs=0.05)
 
@@ -55,13 +56,13 @@ def test_a_member_draws_alike_in_any_company(make_bags):
 
 
 def test_epochs_draw_other_instances(monkeypatch):
-    drawn, draw = [], looped._sampled
+    drawn, draw = [], looped.sampled_rows
 
     def spy(*arguments):
         drawn.append(draw(*arguments))
         return drawn[-1]
 
-    monkeypatch.setattr(looped, "_sampled", spy)
+    monkeypatch.setattr(looped, "sampled_rows", spy)
     bags = bw.Bags.from_arrays([np.arange(20.0)[:, None], np.zeros((1, 1))], labels=[1, 0])
     bw.EmbeddingMIL(epochs=6, sample=7, random_state=0).fit(bags)
     assert len({part.numpy().tobytes() for part, _ in drawn if len(part) == 7}) == 6

@@ -1,5 +1,8 @@
 """The joint executor: what it ends with, against the plain loop of each member."""
 
+import warnings
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -9,15 +12,17 @@ from bagwise.errors import BagwiseWarning
 from bagwise.models.architecture import Architecture
 from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS, Pooled, Pooling
 from bagwise.models.scaling import Moments
-from bagwise.segments import segment_sum
+from bagwise.segments import segment_softmax, segment_sum
 from bagwise.targets.registry import TARGETS
 from bagwise.training import choice, engine
 from bagwise.training.data import PackedTensors
+from bagwise.training.joined import refusal
 from bagwise.training.looped import Looped
 from bagwise.training.masks import joint_masks
 from bagwise.training.members import Member, Plan, Settings
+from bagwise.training.padding import shared_sizes
 from bagwise.training.randomness import hashed
-from bagwise.training.together import Together, shared_sizes
+from bagwise.training.together import Together
 
 RNG = np.random.default_rng(0)
 SIZES = np.array([1, 2, 5, 3, 9, 7, 4, 8, 1, 6, 10, 12])
@@ -52,17 +57,18 @@ class Masked(Looped):
 
     def step(self, number, batch, seed):
         rate = self.members[number].settings.dropout
-        bag = int(batch[0])
         if rate:
             epoch_seed = torch.tensor([int(hashed(self.members[number].seed, self.epoch)[0] >> np.uint64(1))])
-            first = torch.tensor(int(self.packed.offsets[bag]))
             model = self.models[number]
             instances, _ = self.packed.batch(batch, self.device)
             units = model.encode(instances[:1]).shape[1]
             rates = torch.tensor([rate], dtype=torch.float64)
-            model.dropout.scales = joint_masks(epoch_seed, rates, first, len(instances), units, self.plan.dtype)[0].to(
-                self.device
-            )
+            places = [
+                (torch.tensor(int(self.packed.offsets[bag])), min(int(self.packed.sizes[bag]), self.plan.sample or 99))
+                for bag in batch
+            ]
+            drawn = [joint_masks(epoch_seed, rates, *place, units, self.plan.dtype)[0] for place in places]
+            model.dropout.scales = torch.cat(drawn).to(self.device)
         return super().step(number, batch, seed)
 
     def run_epoch(self, epoch, active):
@@ -135,6 +141,58 @@ def test_members_of_one_block_may_differ_in_their_optimizer():
     assert_equal(*both(plan_of("embedding", "mean", "mi-net"), members_of(*map(settings_of, RULES))))
 
 
+STEPS = [{"bags_per_step": 2}, {"instance_budget": 15}, {"bags_per_step": 3, "instance_budget": 20}]
+
+
+@pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.parametrize("sample", [None, 3])
+def test_several_bags_a_step_end_where_the_plain_loop_ends(steps, sample):
+    settings = ("clipped", "sgd", "warm-up, cosine")
+    members = members_of(*(settings_of(rule, dropout=rate) for rule, rate in zip(settings, (0.5, 0, 0), strict=True)))
+    plan = plan_of("embedding", "attention", "mi-net", sample=sample, **steps)
+    assert_equal(*both(plan, members, weights=np.linspace(0.5, 2.0, len(BAGS)), capture=sample is None))
+
+
+@pytest.mark.parametrize(("level", "pooling", "encoder"), SHAPES[::3])
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_members_that_draw_their_instances_draw_those_of_the_plain_loop(level, pooling, encoder, clip):
+    members = members_of(settings_of("sgd", dropout=0.5), settings_of("adam"))
+    assert_equal(*both(plan_of(level, pooling, encoder, sample=3, clip=clip), members))
+
+
+def cosine(optimizer, steps):
+    return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+
+
+@pytest.mark.parametrize("steps", [{}, STEPS[0]])
+def test_optimizers_of_ones_own_end_where_the_plain_loop_ends(steps):
+    members = members_of(
+        Settings(partial(torch.optim.RMSprop, lr=1e-3, eps=1e-3), None, epochs=4, clip_gradient=0.05),
+        Settings(partial(torch.optim.Adam, lr=1e-2, amsgrad=True), None, epochs=4, scheduler=cosine),
+        settings_of("sgd", dropout=0.5),
+    )
+    assert_equal(*both(plan_of("embedding", "attention", "mi-net", **steps), members))
+
+
+class Nearest(Pooling):
+    """Weighs instances by how near they are to the bag's first corner."""
+
+    wants_coordinates = True
+
+    def forward(self, values, offsets, coordinates):
+        weights = segment_softmax(-coordinates.square().sum(1, keepdim=True), offsets)
+        return Pooled(segment_sum(weights * values, offsets), weights)
+
+
+@pytest.mark.parametrize("given", [{}, {"sample": 3}, {"bags_per_step": 2}, {"bags_per_step": 2, "sample": 3}])
+def test_coordinates_go_with_their_instances(given):
+    bags = Bags(BAGS.instances, BAGS.offsets, coordinates=RNG.normal(size=(len(BAGS.instances), 2)))
+    members = members_of(settings_of("adam", dropout=0.5), settings_of("sgd"))
+    plan = plan_of("embedding", Nearest, "mi-net", **given)
+    assert refusal(plan.architecture.build((4,), 1, seed=0), (4,)) is None
+    assert_equal(*both(plan, members, bags))
+
+
 @pytest.mark.parametrize("pooling", ["embedding attention", *(f"instance {name}" for name in INSTANCE_POOLINGS)])
 def test_padding_a_bag_changes_no_result(pooling):
     level, name = pooling.split()
@@ -169,12 +227,15 @@ def test_what_is_clipped_after_scaling_is_clipped_the_same(clip):
     assert_equal(looped, together)
 
 
-@pytest.mark.parametrize("encoder", ["lenet5", "cell-cnn"])
-def test_images_are_learnt_from_as_the_plain_loop_does(encoder):
+@pytest.mark.parametrize(
+    ("encoder", "augmentation", "sample"),
+    [("lenet5", None, None), ("cell-cnn", None, 2), ("lenet5", "affine", 2), ("cell-cnn", "tissue", None)],
+)
+def test_images_are_learnt_from_as_the_plain_loop_does(encoder, augmentation, sample):
     shape = (28, 28) if encoder == "lenet5" else (12, 11, 3)
     bags = Bags.from_arrays([RNG.integers(0, 256, (size, *shape), dtype=np.uint8) for size in (1, 3, 2, 4)])
     labels = np.array([0, 1, 1, 0])
-    plan = plan_of("embedding", "gated-attention", encoder, scaling="pixels")
+    plan = plan_of("embedding", "gated-attention", encoder, scaling="pixels", augmentation=augmentation, sample=sample)
     settings = settings_of("adam", epochs=2)
     members = [Member(seed, np.arange(4)[np.arange(4) != seed], settings, np.array([seed])) for seed in range(2)]
     assert_equal(*both(plan, members, bags, labels=labels), epochs=2)
@@ -240,10 +301,37 @@ def test_on_a_gpu_all_members_train_together_where_they_can():
     shape = ("embedding", "attention", "mi-net")
     members = members_of(settings_of("adam"), settings_of("sgd"))
     assert choice.executor_for(plan_of(*shape), BAGS, members) is Together
-    for given in ({"sample": 3}, {"bags_per_step": 2}, {"loss": lambda output, _: output.logits.sum()}):
-        assert choice.executor_for(plan_of(*shape, **given), BAGS, members) is Looped
+    for given in ({"sample": 3}, {"bags_per_step": 2}, {"instance_budget": 9}):
+        assert choice.executor_for(plan_of(*shape, **given), BAGS, members) is Together
     own = members_of(Settings(torch.optim.RMSprop, None, epochs=1))
-    assert choice.executor_for(plan_of(*shape), BAGS, own) is Looped
+    assert choice.executor_for(plan_of(*shape), BAGS, own) is Together
+
+
+@pytest.mark.usefixtures("on_a_gpu")
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"loss": lambda output, _: output.logits.sum()}, "a loss of your own"),
+        ({"augmentation": "affine", "bags_per_step": 2}, "the augmentation 'affine' .* take one bag a step"),
+        ({"augmentation": "affine"}, "the augmentation 'affine' .* 8 bits"),
+    ],
+)
+def test_what_does_not_go_together_is_told_once_for_all_members(given, told):
+    plan = plan_of("embedding", "attention", "mi-net", **given)
+    one, other = members_of(settings_of("adam"), settings_of("sgd"))
+    with pytest.warns(BagwiseWarning, match=f"the 2 models train one after the other on device 'cuda'.*{told}") as said:
+        assert choice.executor_for(plan, BAGS, [one, other]) is Looped
+    assert len(said) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # one model has nobody to be together with
+        assert choice.executor_for(plan, BAGS, [one]) is Looped
+
+
+def test_on_a_cpu_nothing_is_told():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plan = plan_of("embedding", "attention", "mi-net", loss=lambda output, _: output.logits.sum())
+        assert choice.executor_for(plan, BAGS, members_of(*[settings_of("adam")] * 2)) is Looped
 
 
 @pytest.mark.usefixtures("on_a_gpu")

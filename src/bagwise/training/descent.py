@@ -5,27 +5,27 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from bagwise.training.fused import fused
 from bagwise.training.members import Settings
 from bagwise.training.optimizer import BETAS, EPSILON, Optimizer
 
-__all__ = ["NUMBERS", "Descent", "numbers_of"]
+__all__ = ["NUMBERS", "Descent", "Gathered", "InTurn", "numbers_of"]
 
 # What each member's update needs to know in a step, a column each.
 NUMBERS = ("learns", "rate", "first", "second", "first_correction", "second_correction", "l2", "shrink", "adam")
 
 
 def numbers_of(optimizer: Optimizer, learns: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Give what a member's updates need to know in each step of an epoch.
+    """Give what a member's updates need to know after each bag of an epoch.
 
     Parameters
     ----------
     optimizer
         Of the member; it stays as it is.
     learns
-        In which of the steps the member takes part, shape (S,).
+        After which of the bags the member takes a step, shape (S,).
 
     Returns
     -------
@@ -47,6 +47,90 @@ def numbers_of(optimizer: Optimizer, learns: NDArray[np.bool_]) -> NDArray[np.fl
     numbers[:, 6], numbers[:, 7] = (0.0, settings.l2) if decoupled else (2 * settings.l2, 0.0)
     numbers[:, 8] = adam
     return numbers
+
+
+class Gathered:
+    """Gradients of many members, added up over the bags of a step, which of each member are others.
+
+    Parameters
+    ----------
+    values
+        Of each parameter that is learnt, by name, all members' in one tensor, shape (E, ...).
+
+    Examples
+    --------
+    >>> gathered = Gathered({"weight": torch.zeros(2, 1)})
+    >>> yes, no = torch.tensor([True, True]), torch.tensor([False, False])
+    >>> for _ in range(2):
+    ...     gathered.add({"weight": torch.ones(2, 1)}, yes)
+    >>> gathered.sums["weight"].tolist()
+    [[2.0], [2.0]]
+    """
+
+    def __init__(self, values: Mapping[str, Tensor]) -> None:
+        self.sums = {name: torch.zeros_like(value, requires_grad=False) for name, value in values.items()}
+
+    def add(self, gradients: Mapping[str, Tensor], learns: Tensor) -> None:
+        """Add the gradients of a bag, for the members that learn from it.
+
+        Parameters
+        ----------
+        gradients
+            By name, shape (E, ...) each.
+        learns
+            Shape (E,), truth values.
+        """
+        for name, held in self.sums.items():
+            held.copy_(torch.where(_beside(learns, held), held + gradients[name], held))
+
+    def forget(self, ends: Tensor) -> None:
+        """Begin anew for the members whose step has ended.
+
+        Parameters
+        ----------
+        ends
+            Shape (E,), truth values.
+        """
+        for held in self.sums.values():
+            held.masked_fill_(_beside(ends, held), 0.0)
+
+
+def _beside(chosen: Tensor, values: Tensor) -> Tensor:
+    return chosen.view(-1, *[1] * (values.ndim - 1))
+
+
+class InTurn:
+    """Members' own optimisers, one after the other: for those of a user's own, which are any code.
+
+    Parameters
+    ----------
+    models
+        Whose parameters are views of a stack.
+    optimizers
+        Of each.
+    """
+
+    def __init__(self, models: Sequence[nn.Module], optimizers: Sequence[Optimizer]) -> None:
+        self._learnt = [
+            {name: value for name, value in model.named_parameters() if value.requires_grad} for model in models
+        ]
+        self._optimizers = optimizers
+
+    def step(self, gradients: Mapping[str, Tensor], ends: NDArray[np.bool_]) -> None:
+        """Let some members take a step.
+
+        Parameters
+        ----------
+        gradients
+            By name, all members' in one tensor, shape (E, ...).
+        ends
+            Which members, shape (E,).
+        """
+        for place in np.flatnonzero(ends).tolist():
+            for name, parameter in self._learnt[place].items():
+                parameter.grad = gradients[name][place].contiguous()  # fused updates see no strides
+            self._optimizers[place].step()
+            self._optimizers[place].forget()
 
 
 class Descent:

@@ -92,13 +92,15 @@ class Joined:
         """Switch between training and prediction."""
         self._model.train(mode)
 
-    def encode(self, instances: Tensor) -> Tensor:
+    def encode(self, instances: Tensor, apart: bool = False) -> Tensor:
         """Turn packed instances into each model's embeddings.
 
         Parameters
         ----------
         instances
-            Shape (N, ...), the same for all models.
+            Shape (N, ...), the same for all models; shape (E, N, ...), of each its own, where they are `apart`.
+        apart
+            See there.
 
         Returns
         -------
@@ -106,9 +108,12 @@ class Joined:
             Shape (E, N, ...).
         """
         if not self._written_out:
-            return self._each("encode", (0, None), instances)
+            return self._each("encode", (0, 0 if apart else None), instances)
         if not self.shares_inputs:
-            instances = vmap(lambda own, shown: functional_call(self._model.scaler, own, (shown,)), (0, None))(
+            scaled = vmap(
+                lambda own, shown: functional_call(self._model.scaler, own, (shown,)), (0, 0 if apart else None)
+            )
+            instances = scaled(
                 {"factor": self._buffers["scaler.factor"], "shift": self._buffers["scaler.shift"]}, instances
             )
         levels = [instances]
@@ -127,8 +132,10 @@ class Joined:
         ----------
         embeddings
             Shape (E, N, ...).
-        offsets, coordinates
+        offsets
             As in `MILModel.aggregate`, the same for all models.
+        coordinates
+            As in `MILModel.aggregate`, the same for all models, or of each its own, shape (E, N, ...).
         scales
             What each model's embeddings are multiplied with where dropout is, shape (E, N, M); None: nothing.
 
@@ -137,9 +144,10 @@ class Joined:
         Tensor
             Shape (E, H, B, C).
         """
+        places = None if coordinates is None or coordinates.ndim == 2 else 0
         if scales is None:
-            return self._each("aggregate", (0, 0, None, None), embeddings, offsets, coordinates)
-        return self._each("aggregate", (0, 0, None, None, 0), embeddings, offsets, coordinates, scales)
+            return self._each("aggregate", (0, 0, None, places), embeddings, offsets, coordinates)
+        return self._each("aggregate", (0, 0, None, places, 0), embeddings, offsets, coordinates, scales)
 
     def _each(self, half: str, axes: tuple[int | None, ...], *given: Any) -> Tensor:
         own = {f"model.{name}": value for name, value in (self.values | self._buffers).items()}
@@ -171,6 +179,8 @@ class Joined:
         loss: Callable[[Tensor], Tensor],
         *,
         chunk: int,
+        shares: Tensor | None = None,
+        apart: bool = False,
         seed: int | None = None,
         coordinates: Tensor | None = None,
         draw: Callable[[int], Tensor] | None = None,
@@ -185,6 +195,10 @@ class Joined:
             Logits, shape (E, H, B, C), to losses, shape (E,).
         chunk
             Number of instances above which to encode in chunks.
+        shares
+            What each model's gradient is multiplied with, shape (E,); None: all by 1.
+        apart
+            As in `encode`.
         seed
             Of whatever the encoders draw; None: they draw nothing.
         draw
@@ -203,29 +217,36 @@ class Joined:
             scales = None if draw is None else draw(embeddings[0, 0].numel()).view(embeddings.shape)
             return loss(self.aggregate(embeddings, offsets, coordinates, scales).to(self._dtype))
 
-        if len(instances) <= chunk:
+        if instances.shape[int(apart)] <= chunk:
             with autocast(self._device, self._precision):
-                losses = lost(self.encode(instances))
-            whole = torch.autograd.grad(losses.sum(), values, allow_unused=True)
+                losses = lost(self.encode(instances, apart))
+            whole = torch.autograd.grad(losses, values, _as(losses, shares), allow_unused=True)
             return losses.detach(), _known(names, values, whole)
         with torch.no_grad(), autocast(self._device, self._precision):
-            embeddings = torch.cat([self.encode(part) for part in instances.split(chunk)], dim=1)
+            embeddings = torch.cat([self.encode(part, apart) for part in instances.split(chunk, int(apart))], dim=1)
         embeddings.requires_grad_()
         with autocast(self._device, self._precision):
             losses = lost(embeddings)
-        at_embeddings, *found = torch.autograd.grad(losses.sum(), (embeddings, *values), allow_unused=True)
+        at_embeddings, *found = torch.autograd.grad(
+            losses, (embeddings, *values), _as(losses, shares), allow_unused=True
+        )
         gradients = _known(names, values, found)
         if seed is not None:
             seed_generator(seed, self._device)
-        for part, gradient in zip(instances.split(chunk), at_embeddings.split(chunk, dim=1), strict=True):
+        parts = zip(instances.split(chunk, int(apart)), at_embeddings.split(chunk, dim=1), strict=True)
+        for part, gradient in parts:
             with autocast(self._device, self._precision):
-                encoded = self.encode(part)
+                encoded = self.encode(part, apart)
             if encoded.requires_grad:
                 more = torch.autograd.grad(encoded, values, gradient, allow_unused=True)
                 for name, one in zip(names, more, strict=True):
                     if one is not None:
                         gradients[name] = gradients[name] + one
         return losses.detach(), gradients
+
+
+def _as(losses: Tensor, shares: Tensor | None) -> Tensor:
+    return torch.ones_like(losses) if shares is None else shares.to(losses.dtype)
 
 
 def _known(names: Sequence[str], values: Sequence[Tensor], found: Sequence[Tensor | None]) -> dict[str, Tensor]:

@@ -11,9 +11,8 @@ from bagwise.bags import Bags
 from bagwise.checks import check_span
 from bagwise.models.model import MILModel, Output
 from bagwise.models.scaling import Moments
-from bagwise.training.augmentation import AUGMENTATIONS
 from bagwise.training.data import PackedTensors
-from bagwise.training.device import resolve_device
+from bagwise.training.device import resolve_device, sent
 from bagwise.training.given_optimizer import optimizer_for
 from bagwise.training.gradient import accumulate_gradient
 from bagwise.training.inference import predict
@@ -21,11 +20,9 @@ from bagwise.training.losses import Loss, LossTargets, bag_losses, mean_loss
 from bagwise.training.members import Member, Plan
 from bagwise.training.randomness import hashed
 from bagwise.training.schedule import batches, epoch_order
+from bagwise.training.shown import augmented, sampled_rows
 
 __all__ = ["Looped"]
-
-# So that these draw other numbers than the encoder from the same seed.
-_AUGMENTATION, _SAMPLE = 1, 2
 
 
 class Looped:
@@ -211,18 +208,17 @@ class Looped:
         """
         model, optimizer = self.models[number], self.optimizers[number]
         optimizer.forget()
-        instances, offsets = self.packed.batch(batch, self.device)
-        where = None
-        if model.wants_coordinates:
-            where = self.packed.coordinates(batch, self.device, self.plan.dtype)
-        if self.plan.sample is not None:
-            seeds = hashed(seed, _SAMPLE, self.packed.keys[batch])
-            if where is not None:
-                where, _ = _sampled(where, offsets, self.plan.sample, seeds)
-            instances, offsets = _sampled(instances, offsets, self.plan.sample, seeds)
+        sample = self.plan.sample
+        # What is not drawn need not go to the device.
+        there = self.device if sample is None else torch.device("cpu")
+        instances, offsets = self.packed.batch(batch, there)
+        where = self.packed.coordinates(batch, there, self.plan.dtype) if model.wants_coordinates else None
+        if sample is not None:
+            rows, ends = sampled_rows(self.packed.sizes[batch], sample, seed, self.packed.keys[batch])
+            instances, offsets = sent(instances[rows], self.device), sent(ends, self.device)
+            where = None if where is None else sent(where[rows], self.device)
         if self.plan.augmentation is not None:
-            generator = torch.Generator().manual_seed(int(hashed(seed, _AUGMENTATION)[0]))
-            instances = AUGMENTATIONS[self.plan.augmentation](instances, generator, self.plan.architecture.crop)
+            instances = augmented(instances, self.plan.augmentation, seed, self.plan.architecture.crop)
         loss = accumulate_gradient(
             model,
             instances,
@@ -412,20 +408,6 @@ def _total(losses: list[tuple[Tensor, int]]) -> float:
     means, counts = zip(*losses, strict=True)
     each = torch.stack(means) * torch.tensor(counts, device=means[0].device)
     return float(each.double().cpu().numpy().cumsum()[-1])
-
-
-def _sampled(instances: Tensor, offsets: Tensor, most: int, seeds: NDArray[np.uint64]) -> tuple[Tensor, Tensor]:
-    """Draw at most so many instances of each bag; they keep their order."""
-    begins, sizes = offsets[:-1].tolist(), torch.diff(offsets).tolist()
-    rows = []
-    for begin, size, seed in zip(begins, sizes, seeds, strict=True):
-        if size <= most:
-            rows.append(torch.arange(size) + begin)
-            continue
-        generator = torch.Generator().manual_seed(int(seed))
-        rows.append(torch.randperm(size, generator=generator)[:most].sort().values + begin)
-    ends = torch.tensor([0, *(len(part) for part in rows)]).cumsum(0)
-    return instances[torch.cat(rows).to(instances.device)], ends.to(offsets.device)
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

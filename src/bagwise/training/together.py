@@ -14,18 +14,18 @@ from bagwise.models.scaling import Moments
 from bagwise.segments import rows_to_spare
 from bagwise.training.card import Card
 from bagwise.training.data import PackedTensors
-from bagwise.training.descent import NUMBERS, Descent, numbers_of
+from bagwise.training.descent import NUMBERS, Descent, Gathered, InTurn, numbers_of
 from bagwise.training.joined import Joined, Rescaling
 from bagwise.training.looped import Looped
 from bagwise.training.masks import joint_masks
 from bagwise.training.members import Member, Plan
+from bagwise.training.padding import shared_sizes
 from bagwise.training.randomness import hashed
 from bagwise.training.schedule import epoch_order
+from bagwise.training.shown import augmented, sampled_rows
 
-__all__ = ["Together", "shared_sizes"]
+__all__ = ["Together"]
 
-# Bags whose sizes differ by less than this factor take one captured step.
-_APART = 1.25
 # A step of all members encodes at once so many times the instances that one member's step does.
 _CHUNKS = 64
 # Instances times members of a step above which computing takes longer than asking for it.
@@ -34,18 +34,38 @@ _LARGE = 1 << 19
 _ROWS = 1 << 23
 
 
-class Together(Looped):
-    """Trains a block of members a bag at a time: a step is one bag, for all members that learn from it.
+@dataclass
+class _EpochSteps:
+    """Which bags make a step, shape (E, S) each: a row a member, a column a bag of the epoch."""
 
-    A member sits out the bags that it holds out, untouched. In double precision it ends where `Looped` ends, to nine
-    digits, where `Looped` drops the same units (`bagwise.training.masks`); the last bits depend on the company. The
-    same members on the same device give the same bits.
+    ends: NDArray[np.bool_]  # where the step is complete
+    shares: NDArray[np.float64]  # the bag's share in the mean of the step, 0 where the member holds it out
+    begins: NDArray[np.int64]  # the first bag of the step
+
+
+@dataclass
+class _Step:
+    """What a step reads, where a captured graph expects it."""
+
+    instances: Tensor
+    places: Tensor
+    told: Tensor
+    coordinates: Tensor | None
+    run: Callable[[], None] = lambda: None
+
+
+class Together(Looped):
+    """Trains a block of members a bag at a time: one bag, for all members that learn from it.
+
+    Where several bags make a step, gradients add up over them; a member sits out the bags that it holds out, untouched.
+    In double precision it ends where `Looped` ends, to nine digits, where `Looped` drops the same units
+    (`bagwise.training.masks`); the last bits depend on the company. The same members on the same device give the same
+    bits.
 
     Parameters
     ----------
     plan, packed, members, moments
-        As in `Looped`; the plan has one bag a step, and `bagwise.training.joined.refusal` has nothing against its
-        models.
+        As in `Looped`; `bagwise.training.choice.hindrance` has nothing against them.
     capture
         Whether to capture steps in CUDA graphs, which on a CPU only pads bags to shared sizes; None: on CUDA.
 
@@ -84,11 +104,13 @@ class Together(Looped):
         self.joined = Joined(self.models, self._rescaling(moments, met, scale), plan.precision)
         halved = plan.precision == "mixed" and self.joined.shares_inputs
         self._card = Card(packed, met, self.device, torch.bfloat16 if halved else plan.dtype, scale)
-        self._descent = Descent(self.joined.learnt, [member.settings for member in members])
-        for place, optimizer in enumerate(self.optimizers):
-            for slot, tensors in optimizer.slots.items():
-                kept = self._descent.slots[self._descent.slot(str(members[place].settings.optimizer), slot)]
-                optimizer.slots[slot] = {name: kept[name][place] for name in tensors}
+        self._in_turn = self._descent = None
+        if any(callable(member.settings.optimizer) for member in members):
+            self._in_turn = InTurn(self.models, self.optimizers)
+        else:
+            self._descent = self._stacked_descent()
+        several = plan.instance_budget is not None or plan.bags_per_step not in (None, 1)
+        self._gathered = Gathered(self.joined.learnt) if several else None
         self._learns = np.zeros((len(members), len(packed.sizes)), dtype=bool)
         for number, member in enumerate(members):
             self._learns[number, member.train] = True
@@ -113,10 +135,23 @@ class Together(Looped):
         small = learnt_from[packed.sizes[learnt_from] * len(members) <= _LARGE]
         wanted = self.device.type == "cuda" if capture is None else capture
         # A part of the user's own may wait for the device, or look at rows beyond the bag.
-        known = not plan.architecture.own and not self._draws
+        known = not plan.architecture.own and not self._draws and self._in_turn is None and not self._shows_apart
         self._padded = shared_sizes(packed.sizes[small]) if wanted and known else {}
         self._steps_of: dict[int, _Step] = {}
         self._pool: Any = None
+
+    @property
+    def _shows_apart(self) -> bool:
+        """Whether members are shown other instances of a bag."""
+        return self.plan.sample is not None or self.plan.augmentation is not None
+
+    def _stacked_descent(self) -> Descent:
+        descent = Descent(self.joined.learnt, [member.settings for member in self.members])
+        for place, optimizer in enumerate(self.optimizers):
+            for slot, tensors in optimizer.slots.items():
+                kept = descent.slots[descent.slot(str(self.members[place].settings.optimizer), slot)]
+                optimizer.slots[slot] = {name: kept[name][place] for name in tensors}
+        return descent
 
     def _rescaling(
         self, moments: Moments | None, met: NDArray[np.int64], scale: tuple[NDArray[np.float64], ...] | None
@@ -144,19 +179,84 @@ class Together(Looped):
         seeds = [int(hashed(member.seed, epoch)[0] >> np.uint64(1)) for member in self.members]
         self._seeds.copy_(torch.tensor(seeds))
         self._lost.zero_()
-        numbers = np.stack([numbers_of(one, learns[place, order]) for place, one in enumerate(self.optimizers)], axis=1)
-        sent = self._sent(torch.from_numpy(numbers).to(self.plan.dtype))
-        ends = np.stack([np.zeros(len(order), np.int64), self.packed.sizes[order], self.packed.offsets[order]], axis=1)
+        steps = self._epoch_steps(order, learns[:, order])
+        sent = self._sent(torch.from_numpy(self._numbers(steps)).to(self.plan.dtype))
+        sizes = np.minimum(self.packed.sizes[order], self.plan.sample or np.iinfo(np.int64).max)
+        ends = np.stack([np.zeros(len(order), np.int64), sizes, self.packed.offsets[order]], axis=1)
         places = self._sent(torch.from_numpy(ends))
         for place, (bag, instances) in enumerate(self._card.turn(order)):
-            self._learn(bag, instances, places[place], torch.cat([sent[place], self._told[bag]], dim=1), epoch)
-        for number in active:
-            self.optimizers[number].steps += int(learns[number].sum())
+            told = torch.cat([sent[place], self._told[bag]], dim=1)
+            if self._shows_apart or self._in_turn is not None:
+                own = self._drawn(bag, instances, steps.begins[:, place], epoch)
+                seed = self._bag_seed(epoch, bag)
+                self._descend(*own, places[place], told, seed, steps.ends[:, place])
+            else:
+                self._learn(bag, instances, places[place], told, epoch)
+        if self._in_turn is None:
+            for number in active:
+                self.optimizers[number].steps += int(steps.ends[number].sum())
         sums = [value.detach().flatten(1).sum(1) for value in self.joined.values.values()]
         finite = torch.isfinite(torch.stack(sums)).all(dim=0)
         lost, finite = torch.stack([self._lost, finite.double()]).cpu().unbind()  # the one wait of an epoch
         self._finite = finite.numpy() > 0
         return np.array([lost[number] / len(self.members[number].train) for number in active])
+
+    def _epoch_steps(self, order: NDArray[np.int64], learns: NDArray[np.bool_]) -> _EpochSteps:
+        """Put each member's bags together into its steps, as `Looped` does."""
+        if self._gathered is None:
+            return _EpochSteps(learns, learns.astype(np.float64), np.broadcast_to(order, learns.shape))
+        steps = _EpochSteps(np.zeros_like(learns), np.zeros(learns.shape), np.zeros(learns.shape, np.int64))
+        for number, own in enumerate(learns):
+            places, begin = np.flatnonzero(own), 0
+            for batch in self._batches(order[places]) if len(places) else ():
+                part = places[begin : begin + len(batch)]
+                steps.shares[number, part], steps.begins[number, part] = 1 / len(batch), batch[0]
+                steps.ends[number, part[-1]] = True
+                begin += len(batch)
+        return steps
+
+    def _numbers(self, steps: _EpochSteps) -> NDArray[np.float64]:
+        """Give what each member's updates need to know after each bag, and the bag's share in its step."""
+        numbers = np.zeros((steps.ends.shape[1], len(self.members), len(NUMBERS) + 1))
+        numbers[:, :, 0], numbers[:, :, -1] = steps.ends.T, steps.shares.T
+        for number, optimizer in enumerate(self.optimizers):
+            if self._in_turn is None:
+                numbers[:, number, :-1] = numbers_of(optimizer, steps.ends[number])
+        return numbers
+
+    def _bag_seed(self, epoch: int, bag: int) -> int | None:
+        """Give the seed of what encoders draw; None: they draw nothing."""
+        return (
+            int(hashed(self.plan.order_seed, epoch, self.packed.keys[bag])[0] >> np.uint64(1)) if self._draws else None
+        )
+
+    def _drawn(
+        self, bag: int, instances: Tensor, begins: NDArray[np.int64], epoch: int
+    ) -> tuple[Tensor, Tensor | None, bool]:
+        """Draw what each member is shown of a bag, as `Looped` does: instances, coordinates, and whether each its own.
+
+        `begins` has for each member the first bag of the step that the bag is in.
+        """
+        plan, where = self.plan, self._coordinates(bag)
+        sampled = plan.sample is not None and plan.sample < len(instances)
+        if not sampled and plan.augmentation is None:
+            return instances, where, False
+        own = zip(self.members, self.packed.keys[begins], strict=True)
+        seeds = [int(hashed(member.seed, epoch, key)[0] >> np.uint64(1)) for member, key in own]
+        if sampled:
+            assert plan.sample is not None
+            key = self.packed.keys[[bag]]
+            drawn = [sampled_rows([len(instances)], plan.sample, seed, key)[0] for seed in seeds]
+            rows = self._sent(torch.stack(drawn))
+            instances, where = instances[rows], None if where is None else where[rows]
+        else:
+            instances = instances.expand(len(seeds), *instances.shape)
+        if plan.augmentation is not None:
+            crop = plan.architecture.crop
+            changed = zip(instances, seeds, strict=True)
+            parts = [augmented(part, plan.augmentation, seed, crop) for part, seed in changed]
+            instances = torch.stack(parts).to(plan.dtype)
+        return instances, where, True
 
     def _sent(self, values: Tensor) -> Tensor:
         return values.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else values
@@ -164,8 +264,7 @@ class Together(Looped):
     def _learn(self, bag: int, instances: Tensor, places: Tensor, told: Tensor, epoch: int) -> None:
         rows = self._padded.get(len(instances))
         if rows is None:
-            seed = int(hashed(self.plan.order_seed, epoch, self.packed.keys[bag])[0] >> np.uint64(1))
-            self._descend(instances, places, told, bag, seed if self._draws else None)
+            self._descend(instances, self._coordinates(bag), False, places, told, self._bag_seed(epoch, bag))
             return
         if rows not in self._steps_of:
             self._steps_of[rows] = self._prepared(rows, instances, places, told, bag)
@@ -179,7 +278,7 @@ class Together(Looped):
             step.coordinates[: len(where)].copy_(where, non_blocking=True)
         step.run()
 
-    def _prepared(self, rows: int, instances: Tensor, places: Tensor, told: Tensor, bag: int) -> "_Step":
+    def _prepared(self, rows: int, instances: Tensor, places: Tensor, told: Tensor, bag: int) -> _Step:
         """Make the step of bags of so many rows or a little less; on CUDA it is captured, and costs one call."""
         where = self._coordinates(bag)
         step = _Step(
@@ -194,9 +293,9 @@ class Together(Looped):
         def compute() -> None:
             if spare:
                 with rows_to_spare(rows):
-                    self._descend(step.instances, step.places, step.told, None, None, step.coordinates)
+                    self._descend(step.instances, step.coordinates, False, step.places, step.told)
             else:
-                self._descend(step.instances, step.places, step.told, None, None, step.coordinates)
+                self._descend(step.instances, step.coordinates, False, step.places, step.told)
 
         step.run = compute
         if self.device.type == "cuda":
@@ -213,24 +312,33 @@ class Together(Looped):
             step.run = graph.replay
         return step
 
-    def _coordinates(self, bag: int | None) -> Tensor | None:
-        if bag is None or not self.models[0].wants_coordinates:
+    def _coordinates(self, bag: int) -> Tensor | None:
+        if not self.models[0].wants_coordinates:
             return None
         return self.packed.coordinates(np.array([bag]), self.device, self.plan.dtype)
 
     def _descend(
         self,
         instances: Tensor,
+        coordinates: Tensor | None,
+        apart: bool,
         places: Tensor,
         told: Tensor,
-        bag: int | None,
-        seed: int | None,
-        coordinates: Tensor | None = None,
+        seed: int | None = None,
+        ends: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Take the members' step: `places` are where the bag begins, ends, and begins among all instances."""
+        """Let the members learn from a bag: `places` are where it begins, ends, and begins among all instances.
+
+        `ends` says whose step is complete with the bag, where the optimisers need to be told on the host.
+        """
         shown = self._shown(instances)
         columns = len(NUMBERS)
-        numbers, weights, wanted = told[:, :columns], told[:, columns], told[:, columns + 1 :]
+        numbers, shares, weights, wanted = (
+            told[:, :columns],
+            told[:, columns],
+            told[:, columns + 1],
+            told[:, columns + 2 :],
+        )
 
         def loss(logits: Tensor) -> Tensor:
             # To a target members are so many bags.
@@ -238,20 +346,32 @@ class Together(Looped):
 
         def draw(units: int) -> Tensor:
             assert self._rates is not None
-            return joint_masks(self._seeds, self._rates, places[2], len(shown), units, self.plan.dtype)
+            rows = shown.shape[int(apart)]
+            return joint_masks(self._seeds, self._rates, places[2], rows, units, self.plan.dtype)
 
         losses, gradients = self.joined.gradient(
             shown,
             places[:2],
             loss,
             chunk=max(1, self.plan.chunk * _CHUNKS // len(self.members)),
+            shares=shares,
+            apart=apart,
             seed=seed,
-            coordinates=self._coordinates(bag) if coordinates is None else coordinates,
+            coordinates=coordinates,
             draw=None if self._rates is None else draw,
         )
         with torch.no_grad():
-            self._lost += torch.where(numbers[:, 0] > 0, losses.double(), 0.0)
-            self._descent.step(gradients, numbers)
+            learns, complete = shares > 0, numbers[:, 0] > 0
+            self._lost += torch.where(learns, losses.double(), 0.0)
+            if self._gathered is not None:
+                self._gathered.add(gradients, learns)
+                gradients = self._gathered.sums
+            if self._descent is not None:
+                self._descent.step(gradients, numbers)
+            elif self._in_turn is not None and ends is not None:
+                self._in_turn.step(gradients, ends)
+            if self._gathered is not None:
+                self._gathered.forget(complete)
 
     def _shown(self, instances: Tensor) -> Tensor:
         """Scale what all members scale alike."""
@@ -277,41 +397,3 @@ class Together(Looped):
     def is_finite(self, number: int) -> bool:
         """Say whether a member's parameters were still numbers at the end of the epoch."""
         return bool(self._finite[number])
-
-
-@dataclass
-class _Step:
-    """What a step reads, where a captured graph expects it."""
-
-    instances: Tensor
-    places: Tensor
-    told: Tensor
-    coordinates: Tensor | None
-    run: Callable[[], None] = lambda: None
-
-
-def shared_sizes(sizes: NDArray[np.int64]) -> dict[int, int]:
-    """Choose few sizes that bags are padded to, each that of a bag.
-
-    Parameters
-    ----------
-    sizes
-        Of the bags.
-
-    Returns
-    -------
-    dict
-        For each size the one that it is padded to: less than a factor of 1.25 larger.
-
-    Examples
-    --------
-    >>> shared_sizes(np.array([4, 5, 5, 80, 81, 100]))
-    {4: 5, 5: 5, 80: 100, 81: 100, 100: 100}
-    """
-    shared: dict[int, int] = {}
-    largest = 0
-    for size in np.unique(sizes)[::-1].tolist():
-        if not largest or size * _APART < largest:
-            largest = size
-        shared[size] = largest
-    return dict(sorted(shared.items()))
