@@ -220,16 +220,14 @@ class Joined:
         if instances.shape[int(apart)] <= chunk:
             with autocast(self._device, self._precision):
                 losses = lost(self.encode(instances, apart))
-            whole = torch.autograd.grad(losses, values, _as(losses, shares), allow_unused=True)
+            whole = torch.autograd.grad(_total(losses, shares), values, allow_unused=True)
             return losses.detach(), _known(names, values, whole)
         with torch.no_grad(), autocast(self._device, self._precision):
             embeddings = torch.cat([self.encode(part, apart) for part in instances.split(chunk, int(apart))], dim=1)
         embeddings.requires_grad_()
         with autocast(self._device, self._precision):
             losses = lost(embeddings)
-        at_embeddings, *found = torch.autograd.grad(
-            losses, (embeddings, *values), _as(losses, shares), allow_unused=True
-        )
+        at_embeddings, *found = torch.autograd.grad(_total(losses, shares), (embeddings, *values), allow_unused=True)
         gradients = _known(names, values, found)
         if seed is not None:
             seed_generator(seed, self._device)
@@ -245,8 +243,9 @@ class Joined:
         return losses.detach(), gradients
 
 
-def _as(losses: Tensor, shares: Tensor | None) -> Tensor:
-    return torch.ones_like(losses) if shares is None else shares.to(losses.dtype)
+def _total(losses: Tensor, shares: Tensor | None) -> Tensor:
+    # Gradients given to torch beside a loss would have it load all that computes with symbols.
+    return (losses if shares is None else losses * shares).sum()
 
 
 def _known(names: Sequence[str], values: Sequence[Tensor], found: Sequence[Tensor | None]) -> dict[str, Tensor]:
