@@ -53,7 +53,8 @@ class FullyConnected(nn.Sequential):
 
     def __init__(self, instance_shape: Sequence[int], widths: Sequence[int] = (256, 128, 64)) -> None:
         sizes = [_vector_width(instance_shape), *widths]
-        layers = [nn.Sequential(nn.Linear(m, n), nn.ReLU()) for m, n in pairwise(sizes)]
+        # In place: of a large bag the results before ReLU are megabytes, and nothing needs them.
+        layers = [nn.Sequential(nn.Linear(m, n), nn.ReLU(inplace=True)) for m, n in pairwise(sizes)]
         super().__init__(*layers)
 
 
