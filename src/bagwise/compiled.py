@@ -12,7 +12,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-__all__ = ["Gradient", "PythonGradient", "compiled", "compiled_once", "summing"]
+__all__ = ["Gradient", "PythonGradient", "compiled", "compiled_once", "pasted", "summing"]
 
 # Products may be fused into sums, which therefore have one product a sum; what is infinite or no number stays so.
 _LOOPS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "nsz"}}
@@ -39,6 +39,23 @@ def compiled(function: Function) -> Function:
     function
     """
     return cast(Function, numba.njit(**_INLINED)(function))
+
+
+def pasted(function: Function) -> Function:
+    """Compile as `compiled` does, but only where it is called, and as often: for what calls functions that are large.
+
+    LLVM optimises a compiled function, and all that it calls, once by itself and once more in every caller.
+
+    Parameters
+    ----------
+    function
+        Of numbers and arrays.
+
+    Returns
+    -------
+    function
+    """
+    return cast(Function, numba.njit(**_INLINED, inline="always")(function))
 
 
 def summing(function: Function) -> Function:

@@ -114,8 +114,7 @@ def train(
     paths = [None if checkpoints is None else checkpoints / f"block-{n:04}.safetensors" for n in range(len(blocks))]
     if executor is Stacked:
         with spinner("compiling the training step, once on this machine: half a minute", verbose):
-            for clips in {member.settings.clip_gradient is not None for member in members}:
-                compile_step(plan.target, plan.dtype, clips)
+            compile_step(plan.target, plan.dtype)
     # One process has the device: several would share its memory, and none would be faster.
     alone = len(blocks) == 1 or resolve_device(plan.device).type != "cpu"
     workers = 1 if alone else worth_starting(n_jobs, _reckoned(plan, bags, members, executor))

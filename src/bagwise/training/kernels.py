@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bagwise.compiled import compiled, compiled_once, summing
+from bagwise.compiled import compiled, compiled_once, pasted, summing
 from bagwise.training import tiles
 
 __all__ = ["AFFINE", "LEVELS", "POOLING", "POOLINGS", "Rule", "Wiring", "learn"]
@@ -134,7 +134,7 @@ def learn(
     values: Array,
     slots: Array,
     logits: Array,
-    whole: Array | None,
+    whole: Array,
 ) -> None:
     """Let a member learn from packed bags, one bag a step.
 
@@ -166,11 +166,10 @@ def learn(
     logits
         Written: each bag's before its step, shape (B, H, C).
     whole
-        Room for the gradient at all parameters, shape (P,), 0 where there is none. Without it, None, no gradient is too
-        long: the two are compiled apart, so that whoever limits nothing pays nothing.
+        Room for the gradient at all parameters, shape (P,), 0 where there is none; or (0,): no gradient is too long.
     """
     layers, last, first = wiring.layers, len(wiring.layers) - 1, _first_level(wiring)
-    few = np.empty(len(values) - wiring.few, values.dtype) if whole is None else whole[wiring.few :]
+    few = whole[wiring.few :] if len(whole) else np.empty(len(values) - wiring.few, values.dtype)
     for bag in range(len(wanted)):
         begin, end = offsets[bag], offsets[bag + 1]
         x, K, pace = instances[begin:end], end - begin, _pace(rule, steps + bag, factors[bag], True, values)
@@ -215,7 +214,7 @@ def learn(
             _descend_or_keep(pace, below, dy, layer.W, values, slots, whole)
             for k in range(K):
                 _add_multiple(dy.dtype.type(1), dy[k], few[layer.b - wiring.few :])
-        if whole is not None:
+        if len(whole):
             _shorten(whole, rule.longest)
             _descend(pace, whole[: wiring.few], 0, values, slots)
         _descend(pace, few[: wiring.spared - wiring.few], wiring.few, values, slots)
@@ -223,7 +222,7 @@ def learn(
         _descend(pace, few[wiring.spared - wiring.few :], wiring.spared, values, slots)
 
 
-@compiled
+@pasted
 def _pool_and_score(
     wiring: Wiring,
     pace: _Pace,
@@ -237,7 +236,7 @@ def _pool_and_score(
     few: Array,
     logits: Array,
     du: Array,
-    whole: Array | None,
+    whole: Array,
 ) -> None:
     """Pool levels into bag vectors z, score them, and write the gradient at the levels."""
     poolings, heads, levels = wiring.poolings, wiring.heads, wiring.layers[_first_level(wiring) :]
@@ -474,12 +473,10 @@ def _descend_matrix(pace: _Pace, x: Array, dy: Array, begin: int, values: Array,
         row += rows
 
 
-@compiled
-def _descend_or_keep(
-    pace: _Pace, x: Array, dy: Array, begin: int, values: Array, slots: Array, whole: Array | None
-) -> None:
+@pasted
+def _descend_or_keep(pace: _Pace, x: Array, dy: Array, begin: int, values: Array, slots: Array, whole: Array) -> None:
     """Update the matrix that begins there, of which x^T dy is the gradient, or write that down."""
-    if whole is None:
+    if not len(whole):
         _descend_matrix(pace, x, dy, begin, values, slots)
     else:
         for d in range(x.shape[1]):
@@ -499,7 +496,7 @@ def _shorten(gradient: Array, longest: float) -> None:
             gradient[m] *= share
 
 
-@compiled
+@pasted
 def _descend(pace: _Pace, gradient: Array, begin: int, values: Array, slots: Array) -> None:
     """Update the parameters that begin there."""
     _descend_matrix(pace, np.ones((1, 1), values.dtype), gradient.reshape(1, len(gradient)), begin, values, slots)
@@ -528,7 +525,7 @@ def _loss_gradient(gradient: Any, logits: Array, wanted: Array, weight: Any) -> 
 # ---- Poolings of embeddings. -----------------------------------------------------------------------------------------
 
 
-@compiled
+@pasted
 def _attend(own: Any, gated: bool, h: Array, values: Array, hidden: Array, a: Array, z: Array) -> None:
     """Z += sum_k a_k h_k, a = softmax_k(w^T tanh(V h_k)), gated: w^T (tanh(V h_k) * sigmoid(U h_k))."""
     one = values.dtype.type(1)
@@ -545,7 +542,7 @@ def _attend(own: Any, gated: bool, h: Array, values: Array, hidden: Array, a: Ar
         _add_multiple(a[k], h[k], z)
 
 
-@compiled
+@pasted
 def _attend_backward(
     own: Any,
     gated: bool,
@@ -558,7 +555,7 @@ def _attend_backward(
     slots: Array,
     dw: Array,
     dh: Array,
-    whole: Array | None,
+    whole: Array,
 ) -> None:
     one = values.dtype.type(1)
     ds = np.empty(len(h), values.dtype)

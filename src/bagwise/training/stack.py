@@ -79,7 +79,7 @@ def can_stack(model: MILModel) -> bool:
     return known and type(model.encoder) in (FullyConnected, MultiLevel)
 
 
-def compile_step(target: Target, dtype: torch.dtype, clips: bool = False) -> None:
+def compile_step(target: Target, dtype: torch.dtype) -> None:
     """Compile the step for this processor, unless that was done before: once here, and not in every worker.
 
     Parameters
@@ -88,8 +88,6 @@ def compile_step(target: Target, dtype: torch.dtype, clips: bool = False) -> Non
         Whose loss the step goes down.
     dtype
         What the models compute in.
-    clips
-        Whether gradients are clipped, which is a step of its own.
 
     Examples
     --------
@@ -117,7 +115,7 @@ def compile_step(target: Target, dtype: torch.dtype, clips: bool = False) -> Non
         empty,
         nothing,
         nothing[None],
-        empty if clips else None,
+        empty,
     )
 
 
@@ -222,7 +220,7 @@ class Stack:
             values,
             self._slots[place],
             logits,
-            self._whole if rule.longest < np.inf else None,
+            self._whole if rule.longest < np.inf else self._whole[:0],
         )
         self._gradient.check()
         optimizer.steps += len(wanted)
