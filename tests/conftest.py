@@ -29,6 +29,17 @@ from faults import COLUMNS, Started, contents
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
+
+def pytest_collection_modifyitems(items):
+    """Begin with the tests that take longest, so that no processor waits for one in the end."""
+
+    def seconds(item):
+        mark = item.get_closest_marker("slow")
+        return mark.kwargs.get("seconds", 0) if mark else 0
+
+    items.sort(key=seconds, reverse=True)
+
+
 LABELS = {
     "int": np.array([0, 1, 2]),
     "bool": np.array([False, True]),

@@ -16,6 +16,7 @@ from bagwise.io.tables import read_table
 from bagwise.targets.classes import ClassTarget
 
 CELLS = ["--bag", "patient", "--label", "diagnosis", "--instance", "cell", "--coordinate", "x", "--coordinate", "y"]
+PLACELESS = CELLS[:6]  # no bag has a map, which takes long to draw
 
 
 @pytest.fixture(scope="module")
@@ -152,16 +153,23 @@ def test_slides_have_maps_whatever_axes_their_files_have(run, slides, tmp_path):
     assert "x 256, y 0" in page
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, cells, run):
+    """A run on a table of cells without places, and the table."""
+    folder, frame = tmp_path_factory.mktemp("trained"), cells().drop(columns=["clinic", "x", "y"])
+    frame.to_csv(folder / "cells.csv", index=False)
+    argv = ["--epochs", 3, "--jobs", 1, "--out", folder / "run"]
+    assert run("fit", folder / "cells.csv", *PLACELESS, *argv).status == 0
+    return folder / "run", frame
+
+
 @pytest.mark.parametrize("known", ["all", "some", "none"])
-def test_an_explanation_judges_where_labels_are_known(run, cells, tmp_path, known):
-    frame = cells().drop(columns="clinic")
-    frame.to_csv(tmp_path / "cells.csv", index=False)
-    argv = ["--epochs", 3, "--jobs", 1, "--out", tmp_path / "run"]
-    assert run("fit", tmp_path / "cells.csv", *CELLS, *argv).status == 0
+def test_an_explanation_judges_where_labels_are_known(trained, run, tmp_path, known):
+    learnt, frame = trained[0], trained[1].copy()
     numbers = frame["patient"].str[1:].astype(int)
     frame.loc[{"all": numbers < 0, "some": numbers < 10, "none": numbers >= 0}[known], "diagnosis"] = None
     frame.to_csv(tmp_path / "new.csv", index=False)
-    done = run("explain", tmp_path / "run", tmp_path / "new.csv", "--out", tmp_path / "told")
+    done = run("explain", learnt, tmp_path / "new.csv", "--out", tmp_path / "told")
     assert done.status == 0, done.told
     page = (tmp_path / "told" / "report.html").read_text(encoding="utf-8")
     judged = page.count("✓ right") + page.count("✗ wrong")

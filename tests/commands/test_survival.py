@@ -79,6 +79,7 @@ def kill_with_workers(command, folder):
         process.wait()
 
 
+@pytest.mark.slow(seconds=35)
 def test_a_run_killed_twenty_times_ends_with_the_same_weights(table, tmp_path):
     # A patience that never ends, so that the best weights so far are among what is kept.
     options = ["fit", table, *COLUMNS, "--ensemble", "9", "--epochs", "150", "--patience", "150", "--json"]
@@ -124,6 +125,7 @@ def workers_at_work():
     return found
 
 
+@pytest.mark.slow(seconds=90)
 def test_a_cluster_that_loses_a_worker_finds_the_same(table, tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
