@@ -26,17 +26,24 @@ TWO = ClassTarget.of([0, 1])
 REPETITIONS = 3
 ENOUGH = 20_000  # instances in an epoch, so that a point measures training and not its set-up
 
-Workload = tuple[int, int, int]  # members, bags, instances a bag
+FEATURES = 166
+
+Workload = tuple[int, int, int, int]  # members, bags, instances a bag, features
+# Both sides of where cost may jump: the most that the compiled step takes, the most in a chunk, a block of members.
 SWEEPS: dict[str, tuple[list[int], Callable[[int], Workload]]] = {
-    "models trained together": ([1, 2, 5, 10, 20, 50, 100], lambda count: (count, 100, 5)),
-    "instances in a bag": ([1, 10, 100, 1_000, 10_000, 100_000], lambda count: (1, 10, count)),
-    "bags": ([10, 100, 1_000, 10_000], lambda count: (1, count, 5)),
+    "models trained together": ([1, 2, 5, 8, 9, 10, 20, 50, 100], lambda count: (count, 100, 5, FEATURES)),
+    "instances in a bag": (
+        [1, 10, 100, 128, 129, 256, 1_000, 4_096, 8_192, 8_193, 100_000],
+        lambda count: (1, 10, count, FEATURES),
+    ),
+    "bags": ([10, 100, 1_000, 10_000], lambda count: (1, count, 5, FEATURES)),
+    "features": ([10, 100, 166, 1_000, 10_000], lambda count: (1, 100, 5, count)),
 }
 
 
-def seconds_an_epoch(members: int, bags: int, size: int) -> float:
+def seconds_an_epoch(members: int, bags: int, size: int, features: int) -> float:
     """Measure the difference that more epochs make."""
-    work = workloads.generated(bags, size)
+    work = workloads.generated(bags, size, features)
     plan, packed = Plan(ours.ATTENTION, TWO, order_seed=0, scaling="none"), ours.bags_of(work)
     more = max(1, ENOUGH // (members * bags * size))
 
@@ -50,7 +57,7 @@ def seconds_an_epoch(members: int, bags: int, size: int) -> float:
 
 
 def draw(found: dict[str, dict[str, list[float]]], path: Path) -> None:
-    figure, axes = plt.subplots(1, len(found), figsize=(11, 3.4), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, len(found), figsize=(12, 3.2), sharey=True, layout="constrained")
     for axis, (name, points) in zip(axes, found.items(), strict=True):
         axis.loglog(points["count"], points["seconds"], "o-", color="#0b6e99")
         axis.set_xlabel(name)
@@ -67,7 +74,7 @@ def main() -> None:
     found = {}
     for name, (counts, workload) in SWEEPS.items():
         seconds = [seconds_an_epoch(*workload(count)) for count in counts]
-        found[name] = {"count": counts, "seconds": seconds, "members_bags_instances": [workload(c) for c in counts]}
+        found[name] = {"count": counts, "seconds": seconds, "workloads": [workload(c) for c in counts]}
         print(name, dict(zip(counts, seconds, strict=True)), flush=True)
     with replacing(ROOT / "results" / "growth.json") as temporary:
         temporary.write_text(json.dumps({"machine": machine(), **found}, indent=2) + "\n", encoding="utf-8")
