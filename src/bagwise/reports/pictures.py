@@ -103,9 +103,10 @@ def _encoded(image: Image.Image, kind: str, **options: Any) -> str:
     file = io.BytesIO()
     try:
         image.save(file, kind, **options)
-    except KeyError as error:  # Pillow keeps to itself why it could not load what writes the format
+    except (KeyError, OSError, ValueError) as error:  # all that Pillow tells of memory that its encoders do not get
         raise BagwiseError(
-            f"Pillow cannot write {kind.upper()} here: memory ran out, or it was built without, so install it anew"
+            f"Pillow cannot write {kind.upper()} here ({error}): memory ran out, or it was built without, so install it"
+            " anew"
         ) from error
     return _data_uri(file.getvalue(), kind)
 
