@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn.functional import conv2d, max_pool2d
 
 from bagwise.models.convolution import ConvMaxReLU
+from bagwise.models.convolution_loops import maxima
 from bagwise.models.encoders import CellCNN, LeNet5
 
 
@@ -44,6 +45,21 @@ def test_gradients_are_those_of_torch(case):
     for one, other in zip(ours, theirs, strict=True):
         assert one.shape == other.shape
         torch.testing.assert_close(one, other, rtol=0, atol=1e-11)
+
+
+@settings(max_examples=50)
+@given(st.integers(2, 7), st.integers(2, 7), st.sampled_from([np.float32, np.float64]), st.data())
+def test_the_highest_of_four_is_the_one_that_torch_takes(height, width, precision, data):
+    numbers = st.sampled_from([-1.0, -0.0, 0.0, 0.5, 2.0, np.inf, -np.inf, np.nan])
+    drawn = data.draw(st.lists(numbers, min_size=3 * height * width, max_size=3 * height * width))
+    y = np.array(drawn, precision).reshape(1, height, width, 3)
+    reached = np.empty((1, height // 2, width // 2, 3), precision)
+    corners = np.empty(reached.shape, np.uint8)
+    maxima(y, reached, corners)
+    highest, places = max_pool2d(torch.from_numpy(y).permute(0, 3, 1, 2), 2, return_indices=True)
+    np.testing.assert_array_equal(reached, torch.relu(highest).permute(0, 2, 3, 1).numpy())
+    lines, columns = np.divmod(places.permute(0, 2, 3, 1).numpy(), width)
+    np.testing.assert_array_equal(corners, 2 * (lines % 2) + columns % 2)
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])

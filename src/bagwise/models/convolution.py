@@ -62,21 +62,27 @@ class ConvMaxReLU(nn.Conv2d):
 class _Sparse(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        maxima, places = max_pool2d(conv2d(images, weight, bias), 2, return_indices=True)
-        outputs = torch.relu_(maxima)
-        ctx.save_for_backward(images, weight, outputs, places)
+        from bagwise.models.convolution_loops import maxima  # and Numba, which only learning needs
+
+        y = _channels_last(conv2d(images, weight, bias))
+        reached = np.empty((len(y), y.shape[1] // 2, y.shape[2] // 2, y.shape[3]), y.dtype)
+        corners = np.empty(reached.shape, np.uint8)
+        maxima(y, reached, corners)
+        outputs = torch.from_numpy(reached).permute(0, 3, 1, 2)
+        ctx.save_for_backward(images, weight, outputs)
+        ctx.corners = corners
         return outputs
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
-        from bagwise.models.convolution_loops import differentiate  # and Numba, which only learning needs
+        from bagwise.models.convolution_loops import differentiate
 
-        images, weight, outputs, places = ctx.saved_tensors
-        x, W, given, reached, where = (_channels_last(part) for part in (images, weight, gradient, outputs, places))
+        images, weight, outputs = ctx.saved_tensors
+        x, W, given, reached = (_channels_last(part) for part in (images, weight, gradient, outputs))
         dx = np.zeros_like(x) if ctx.needs_input_grad[0] else np.zeros((0, *x.shape[1:]), x.dtype)
         dW, db = np.zeros_like(W), np.zeros(len(W), W.dtype)
-        differentiate(x, W, given, reached, where, dx, dW, db)
+        differentiate(x, W, given, reached, ctx.corners, dx, dW, db)
         back = torch.from_numpy(dx).permute(0, 3, 1, 2) if len(dx) else None
         return back, torch.from_numpy(dW).permute(0, 3, 1, 2), torch.from_numpy(db)
 

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bagwise import instructions
 from bagwise.compiled import compiled, compiled_once, pasted, summing
 from bagwise.training import tiles
 
@@ -119,7 +120,7 @@ class _Pace(NamedTuple):
     shrink: Any
 
 
-@compiled_once(tiles)
+@compiled_once(tiles, instructions)
 def learn(
     wiring: Wiring,
     rule: Rule,
@@ -362,7 +363,7 @@ def _scale(x: Array, scales: Array, column: int, y: Array) -> None:
 # ---- Products with a weight matrix, tile after tile: its numbers are read once for the rows of a tile. ---------------
 
 
-@compiled_once(tiles)
+@compiled_once(tiles, instructions)
 def _add_product(x: Array, W: Array, y: Array) -> None:
     """Y += x W."""
     column = 0
@@ -375,7 +376,7 @@ def _add_product(x: Array, W: Array, y: Array) -> None:
         column += columns
 
 
-@compiled_once(tiles)
+@compiled_once(tiles, instructions)
 def _add_product_transposed(dy: Array, W: Array, dx: Array) -> None:
     """Dx += dy W^T."""
     column = 0
@@ -452,7 +453,7 @@ def _pace(rule: Rule, step: int, factor: float, penalised: bool, values: Array) 
     )
 
 
-@compiled_once(tiles)
+@compiled_once(tiles, instructions)
 def _descend_matrix(pace: _Pace, x: Array, dy: Array, begin: int, values: Array, slots: Array) -> None:
     """Update the matrix that begins there, of which x^T dy is the gradient."""
     shape = x.shape[1], dy.shape[1]
