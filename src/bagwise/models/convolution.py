@@ -2,8 +2,8 @@
 
 Three of four outputs of the convolution have no part in the maximum, and ReLU stops half of the rest, so at most a
 quarter of the gradient at the outputs is not 0. torch differentiates the convolution as if all of it were there. Here a
-compiled loop goes through what is there; the gradient is the same, and a step on images takes nine tenths of the time
-on a CPU, or less (benchmarks/, encoder-vs-torch-layers).
+compiled loop goes through what is there; the gradient is the same, and a step on images takes seven tenths of the time
+on a CPU (benchmarks/, encoder-vs-torch-layers).
 """
 
 from typing import Any, cast
@@ -76,14 +76,17 @@ class _Sparse(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
-        from bagwise.models.convolution_loops import differentiate
+        from bagwise.models.convolution_loops import differentiate_images, differentiate_weights
 
         images, weight, outputs = ctx.saved_tensors
         x, W, given, reached = (_channels_last(part) for part in (images, weight, gradient, outputs))
-        dx = np.zeros_like(x) if ctx.needs_input_grad[0] else np.zeros((0, *x.shape[1:]), x.dtype)
         dW, db = np.zeros_like(W), np.zeros(len(W), W.dtype)
-        differentiate(x, W, given, reached, ctx.corners, dx, dW, db)
-        back = torch.from_numpy(dx).permute(0, 3, 1, 2) if len(dx) else None
+        differentiate_weights(x, given, reached, ctx.corners, W.shape[1], dW, db)
+        back = None
+        if ctx.needs_input_grad[0]:
+            dx = np.zeros_like(x)
+            differentiate_images(W, given, reached, ctx.corners, dx)
+            back = torch.from_numpy(dx).permute(0, 3, 1, 2)
         return back, torch.from_numpy(dW).permute(0, 3, 1, 2), torch.from_numpy(db)
 
 
