@@ -87,7 +87,8 @@ def test_the_heavier_of_two_opinions_wins(name, turned):
     weights = np.where((sides == labels) != turned, 9.0, 1.0)
     options = {"standardize": True, "learning_rate": 0.01, "optimizer": "adam", "epochs": 20}
     model = make(name, **options).fit(bags, sample_weight=weights)
-    assert (model.predict(bags) == (sides != turned)).mean() > 0.8  # a sharp kernel, and trees, believe a single bag
+    enough = 0.8 if name == "summary-boosting" else 0.9  # it, more than a sharp kernel, believes a single bag
+    assert (model.predict(bags) == (sides != turned)).mean() > enough
 
 
 @pytest.mark.parametrize("name", sorted(NEURAL))

@@ -54,12 +54,10 @@ def families(target):
                 yield Architecture(level, pooling, encoder, options)
 
 
-def members_of(bags, epochs=5, **settings):
+def members_of(bags, **settings):
     everything = np.arange(len(bags))
     return [
-        Member(
-            seed, np.delete(everything, [seed, 7 + seed]), Settings("adam", 1e-3, epochs=epochs, l2=0.01, **settings)
-        )
+        Member(seed, np.delete(everything, [seed, 7 + seed]), Settings("adam", 1e-3, epochs=5, l2=0.01, **settings))
         for seed in range(3)
     ]
 
@@ -81,8 +79,8 @@ def test_the_compiled_step_equals_the_plain_one(monkeypatch, kind, labels):
     weights = np.arange(1.0, COUNT + 1) / 4
     for number, architecture in enumerate(families(target)):
         plan = Plan(architecture, target, order_seed=0, scaling="standardize", precision="float64")
-        members = members_of(bags, epochs=2)[: 1 + (number == 0)]
-        clipped = Settings(["sgd", "adam", "adamw"][number % 3], 1e-2, epochs=2, l2=0.01, clip_gradient=0.3)
+        members = members_of(bags)[: 1 + (number == 0)]
+        clipped = Settings(["sgd", "adam", "adamw"][number % 3], 1e-2, epochs=5, l2=0.01, clip_gradient=0.3)
         members.append(Member(9, np.arange(COUNT - 1), clipped))
         assert engine.executor_for(plan, bags, []) is Stacked
         stacked = train(plan, bags, encoded, members, weights=weights)

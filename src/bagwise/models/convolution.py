@@ -2,7 +2,7 @@
 
 Three of four outputs of the convolution have no part in the maximum, and ReLU stops half of the rest, so at most a
 quarter of the gradient at the outputs is not 0. torch differentiates the convolution as if all of it were there. Here a
-compiled loop goes through what is there; the gradient is the same, and a step on images takes seven tenths of the time
+compiled loop goes through what is there; the gradient is the same, and an encoder on images takes less time
 on a CPU (benchmarks/, encoder-vs-torch-layers).
 """
 
