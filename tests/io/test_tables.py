@@ -265,6 +265,22 @@ def test_rows_wider_than_a_block_are_read(tmp_path):
     np.testing.assert_array_equal(bags.instances, values)
 
 
+def test_a_reader_that_failed_and_still_reads_ahead_takes_no_rows_of_the_next(tmp_path, monkeypatch):
+    """A row longer than a block makes the table be read again, while a thread of the first may not have ended."""
+    given, read = [], tablefiles.pa_csv.read_csv
+
+    def read_ahead(source, *options):
+        for earlier in given:
+            earlier.read()
+        given.append(source)
+        return read(source, *options)
+
+    monkeypatch.setattr(tablefiles.pa_csv, "read_csv", read_ahead)
+    path = put(tmp_path, "table.csv", "bag,label,x,note\n" + "b0,1,2,short\n" * 30 + f"b1,0,3,{'a' * (3 << 20)}\n")
+    assert tablefiles.read_file(path, texts=["bag", "note"]).arrow.num_rows == 31
+    assert len(given) > 1
+
+
 @pytest.mark.parametrize("name", ["bags.csv", "bags.parquet"])
 def test_threads_of_arrow_hold_nothing_that_needs_the_interpreter(tmp_path, monkeypatch, name):
     """One that lets go of it while the process ends would abort it."""

@@ -155,7 +155,7 @@ def _in_arrow(contents: bytes) -> Any:
     """
     buffer = pa.allocate_buffer(len(contents))
     memoryview(buffer).cast("B")[:] = contents
-    return pa.BufferReader(buffer)
+    return buffer
 
 
 # ---- Parquet ---------------------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def _in_arrow(contents: bytes) -> Any:
 
 def _parquet(path: Path, contents: bytes, only: Set[str] | None) -> Read:
     try:
-        source = _in_arrow(contents)
+        source = pa.BufferReader(_in_arrow(contents))
         schema = pq.read_schema(source)
         # A text that stands in a million rows is stored once, and is to be read once.
         repeated = [field.name for field in schema if pa.types.is_string(field.type)]
@@ -208,13 +208,12 @@ def _csv(path: Path, contents: bytes, delimiters: str, texts: Set[str], only: Se
         _check_records(path, contents, delimiter)
     as_written = {name: pa.string() for name in header if name.strip() in texts}
     wanted = None if only is None else [name for name in header if name.strip() in only] or header[:1]
-    source = _in_arrow(contents)
+    buffer = _in_arrow(contents)
 
     def parse(types: dict[str, Any], block: int) -> Any:
-        source.seek(0)
         try:
             return pa_csv.read_csv(
-                source,
+                pa.BufferReader(buffer),  # its own place in the bytes: a reader that failed may still read ahead
                 pa_csv.ReadOptions(block_size=block),
                 pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=quoted),
                 pa_csv.ConvertOptions(
