@@ -1,6 +1,7 @@
 """The joint executor: what it ends with, against the plain loop of each member."""
 
 import warnings
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -8,11 +9,13 @@ import pytest
 import torch
 
 from bagwise.bags import Bags
-from bagwise.errors import BagwiseWarning
+from bagwise.errors import BagwiseError, BagwiseWarning
 from bagwise.models.architecture import Architecture
+from bagwise.models.model import Output
+from bagwise.models.own import OwnArchitecture
 from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS, Pooled, Pooling
 from bagwise.models.scaling import Moments
-from bagwise.segments import segment_softmax, segment_sum
+from bagwise.segments import segment_mean, segment_softmax, segment_sum
 from bagwise.targets.registry import TARGETS
 from bagwise.training import choice, engine
 from bagwise.training.data import PackedTensors
@@ -160,6 +163,70 @@ def test_members_that_draw_their_instances_draw_those_of_the_plain_loop(level, p
     assert_equal(*both(plan_of(level, pooling, encoder, sample=3, clip=clip), members))
 
 
+def focal(output, targets):
+    return (targets.loss(output.logits) * (1 - torch.exp(-targets.loss(output.logits)))).mean()
+
+
+def attentive(output, targets):
+    return targets.loss(output.logits) - 0.1 * (output.weights * (output.weights + 1e-9).log()).sum()
+
+
+def of_the_label(output, targets):
+    """Looks at a number, which torch does for one member alone."""
+    loss = targets.loss(output.logits)
+    return loss + 0.1 * output.weights.square().sum() if targets.labels[0] > 0 else 2 * loss
+
+
+@pytest.mark.parametrize("loss", [focal, attentive, of_the_label])
+@pytest.mark.parametrize("given", [{}, {"sample": 3}])
+def test_losses_of_ones_own_end_where_the_plain_loop_ends(loss, given):
+    members = members_of(settings_of("sgd", dropout=0.5), settings_of("adam", class_weights=(0.5, 2.0)))
+    plan = plan_of("embedding", "attention", "mi-net", loss=loss, **given)
+    looped, together = both(plan, members, weights=np.linspace(0.5, 2.0, len(BAGS)), capture=True)
+    assert_equal(looped, together, epochs=2)
+    assert together._own._side_by_side == (loss is not of_the_label)
+
+
+class Centred(torch.nn.Module):
+    """A model with a loss of its own, which has a parameter to learn."""
+
+    def __init__(self, instance_shape, outputs):
+        super().__init__()
+        self.layer = torch.nn.Linear(*instance_shape, outputs)
+        self.centre = torch.nn.Parameter(torch.ones(*instance_shape))
+
+    def encode(self, instances):
+        return instances
+
+    def aggregate(self, embeddings, offsets):
+        mean = segment_mean(embeddings, offsets)
+        return Output(self.layer(mean), extras={"mean": mean})
+
+    def loss(self, output, targets):
+        return targets.loss(output.logits) + (output.extras["mean"] - self.centre).square().sum(1)
+
+
+@pytest.mark.parametrize("looks", [False, True])
+def test_the_loss_that_a_model_has_learns_its_own_parameters(looks, monkeypatch):
+    if looks:
+        plain = Centred.loss
+        monkeypatch.setattr(Centred, "loss", lambda *given: plain(*given) * (2 if given[1].logits.item() > 0 else 1))
+    plan = replace(plan_of("embedding", "max", "identity"), architecture=OwnArchitecture(Centred))
+    members = members_of(settings_of("sgd"), settings_of("adam", dropout=0.5))
+    looped, together = both(plan, members)
+    assert_equal(looped, together, epochs=2)
+    assert not torch.equal(together.models[0].model.centre, together.models[1].model.centre)
+
+
+def test_a_loss_that_fails_is_told_of_as_in_the_plain_loop():
+    def broken(output, _):
+        return output.logits + "1"
+
+    together = both(plan_of("embedding", "max", "identity", loss=broken), members_of(*[settings_of("sgd")] * 2))[1]
+    with pytest.raises(BagwiseError, match="the loss .*broken fails on 1 bags"):
+        together.run_epoch(0, [0, 1])
+
+
 def cosine(optimizer, steps):
     return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
 
@@ -301,7 +368,8 @@ def test_on_a_gpu_all_members_train_together_where_they_can():
     shape = ("embedding", "attention", "mi-net")
     members = members_of(settings_of("adam"), settings_of("sgd"))
     assert choice.executor_for(plan_of(*shape), BAGS, members) is Together
-    for given in ({"sample": 3}, {"bags_per_step": 2}, {"instance_budget": 9}):
+    own_loss = {"loss": lambda output, _: output.logits.sum()}
+    for given in ({"sample": 3}, {"bags_per_step": 2}, {"instance_budget": 9}, own_loss):
         assert choice.executor_for(plan_of(*shape, **given), BAGS, members) is Together
     own = members_of(Settings(torch.optim.RMSprop, None, epochs=1))
     assert choice.executor_for(plan_of(*shape), BAGS, own) is Together
@@ -311,7 +379,7 @@ def test_on_a_gpu_all_members_train_together_where_they_can():
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"loss": lambda output, _: output.logits.sum()}, "a loss of your own"),
+        ({"loss": lambda output, _: output.logits.sum(), "bags_per_step": 2}, "a loss of your own .* one bag a step"),
         ({"augmentation": "affine", "bags_per_step": 2}, "the augmentation 'affine' .* take one bag a step"),
         ({"augmentation": "affine"}, "the augmentation 'affine' .* 8 bits"),
     ],

@@ -74,11 +74,13 @@ def hindrance(plan: Plan, bags: Bags, model: MILModel) -> str | None:
     >>> model = plan.architecture.build((1,), outputs=1, seed=0)
     >>> hindrance(plan, bags, model) is None
     True
-    >>> hindrance(replace(plan, loss=lambda output, targets: output.logits.sum()), bags, model)
-    'a loss of your own is asked model by model'
+    >>> hindrance(replace(plan, loss=lambda output, _: output.logits.sum(), bags_per_step=2), bags, model)
+    'a loss of your own sees all bags of a step together, which are others for each model: take one bag a step'
     """
-    if plan.loss is not None or model.loss is not None:
-        return "a loss of your own is asked model by model"
+    if _several(plan) and (plan.loss is not None or model.loss is not None):
+        return (
+            "a loss of your own sees all bags of a step together, which are others for each model: take one bag a step"
+        )
     if plan.augmentation is not None and _several(plan):
         return (
             f"the augmentation {plan.augmentation!r} changes all bags of a step together, which are others for each"

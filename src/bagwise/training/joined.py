@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from bagwise.models.encoders import FullyConnected, MultiLevel
-from bagwise.models.model import MILModel
+from bagwise.models.model import MILModel, Output
 from bagwise.training.device import autocast, seed_generator
-from bagwise.training.fused import fused
+from bagwise.training.joined_layers import Layer, Rescale
 
-__all__ = ["Joined", "Rescaling", "refusal"]
+__all__ = ["Joined", "Rescaling", "aggregated", "axes_of", "refusal"]
 
 Rescaling = tuple[NDArray[np.float64], NDArray[np.float64], float]
 
@@ -77,11 +77,11 @@ class Joined:
         if rescaling is not None:
             factor, shift = (torch.from_numpy(one).to(self._device, self._dtype) for one in rescaling[:2])
             if np.isfinite(rescaling[2]) or not self._written_out:
-                self._model.scaler = cast(Any, _Rescale(rescaling[2]))
+                self._model.scaler = cast(Any, Rescale(rescaling[2]))
                 self._buffers |= {"scaler.factor": factor, "scaler.shift": shift}
             else:
                 self._folded = factor, shift
-        self._halves = {half: _Half(self._model, half) for half in ("encode", "aggregate")}
+        self._asked = _Asked(self._model)
 
     @property
     def shares_inputs(self) -> bool:
@@ -108,7 +108,8 @@ class Joined:
             Shape (E, N, ...).
         """
         if not self._written_out:
-            return self._each("encode", (0, 0 if apart else None), instances)
+            encoded: Tensor = self.each(MILModel.encode, (0 if apart else None,), instances)
+            return encoded
         if not self.shares_inputs:
             scaled = vmap(
                 lambda own, shown: functional_call(self._model.scaler, own, (shown,)), (0, 0 if apart else None)
@@ -120,7 +121,7 @@ class Joined:
         for number in range(len(cast(FullyConnected, self._model.encoder))):
             W, b = (self.values[f"encoder.{number}.0.{name}"] for name in ("weight", "bias"))
             folded = (None, None) if number > 0 or self._folded is None else self._folded
-            levels.append(cast(Tensor, _Layer.apply(levels[-1], W, b, *folded)))  # type: ignore[no-untyped-call]
+            levels.append(cast(Tensor, Layer.apply(levels[-1], W, b, *folded)))  # type: ignore[no-untyped-call]
         return torch.cat(levels[1:], dim=2) if isinstance(self._model.encoder, MultiLevel) else levels[-1]
 
     def aggregate(
@@ -144,17 +145,60 @@ class Joined:
         Tensor
             Shape (E, H, B, C).
         """
-        places = None if coordinates is None or coordinates.ndim == 2 else 0
-        if scales is None:
-            return self._each("aggregate", (0, 0, None, places), embeddings, offsets, coordinates)
-        return self._each("aggregate", (0, 0, None, places, 0), embeddings, offsets, coordinates, scales)
+        given = embeddings, offsets, coordinates, scales
+        axes = axes_of(coordinates, scales)
+        logits: Tensor = self.each(lambda *given: aggregated(*given).logits, axes, *given)
+        return logits.to(self._dtype)
 
-    def _each(self, half: str, axes: tuple[int | None, ...], *given: Any) -> Tensor:
-        own = {f"model.{name}": value for name, value in (self.values | self._buffers).items()}
-        asked = self._halves[half]
-        one = vmap(lambda own, *given: functional_call(asked, own, given), axes, randomness="different")
-        result: Tensor = one(own, *given)
-        return result
+    def each(self, act: Callable[..., Any], axes: Sequence[int | None], *given: Any) -> Any:
+        """Compute a function of each model, side by side.
+
+        Parameters
+        ----------
+        act
+            Takes a model and what is given, to tensors; torch must know how to compute it for many at once.
+        axes
+            Along which axis of each of what is given the models have their own; None: it is the same for all.
+        given
+            What else it takes.
+
+        Returns
+        -------
+        Any
+            What it gives, of all models along a first axis.
+        """
+        one = vmap(
+            lambda own, *given: functional_call(self._asked, own, (act, *given)), (0, *axes), randomness="different"
+        )
+        return one(self._own, *given)
+
+    def in_turn(self, act: Callable[..., Tensor], axes: Sequence[int | None], *given: Any) -> Tensor:
+        """Compute a function of each model, one after the other: any code.
+
+        Parameters
+        ----------
+        act, axes, given
+            As in `each`; axes are 0 or None.
+
+        Returns
+        -------
+        Tensor
+            As `each` gives it.
+        """
+        names, stacks = zip(*self._own.items(), strict=True)
+        models = list(zip(*(stack.unbind() for stack in stacks), strict=True))
+        lists = [[one] * len(models) if axis is None else one.unbind() for one, axis in zip(given, axes, strict=True)]
+        return torch.stack(
+            [
+                functional_call(self._asked, dict(zip(names, own, strict=True)), (act, *parts))
+                for own, *parts in zip(models, *lists, strict=True)
+            ]
+        )
+
+    @property
+    def _own(self) -> dict[str, Tensor]:
+        """All that differs between the models."""
+        return {f"model.{name}": value for name, value in (self.values | self._buffers).items()}
 
     def logits(self, instances: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Tensor:
         """Predict, without a graph.
@@ -170,29 +214,26 @@ class Joined:
             Shape (E, H, B, C).
         """
         with torch.no_grad(), autocast(self._device, self._precision):
-            return self.aggregate(self.encode(instances), offsets, coordinates).to(self._dtype)
+            return self.aggregate(self.encode(instances), offsets, coordinates)
 
     def gradient(
         self,
         instances: Tensor,
-        offsets: Tensor,
-        loss: Callable[[Tensor], Tensor],
+        lost: Callable[[Tensor], Tensor],
         *,
         chunk: int,
         shares: Tensor | None = None,
         apart: bool = False,
         seed: int | None = None,
-        coordinates: Tensor | None = None,
-        draw: Callable[[int], Tensor] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Differentiate each model's loss at its own parameters, as `accumulate_gradient` does for one.
 
         Parameters
         ----------
-        instances, offsets, coordinates
-            As in `encode` and `aggregate`.
-        loss
-            Logits, shape (E, H, B, C), to losses, shape (E,).
+        instances
+            As in `encode`.
+        lost
+            Embeddings, shape (E, N, ...), to losses, shape (E,).
         chunk
             Number of instances above which to encode in chunks.
         shares
@@ -201,8 +242,6 @@ class Joined:
             As in `encode`.
         seed
             Of whatever the encoders draw; None: they draw nothing.
-        draw
-            Gives the `scales` of `aggregate` for embeddings that wide; None: there are none.
 
         Returns
         -------
@@ -212,10 +251,6 @@ class Joined:
         names, values = zip(*self.learnt.items(), strict=True)
         if seed is not None:
             seed_generator(seed, self._device)
-
-        def lost(embeddings: Tensor) -> Tensor:
-            scales = None if draw is None else draw(embeddings[0, 0].numel()).view(embeddings.shape)
-            return loss(self.aggregate(embeddings, offsets, coordinates, scales).to(self._dtype))
 
         if instances.shape[int(apart)] <= chunk:
             with autocast(self._device, self._precision):
@@ -254,88 +289,55 @@ def _known(names: Sequence[str], values: Sequence[Tensor], found: Sequence[Tenso
     return dict(zip(names, (torch.zeros_like(at) if one is None else one for at, one in given), strict=True))
 
 
-class _Half(nn.Module):
-    """One of the two steps of a model, as a module."""
+class _Asked(nn.Module):
+    """A model, as a module that computes any function of it."""
 
-    def __init__(self, model: MILModel, half: str) -> None:
+    def __init__(self, model: MILModel) -> None:
         super().__init__()
         self.model = model
-        self._half = half
 
-    def forward(self, values: Tensor, *given: Any) -> Tensor:
-        if self._half == "encode":
-            return self.model.encode(values)
-        offsets, coordinates, *scales = given
-        self.model.dropout.scales = scales[0] if scales else None
-        try:
-            return self.model.aggregate(values, offsets, coordinates).logits
-        finally:
-            self.model.dropout.scales = None
+    def forward(self, act: Callable[..., Any], *given: Any) -> Any:
+        return act(self.model, *given)
 
 
-class _Rescale(nn.Module):
-    factor: Tensor
-    shift: Tensor
+def aggregated(
+    model: MILModel, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None, scales: Tensor | None
+) -> Output:
+    """Aggregate as `MILModel.aggregate` does, with what embeddings are multiplied with where dropout is.
 
-    def __init__(self, limit: float) -> None:
-        super().__init__()
-        self._limit = limit
-        self.register_buffer("factor", torch.zeros(0))
-        self.register_buffer("shift", torch.zeros(0))
+    Parameters
+    ----------
+    model
+        Of one of many.
+    embeddings, offsets, coordinates, scales
+        As in `Joined.aggregate`, of the one.
 
-    def forward(self, instances: Tensor) -> Tensor:
-        return (instances * self.factor - self.shift).clamp(-self._limit, self._limit)
-
-
-class _Layer(torch.autograd.Function):
-    """A fully connected layer with ReLU of all members: of inputs that all share, (N, D), or their own, (E, N, D).
-
-    What is standardised is the weights of inputs that are shared: ``W (x * factor - shift) + b`` is
-    ``(W * factor) x + (b - W shift)``.
+    Returns
+    -------
+    Output
     """
+    model.dropout.scales = scales
+    try:
+        return model.aggregate(embeddings, offsets, coordinates)
+    finally:
+        model.dropout.scales = None
 
-    @staticmethod
-    def forward(
-        ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor, factor: Tensor | None, shift: Tensor | None
-    ) -> Tensor:
-        members, units, _ = weight.shape
-        ctx.dtype, folded = weight.dtype, weight
-        if torch.is_autocast_enabled(inputs.device.type):
-            inputs = inputs.to(torch.get_autocast_dtype(inputs.device.type))
-        kernels = fused() if weight.is_cuda else None
-        if kernels is not None and factor is not None:
-            folded, moved = kernels.folded(weight, factor, shift, inputs.dtype)
-            bias = bias - moved
-        elif factor is not None and shift is not None:
-            folded, bias = weight * factor[:, None], bias - (weight @ shift[:, :, None]).squeeze(2)
-        folded, bias = folded.to(inputs.dtype), bias.to(inputs.dtype)
-        with torch.autocast(inputs.device.type, enabled=False):
-            if inputs.ndim == 2:
-                flat = torch._addmm_activation(bias.reshape(-1), inputs, folded.reshape(members * units, -1).T)
-                outputs = flat.view(-1, members, units).transpose(0, 1)
-            else:
-                outputs = torch.baddbmm(bias[:, None], inputs, folded.mT).relu_()
-        ctx.save_for_backward(inputs, folded, outputs, factor, shift)
-        return outputs
 
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None, None]:
-        inputs, folded, outputs, factor, shift = ctx.saved_tensors
-        kernels = fused() if gradient.is_cuda else None
-        if kernels is not None:
-            passed, at_bias = kernels.through_relu(gradient, outputs)
-        else:
-            passed = torch.ops.aten.threshold_backward(gradient, outputs, 0)
-            at_bias = passed.sum(1)
-        back = torch.bmm(passed, folded) if inputs.ndim == 3 and ctx.needs_input_grad[0] else None
-        at_weight = torch.bmm(passed.mT, inputs.expand(len(passed), *inputs.shape[-2:]))
-        at_bias = at_bias.to(ctx.dtype)
-        if factor is None:
-            return back, at_weight.to(ctx.dtype), at_bias, None, None
-        if kernels is not None:
-            return back, kernels.unfolded(at_weight, at_bias, factor, shift), at_bias, None, None
-        unfolded = at_weight.to(ctx.dtype) * factor[:, None] - at_bias[:, :, None] * shift[:, None]
-        return back, unfolded, at_bias, None, None
+def axes_of(coordinates: Tensor | None, scales: Tensor | None) -> tuple[int | None, ...]:
+    """Say which of what `Joined.aggregate` takes each model has its own of, as `Joined.each` is told it.
+
+    Parameters
+    ----------
+    coordinates, scales
+        As in `Joined.aggregate`.
+
+    Returns
+    -------
+    tuple
+        0 or None for each of the four.
+    """
+    shared = coordinates is None or coordinates.ndim == 2
+    return 0, None, None if shared else 0, None if scales is None else 0
 
 
 def refusal(model: MILModel, instance_shape: Sequence[int]) -> str | None:
@@ -364,12 +366,11 @@ def refusal(model: MILModel, instance_shape: Sequence[int]) -> str | None:
     places = torch.zeros(3, 2, dtype=dtype) if model.wants_coordinates else None
     try:
         with torch.random.fork_rng(devices=[]):
-            Joined(pair).gradient(
+            joined, offsets = Joined(pair), torch.tensor([0, 3])
+            joined.gradient(
                 torch.rand(3, *instance_shape, dtype=dtype),
-                torch.tensor([0, 3]),
-                lambda logits: logits.flatten(1).sum(1),
+                lambda embeddings: joined.aggregate(embeddings, offsets, places).flatten(1).sum(1),
                 chunk=3,
-                coordinates=places,
             )
     except Exception as error:  # whatever torch, or a user's own code, may raise
         return (str(error) or type(error).__name__).splitlines()[0]

@@ -244,7 +244,7 @@ class Looped:
         """Give what turns a member's output for some bags into the number to descend."""
         own, weights, wanted = self._own_loss(number), self.weights(number, batch), self._wanted(number, batch)
         if own is not None:
-            asked = self._loss_targets(wanted, weights, offsets)
+            asked = LossTargets.of(self.plan.target, wanted, weights, offsets)
             return lambda output: mean_loss(own, output, asked)
 
         def mean_of_target(output: Output) -> Tensor:
@@ -252,15 +252,6 @@ class Looped:
             return _mean(losses if weights is None else losses * weights)
 
         return mean_of_target
-
-    def _loss_targets(self, wanted: Tensor, weights: Tensor | None, offsets: Tensor) -> LossTargets:
-        ones = torch.ones(len(wanted), dtype=self.plan.dtype, device=offsets.device)
-        return LossTargets(
-            wanted[:, 0] if wanted.shape[1] == 1 else wanted,
-            ones if weights is None else weights,
-            offsets,
-            lambda logits: self.plan.target.loss(logits, wanted),
-        )
 
     def validate(self, numbers: Sequence[int]) -> list[tuple[float, float]]:
         """Measure some members on their validation bags, in one pass over these.
@@ -285,7 +276,7 @@ class Looped:
             loss, wanted = own[place], self._wanted(numbers[place], batch)
             assert loss is not None
             offsets = torch.tensor([0, *np.cumsum(self.packed.sizes[batch])], device=self.device)
-            asked = self._loss_targets(wanted, self.weights(numbers[place], batch), offsets)
+            asked = LossTargets.of(self.plan.target, wanted, self.weights(numbers[place], batch), offsets)
             losses = bag_losses(loss, output._replace(logits=output.logits.to(self.plan.dtype)), asked)
             lost[place, batch] = losses.double().cpu()
             weighed[place] = losses.ndim == 1  # one number for all bags has their weights in it
@@ -301,7 +292,12 @@ class Looped:
             seen=None if own[0] is None else measure,
         )
         return [
-            self._measured(number, prediction.logits, None if own[place] is None else lost[place], weighed[place])
+            self._measured(
+                number,
+                prediction.logits,
+                None if own[place] is None else lost[place, asked_bags[place]],
+                weighed[place],
+            )
             for place, (number, prediction) in enumerate(zip(numbers, predictions, strict=True))
         ]
 
@@ -310,7 +306,8 @@ class Looped:
     ) -> tuple[float, float]:
         """Give a member's mean error and loss, of its logits (H, B, C) of its validation bags, on the CPU.
 
-        Where the loss is a user's own, `lost` has it by bag, and `weighed` says whether weights still count.
+        Where the loss is a user's own, `lost` has it for each of these bags, and `weighed` says whether weights still
+        count.
         """
         target, bags = self.plan.target, self.members[number].validation
         wanted, learnt = self.wanted[number][bags].cpu(), self.models[number].learnt.cpu()
@@ -318,7 +315,7 @@ class Looped:
         weights = torch.ones(len(bags)) if given is None else given.cpu()
         weights = weights.double() / weights.double().sum()
         wrong = float(weights @ target.errors(logits, wanted, learnt).double())
-        losses = target.loss(logits, wanted).double() if lost is None else lost[bags]
+        losses = target.loss(logits, wanted).double() if lost is None else lost
         return wrong, float(weights @ losses if weighed else losses.mean())
 
     def is_finite(self, number: int) -> bool:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bagwise.errors import BagwiseError
 from bagwise.models.model import Output
+from bagwise.targets.contract import Target
 
 __all__ = ["Loss", "LossTargets", "bag_losses", "mean_loss"]
 
@@ -41,6 +42,33 @@ class LossTargets:
     weights: Tensor
     offsets: Tensor
     loss: Callable[[Tensor], Tensor]
+
+    @classmethod
+    def of(cls, target: Target, wanted: Tensor, weights: Tensor | None, offsets: Tensor) -> "LossTargets":
+        """Tell what is known of some bags.
+
+        Parameters
+        ----------
+        target
+            What is predicted.
+        wanted
+            Of the bags, as the target's loss takes it.
+        weights
+            Shape (B,); None: all are 1.
+        offsets
+            As the class has them.
+
+        Returns
+        -------
+        LossTargets
+        """
+        ones = torch.ones(len(wanted), dtype=wanted.dtype, device=wanted.device)
+        return cls(
+            wanted[:, 0] if wanted.shape[1] == 1 else wanted,
+            ones if weights is None else weights,
+            offsets,
+            lambda logits: target.loss(logits, wanted),
+        )
 
 
 Loss = Callable[[Output, LossTargets], Tensor]

@@ -15,10 +15,12 @@ from bagwise.segments import rows_to_spare
 from bagwise.training.card import Card
 from bagwise.training.data import PackedTensors
 from bagwise.training.descent import NUMBERS, Descent, Gathered, InTurn, numbers_of
+from bagwise.training.device import autocast
 from bagwise.training.joined import Joined, Rescaling
 from bagwise.training.looped import Looped
 from bagwise.training.masks import joint_masks
 from bagwise.training.members import Member, Plan
+from bagwise.training.own_losses import OwnLosses
 from bagwise.training.padding import shared_sizes
 from bagwise.training.randomness import hashed
 from bagwise.training.schedule import epoch_order
@@ -104,6 +106,8 @@ class Together(Looped):
         self.joined = Joined(self.models, self._rescaling(moments, met, scale), plan.precision)
         halved = plan.precision == "mixed" and self.joined.shares_inputs
         self._card = Card(packed, met, self.device, torch.bfloat16 if halved else plan.dtype, scale)
+        own = self._own_loss(0) is not None
+        self._own = OwnLosses(self.joined, plan.target, plan.loss, plan.dtype) if own else None
         self._in_turn = self._descent = None
         if any(callable(member.settings.optimizer) for member in members):
             self._in_turn = InTurn(self.models, self.optimizers)
@@ -135,7 +139,8 @@ class Together(Looped):
         small = learnt_from[packed.sizes[learnt_from] * len(members) <= _LARGE]
         wanted = self.device.type == "cuda" if capture is None else capture
         # A part of the user's own may wait for the device, or look at rows beyond the bag.
-        known = not plan.architecture.own and not self._draws and self._in_turn is None and not self._shows_apart
+        foreign = plan.architecture.own or own or self._in_turn is not None
+        known = not foreign and not self._draws and not self._shows_apart
         self._padded = shared_sizes(packed.sizes[small]) if wanted and known else {}
         self._steps_of: dict[int, _Step] = {}
         self._pool: Any = None
@@ -333,32 +338,28 @@ class Together(Looped):
         """
         shown = self._shown(instances)
         columns = len(NUMBERS)
-        numbers, shares, weights, wanted = (
-            told[:, :columns],
-            told[:, columns],
-            told[:, columns + 1],
-            told[:, columns + 2 :],
-        )
+        numbers, shares, asked = told[:, :columns], told[:, columns], told[:, columns + 1 :]
 
-        def loss(logits: Tensor) -> Tensor:
+        def lost(embeddings: Tensor) -> Tensor:
+            scales = None
+            if self._rates is not None:
+                rows, units = shown.shape[int(apart)], embeddings[0, 0].numel()
+                drawn = joint_masks(self._seeds, self._rates, places[2], rows, units, self.plan.dtype)
+                scales = drawn.view(embeddings.shape)
+            given = embeddings, places[:2], coordinates, scales
+            if self._own is not None:
+                return self._own.mean(given, asked)
             # To a target members are so many bags.
-            return self.plan.target.loss(logits.squeeze(2).transpose(0, 1), wanted) * weights
-
-        def draw(units: int) -> Tensor:
-            assert self._rates is not None
-            rows = shown.shape[int(apart)]
-            return joint_masks(self._seeds, self._rates, places[2], rows, units, self.plan.dtype)
+            logits = self.joined.aggregate(*given).squeeze(2).transpose(0, 1)
+            return self.plan.target.loss(logits, asked[:, 1:]) * asked[:, 0]
 
         losses, gradients = self.joined.gradient(
             shown,
-            places[:2],
-            loss,
+            lost,
             chunk=max(1, self.plan.chunk * _CHUNKS // len(self.members)),
             shares=shares,
             apart=apart,
             seed=seed,
-            coordinates=coordinates,
-            draw=None if self._rates is None else draw,
         )
         with torch.no_grad():
             learns, complete = shares > 0, numbers[:, 0] > 0
@@ -384,15 +385,22 @@ class Together(Looped):
         bags = np.unique(np.concatenate([self.members[number].validation for number in numbers]))
         place = {bag: at for at, bag in enumerate(bags.tolist())}
         self.joined.train(False)
-        found = []
+        found, lost = [], []
         for bag, instances in self._card.turn(bags):
             offsets = torch.tensor([0, len(instances)]).to(self.device, non_blocking=True)
-            found.append(self.joined.logits(self._shown(instances), offsets, self._coordinates(bag)))
+            with torch.no_grad(), autocast(self.device, self.plan.precision):
+                given = self.joined.encode(self._shown(instances)), offsets, self._coordinates(bag), None
+                found.append(self.joined.aggregate(*given))
+                if self._own is not None:
+                    lost.append(self._own.of_bag(given, self._told[bag]))
         logits = torch.cat(found, dim=2).cpu()
-        return [
-            self._measured(number, logits[number][:, [place[bag] for bag in self.members[number].validation.tolist()]])
-            for number in numbers
-        ]
+        losses = torch.stack(lost, dim=1).double().cpu() if lost else None  # (E, B), or (E, B, 1): a number a bag
+        measured = []
+        for number in numbers:
+            own = [place[bag] for bag in self.members[number].validation.tolist()]
+            told = () if losses is None else (losses[number, own].flatten(), losses.ndim == 3)
+            measured.append(self._measured(number, logits[number][:, own], *told))
+        return measured
 
     def is_finite(self, number: int) -> bool:
         """Say whether a member's parameters were still numbers at the end of the epoch."""
