@@ -30,7 +30,7 @@ SWAPS = [
     (ast.And, ast.Or),
 ]
 SWAPPED = {one: other for pair in SWAPS for one, other in (pair, pair[::-1])}
-SECONDS = 1800
+SECONDS = 5400
 
 
 class Break(NamedTuple):
