@@ -10,6 +10,7 @@ import torch
 
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError, BagwiseWarning
+from bagwise.models import pooling
 from bagwise.models.architecture import Architecture
 from bagwise.models.model import Output
 from bagwise.models.own import OwnArchitecture
@@ -276,14 +277,33 @@ def test_bags_share_sizes_that_are_less_than_a_quarter_larger():
     assert shared_sizes(np.array([4000, 4000])) == {4000: 4000}
 
 
-def test_a_bag_above_the_chunk_has_the_same_gradient():
+def test_a_bag_above_the_chunk_has_the_same_gradient(monkeypatch):
+    monkeypatch.setattr(pooling, "_ROWS_AT_ONCE", 4)
     members = members_of(settings_of("adam", dropout=0.5), settings_of("adam"))
     looped, together = both(plan_of("embedding", "gated-attention", "mi-net"), members)
-    together.plan = plan_of("embedding", "gated-attention", "mi-net", chunk=1)
-    assert together.plan.chunk * 64 // len(members) > max(SIZES)
-    gradient = together.joined.gradient
-    together.joined.gradient = lambda *given, **named: gradient(*given, **(named | {"chunk": 3}))
+    together._chunk = 3
     assert_equal(looped, together)
+
+
+@pytest.mark.parametrize("chunk", [1, 6, 99])
+@pytest.mark.parametrize("given", [{}, {"loss": focal}])
+def test_validation_bags_are_measured_together_as_they_are_one_by_one(chunk, given, monkeypatch):
+    bags = Bags(BAGS.instances, BAGS.offsets, coordinates=RNG.normal(size=(len(BAGS.instances), 2)))
+    members = members_of(*[settings_of("adam", class_weights=(0.5, 2.0))] * 3)
+    looped, together = both(plan_of("embedding", Nearest, "mi-net", **given), members, bags)
+    asked, plain = [], together.joined.aggregate
+    monkeypatch.setattr(
+        together.joined, "aggregate", lambda *given: (asked.append(given[0].shape[1]), plain(*given))[1]
+    )
+    together._chunk = chunk
+    np.testing.assert_allclose(together.validate([2, 0]), looped.validate([2, 0]), rtol=1e-9)
+    one_by_one = [SIZES[bag] for bag in range(12) if bag % 4 in (0, 2)]
+    assert sum(asked) == sum(one_by_one)
+    if chunk == 1 or given:
+        assert asked == one_by_one
+    else:
+        assert all(rows <= chunk or rows in one_by_one for rows in asked)
+        assert len(asked) < len(one_by_one)
 
 
 @pytest.mark.parametrize("clip", [0.5, 100.0])
@@ -403,10 +423,11 @@ def test_on_a_cpu_nothing_is_told():
 
 
 @pytest.mark.usefixtures("on_a_gpu")
-def test_what_torch_cannot_compute_side_by_side_trains_one_by_one_and_is_told():
+@pytest.mark.parametrize("bags", [1, 2])
+def test_what_torch_cannot_compute_side_by_side_trains_one_by_one_and_is_told(bags):
     class Counting(Pooling):
         def forward(self, values, offsets):
-            return Pooled(segment_sum(values, offsets) + 0 * values.sum().item())
+            return Pooled(segment_sum(values, offsets) + (0 * values.sum().item() if len(offsets) > bags else 0))
 
     plan = plan_of("embedding", Counting, "identity")
     members = members_of(settings_of("adam"), settings_of("sgd"))

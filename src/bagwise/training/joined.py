@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -47,7 +48,7 @@ class Joined:
     >>> from bagwise.models.architecture import Architecture
     >>> models = [Architecture("embedding", "max", "mi-net").build((3,), outputs=1, seed=seed) for seed in range(4)]
     >>> joined = Joined(models)
-    >>> joined.logits(torch.zeros(5, 3), torch.tensor([0, 2, 5])).shape
+    >>> joined.aggregate(joined.encode(torch.zeros(5, 3)), torch.tensor([0, 2, 5])).shape
     torch.Size([4, 1, 2, 1])
     """
 
@@ -123,6 +124,25 @@ class Joined:
             folded = (None, None) if number > 0 or self._folded is None else self._folded
             levels.append(cast(Tensor, Layer.apply(levels[-1], W, b, *folded)))  # type: ignore[no-untyped-call]
         return torch.cat(levels[1:], dim=2) if isinstance(self._model.encoder, MultiLevel) else levels[-1]
+
+    def encode_in_chunks(self, instances: Tensor, chunk: int, apart: bool = False) -> Tensor:
+        """Encode without a graph, some instances at a time, as `MILModel.encode_in_chunks` does.
+
+        Parameters
+        ----------
+        instances, apart
+            As in `encode`.
+        chunk
+            How many at a time.
+
+        Returns
+        -------
+        Tensor
+            Shape (E, N, ...).
+        """
+        with torch.no_grad():
+            parts = [self.encode(part, apart) for part in instances.split(chunk, int(apart))]
+            return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def aggregate(
         self, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None = None, scales: Tensor | None = None
@@ -200,22 +220,6 @@ class Joined:
         """All that differs between the models."""
         return {f"model.{name}": value for name, value in (self.values | self._buffers).items()}
 
-    def logits(self, instances: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Tensor:
-        """Predict, without a graph.
-
-        Parameters
-        ----------
-        instances, offsets, coordinates
-            As in `encode` and `aggregate`.
-
-        Returns
-        -------
-        Tensor
-            Shape (E, H, B, C).
-        """
-        with torch.no_grad(), autocast(self._device, self._precision):
-            return self.aggregate(self.encode(instances), offsets, coordinates)
-
     def gradient(
         self,
         instances: Tensor,
@@ -257,8 +261,8 @@ class Joined:
                 losses = lost(self.encode(instances, apart))
             whole = torch.autograd.grad(_total(losses, shares), values, allow_unused=True)
             return losses.detach(), _known(names, values, whole)
-        with torch.no_grad(), autocast(self._device, self._precision):
-            embeddings = torch.cat([self.encode(part, apart) for part in instances.split(chunk, int(apart))], dim=1)
+        with autocast(self._device, self._precision):
+            embeddings = self.encode_in_chunks(instances, chunk, apart)
         embeddings.requires_grad_()
         with autocast(self._device, self._precision):
             losses = lost(embeddings)
@@ -366,12 +370,14 @@ def refusal(model: MILModel, instance_shape: Sequence[int]) -> str | None:
     places = torch.zeros(3, 2, dtype=dtype) if model.wants_coordinates else None
     try:
         with torch.random.fork_rng(devices=[]):
-            joined, offsets = Joined(pair), torch.tensor([0, 3])
-            joined.gradient(
-                torch.rand(3, *instance_shape, dtype=dtype),
-                lambda embeddings: joined.aggregate(embeddings, offsets, places).flatten(1).sum(1),
-                chunk=3,
-            )
+            joined, instances = Joined(pair), torch.rand(3, *instance_shape, dtype=dtype)
+            for ends in ([0, 3], [0, 2, 3]):
+                aggregate = partial(joined.aggregate, offsets=torch.tensor(ends), coordinates=places)
+                joined.gradient(instances, partial(_summed, aggregate), chunk=3)
     except Exception as error:  # whatever torch, or a user's own code, may raise
         return (str(error) or type(error).__name__).splitlines()[0]
     return None
+
+
+def _summed(aggregate: Callable[[Tensor], Tensor], embeddings: Tensor) -> Tensor:
+    return aggregate(embeddings).flatten(1).sum(1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, islice
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from bagwise.training.card import Card
 from bagwise.training.data import PackedTensors
 from bagwise.training.descent import NUMBERS, Descent, Gathered, InTurn, numbers_of
 from bagwise.training.device import autocast
+from bagwise.training.epoch_steps import EpochSteps
 from bagwise.training.joined import Joined, Rescaling
 from bagwise.training.looped import Looped
 from bagwise.training.masks import joint_masks
@@ -23,7 +25,7 @@ from bagwise.training.members import Member, Plan
 from bagwise.training.own_losses import OwnLosses
 from bagwise.training.padding import shared_sizes
 from bagwise.training.randomness import hashed
-from bagwise.training.schedule import epoch_order
+from bagwise.training.schedule import batches, epoch_order
 from bagwise.training.shown import augmented, sampled_rows
 
 __all__ = ["Together"]
@@ -34,15 +36,8 @@ _CHUNKS = 64
 _LARGE = 1 << 19
 # The most instances times members of a block.
 _ROWS = 1 << 23
-
-
-@dataclass
-class _EpochSteps:
-    """Which bags make a step, shape (E, S) each: a row a member, a column a bag of the epoch."""
-
-    ends: NDArray[np.bool_]  # where the step is complete
-    shares: NDArray[np.float64]  # the bag's share in the mean of the step, 0 where the member holds it out
-    begins: NDArray[np.int64]  # the first bag of the step
+# The most bags that are measured at once, and instances of them: a table of both is below what sums them in order.
+_BAGS_AT_ONCE, _ROWS_AT_ONCE = 1 << 8, 1 << 16
 
 
 @dataclass
@@ -142,6 +137,7 @@ class Together(Looped):
         foreign = plan.architecture.own or own or self._in_turn is not None
         known = not foreign and not self._draws and not self._shows_apart
         self._padded = shared_sizes(packed.sizes[small]) if wanted and known else {}
+        self._chunk = max(1, plan.chunk * _CHUNKS // len(members))
         self._steps_of: dict[int, _Step] = {}
         self._pool: Any = None
 
@@ -184,7 +180,7 @@ class Together(Looped):
         seeds = [int(hashed(member.seed, epoch)[0] >> np.uint64(1)) for member in self.members]
         self._seeds.copy_(torch.tensor(seeds))
         self._lost.zero_()
-        steps = self._epoch_steps(order, learns[:, order])
+        steps = EpochSteps.of(order, learns[:, order], None if self._gathered is None else self._batches)
         sent = self._sent(torch.from_numpy(self._numbers(steps)).to(self.plan.dtype))
         sizes = np.minimum(self.packed.sizes[order], self.plan.sample or np.iinfo(np.int64).max)
         ends = np.stack([np.zeros(len(order), np.int64), sizes, self.packed.offsets[order]], axis=1)
@@ -206,21 +202,7 @@ class Together(Looped):
         self._finite = finite.numpy() > 0
         return np.array([lost[number] / len(self.members[number].train) for number in active])
 
-    def _epoch_steps(self, order: NDArray[np.int64], learns: NDArray[np.bool_]) -> _EpochSteps:
-        """Put each member's bags together into its steps, as `Looped` does."""
-        if self._gathered is None:
-            return _EpochSteps(learns, learns.astype(np.float64), np.broadcast_to(order, learns.shape))
-        steps = _EpochSteps(np.zeros_like(learns), np.zeros(learns.shape), np.zeros(learns.shape, np.int64))
-        for number, own in enumerate(learns):
-            places, begin = np.flatnonzero(own), 0
-            for batch in self._batches(order[places]) if len(places) else ():
-                part = places[begin : begin + len(batch)]
-                steps.shares[number, part], steps.begins[number, part] = 1 / len(batch), batch[0]
-                steps.ends[number, part[-1]] = True
-                begin += len(batch)
-        return steps
-
-    def _numbers(self, steps: _EpochSteps) -> NDArray[np.float64]:
+    def _numbers(self, steps: EpochSteps) -> NDArray[np.float64]:
         """Give what each member's updates need to know after each bag, and the bag's share in its step."""
         numbers = np.zeros((steps.ends.shape[1], len(self.members), len(NUMBERS) + 1))
         numbers[:, :, 0], numbers[:, :, -1] = steps.ends.T, steps.shares.T
@@ -242,7 +224,7 @@ class Together(Looped):
 
         `begins` has for each member the first bag of the step that the bag is in.
         """
-        plan, where = self.plan, self._coordinates(bag)
+        plan, where = self.plan, self._coordinates([bag])
         sampled = plan.sample is not None and plan.sample < len(instances)
         if not sampled and plan.augmentation is None:
             return instances, where, False
@@ -269,7 +251,7 @@ class Together(Looped):
     def _learn(self, bag: int, instances: Tensor, places: Tensor, told: Tensor, epoch: int) -> None:
         rows = self._padded.get(len(instances))
         if rows is None:
-            self._descend(instances, self._coordinates(bag), False, places, told, self._bag_seed(epoch, bag))
+            self._descend(instances, self._coordinates([bag]), False, places, told, self._bag_seed(epoch, bag))
             return
         if rows not in self._steps_of:
             self._steps_of[rows] = self._prepared(rows, instances, places, told, bag)
@@ -278,14 +260,14 @@ class Together(Looped):
         step.places.copy_(places, non_blocking=True)
         step.told.copy_(told, non_blocking=True)
         if step.coordinates is not None:
-            where = self._coordinates(bag)
+            where = self._coordinates([bag])
             assert where is not None
             step.coordinates[: len(where)].copy_(where, non_blocking=True)
         step.run()
 
     def _prepared(self, rows: int, instances: Tensor, places: Tensor, told: Tensor, bag: int) -> _Step:
         """Make the step of bags of so many rows or a little less; on CUDA it is captured, and costs one call."""
-        where = self._coordinates(bag)
+        where = self._coordinates([bag])
         step = _Step(
             instances.new_zeros(rows, *instances.shape[1:]),
             torch.zeros_like(places),
@@ -317,10 +299,10 @@ class Together(Looped):
             step.run = graph.replay
         return step
 
-    def _coordinates(self, bag: int) -> Tensor | None:
+    def _coordinates(self, bags: Sequence[int] | NDArray[np.int64]) -> Tensor | None:
         if not self.models[0].wants_coordinates:
             return None
-        return self.packed.coordinates(np.array([bag]), self.device, self.plan.dtype)
+        return self.packed.coordinates(np.array(bags), self.device, self.plan.dtype)
 
     def _descend(
         self,
@@ -356,7 +338,7 @@ class Together(Looped):
         losses, gradients = self.joined.gradient(
             shown,
             lost,
-            chunk=max(1, self.plan.chunk * _CHUNKS // len(self.members)),
+            chunk=self._chunk,
             shares=shares,
             apart=apart,
             seed=seed,
@@ -381,18 +363,23 @@ class Together(Looped):
         return instances.to(self.plan.dtype) if instances.dtype == torch.uint8 else instances
 
     def validate(self, numbers: Sequence[int]) -> list[tuple[float, float]]:
-        """Measure some members on their validation bags, as `Looped.validate` does, in one pass for all members."""
+        """Measure some members on their validation bags, as `Looped.validate` does, several bags at once."""
         bags = np.unique(np.concatenate([self.members[number].validation for number in numbers]))
         place = {bag: at for at, bag in enumerate(bags.tolist())}
         self.joined.train(False)
         found, lost = [], []
-        for bag, instances in self._card.turn(bags):
-            offsets = torch.tensor([0, len(instances)]).to(self.device, non_blocking=True)
+        bags_at_once = _BAGS_AT_ONCE if self._own is None else 1  # as in training
+        turn = self._card.turn(bags)
+        for batch in batches(bags, self.packed.sizes, min(self._chunk, _ROWS_AT_ONCE), bags_at_once):
+            parts = [instances for _, instances in islice(turn, len(batch))]
+            instances = self._shown(parts[0] if len(parts) == 1 else torch.cat(parts))
+            offsets = self._sent(torch.tensor([0, *accumulate(map(len, parts))]))
             with torch.no_grad(), autocast(self.device, self.plan.precision):
-                given = self.joined.encode(self._shown(instances)), offsets, self._coordinates(bag), None
+                embeddings = self.joined.encode_in_chunks(instances, self._chunk)
+                given = embeddings, offsets, self._coordinates(batch), None
                 found.append(self.joined.aggregate(*given))
                 if self._own is not None:
-                    lost.append(self._own.of_bag(given, self._told[bag]))
+                    lost.append(self._own.of_bag(given, self._told[int(batch[0])]))
         logits = torch.cat(found, dim=2).cpu()
         losses = torch.stack(lost, dim=1).double().cpu() if lost else None  # (E, B), or (E, B, 1): a number a bag
         measured = []
