@@ -2,37 +2,29 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
-from joblib import delayed
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
-from threadpoolctl import threadpool_limits
 
 from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.checks import valid_weights
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.divisions import FoldsLike, divide
 from bagwise.evaluation.metrics import measure, scorers
+from bagwise.evaluation.out_of_fold import out_of_fold
 from bagwise.evaluation.protocol import Division, Split
 from bagwise.evaluation.summary import divided_told, folds_told, summary
 from bagwise.methods.base import BagEstimator, clone_with_seed
-from bagwise.methods.fitted import bag_answers, instance_weights, predict_members
 from bagwise.methods.joint import fit_members
 from bagwise.methods.neural import NeuralMIL
 from bagwise.targets.contract import Target
-from bagwise.targets.registry import resolve
-from bagwise.targets.survival import SurvivalTarget
 from bagwise.text import kind_of
 from bagwise.training.engine import OnEpoch
-from bagwise.training.workers import in_turn, on_workers
 
 __all__ = ["CrossValidation", "cross_validate", "validate_folds"]
-
-_FEW_NUMBERS = 1 << 15  # of more, a fold of a classical method may take as long as workers take to start
 
 
 @dataclass(frozen=True, eq=False)
@@ -326,38 +318,27 @@ def validate_folds(
     model = clone_with_seed(model)
     weights = None if sample_weight is None else valid_weights(sample_weight, bags.names)
     splits = division.splits
-    trains, tests = [split.train for split in splits], [split.test for split in splits]
+    trains = [split.train for split in splits]
     if target.kind == "classes":
         _check_learnable(division, bags)
-    if isinstance(model, NeuralMIL):
-        models: list[NeuralMIL] = [clone(model) for _ in splits]
-        if rivals:
-            models = _best_by_validation([model, *rivals], bags, trains, weights, n_jobs, checkpoints, verbose)
-        fitted = fit_members(
-            models,
-            bags,
-            trains,
-            validations=tests
-            if epoch_by_test
-            else [split.validation if len(split.validation) else None for split in splits],
-            sample_weight=weights,
-            n_jobs=n_jobs,
-            checkpoints=checkpoints,
-            verbose=verbose,
-            on_epoch=None if on_epoch is None else _telling(on_epoch, splits),
-        )
-        answers = _ask(fitted, bags, tests, target)
-    elif on_epoch is not None:
+    models: list[BagEstimator] = [clone(model) for _ in splits]
+    if rivals:
+        models = [*_best_by_validation([model, *rivals], bags, trains, weights, n_jobs, checkpoints, verbose)]
+    if on_epoch is not None and not isinstance(model, NeuralMIL):
         raise BagwiseError(f"{type(model).__name__} learns in no epochs of which to tell on_epoch: leave it out")
-    else:
-        if "target" in model.get_params(deep=False):
-            model.set_params(target=resolve(model.target, bags.labels))  # a fold's labels may look like another kind
-        jobs = (
-            delayed(_fit_and_ask)(clone(model), bags[train], None if weights is None else weights[train], bags[test])
-            for train, test in zip(trains, tests, strict=True)
-        )
-        few = prod(bags.instances.shape) <= _FEW_NUMBERS
-        answers = in_turn(jobs, len(splits), n_jobs) if few else on_workers(jobs, n_jobs)
+    # What is wrong on purpose stops by the bags that it is tested on.
+    stopping = [split._replace(validation=split.test) for split in splits] if epoch_by_test else splits
+    answers = out_of_fold(
+        models,
+        bags,
+        stopping,
+        target,
+        sample_weight=weights,
+        n_jobs=n_jobs,
+        checkpoints=checkpoints,
+        verbose=verbose,
+        on_epoch=None if on_epoch is None else _telling(on_epoch, splits),
+    )
     width = answers[0].answers.shape[1] if target.names is None else len(target.names)
     told = np.full((*division.assignment.shape, width), np.nan)
     scores = {metric: np.full((division.repeats, division.folds), np.nan) for metric in scoring}
@@ -365,8 +346,7 @@ def validate_folds(
     if answers[0].weights is not None:
         attention = np.full((division.repeats, len(bags.instances), *answers[0].weights.shape[1:]), np.nan)
     for (repeat, fold, _, test, _), answer in zip(splits, answers, strict=True):
-        told[repeat, test] = 0.0  # of a class that no training bag has
-        told[repeat, test[:, None], _columns(target, answer)] = answer.answers
+        told[repeat, test] = answer.in_columns_of(target)
         if attention is not None:
             attention[repeat, bags.rows(test)] = answer.weights
         counted = None if weights is None else weights[test]
@@ -411,49 +391,6 @@ def _check_learnable(division: Division, bags: Bags) -> None:
                 f"{division.called(split)} learns from bags of class {classes[0]!s} alone: each fold must learn from"
                 " two classes or more, so divide the bags otherwise"
             )
-
-
-class _Answer(NamedTuple):
-    """What the model of one fold says of its test bags."""
-
-    names: NDArray[Any] | None
-    answers: NDArray[np.floating]
-    weights: NDArray[np.floating] | None
-    weight_axis: Literal["heads", "classes"] = "heads"
-
-
-def _columns(target: Target, answer: _Answer) -> list[int]:
-    """Say where among the answers those of a fold's model belong, which may not know all classes."""
-    if target.names is None or answer.names is None:
-        return list(range(answer.answers.shape[1]))
-    known = target.names.tolist()
-    return [known.index(name) for name in answer.names.tolist()]
-
-
-def _ask(models: Sequence[NeuralMIL], bags: Bags, tests: Sequence[NDArray[np.int64]], target: Target) -> list[_Answer]:
-    """Ask those that are of one architecture in one pass over the bags."""
-    answers: dict[int, _Answer] = {}
-    architectures = [model.plan_.architecture for model in models]
-    for one in [a for number, a in enumerate(architectures) if a not in architectures[:number]]:
-        numbers = [number for number, a in enumerate(architectures) if a == one]
-        predictions = predict_members([models[n] for n in numbers], bags, [tests[n] for n in numbers])
-        for number, prediction in zip(numbers, predictions, strict=True):
-            model = models[number]
-            weights, axis = instance_weights(model, prediction), model.model_.weight_axis
-            said = bag_answers(model, prediction)
-            if isinstance(target, SurvivalTarget) and isinstance(model.target_, SurvivalTarget):
-                # Each fold's own times are quantiles of its training events; the table needs the same for all.
-                said = model.target_.at(target.times, prediction.logits, model.model_.learnt.cpu()).numpy()
-            answers[number] = _Answer(model.target_.names, said, weights, axis)
-    return [answers[number] for number in range(len(models))]
-
-
-def _fit_and_ask(model: BagEstimator, train: Bags, weights: NDArray[np.float64] | None, test: Bags) -> _Answer:
-    with threadpool_limits(1):  # as many workers as cores; and the last bits do not depend on how many there are
-        model.fit(train, **({} if weights is None else {"sample_weight": weights}))  # which one's own may not take
-        if hasattr(model, "classes_"):
-            return _Answer(np.asarray(model.classes_), model.predict_proba(test), None)
-        return _Answer(None, model.answers(test), None)
 
 
 def _best_by_validation(

@@ -1,0 +1,190 @@
+"""What models say of bags that they did not learn from: each is fitted to one part and asked about another."""
+
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from joblib import delayed
+from numpy.typing import NDArray
+from sklearn.base import clone
+from threadpoolctl import threadpool_limits
+
+from bagwise.bags import Bags
+from bagwise.evaluation.protocol import Split
+from bagwise.methods.base import BagEstimator
+from bagwise.methods.fitted import bag_answers, instance_weights, predict_members
+from bagwise.methods.joint import fit_members
+from bagwise.methods.neural import NeuralMIL
+from bagwise.targets.contract import Target
+from bagwise.targets.registry import resolve
+from bagwise.targets.survival import SurvivalTarget
+from bagwise.training.engine import OnEpoch
+from bagwise.training.workers import in_turn, on_workers
+
+__all__ = ["Said", "out_of_fold"]
+
+_FEW_NUMBERS = 1 << 15  # of more, a fold of a classical method may take as long as workers take to start
+
+
+class Said(NamedTuple):
+    """What one model says of its test bags.
+
+    Attributes
+    ----------
+    names
+        What it chooses from, in the order of the columns of `answers`; None of numbers and lives.
+    answers
+        Shape (tests, A).
+    weights
+        Of the instances of the test bags, shape (n,) or (n, K); None where it has none.
+    weight_axis
+        What the K columns of the weights are.
+
+    Examples
+    --------
+    >>> from bagwise.targets.classes import ClassTarget
+    >>> said = Said(np.array(["b", "c"]), np.array([[0.25, 0.75]]), None)
+    >>> said.in_columns_of(ClassTarget.of(["a", "b", "c"])).tolist()
+    [[0.0, 0.25, 0.75]]
+    """
+
+    names: NDArray[Any] | None
+    answers: NDArray[np.floating]
+    weights: NDArray[np.floating] | None
+    weight_axis: Literal["heads", "classes"] = "heads"
+
+    def in_columns_of(self, target: Target) -> NDArray[np.float64]:
+        """Give the answers in the columns of a target that may know more classes, of which the model says 0."""
+        if target.names is None or self.names is None:
+            return self.answers.astype(np.float64)
+        known = target.names.tolist()
+        whole = np.zeros((len(self.answers), len(known)))
+        whole[:, [known.index(name) for name in self.names.tolist()]] = self.answers
+        return whole
+
+
+def out_of_fold(
+    models: Sequence[BagEstimator],
+    bags: Bags,
+    splits: Sequence[Split],
+    target: Target,
+    *,
+    sample_weight: NDArray[np.float64] | None = None,
+    n_jobs: int | None = -1,
+    checkpoints: Path | None = None,
+    verbose: bool = False,
+    on_epoch: OnEpoch | None = None,
+) -> list[Said]:
+    """Fit each model to the training bags of its split, and ask it about the test bags.
+
+    Neural ones train together, whichever differ only in hyper-parameters of `Settings` in one training. Each ends as
+    ``model.fit(bags[train])`` would, to the last bit.
+
+    Parameters
+    ----------
+    models
+        Estimators; neural ones are fitted, of others clones are. Those whose seed is no number draw one each.
+    bags
+        Bags with labels.
+    splits
+        For each model its split.
+    target
+        What all labels are: a fold's alone may look like another kind, and survival is told at this one's times.
+    sample_weight
+        One weight a bag, shape (B,), as `fit` takes it.
+    n_jobs, checkpoints, verbose
+        As in `bagwise.cross_validate`.
+    on_epoch
+        Called with what is measured of each neural model in each epoch; ``"member"`` is its place among `models`.
+
+    Returns
+    -------
+    list of Said
+        One a model.
+
+    Raises
+    ------
+    BagwiseError
+        If the data or a parameter will not do.
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> from bagwise.evaluation.protocol import Folds
+    >>> bags = bw.Bags.from_arrays([[[float(bag % 2)]] for bag in range(12)], labels=[0, 1] * 6)
+    >>> splits, model = Folds(bags, folds=3).splits, bw.make("miVLAD", random_state=0)
+    >>> said = out_of_fold([model] * 3, bags, splits, model.fit(bags).target_, n_jobs=1)
+    >>> [one.answers.argmax(axis=1).tolist() == bags.labels[split.test].tolist() for one, split in zip(said, splits)]
+    [True, True, True]
+    """
+    neural = [number for number, model in enumerate(models) if isinstance(model, NeuralMIL)]
+    others = [number for number in range(len(models)) if number not in set(neural)]
+    said: dict[int, Said] = {}
+    if neural:
+        learning: list[Any] = [models[number] for number in neural]
+        of = [splits[number] for number in neural]
+        fitted: list[NeuralMIL] = fit_members(
+            learning,
+            bags,
+            [split.train for split in of],
+            validations=[split.validation if len(split.validation) else None for split in of],
+            sample_weight=sample_weight,
+            n_jobs=n_jobs,
+            checkpoints=checkpoints,
+            verbose=verbose,
+            on_epoch=None
+            if on_epoch is None
+            else lambda measured: on_epoch({**measured, "member": neural[int(measured["member"])]}),
+        )
+        said |= zip(neural, _asked(fitted, bags, [split.test for split in of], target), strict=True)
+    if others:
+        jobs = (
+            delayed(_fitted_and_asked)(
+                _told_the_kind(models[number], bags),
+                bags[splits[number].train],
+                None if sample_weight is None else sample_weight[splits[number].train],
+                bags[splits[number].test],
+            )
+            for number in others
+        )
+        few = prod(bags.instances.shape) <= _FEW_NUMBERS
+        answers = in_turn(jobs, len(others), n_jobs) if few else on_workers(jobs, n_jobs)
+        said |= zip(others, answers, strict=True)
+    return [said[number] for number in range(len(models))]
+
+
+def _told_the_kind(model: BagEstimator, bags: Bags) -> BagEstimator:
+    """Clone a model, and tell it what labels are, of which a fold's alone may look like another kind."""
+    copy: BagEstimator = clone(model)
+    if "target" in copy.get_params(deep=False):
+        assert bags.labels is not None
+        copy.set_params(target=resolve(copy.target, bags.labels))
+    return copy
+
+
+def _asked(models: Sequence[NeuralMIL], bags: Bags, tests: Sequence[NDArray[np.int64]], target: Target) -> list[Said]:
+    """Ask those that are of one architecture in one pass over the bags."""
+    answers: dict[int, Said] = {}
+    architectures = [model.plan_.architecture for model in models]
+    for one in [a for number, a in enumerate(architectures) if a not in architectures[:number]]:
+        numbers = [number for number, a in enumerate(architectures) if a == one]
+        predictions = predict_members([models[n] for n in numbers], bags, [tests[n] for n in numbers])
+        for number, prediction in zip(numbers, predictions, strict=True):
+            model = models[number]
+            weights, axis = instance_weights(model, prediction), model.model_.weight_axis
+            said = bag_answers(model, prediction)
+            if isinstance(target, SurvivalTarget) and isinstance(model.target_, SurvivalTarget):
+                # Each fold's own times are quantiles of its training events; the table needs the same for all.
+                said = model.target_.at(target.times, prediction.logits, model.model_.learnt.cpu()).numpy()
+            answers[number] = Said(model.target_.names, said, weights, axis)
+    return [answers[number] for number in range(len(models))]
+
+
+def _fitted_and_asked(model: BagEstimator, train: Bags, weights: NDArray[np.float64] | None, test: Bags) -> Said:
+    with threadpool_limits(1):  # as many workers as cores; and the last bits do not depend on how many there are
+        model.fit(train, **({} if weights is None else {"sample_weight": weights}))  # which one's own may not take
+        if hasattr(model, "classes_"):
+            return Said(np.asarray(model.classes_), model.predict_proba(test), None)
+        return Said(None, model.answers(test), None)
