@@ -17,13 +17,18 @@ from bagwise.methods.ensemble import predict_ensemble
 from bagwise.methods.persistence import estimator_of
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
-RUNS = {"0.1": ("words", "numbers", "truths", "three", "slides", "patches"), "format-2": ("words",)}
+RUNS = {
+    "0.1": ("words", "numbers", "truths", "three", "slides", "patches"),
+    "format-2": ("words",),
+    "format-3": ("rare",),
+}
 MODELS = {
     "0.1": (
         *("attention", "gated", "instance", "embedding", "mi-net", "deep-supervision", "residual"),
         *("weighted", "stopped", "digits", "cells", "ensemble"),
     ),
     "format-2": ("positive", "negative", "stopped"),
+    "format-3": ("balanced", "balanced-three"),
 }
 DATA = {"slides": "data/features", "patches": "data/scans"}
 

@@ -20,6 +20,7 @@ from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
 from bagwise.files import check_replaceable, plain, replacing
 from bagwise.methods.ensemble import members_of
+from bagwise.methods.fitted import bag_logits
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.parts import made_up_bags
 from bagwise.models.model import Output
@@ -116,7 +117,7 @@ class _Answering(nn.Module):
         models = [copy.deepcopy(member.model_).cpu().eval().requires_grad_(False) for member in members]
         self.encoding = nn.ModuleList(models)
         self.aggregating = nn.ModuleList([copy.deepcopy(model).double() for model in models])
-        self.dtype, self.target = members[0].plan_.dtype, members[0].target_
+        self.members, self.dtype, self.target = members, members[0].plan_.dtype, members[0].target_
         self.weights_of_classes = models[0].weight_axis == "classes"
 
     def forward(self, instances: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -125,8 +126,8 @@ class _Answering(nn.Module):
             for first, second in zip(self.encoding, self.aggregating, strict=True)
         ]
         answers = [
-            self.target.answers(output.logits, cast(Tensor, model.learnt))
-            for output, model in zip(said, self.aggregating, strict=True)
+            self.target.answers(bag_logits(member, output.logits), cast(Tensor, model.learnt))
+            for member, output, model in zip(self.members, said, self.aggregating, strict=True)
         ]
         found = [torch.stack(answers).mean(0)]
         if weights := [output.weights for output in said if output.weights is not None]:

@@ -5,17 +5,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
 from bagwise.models.model import MILModel
+from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
 from bagwise.training.data import PackedTensors
 from bagwise.training.device import resolve_device
 from bagwise.training.inference import Prediction, predict
 from bagwise.training.members import Plan, Settings
 
-__all__ = ["Fitted", "bag_answers", "instance_answers", "instance_weights", "predict_members"]
+__all__ = ["Fitted", "bag_answers", "bag_logits", "instance_answers", "instance_weights", "predict_members"]
 
 
 class Fitted:
@@ -31,6 +33,8 @@ class Fitted:
         What the labels are.
     instance_shape_
         Shape of an instance learnt from.
+    class_shares_
+        Of the classes, in the order of their names, among what was learnt from with balanced weights; else None.
     """
 
     device: str
@@ -42,6 +46,7 @@ class Fitted:
     model_: MILModel
     target_: Target
     instance_shape_: tuple[int, ...]
+    class_shares_: NDArray[np.float64] | None
 
     @property
     def _called(self) -> str:
@@ -112,6 +117,38 @@ def predict_members(
     )
 
 
+def bag_logits(model: Fitted, logits: Tensor) -> Tensor:
+    """Give what a model says of bags, where it learnt with balanced weights for classes as frequent as they are.
+
+    Instances, asked alone, are not corrected: the shares are those of bags.
+
+    Parameters
+    ----------
+    model
+        A fitted estimator.
+    logits
+        Of it, shape (H, B, C), from `predict_members`.
+
+    Returns
+    -------
+    Tensor
+        Of the same shape.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import bagwise as bw
+    >>> bags = bw.Bags.from_arrays([[[0.0]], [[1.0]], [[0.0]], [[0.0]]], labels=[0, 1, 0, 0])
+    >>> model = bw.AttentionMIL(epochs=1, class_weight="balanced").fit(bags)
+    >>> bag_logits(model, torch.zeros(1, 1, 1)).exp().round(decimals=3)
+    tensor([[[0.3330]]])
+    """
+    if model.class_shares_ is None:
+        return logits
+    assert isinstance(model.target_, ClassTarget)
+    return model.target_.corrected(logits, model.class_shares_)
+
+
 def bag_answers(model: Fitted, said: Prediction) -> NDArray[Any]:
     """Turn what a model says of bags into answers, as its target has them; for classes these are probabilities.
 
@@ -136,7 +173,7 @@ def bag_answers(model: Fitted, said: Prediction) -> NDArray[Any]:
     >>> bag_answers(model, Prediction(torch.tensor([[[99.0]]]), None, None)).round(3)
     array([[1., 0.]], dtype=float32)
     """
-    return model.target_.answers(said.logits, model.model_.learnt.cpu()).numpy()
+    return model.target_.answers(bag_logits(model, said.logits), model.model_.learnt.cpu()).numpy()
 
 
 def instance_answers(model: Fitted, said: Prediction) -> NDArray[Any]:

@@ -18,6 +18,7 @@ from bagwise.errors import BagwiseError
 from bagwise.methods.fitted import Fitted
 from bagwise.models.architecture import Architecture, Design
 from bagwise.models.model import MILModel
+from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
 from bagwise.targets.registry import TARGETS
 from bagwise.tensorfiles import read_tensors
@@ -25,7 +26,9 @@ from bagwise.training.members import Plan, Settings
 
 __all__ = ["FILE", "FORMAT", "UNFIT", "Learnt", "check_format", "learnt_of", "read_learnt", "reason", "rebuilt"]
 
-FORMAT = 3  # of what is written here; 0.1 wrote format 1, and no number; in 3 models may have parts of a user's own
+# Of what is written here. 0.1 wrote format 1, and no number; in 3 models may have parts of a user's own; in 4 what
+# learnt with balanced weights says which shares its classes have.
+FORMAT = 4
 FILE = "model.safetensors"
 # What a description or tensors that were edited may raise when a model is made of them.
 UNFIT = (KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowError, RuntimeError)
@@ -58,6 +61,7 @@ class Learnt(Fitted):
     history_: list[dict[str, float]]
     best_epoch_: int
     instance_shape_: tuple[int, ...]
+    class_shares_: NDArray[np.float64] | None
     feature_names_in_: NDArray[np.object_] | None
     device: str
     precision: str
@@ -208,7 +212,7 @@ def learnt_of(
     number
         Of the model.
     learnt
-        Its history, and the epoch that its weights are from.
+        Its history, the epoch that its weights are from, and the shares of the classes that its answers are for.
     state
         Its weights.
     design
@@ -254,6 +258,7 @@ def learnt_of(
         history_=learnt["history"],
         best_epoch_=learnt["best_epoch"],
         instance_shape_=shape,
+        class_shares_=_class_shares(learnt.get("class_shares"), target),
         feature_names_in_=None if names is None else np.array(names, dtype=object),
         device=made.device,
         precision=made.precision,
@@ -280,6 +285,17 @@ def _check_history(history: Any, best_epoch: Any) -> None:
         raise ValueError("its history is none")
     if not is_count(best_epoch) or best_epoch > len(history):
         raise ValueError(f"its best epoch is {best_epoch!r}")
+
+
+def _class_shares(told: Any, target: Target) -> NDArray[np.float64] | None:
+    if told is None:  # of training that was not balanced, or of before format 4
+        return None
+    shares = np.array(told, np.float64)
+    if not isinstance(target, ClassTarget) or shares.shape != target.names.shape or not (shares > 0).all():
+        raise ValueError(f"the shares of its classes are {told}")
+    if abs(shares.sum() - 1) > 1e-9:
+        raise ValueError(f"the shares of its classes are {told}")
+    return shares
 
 
 def _check_tensors(plan: Plan, shape: tuple[int, ...], number: int, state: Mapping[str, Tensor]) -> None:

@@ -16,7 +16,7 @@ from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.errors import BagwiseError
 from bagwise.folds import stratified_folds
 from bagwise.methods.base import BagEstimator, RandomState
-from bagwise.methods.fitted import Fitted, bag_answers, instance_answers, instance_weights, predict_members
+from bagwise.methods.fitted import Fitted, bag_answers, bag_logits, instance_answers, instance_weights, predict_members
 from bagwise.methods.joint import fit_members
 from bagwise.methods.recipes import RECIPES, Recipe, recipe_for
 from bagwise.methods.validation import set_apart
@@ -80,7 +80,10 @@ class NeuralMIL(BagEstimator, Fitted):
         stop.
     class_weight
         ``"balanced"`` gives all classes the same share in the loss, however many bags they have and whatever these
-        weigh; a mapping from label to weight; None lets each bag count the same.
+        weigh; what is learnt is then corrected to the shares that they have, so that answers are probabilities of bags
+        like those learnt from. A mapping from label to weight is what mistakes cost, and answers are left with it; None
+        lets each bag count the same. The loss that decides when to stop weighs classes as the training's does. Scores
+        and weights of instances are never corrected.
     sample
         In training, at most this many instances of a bag a step, drawn anew every time: for bags of thousands, of which
         a part will do. Prediction always looks at all. None learns from all.
@@ -124,6 +127,8 @@ class NeuralMIL(BagEstimator, Fitted):
         A mapping an epoch: ``epoch``, ``loss`` and, with a patience, ``validation_loss`` and ``validation_error``.
     best_epoch_ : int
         The epoch that the weights are from.
+    class_shares_ : array
+        With balanced weights, the share of each of `classes_` among the bags learnt from, as they weigh; else None.
     model_ : torch.nn.Module
         The trained model.
     plan_ : Plan
@@ -363,6 +368,7 @@ class NeuralMIL(BagEstimator, Fitted):
         self.settings_ = member.settings
         self.history_ = trained.history
         self.best_epoch_ = trained.best_epoch
+        self.class_shares_ = _balanced_shares(self.class_weight, plan.target, member.settings.class_weights)
         self.model_ = plan.architecture.rebuild(
             bags.instance_shape, plan.target.outputs, trained.state, dropout=member.settings.dropout, dtype=plan.dtype
         )
@@ -392,7 +398,7 @@ class NeuralMIL(BagEstimator, Fitted):
         array
             Shape (B,) for two classes, else (B, number of classes).
         """
-        outputs = self._predict(X).logits
+        outputs = bag_logits(self, self._predict(X).logits)
         assert isinstance(self.target_, ClassTarget)
         return self.target_.decisions(outputs)
 
@@ -499,6 +505,16 @@ def _class_weights(
     except (ValueError, TypeError) as error:
         raise BagwiseError(f"class_weight is {given!r} and the classes are {classes.tolist()}: {error}") from error
     return tuple(weights.tolist())
+
+
+def _balanced_shares(
+    given: str | Mapping[Any, float] | None, target: Target, weights: tuple[float, ...] | None
+) -> NDArray[np.float64] | None:
+    """Give the shares of classes that balanced weights are the inverse of, in the order of the names."""
+    if not isinstance(given, str) or weights is None:
+        return None
+    shares = 1 / np.array(weights)
+    return target.by_name(shares / shares.sum())
 
 
 def _validation_split(

@@ -83,7 +83,7 @@ def save_models(models: Sequence[NeuralMIL], folder: str | Path) -> None:
     """
     models = members_of(models, "save_models")
     config = describe(models)
-    learnt = [{"history": model.history_, "best_epoch": model.best_epoch_} for model in models]
+    learnt = [{"history": model.history_, "best_epoch": model.best_epoch_, **_of_classes(model)} for model in models]
     tensors = {
         f"{number}.{name}": value for number, model in enumerate(models) for name, value in _state(model).items()
     }
@@ -239,6 +239,12 @@ def _state(model: NeuralMIL) -> dict[str, Tensor]:
     return {name: value.cpu().clone() if model.plan_.own else value.cpu() for name, value in state.items()}
 
 
+def _of_classes(model: NeuralMIL) -> dict[str, Any]:
+    """Give what a member learnt of classes besides its weights."""
+    shares = model.class_shares_
+    return {"class_shares": None if shares is None else shares.tolist()}
+
+
 def _parameters(model: NeuralMIL) -> dict[str, Any]:
     """Give the parameters of an estimator, but for the seed; None in the place of what is the user's own."""
     own = dict.fromkeys(own_parts(model))
@@ -299,6 +305,7 @@ def _facts(model: NeuralMIL) -> dict[str, Any]:
     return {
         "parameters": _as_json(_parameters(model)),
         "target": model.target_,
+        "shares of classes": _of_classes(model),
         "hyper-parameters": (_as_json(_described(model.plan_)), _as_json(_described_settings(model.settings_))),
         "features": (model.instance_shape_, [*getattr(model, "feature_names_in_", ())]),
         "layers": [*map(type, model.model_.modules())],
@@ -357,7 +364,7 @@ def _as_estimator(model: NeuralMIL, learnt: Learnt) -> NeuralMIL:
     if isinstance(model.class_weight, list):
         model.class_weight = dict(map(tuple, model.class_weight))
     model._remember_target(learnt.target_)
-    for name in ("instance_shape_", "plan_", "settings_", "history_", "best_epoch_", "model_"):
+    for name in ("instance_shape_", "plan_", "settings_", "history_", "best_epoch_", "class_shares_", "model_"):
         setattr(model, name, getattr(learnt, name))
     if len(learnt.instance_shape_) == 1:
         model.n_features_in_ = learnt.instance_shape_[0]

@@ -138,6 +138,39 @@ class ClassTarget(Target):
         probabilities = class_probabilities(outputs)
         return probabilities.flip(1) if self.classes.column == 0 else probabilities
 
+    def corrected(self, outputs: "Tensor", shares: NDArray[np.float64]) -> "Tensor":
+        """Bring outputs to the shares that classes have, of a model that learnt as if all had the same.
+
+        A loss in which a class weighs w is least where probabilities are as w p(class | bag), and balanced weights are
+        as 1 / share. So the logarithm of its share is added to the logit of each class (Saerens et al., Adjusting the
+        outputs of a classifier to new a priori probabilities, 2002, equation 2.4).
+
+        Parameters
+        ----------
+        outputs
+            Logits, shape (H, B, C).
+        shares
+            Of the classes, in the order of their names.
+
+        Returns
+        -------
+        Tensor
+            Of the same shape.
+
+        Examples
+        --------
+        >>> import torch
+        >>> target = ClassTarget.of(["normal", "cancer"])
+        >>> target.answers(target.corrected(torch.zeros(1, 1, 1), np.array([0.1, 0.9]))).round(decimals=3)
+        tensor([[0.1000, 0.9000]])
+        """
+        import torch
+
+        logarithms = np.log(self.by_name(shares))  # two classes are turned round back as they are forth
+        if self.outputs == 1:
+            logarithms = logarithms[1:] - logarithms[:1]
+        return outputs + torch.tensor(logarithms.tolist(), dtype=outputs.dtype, device=outputs.device)
+
     def predicted(self, answers: NDArray[Any]) -> NDArray[Any]:
         """Give the likeliest class; of equals the one that is first in learning, so that a half is not positive."""
         return self.classes.predicted(answers)
