@@ -1,6 +1,6 @@
 """Neural methods that have learnt, asked together: all that predicting needs, and nothing that trains."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,8 @@ def predict_members(
 ) -> list[Prediction]:
     """Predict with fitted estimators, each its own choice of the bags, in one pass over the bags.
 
-    Each says what ``estimator.predict_proba(bags[subset])`` says, to the last bit.
+    Each says what ``estimator.predict_proba(bags[subset])`` says: on a CPU to the last bit; on other devices those that
+    are asked about a bag compute side by side.
 
     Parameters
     ----------
@@ -106,7 +107,12 @@ def predict_members(
         if estimator._like_learnt(bags) is not bags:
             raise BagwiseError("the models learnt from the same features in different orders: ask them one by one")
     device = resolve_device(first.device, first.precision)
-    return predict(
+    ask: Callable[..., list[Prediction]] = predict
+    if device.type != "cpu":
+        from bagwise.training.joint_inference import predict_together  # which a CPU never waits for
+
+        ask = predict_together
+    return ask(
         [estimator.model_.to(device) for estimator in estimators],
         PackedTensors(bags),
         subsets,

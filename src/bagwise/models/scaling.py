@@ -61,6 +61,11 @@ class Scaler(nn.Module):
         self._changes = bool(self.shift.any()) or bool((self.factor != 1).any())
         self._clips = bool(torch.isfinite(self.limit))
 
+    @property
+    def acts(self) -> tuple[bool, bool]:
+        """Say whether it moves or stretches instances, and whether it limits them."""
+        return self._changes, self._clips
+
     def cast(self, dtype: torch.dtype) -> None:
         """Let it compute in another type; the shift keeps double precision."""
         self.factor, self.limit = self.factor.to(dtype), self.limit.to(dtype)

@@ -15,7 +15,7 @@ from bagwise.training.data import PackedTensors
 from bagwise.training.device import autocast, memory_told, one_thread
 from bagwise.training.schedule import batches
 
-__all__ = ["Prediction", "predict"]
+__all__ = ["Prediction", "gathered", "predict"]
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,54 @@ def predict(
         _check_numbers(said, packed, positions)
         predictions.append(said)
     return predictions
+
+
+def gathered(
+    bags: Sequence[NDArray[np.int64]],
+    outputs: list[Output],
+    apart: list[Tensor],
+    packed: PackedTensors,
+    positions: NDArray[np.int64],
+) -> Prediction:
+    """Put together what a model said of batches, in the order in which bags are wanted.
+
+    Parameters
+    ----------
+    bags
+        Of each batch; together each bag that is wanted once.
+    outputs
+        Of each batch.
+    apart
+        Of each batch the logits of instances as bags of their own, shape (H, N, C); or none.
+    packed
+        The bags.
+    positions
+        Which bags are wanted.
+
+    Returns
+    -------
+    Prediction
+
+    Raises
+    ------
+    BagwiseError
+        If it is no numbers.
+    """
+    said, asked = _joined(outputs, apart), np.concatenate(bags)
+    if not np.array_equal(asked, positions):
+        place = np.empty(len(packed.sizes), np.int64)
+        place[asked] = np.arange(len(asked))
+        order = place[positions]
+        begins, sizes = np.cumsum(packed.sizes[asked]) - packed.sizes[asked], packed.sizes[positions]
+        rows = np.concatenate([np.arange(size) + begin for begin, size in zip(begins[order], sizes, strict=True)])
+        said = Prediction(
+            said.logits[:, order],
+            None if said.weights is None else said.weights[rows],
+            None if said.scores is None else said.scores[rows],
+            None if said.alone is None else said.alone[:, rows],
+        )
+    _check_numbers(said, packed, positions)
+    return said
 
 
 def _alone(model: MILModel, embeddings: Tensor, coordinates: Tensor | None) -> Tensor:

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
 
 from bagwise.models.encoders import FullyConnected, MultiLevel
-from bagwise.models.model import MILModel, Output
+from bagwise.models.model import MILModel
 from bagwise.training.device import autocast, seed_generator
 from bagwise.training.joined_layers import Layer, Rescale
+from bagwise.training.side_by_side import SideBySide, aggregated, axes_of
 
-__all__ = ["Joined", "Rescaling", "aggregated", "axes_of", "refusal"]
+__all__ = ["Joined", "Rescaling", "refusal"]
 
 Rescaling = tuple[NDArray[np.float64], NDArray[np.float64], float]
 
@@ -42,6 +42,8 @@ class Joined:
     ----------
     values : dict
         Of each parameter, by name, all models' in one tensor, shape (E, ...).
+    side_by_side : SideBySide
+        The models as functions of them are computed; their scaler is what `rescaling` leaves to do.
 
     Examples
     --------
@@ -82,7 +84,7 @@ class Joined:
                 self._buffers |= {"scaler.factor": factor, "scaler.shift": shift}
             else:
                 self._folded = factor, shift
-        self._asked = _Asked(self._model)
+        self.side_by_side = SideBySide(self._model, self.values | self._buffers)
 
     @property
     def shares_inputs(self) -> bool:
@@ -109,15 +111,11 @@ class Joined:
             Shape (E, N, ...).
         """
         if not self._written_out:
-            encoded: Tensor = self.each(MILModel.encode, (0 if apart else None,), instances)
+            encoded: Tensor = self.side_by_side.each(MILModel.encode, (0 if apart else None,), instances)
             return encoded
         if not self.shares_inputs:
-            scaled = vmap(
-                lambda own, shown: functional_call(self._model.scaler, own, (shown,)), (0, 0 if apart else None)
-            )
-            instances = scaled(
-                {"factor": self._buffers["scaler.factor"], "shift": self._buffers["scaler.shift"]}, instances
-            )
+            axis = 0 if apart else None
+            instances = self.side_by_side.each(lambda model, shown: model.scaler(shown), (axis,), instances)
         levels = [instances]
         for number in range(len(cast(FullyConnected, self._model.encoder))):
             W, b = (self.values[f"encoder.{number}.0.{name}"] for name in ("weight", "bias"))
@@ -167,58 +165,8 @@ class Joined:
         """
         given = embeddings, offsets, coordinates, scales
         axes = axes_of(coordinates, scales)
-        logits: Tensor = self.each(lambda *given: aggregated(*given).logits, axes, *given)
+        logits: Tensor = self.side_by_side.each(lambda *given: aggregated(*given).logits, axes, *given)
         return logits.to(self._dtype)
-
-    def each(self, act: Callable[..., Any], axes: Sequence[int | None], *given: Any) -> Any:
-        """Compute a function of each model, side by side.
-
-        Parameters
-        ----------
-        act
-            Takes a model and what is given, to tensors; torch must know how to compute it for many at once.
-        axes
-            Along which axis of each of what is given the models have their own; None: it is the same for all.
-        given
-            What else it takes.
-
-        Returns
-        -------
-        Any
-            What it gives, of all models along a first axis.
-        """
-        one = vmap(
-            lambda own, *given: functional_call(self._asked, own, (act, *given)), (0, *axes), randomness="different"
-        )
-        return one(self._own, *given)
-
-    def in_turn(self, act: Callable[..., Tensor], axes: Sequence[int | None], *given: Any) -> Tensor:
-        """Compute a function of each model, one after the other: any code.
-
-        Parameters
-        ----------
-        act, axes, given
-            As in `each`; axes are 0 or None.
-
-        Returns
-        -------
-        Tensor
-            As `each` gives it.
-        """
-        names, stacks = zip(*self._own.items(), strict=True)
-        models = list(zip(*(stack.unbind() for stack in stacks), strict=True))
-        lists = [[one] * len(models) if axis is None else one.unbind() for one, axis in zip(given, axes, strict=True)]
-        return torch.stack(
-            [
-                functional_call(self._asked, dict(zip(names, own, strict=True)), (act, *parts))
-                for own, *parts in zip(models, *lists, strict=True)
-            ]
-        )
-
-    @property
-    def _own(self) -> dict[str, Tensor]:
-        """All that differs between the models."""
-        return {f"model.{name}": value for name, value in (self.values | self._buffers).items()}
 
     def gradient(
         self,
@@ -291,57 +239,6 @@ def _known(names: Sequence[str], values: Sequence[Tensor], found: Sequence[Tenso
     """Give a gradient of 0 to what took no part in the loss."""
     given = zip(values, found, strict=True)
     return dict(zip(names, (torch.zeros_like(at) if one is None else one for at, one in given), strict=True))
-
-
-class _Asked(nn.Module):
-    """A model, as a module that computes any function of it."""
-
-    def __init__(self, model: MILModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, act: Callable[..., Any], *given: Any) -> Any:
-        return act(self.model, *given)
-
-
-def aggregated(
-    model: MILModel, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None, scales: Tensor | None
-) -> Output:
-    """Aggregate as `MILModel.aggregate` does, with what embeddings are multiplied with where dropout is.
-
-    Parameters
-    ----------
-    model
-        Of one of many.
-    embeddings, offsets, coordinates, scales
-        As in `Joined.aggregate`, of the one.
-
-    Returns
-    -------
-    Output
-    """
-    model.dropout.scales = scales
-    try:
-        return model.aggregate(embeddings, offsets, coordinates)
-    finally:
-        model.dropout.scales = None
-
-
-def axes_of(coordinates: Tensor | None, scales: Tensor | None) -> tuple[int | None, ...]:
-    """Say which of what `Joined.aggregate` takes each model has its own of, as `Joined.each` is told it.
-
-    Parameters
-    ----------
-    coordinates, scales
-        As in `Joined.aggregate`.
-
-    Returns
-    -------
-    tuple
-        0 or None for each of the four.
-    """
-    shared = coordinates is None or coordinates.ndim == 2
-    return 0, None, None if shared else 0, None if scales is None else 0
 
 
 def refusal(model: MILModel, instance_shape: Sequence[int]) -> str | None:

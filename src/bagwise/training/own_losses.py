@@ -9,8 +9,8 @@ from torch import Tensor
 from bagwise.errors import BagwiseError
 from bagwise.models.model import MILModel, Output
 from bagwise.targets.contract import Target
-from bagwise.training.joined import Joined, aggregated, axes_of
 from bagwise.training.losses import Loss, LossTargets, bag_losses, mean_loss
+from bagwise.training.side_by_side import SideBySide, aggregated, axes_of
 
 __all__ = ["OwnLosses"]
 
@@ -23,8 +23,8 @@ class OwnLosses:
 
     Parameters
     ----------
-    joined
-        The models.
+    models
+        Those that ask.
     target
         What is predicted.
     loss
@@ -37,14 +37,15 @@ class OwnLosses:
     >>> from bagwise.models.architecture import Architecture
     >>> from bagwise.targets.classes import ClassTarget
     >>> models = [Architecture("embedding", "max", "identity").build((3,), outputs=1, seed=seed) for seed in range(4)]
-    >>> own = OwnLosses(Joined(models), ClassTarget.of([0, 1]), lambda output, _: output.logits.sum(), torch.float32)
+    >>> target, side_by_side = ClassTarget.of([0, 1]), SideBySide.of(models)
+    >>> own = OwnLosses(side_by_side, target, lambda output, _: output.logits.sum(), torch.float32)
     >>> told = torch.ones(4, 2)
     >>> own.mean((torch.zeros(4, 5, 3), torch.tensor([0, 5]), None, None), told).shape
     torch.Size([4])
     """
 
-    def __init__(self, joined: Joined, target: Target, loss: Loss | None, dtype: torch.dtype) -> None:
-        self._joined, self._target, self._loss, self._dtype = joined, target, loss, dtype
+    def __init__(self, models: SideBySide, target: Target, loss: Loss | None, dtype: torch.dtype) -> None:
+        self._models, self._target, self._loss, self._dtype = models, target, loss, dtype
         self._side_by_side = True
 
     def mean(self, given: tuple[Any, ...], told: Tensor) -> Tensor:
@@ -81,8 +82,8 @@ class OwnLosses:
         axes = 0, *axes_of(*given[2:])
         if self._side_by_side:
             try:
-                found: Tensor = self._joined.each(act, axes, told, *given)
+                found: Tensor = self._models.each(act, axes, told, *given)
                 return found
             except BagwiseError:  # which the user's own may have raised as well: then it does again
                 self._side_by_side = False
-        return self._joined.in_turn(act, axes, told, *given)
+        return self._models.in_turn(act, axes, told, *given)

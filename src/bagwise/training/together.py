@@ -102,7 +102,7 @@ class Together(Looped):
         halved = plan.precision == "mixed" and self.joined.shares_inputs
         self._card = Card(packed, met, self.device, torch.bfloat16 if halved else plan.dtype, scale)
         own = self._own_loss(0) is not None
-        self._own = OwnLosses(self.joined, plan.target, plan.loss, plan.dtype) if own else None
+        self._own = OwnLosses(self.joined.side_by_side, plan.target, plan.loss, plan.dtype) if own else None
         self._in_turn = self._descent = None
         if any(callable(member.settings.optimizer) for member in members):
             self._in_turn = InTurn(self.models, self.optimizers)
