@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 
 def main() -> None:
     bags = bw.read_table(HERE / "contacts.csv", bag="customer", label="left", instance="contact")
-    method = bw.AttentionMIL(class_weight="balanced", random_state=0)
+    method = bw.AttentionMIL(random_state=0)
 
     # How good will it be on customers it has not seen? All ten folds train together.
     print(bw.cross_validate(method, bags, folds=10))

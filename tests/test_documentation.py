@@ -208,8 +208,8 @@ def test_the_reference_tells_what_a_default_becomes_and_what_a_parameter_must_be
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", (site / "reference/methods.html").read_text(encoding="utf-8")))
     text = html.unescape(text)
     for told in (
-        "epochs (a whole number from 1 on, or None, default: 50 (vectors), 40 (digits, colour images, other images) )",
-        "hidden (a whole number from 1 on, or None, default: 64 (vectors), 128 (digits, colour images, other images) )",
+        "epochs (a whole number from 1 on, or None, default: 50 (vectors, vectors in large bags), 40 (digits,",
+        "hidden (a whole number from 1 on, or None, default: 64 (vectors, vectors in large bags), 128 (digits,",
         "energy (a number above 0 and at most 1, or None, default: 0.8 or 0.9, chosen on the training bags )",
     ):
         assert told in text

@@ -146,10 +146,6 @@ def test_what_was_not_declared_is_refused(told, argv):
         told(*argv.split())
 
 
-def test_none_is_no_weight_of_classes():
-    assert Training(class_weight="none") == Training(class_weight=None)
-
-
 def test_what_an_older_version_did_not_ask_for_was_empty():
     before = {"data": {"data": "a.csv", "coordinates": [], "group": "clinic"}, "seed": 0}
     now = {"data": Data("a.csv", group=("clinic",)).told(), **Training(class_weight=None).told()}

@@ -15,6 +15,7 @@ from torch import nn
 import bagwise as bw
 from bagwise import METHODS, BagwiseError
 from bagwise.methods.neural import NeuralMIL
+from bagwise.methods.recipes import Facts
 from bagwise.models.pooling import Pooled, Pooling
 from bagwise.segments import segment_mean
 
@@ -890,7 +891,8 @@ def test_an_instance_budget_puts_several_bags_in_a_step(make_bags):
     full_batch = fast(instance_budget=10**6, optimizer="sgd", momentum=0.0, decay=0.0, l2=0.0, dropout=0.0, epochs=1)
     rows = full_batch.set_params(precision="float64").fit(bags)
     start = full_batch.plan_.architecture  # one plain gradient step on the mean loss, written out
-    seeds = full_batch._member(bags, np.arange(24), full_batch.target_, bags.labels[:, None], 0).seed
+    recipe = full_batch._recipe(Facts((3,)))
+    seeds = full_batch._member(bags, np.arange(24), full_batch.target_, bags.labels[:, None], 0, recipe).seed
     plain = start.build((3,), 1, seeds, dtype=torch.float64)
     plain.scaler = rows.model_.scaler
     logits = plain(torch.from_numpy(bags.instances.copy()), torch.from_numpy(bags.offsets.copy())).logits[0, :, 0]
@@ -990,7 +992,7 @@ def test_a_weight_for_each_label_is_a_mapping():
     bags = rare_positives()
     first = bw.AttentionMIL(class_weight={0: 1.0, 1: 4.0}, epochs=2, random_state=0).fit(bags)
     assert first.settings_.class_weights == (1.0, 4.0)
-    plain = bw.AttentionMIL(epochs=2, random_state=0).fit(bags)
+    plain = bw.AttentionMIL(class_weight=None, epochs=2, random_state=0).fit(bags)
     neutral = bw.AttentionMIL(class_weight={0: 1.0, 1: 1.0}, epochs=2, random_state=0).fit(bags)
     assert np.array_equal(plain.predict_proba(bags), neutral.predict_proba(bags))
     assert not np.array_equal(plain.predict_proba(bags), first.predict_proba(bags))

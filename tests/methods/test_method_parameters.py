@@ -12,22 +12,26 @@ import bagwise as bw
 from bagwise import METHODS, BagwiseError
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.parameters import assigned, parameters_of
-from bagwise.methods.recipes import RECIPES
+from bagwise.methods.recipes import RECIPES, Facts
 from bagwise.targets.classes import ClassTarget
 
 KINDS = {kind.__name__: kind for kind, _ in METHODS.values()}
-SHAPES = {"vectors": (3,), "digits": (28, 28), "colour images": (27, 27, 3), "other images": (30, 30)}
+SHAPES = {"vectors": (3,), "vectors in large bags": (2,), "digits": (28, 28), "colour images": (27, 27, 3)}
+SHAPES |= {"other images": (30, 30)}
 
 
 @pytest.mark.parametrize("data", SHAPES)
 @pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if issubclass(kind, NeuralMIL)])
 def test_what_is_told_of_a_default_is_what_a_model_is_trained_with(name, data):
     assert SHAPES.keys() == RECIPES.keys()
-    bags = bw.Bags(np.zeros((4, *SHAPES[data])), np.arange(5), labels=[0, 1, 0, 1])
+    size = 101 if "large" in data else 1
+    bags = bw.Bags(np.zeros((4 * size, *SHAPES[data])), size * np.arange(5), labels=[0, 1, 0, 1])
     told = {one.name: one.values[data] for one in parameters_of(KINDS[name]).values() if data in one.values}
     model = KINDS[name](**({} if "encoder" in told else {"encoder": "identity"}))
-    settings, plan = model._settings(bags), model._plan(bags, ClassTarget.of(bags.labels), 0)
-    chosen = vars(settings) | {"encoder": plan.architecture.encoder, "standardize": plan.scaling == "standardize"}
+    target = ClassTarget.of(bags.labels)
+    recipe = model._recipe(Facts.of(bags, np.arange(len(bags)), target))
+    plan = model._plan(bags, target, 0, recipe)
+    chosen = recipe.values | {"encoder": plan.architecture.encoder, "standardize": plan.scaling == "standardize"}
     chosen |= plan.architecture.pooling_options
     assert {"epochs", "l2", "standardize"} <= told.keys()
     assert {key: chosen[key] for key in told} == told
@@ -50,13 +54,12 @@ def test_a_default_of_the_users_own_is_told_as_it_is():
 
     found = parameters_of(Quick)
     assert found["epochs"].told == "3"
-    assert found["hidden"].told == "64 (vectors), 128 (digits, colour images, other images)"
+    assert found["hidden"].told == "64 (vectors, vectors in large bags), 128 (digits, colour images, other images)"
 
 
 def test_of_a_model_of_the_users_own_nothing_is_dropped_unless_asked():
-    assert parameters_of(NeuralMIL)["dropout"].values["a model of your own"] == 0.0
-    bags = bw.Bags(np.zeros((4, 3)), np.arange(5), labels=[0, 1, 0, 1])
-    assert NeuralMIL()._settings(bags).dropout == 0.0
+    assert parameters_of(NeuralMIL)["dropout"].told == "0.0"
+    assert NeuralMIL()._recipe(Facts((3,))).settings.dropout == 0.0
 
 
 @pytest.mark.parametrize(
@@ -104,7 +107,7 @@ def test_a_value_is_read_as_what_the_parameter_must_be(text, value):
         ("learning_rate=1e999", "learning_rate is inf: it must be a number above 0"),
         ("gated=1", "gated is 1: it must be True or False"),
         ("optimizer=none of these", "optimizer is 'none of these': it must be 'sgd'"),
-        ("class_weight=[1, 2]", r"class_weight is \[1, 2\]: it must be 'balanced', a mapping"),
+        ("class_weight=[1, 2]", r"class_weight is \[1, 2\]: it must be 'balanced', 'auto', a mapping"),
         ("hidden=" + "(" * 5000, "hidden is '\\(\\("),
     ],
 )

@@ -96,7 +96,7 @@ def test_the_heavier_of_two_opinions_wins(name, turned):
 def test_the_weight_of_a_class_is_that_of_its_bags(make_bags, name, options):
     bags = make_bags(classes=3)
     by_class = make(name, class_weight={0: 0.5, 1: 2.0, 2: 1.25}, **options).fit(bags)
-    by_bag = make(name, **options).fit(bags, sample_weight=np.array([0.5, 2.0, 1.25])[bags.labels])
+    by_bag = make(name, class_weight=None, **options).fit(bags, sample_weight=np.array([0.5, 2.0, 1.25])[bags.labels])
     np.testing.assert_array_equal(answers(by_class, bags), answers(by_bag, bags))
     assert by_class.history_ == by_bag.history_
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import bagwise as bw
-from bagwise.methods.recipes import recipe_for
+from bagwise.methods.recipes import Facts
 from bagwise.targets.registry import TARGETS
 from bagwise.training.cost import default_shapes, epoch_seconds
 
@@ -13,9 +13,10 @@ from bagwise.training.cost import default_shapes, epoch_seconds
 def test_the_default_method_has_the_weights_that_are_reckoned_with(shape):
     bags = bw.Bags(np.zeros((2, *shape), np.uint8 if len(shape) > 1 else float), [0, 1, 2], [0, 1])
     model = bw.AttentionMIL()
-    plan = model._plan(bags, TARGETS["classes"].of(np.array([0, 1])), order_seed=0)
+    recipe = model._recipe(Facts(shape))
+    plan = model._plan(bags, TARGETS["classes"].of(np.array([0, 1])), 0, recipe)
     shapes = plan.architecture.shapes(shape, 1).values()
-    assert recipe_for(shape).encoder in ("mi-net", "cell-cnn")
+    assert recipe.encoder in ("mi-net", "cell-cnn")
     assert Counter(default_shapes(shape)) == Counter(shape for shape in shapes if len(shape) > 1)
 
 

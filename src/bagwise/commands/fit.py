@@ -39,20 +39,12 @@ from bagwise.methods.fitted import Fitted
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.parameters import assigned
 from bagwise.methods.persistence import describe, save_models
+from bagwise.methods.recipes import Facts
 from bagwise.methods.registry import find, make
 from bagwise.reports import write_report
 from bagwise.targets.registry import resolve
 
 __all__ = ["check_parameters", "configured", "run_fit", "write_run"]
-
-# From so many bags on, a fifth of them decides when to stop; fewer would choose by noise and learn from less.
-ENOUGH_TO_VALIDATE = 300
-ENOUGH_OF_A_CLASS = 20
-ENOUGH_GIVEN = ENOUGH_TO_VALIDATE // 5
-PATIENCE, MOST_EPOCHS = 10, 200
-# The paper's settings for vectors are those of small bags; in large ones (slides) they move too slowly.
-LARGE_BAG = 100
-LARGE_BAG_SETTINGS = {"optimizer": "adam", "learning_rate": 2e-4, "l2": 5e-5}
 
 
 def check_parameters(methods: Sequence[str], training: Training, work: Work) -> None:
@@ -104,7 +96,7 @@ def _of(kind: type[BagEstimator], texts: Sequence[str]) -> list[str]:
 def configured(
     bags: Bags, method: str, training: Training, work: Work | None = None, *, validation: int = 0
 ) -> tuple[BagEstimator, str]:
-    """Make a method with defaults that suit the data, and say how long it will train.
+    """Make a method as it was asked for, and say how long it will train.
 
     Parameters
     ----------
@@ -113,7 +105,7 @@ def configured(
     method
         Its name.
     training
-        How it is to learn. With `epochs` and `patience` None the number of bags decides when neural methods stop.
+        How it is to learn; what is not given is left to the method's recipe (`bagwise.methods.recipes`).
     work
         Where and in what neural methods compute; None: as nobody says otherwise.
     validation
@@ -137,14 +129,13 @@ def configured(
     """
     kind = find(method)[0]
     given = assigned(kind, _of(kind, training.parameters))
-    if training.class_weight not in ("balanced", None):
+    if training.class_weight not in (None, "balanced", "none"):
         raise BagwiseError(f"--class-weight is {training.class_weight!r}: it must be 'balanced' or 'none'")
     labels = np.zeros(0, np.int64) if bags.labels is None else bags.labels
     target = resolve(
         training.target or given.get("target", "auto"), labels, names=bags.names, label_names=bags.label_names
     )
-    alike = {"positive": training.positive, "random_state": training.seed}
-    unused = f"; the {validation} bags for validation decided nothing" if validation else ""
+    alike: dict[str, Any] = {"positive": training.positive, "random_state": training.seed}
     if not issubclass(kind, NeuralMIL):
         # A method of the user's own need not have what nobody asked for.
         if training.target is not None and target != "classes" and "target" not in kind._get_param_names():
@@ -155,36 +146,16 @@ def configured(
         unasked = {name for name in alike if name == "random_state" or alike[name] is None} - own
         asked = {name: value for name, value in alike.items() if name not in unasked}
         asked |= {"target": training.target} if training.target is not None and "target" in own else {}
+        unused = f"; the {validation} bags for validation decided nothing" if validation else ""
         return make(method, **asked | given), f"not asked for: the methods have none{unused}"
-    of_classes = target == "classes"
-    fewest = np.unique(labels, return_counts=True)[1].min(initial=len(bags)) if of_classes else len(bags)
-    why = "fixed in advance"
-    epochs, patience = given.get("epochs", training.epochs), given.get("patience", training.patience)
-    if epochs is None and patience is None:
-        if validation:
-            if validation >= ENOUGH_GIVEN:
-                epochs, patience = MOST_EPOCHS, PATIENCE
-            else:
-                why += f", because {validation} bags for validation are too few to choose by"
-        elif len(bags) >= ENOUGH_TO_VALIDATE and fewest >= ENOUGH_OF_A_CLASS:
-            epochs, patience = MOST_EPOCHS, PATIENCE
-        else:
-            few = f"{len(bags)} bags are" if len(bags) < ENOUGH_TO_VALIDATE else f"{fewest} bags of a class are"
-            why += f", because {few} too few to choose by"
-    if patience is None:
-        why += unused
-    else:
-        whole = "groups" if bags.groups is not None else "bags"
-        of = f"the {validation} bags for validation" if validation else f"a fifth of the {whole}"
-        why = f"chosen on {of}, which were not learnt from: stopped after {patience} without progress"
-    large = len(bags.instance_shape) == 1 and np.median(bags.sizes) > LARGE_BAG
-    class_weight = training.class_weight if of_classes else None  # others have no classes to weigh
     work = work or Work()
-    settings: dict[str, Any] = {"class_weight": class_weight, "device": work.device, **alike}
-    settings |= {} if work.dtype is None else {"precision": work.dtype}
-    settings |= {} if training.target is None else {"target": training.target}
-    settings |= (LARGE_BAG_SETTINGS if large else {}) | given | {"epochs": epochs, "patience": patience}
-    return make(method, **settings), why
+    said = {"epochs": training.epochs, "patience": training.patience, "class_weight": training.class_weight}
+    said |= {"target": training.target, "precision": work.dtype}
+    settings = {name: None if value == "none" else value for name, value in said.items() if value is not None}
+    model = make(method, **alike, device=work.device, **settings | given)
+    assert isinstance(model, NeuralMIL)
+    everything = np.arange(len(bags))
+    return model, model._recipe(Facts.of(bags, everything, model._target_of(bags, everything), validation)).why
 
 
 @claims_folder("fit", older=written_before(CONFIG, MODEL, METRICS, HISTORY, "report.html", BLOCKS))

@@ -164,16 +164,11 @@ class Training(Options):
 
     epochs: Epochs = None
     patience: Annotated[int | None, "Stop after so many epochs without progress on validation bags."] = None
-    class_weight: Annotated[str | None, "'balanced': classes share the loss evenly; 'none'."] = "balanced"
+    class_weight: Annotated[str | None, "'balanced': classes share the loss evenly; 'none'; else as suits them."] = None
     target: Target = None
     positive: Positive = None
     seed: Seed = 0
     parameters: Annotated[tuple[str, ...], "NAME=VALUE: any parameter of the method; repeat it.", "--set"] = ()
-
-    def __post_init__(self) -> None:
-        """Take what the command line calls none for None."""
-        if self.class_weight == "none":
-            object.__setattr__(self, "class_weight", None)
 
 
 @dataclass(frozen=True)

@@ -215,7 +215,7 @@ def evaluation_report(
                 divided_told(results["rows"][0]) + _PROTOCOLS.get(one.protocol, f", divided by {one.protocol}"),
             ),
             ("Learnt in each fold", "Weights, scaler and class weights, from the training bags of the fold alone"),
-            ("Class weights", str(asked["class_weight"] or "none")),
+            ("Class weights", asked["class_weight"] or ("balanced" if one.target.kind == "classes" else "none")),
             ("Epochs", results["epochs_were"]),
             ("Seed", str(asked["seed"])),
             ("Time", ", ".join(f"{name}: {seconds[name]} s" for name in found)),

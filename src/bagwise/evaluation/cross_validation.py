@@ -20,6 +20,7 @@ from bagwise.evaluation.summary import divided_told, folds_told, summary
 from bagwise.methods.base import BagEstimator, clone_with_seed
 from bagwise.methods.joint import fit_members
 from bagwise.methods.neural import NeuralMIL
+from bagwise.methods.recipes import Facts
 from bagwise.targets.contract import Target
 from bagwise.text import kind_of
 from bagwise.training.engine import OnEpoch
@@ -407,9 +408,8 @@ def _best_by_validation(
     for number, candidate in enumerate(candidates):
         assert isinstance(candidate, NeuralMIL)
         model = clone_with_seed(candidate)
-        epochs = model._settings(bags).epochs
         models = fit_members(
-            [clone(model).set_params(patience=epochs) for _ in trains],
+            [_to_the_end(model, bags, train) for train in trains],
             bags,
             trains,
             sample_weight=sample_weight,
@@ -421,3 +421,10 @@ def _best_by_validation(
         judged.append([(entry["validation_error"], entry["validation_loss"]) for entry in last])
     best = [min(range(len(candidates)), key=lambda n: judged[n][fold]) for fold in range(len(trains))]
     return [clone(candidates[number]) for number in best]
+
+
+def _to_the_end(model: NeuralMIL, bags: Bags, train: NDArray[np.int64]) -> NeuralMIL:
+    """Ask a copy to train all its epochs, and to measure validation bags after each."""
+    recipe = model._recipe(Facts.of(bags, train, model._target_of(bags, train)))
+    patient: NeuralMIL = clone(model).set_params(epochs=recipe.settings.epochs, patience=recipe.settings.epochs)
+    return patient

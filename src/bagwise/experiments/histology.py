@@ -29,6 +29,7 @@ from bagwise.explain.rescaling import rescaled_in_bags
 from bagwise.files import write_text
 from bagwise.io.image_files import read_image
 from bagwise.methods.neural import NeuralMIL
+from bagwise.methods.recipes import PAPER
 from bagwise.methods.registry import make
 from bagwise.reports.heatmap import draw_heatmap
 
@@ -264,7 +265,7 @@ def _measure(question: Mapping[str, Any], directory: str) -> dict[str, Any]:
     bags = _load(question["dataset"], directory)
     repetition, fold = question["repetition"], question["fold"]
     division = _division(bags, question["protocol"], question["folds"], repetition + 1, question["seed"])
-    model = make(question["method"], random_state=question["seed"], **question["settings"])
+    model = make(question["method"], random_state=question["seed"], **PAPER, **question["settings"])
     assert isinstance(model, NeuralMIL)
     model.fit(bags[division.training_bags(repetition, fold)])
     said = explain([model], bags[division.test_bags(repetition, fold)])

@@ -23,6 +23,7 @@ from bagwise.explain.instances import Explanation, explain
 from bagwise.methods.classical.instance_svm import BagMarginSVM
 from bagwise.methods.ensemble import fit_ensemble, predict_ensemble
 from bagwise.methods.neural import NeuralMIL
+from bagwise.methods.recipes import PAPER
 from bagwise.methods.registry import make
 
 __all__ = [
@@ -314,9 +315,9 @@ def _fitted(question: Mapping[str, Any], train: Bags) -> list[Any]:
     if method == "MI-SVM":
         return [_svm(parameters, seed).fit(_as_vectors(train))]
     if method in _ENSEMBLES:
-        model = make("attention", random_state=seed, augmentation=_ENSEMBLES[method], **parameters)
+        model = make("attention", random_state=seed, augmentation=_ENSEMBLES[method], **PAPER, **parameters)
         return fit_ensemble(model, train, _MEMBERS)
-    return [make(method, random_state=seed, **parameters).fit(train)]
+    return [make(method, random_state=seed, **PAPER, **parameters).fit(train)]
 
 
 def _deletion(

@@ -29,6 +29,7 @@ from bagwise.experiments.mnist_findings import findings
 from bagwise.experiments.options import Digits
 from bagwise.files import write_text
 from bagwise.methods.families import AttentionMIL
+from bagwise.methods.recipes import PAPER
 from bagwise.reports.curves import Curve, draw_curves
 from bagwise.reports.strip import draw_strip
 
@@ -174,7 +175,7 @@ def run_figure4(out: Path, study: Digits, *, source: str = "full") -> dict[str, 
     shown = test[fitting[:1]]
 
     def answer() -> dict[str, Any]:
-        model = AttentionMIL(epochs=question["epochs"], random_state=study.seed).fit(train)
+        model = AttentionMIL(epochs=question["epochs"], random_state=study.seed, **PAPER).fit(train)
         return {"weights": model.attention(shown), "probability": model.predict_proba(shown)[0, 1]}
 
     said = cell(out / "cells", question, answer)

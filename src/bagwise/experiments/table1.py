@@ -29,6 +29,7 @@ from bagwise.files import write_text
 from bagwise.methods.base import BagEstimator
 from bagwise.methods.families import AttentionMIL
 from bagwise.methods.neural import NeuralMIL
+from bagwise.methods.recipes import PAPER
 from bagwise.methods.registry import make
 from bagwise.reports.comparison import draw_comparison
 
@@ -228,7 +229,8 @@ def _configured(method: str, dataset: str, protocol: str, epochs: int, seed: int
         return model
     scaling = {"standardize": False} if protocol == "paper" else {"clip": CLIP}
     patience = epochs if select_epoch or protocol == "leaky" else None
-    chosen: BagEstimator = model.set_params(epochs=epochs, patience=patience, **SETTINGS[dataset], **scaling)
+    protocol_says = {**PAPER, "epochs": epochs, "patience": patience, **SETTINGS[dataset], **scaling}
+    chosen: BagEstimator = model.set_params(**protocol_says)
     return chosen
 
 

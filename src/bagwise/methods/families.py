@@ -41,8 +41,7 @@ class AttentionMIL(NeuralMIL):
     hidden: Count | None = None
 
     def _pooling(self, recipe: Recipe) -> tuple[PoolingSpec, dict[str, Any]]:
-        hidden = recipe.hidden if self.hidden is None else self.hidden
-        return "gated-attention" if self.gated else "attention", {"hidden": hidden}
+        return "gated-attention" if self.gated else "attention", {"hidden": recipe.hidden}
 
     def _may_weigh(self) -> bool:
         return True

@@ -12,6 +12,7 @@ from bagwise.bags import Bags
 from bagwise.checks import valid_weights
 from bagwise.errors import BagwiseError
 from bagwise.methods.base import drawn_seed
+from bagwise.methods.recipes import Facts, Recipe
 from bagwise.targets.contract import Target
 from bagwise.training.engine import OnEpoch, train
 from bagwise.training.members import Member, Plan, Trained
@@ -28,7 +29,9 @@ class Joint(Protocol):
 
     def _target_of(self, bags: Bags, subset: NDArray[np.int64]) -> Target: ...
 
-    def _plan(self, bags: Bags, target: Target, order_seed: int) -> Plan: ...
+    def _recipe(self, facts: Facts) -> Recipe: ...
+
+    def _plan(self, bags: Bags, target: Target, order_seed: int, recipe: Recipe) -> Plan: ...
 
     def _member(
         self,
@@ -37,6 +40,7 @@ class Joint(Protocol):
         target: Target,
         encoded: NDArray[np.float64],
         seed: int,
+        recipe: Recipe,
         place: int,
         apart: NDArray[np.int64] | None,
         sample_weight: NDArray[np.float64] | None,
@@ -124,7 +128,9 @@ def fit_members(
                     " which no bag that is learnt from has: leave it out"
                 )
         seed = drawn_seed(estimator.random_state)
-        plan = estimator._plan(bags, target, order_seed=seed)
+        stopping = 0 if validation is None else len(validation)
+        recipe = estimator._recipe(Facts.of(bags, subset, target, stopping))
+        plan = estimator._plan(bags, target, seed, recipe)
         company = next((company for company in companies if company.plan == plan), None)
         if company is None:
             company = _Company(plan, target.encoded(bags.labels))
@@ -132,7 +138,7 @@ def fit_members(
         company.numbers.append(number)
         company.estimators.append(estimator)
         company.members.append(
-            estimator._member(bags, subset, target, company.encoded, seed, place, validation, weights)
+            estimator._member(bags, subset, target, company.encoded, seed, recipe, place, validation, weights)
         )
     for number, company in enumerate(companies):
         folder = checkpoints if checkpoints is None or len(companies) == 1 else checkpoints / f"company-{number:03}"

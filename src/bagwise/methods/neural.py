@@ -1,7 +1,7 @@
 """What all neural methods have in common, as a scikit-learn estimator."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -18,7 +18,7 @@ from bagwise.folds import stratified_folds
 from bagwise.methods.base import BagEstimator, RandomState
 from bagwise.methods.fitted import Fitted, bag_answers, bag_logits, instance_answers, instance_weights, predict_members
 from bagwise.methods.joint import fit_members
-from bagwise.methods.recipes import RECIPES, Recipe, recipe_for
+from bagwise.methods.recipes import MOST_EPOCHS, PATIENCE, RECIPES, Facts, Recipe, is_open, recipe_for
 from bagwise.methods.validation import set_apart
 from bagwise.models.architecture import Architecture, Design
 from bagwise.models.encoders import EncoderSpec
@@ -72,9 +72,10 @@ class NeuralMIL(BagEstimator, Fitted):
         makes a `torch.nn.Module`, or a module from whose weights training starts. ``"auto"`` chooses by the shape of
         the instances. A model of your own has its own.
     epochs, optimizer, learning_rate, momentum, decay, l2, dropout, patience, warmup, scheduler, clip_gradient
-        As in `bagwise.training.members.Settings`. None takes the paper's value for this kind of instance, or leaves it
-        to an `optimizer` of your own; a `patience` of None trains a number of epochs that was fixed in advance, and a
-        `dropout` of None drops nothing between the two halves of a model of your own.
+        As in `bagwise.training.members.Settings`. None takes the recipe's value for this kind of bags
+        (`bagwise.methods.recipes`), or leaves it to an `optimizer` of your own; a `dropout` of None drops nothing
+        between the two halves of a model of your own. A `patience` of None trains a number of epochs that was fixed in
+        advance; ``"auto"``, where `epochs` are None, stops by a fifth of the bags where these are enough to choose by.
     validation_fraction
         With a `patience`: the share of the training bags (whole groups, where bags have groups) that decides when to
         stop.
@@ -82,8 +83,8 @@ class NeuralMIL(BagEstimator, Fitted):
         ``"balanced"`` gives all classes the same share in the loss, however many bags they have and whatever these
         weigh; what is learnt is then corrected to the shares that they have, so that answers are probabilities of bags
         like those learnt from. A mapping from label to weight is what mistakes cost, and answers are left with it; None
-        lets each bag count the same. The loss that decides when to stop weighs classes as the training's does. Scores
-        and weights of instances are never corrected.
+        lets each bag count the same; ``"auto"`` balances classes. The loss that decides when to stop weighs classes as
+        the training's does. Scores and weights of instances are never corrected.
     sample
         In training, at most this many instances of a bag a step, drawn anew every time: for bags of thousands, of which
         a part will do. Prediction always looks at all. None learns from all.
@@ -99,7 +100,7 @@ class NeuralMIL(BagEstimator, Fitted):
         vectors; True and False insist.
     clip
         What is further from 0 than this, after scaling, is brought there. A feature that is nearly always 0 has
-        standardised values of 30 and more where it is not. None leaves them.
+        standardised values of 30 and more where it is not. None leaves them; ``"auto"`` takes the recipe's value.
     augmentation
         How image instances are changed whenever they are learnt from; in prediction they are as they are. ``"affine"``
         turns, scales, shears and shifts them a little, ``"tissue"`` is for stained tissue of 8 bits a channel
@@ -169,17 +170,19 @@ class NeuralMIL(BagEstimator, Fitted):
     decay: float | None = None
     l2: float | None = None
     dropout: float | None = None
-    patience: int | None = None
+    patience: int | Literal["auto"] | None = "auto"
     warmup: float | None = None
     scheduler: str | Callable[..., Any] | None = None
     clip_gradient: float | None = None
     validation_fraction: Annotated[float, Interval(gt=0, le=0.5)] = 0.2
-    class_weight: Literal["balanced"] | Annotated[Mapping[Any, Any], "a mapping from label to weight"] | None = None
+    class_weight: (
+        Literal["balanced", "auto"] | Annotated[Mapping[Any, Any], "a mapping from label to weight"] | None
+    ) = "auto"
     sample: int | None = None
     instance_budget: int | None = None
     bags_per_step: int | None = None
     standardize: Literal["auto"] | bool = "auto"
-    clip: float | None = None
+    clip: float | Literal["auto"] | None = "auto"
     augmentation: str | None = None
     crop: Count | None = None
     precision: str = "float32"
@@ -192,6 +195,7 @@ class NeuralMIL(BagEstimator, Fitted):
         own = super()._annotations()
         settings = {name: annotation | None for name, annotation in annotations_of(Settings).items()}
         shared = annotations_of(Plan) | settings
+        shared |= {name: Literal["auto"] | shared[name] for name in ("patience", "clip")}
         shared = {name: annotation for name, annotation in shared.items() if name in own}
         return own | shared | {"target": own["target"]}  # of a plan it is no name
 
@@ -199,20 +203,21 @@ class NeuralMIL(BagEstimator, Fitted):
     def _left_open(cls) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
         for kind, recipe in RECIPES.items():
-            values = {**cls._adapted(recipe).values, "standardize": kind == "vectors"}
+            values = {**recipe.having(cls._own_recipe()).values, "standardize": kind.startswith("vectors")}
             for name in cls._get_param_names():
                 if name in values and (name, values[name]) != ("encoder", None):  # there the user has to give one
                     found.setdefault(name, {})[kind] = values[name]
-        if cls.level == "own":
-            found["dropout"]["a model of your own"] = 0.0
+        found["epochs"]["enough bags, at most"] = MOST_EPOCHS
+        found["patience"] = {"few bags": None, "enough bags": PATIENCE}
+        found["class_weight"] = {"classes": "balanced", "other targets": None}
         return found
 
     @classmethod
-    def _adapted(cls, recipe: Recipe) -> Recipe:
-        """Make of defaults those of the method: a model of one's own encodes itself, and says itself what it drops."""
+    def _own_recipe(cls) -> dict[str, Any]:
+        """Say what the method decides itself: a model of one's own encodes instances, and says what it drops."""
         if cls.level == "own":
-            return replace(recipe, encoder=None, settings=replace(recipe.settings, dropout=0.0))
-        return replace(recipe, encoder=cls.auto_encoder or recipe.encoder)
+            return {"encoder": None, "dropout": 0.0}
+        return {} if cls.auto_encoder is None else {"encoder": cls.auto_encoder}
 
     def __sklearn_clone__(self) -> Self:
         """Clone, but share what is a user's own, which models copy when they are made: so clones train together."""
@@ -278,15 +283,20 @@ class NeuralMIL(BagEstimator, Fitted):
             on_epoch=on_epoch,
         )[0]
 
-    def _plan(self, bags: Bags, target: Target, order_seed: int) -> Plan:
+    def _recipe(self, facts: Facts) -> Recipe:
+        """Say what is trained on bags of which this is known, with all that is left open filled in."""
+        given = self._own_recipe() | (LEFT_TO_THE_OPTIMIZER if callable(self.optimizer) else {})
+        asked = {name: value for name, value in self.get_params(deep=False).items() if not is_open(name, value)}
+        return recipe_for(facts, given | asked)
+
+    def _plan(self, bags: Bags, target: Target, order_seed: int, recipe: Recipe) -> Plan:
         _check_augmentation(self.augmentation, bags)
-        recipe = self._adapted(recipe_for(bags.instance_shape))
         return Plan(
-            self._design(bags, recipe),
+            self._design(bags.instance_shape, recipe),
             target,
             order_seed=order_seed,
             scaling=_scaling(bags, self.standardize),
-            clip=self.clip,
+            clip=recipe.clip,
             augmentation=self.augmentation,
             sample=self.sample,
             instance_budget=self.instance_budget,
@@ -307,7 +317,7 @@ class NeuralMIL(BagEstimator, Fitted):
         """
         return self.model
 
-    def _design(self, bags: Bags, recipe: Recipe) -> Design:
+    def _design(self, instance_shape: tuple[int, ...], recipe: Recipe) -> Design:
         model, name = self.make_model(), type(self).__name__
         if self.level == "own":
             if model is None:
@@ -317,26 +327,17 @@ class NeuralMIL(BagEstimator, Fitted):
             return OwnArchitecture.of(model, self.crop)
         if model is not None:
             raise BagwiseError(f"{name} has a model of its own: give yours to bagwise.NeuralMIL")
-        encoder = self.encoder
-        if isinstance(encoder, str) and encoder == "auto":
-            if recipe.encoder is None:
-                raise BagwiseError(
-                    f"there is no default encoder for instances of shape {bags.instance_shape}: give one of your own, a"
-                    " torch.nn.Module"
-                )
-            encoder = recipe.encoder
+        if recipe.encoder is None:
+            raise BagwiseError(
+                f"there is no default encoder for instances of shape {instance_shape}: give one of your own, a"
+                " torch.nn.Module"
+            )
         pooling, options = self._pooling(recipe)
-        return Architecture(self.level, pooling, encoder, options, crop=self.crop)
+        return Architecture(self.level, pooling, recipe.encoder, options, crop=self.crop)
 
     def _pooling(self, recipe: Recipe) -> tuple[PoolingSpec, dict[str, Any]]:
         """Name the pooling and its options, where the class has a model."""
         raise NotImplementedError
-
-    def _settings(self, bags: Bags) -> Settings:
-        defaults = self._adapted(recipe_for(bags.instance_shape)).settings
-        given = {field.name: getattr(self, field.name, None) for field in fields(Settings)}
-        changes: dict[str, Any] = dict(LEFT_TO_THE_OPTIMIZER) if callable(self.optimizer) else {}
-        return replace(defaults, **changes | {name: value for name, value in given.items() if value is not None})
 
     def _member(
         self,
@@ -345,11 +346,12 @@ class NeuralMIL(BagEstimator, Fitted):
         target: Target,
         encoded: NDArray[np.float64],
         seed: int,
+        recipe: Recipe,
         place: int = 0,
         apart: NDArray[np.int64] | None = None,
         sample_weight: NDArray[np.float64] | None = None,
     ) -> Member:
-        settings = self._settings(bags)
+        settings = recipe.settings
         # Which bags there are takes part in the seed: the folds of a cross-validation begin with weights of their own.
         member_seed = seed_from(seed, bags.keys[subset], *([place] if place else []))
         train, validation = subset, subset[:0] if apart is None else apart
@@ -359,7 +361,7 @@ class NeuralMIL(BagEstimator, Fitted):
             parts = _validation_split(self.validation_fraction, target, bags.labels[subset], groups, seed)
             train, validation = (subset[part] for part in parts)
         own = None if sample_weight is None else sample_weight[train]
-        weights = _class_weights(self.class_weight, target, encoded[train], own)
+        weights = _class_weights(recipe.class_weight, target, encoded[train], own)
         return Member(member_seed, train, replace(settings, class_weights=weights), validation)
 
     def _learnt(self, plan: Plan, member: Member, trained: Trained, bags: Bags) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from bagwise.errors import BagwiseError
 from bagwise.methods.base import rules_for
+from bagwise.methods.recipes import is_open
 from bagwise.parameters import Rule
 
 __all__ = ["Parameter", "assigned", "check_known", "parameters_of"]
@@ -70,10 +71,10 @@ def parameters_of(kind: Any) -> dict[str, Parameter]:
     >>> found["epochs"].values["vectors"], found["epochs"].rule.said
     (50, 'a whole number from 1 on, or None')
     >>> found["epochs"].told
-    '50 (vectors), 40 (digits, colour images, other images)'
+    '50 (vectors, vectors in large bags), 40 (digits, colour images, other images), 200 (enough bags, at most)'
     """
     defaults = {name: parameter.default for name, parameter in signature(kind).parameters.items()}
-    left_open = {name: values for name, values in kind._left_open().items() if defaults.get(name) in (None, "auto")}
+    left_open = {name: values for name, values in kind._left_open().items() if is_open(name, defaults.get(name))}
     return {
         name: Parameter(name, rule, defaults[name], left_open.get(name, ())) for name, rule in rules_for(kind).items()
     }

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -21,7 +20,7 @@ from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
 from bagwise.files import plain
 from bagwise.methods.neural import NeuralMIL
-from bagwise.methods.recipes import recipe_for
+from bagwise.methods.recipes import Facts
 from bagwise.methods.registry import METHODS
 from bagwise.models.architecture import Architecture, Design
 from bagwise.models.own import OwnArchitecture
@@ -168,8 +167,7 @@ def _a(part: str) -> str:
 def _of_method(model: NeuralMIL) -> dict[str, Any]:
     if type(model) in CLASSES.values():
         raise ValueError("it lacks a part")
-    shape: Any = SimpleNamespace(instance_shape=model.instance_shape_)
-    return model._design(shape, recipe_for(model.instance_shape_)).own
+    return model._design(model.instance_shape_, model._recipe(Facts(model.instance_shape_))).own
 
 
 def made_up_bags(model: NeuralMIL, sizes: Sequence[int]) -> Bags:

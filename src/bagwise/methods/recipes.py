@@ -1,51 +1,191 @@
-"""The settings a model has unless the user gives others: the paper's, by the kind of data."""
+"""The settings a model has unless the user gives others: a function of what is known of the bags it learns from."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
+from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
+from bagwise.bags import Bags
+from bagwise.models.encoders import EncoderSpec
+from bagwise.targets.classes import ClassTarget
+from bagwise.targets.contract import Target
 from bagwise.training.members import Settings
 
-__all__ = ["RECIPES", "Recipe", "recipe_for"]
+__all__ = ["PAPER", "RECIPES", "Facts", "Recipe", "is_open", "recipe_for"]
+
+# From so many bags on, a fifth of them decides when to stop; fewer would choose by noise and learn from less.
+ENOUGH_TO_VALIDATE = 300
+ENOUGH_OF_A_CLASS = 20
+ENOUGH_GIVEN = ENOUGH_TO_VALIDATE // 5
+PARTS = 5  # of which one decides when to stop
+PATIENCE, MOST_EPOCHS = 10, 200
+# The paper's settings for vectors are those of small bags; in large ones (slides) they move too slowly.
+LARGE_BAG = 100
+
+# What the paper's protocol says of what a recipe would decide otherwise; experiments that keep to it give this.
+PAPER: Mapping[str, Any] = MappingProxyType({"class_weight": None, "patience": None, "clip": None})
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a recipe depends on, which is known before anything is learnt.
+
+    Attributes
+    ----------
+    instance_shape
+        ``(D,)`` for vectors, ``(28, 28)`` for digits, ``(H, W, 3)`` for patches of tissue.
+    bags
+        The number of bags to learn from.
+    median_size
+        Of these bags, in instances.
+    alike
+        How many of them there are of each class, or of each kind that validation bags are to have their share of.
+    classes
+        Whether labels are classes.
+    groups
+        The number of groups; None where bags have none.
+    validation
+        The number of bags that are given to decide when to stop.
+
+    Examples
+    --------
+    >>> from bagwise.targets.registry import target_of
+    >>> bags = Bags.from_arrays([[[0.0]], [[1.0], [0.0]], [[0.0]]], labels=["no", "yes", "no"])
+    >>> facts = Facts.of(bags, np.arange(3), ClassTarget.of(bags.labels))
+    >>> facts.bags, facts.median_size, facts.alike
+    (3, 1.0, (2, 1))
+    """
+
+    instance_shape: tuple[int, ...]
+    bags: int = 1
+    median_size: float = 1.0
+    alike: tuple[int, ...] = ()
+    classes: bool = True
+    groups: int | None = None
+    validation: int = 0
+
+    @classmethod
+    def of(cls, bags: Bags, subset: NDArray[np.int64], target: Target, validation: int = 0) -> Self:
+        """Look at the bags of a subset.
+
+        Parameters
+        ----------
+        bags
+            Bags with labels.
+        subset
+            Positions of those to learn from.
+        target
+            What their labels are.
+        validation
+            The number of bags that are given to decide when to stop.
+
+        Returns
+        -------
+        Facts
+        """
+        assert bags.labels is not None
+        return cls(
+            tuple(bags.instance_shape),
+            len(subset),
+            float(np.median(bags.sizes[subset])),
+            tuple(np.bincount(target.strata(bags.labels[subset], PARTS)).tolist()),
+            isinstance(target, ClassTarget),
+            None if bags.groups is None else len(np.unique(bags.groups[subset])),
+            validation,
+        )
+
+    @property
+    def kind(self) -> str:
+        """Which of the `RECIPES` it is."""
+        shape = self.instance_shape
+        if len(shape) == 1:
+            return "vectors in large bags" if self.median_size > LARGE_BAG else "vectors"
+        if shape in [(28, 28), (28, 28, 1)]:
+            return "digits"
+        return "colour images" if len(shape) == 3 and shape[2] == 3 else "other images"
+
+    @property
+    def too_few(self) -> str:
+        """What there is too little of to choose when to stop, in words; empty where there is enough of all."""
+        if self.validation:
+            return f"{self.validation} bags for validation are" * (self.validation < ENOUGH_GIVEN)
+        rarest, enough = min(self.alike, default=0), ENOUGH_OF_A_CLASS if self.classes else PARTS
+        if self.bags < ENOUGH_TO_VALIDATE:
+            return f"{self.bags} bags are"
+        if rarest < enough:
+            return f"{rarest} bags {'of a class' if self.classes else 'alike'} are"
+        return "" if self.groups is None or self.groups >= PARTS else f"{self.groups} groups are"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Defaults that work on the first try for one kind of instance.
+    """Defaults that work on the first try.
 
     Attributes
     ----------
     encoder
-        Name of the encoder; None where the user has to give one.
+        What encodes instances; None where the user has to give it.
     hidden
         L of the attention poolings.
     settings
-        Hyper-parameters.
+        Hyper-parameters, but for the weights of classes.
     chunk
         Instances above which a step is encoded in chunks.
+    clip
+        The largest absolute value after scaling; None: any.
+    class_weight
+        How classes are weighed, as a neural method takes it.
+    why
+        How long it trains and why, to follow "the number of epochs was".
 
     Examples
     --------
-    >>> recipe_for((166,)).settings.optimizer
-    'sgd'
+    >>> recipe_for(Facts((166,), bags=90)).why
+    'fixed in advance, because 90 bags are too few to choose by'
     """
 
-    encoder: str | None
+    encoder: EncoderSpec | None
     hidden: int
     settings: Settings
     chunk: int
+    clip: float | None = None
+    class_weight: str | Mapping[Any, float] | None = None
+    why: str = "fixed in advance"
 
     @property
     def values(self) -> dict[str, Any]:
         """What parameters of a neural method are, by name, that nobody gives."""
-        return {"encoder": self.encoder, "hidden": self.hidden, **vars(self.settings)}
+        own = {name: getattr(self, name) for name in ("encoder", "hidden", "clip", "class_weight")}
+        return own | {name: value for name, value in vars(self.settings).items() if name != "class_weights"}
+
+    def having(self, given: Mapping[str, Any]) -> "Recipe":
+        """Take what is given in the place of its own.
+
+        Parameters
+        ----------
+        given
+            Values by name, as in `values`.
+
+        Returns
+        -------
+        Recipe
+        """
+        hyper = {field.name for field in fields(Settings)}
+        settings = replace(self.settings, **{name: value for name, value in given.items() if name in hyper})
+        own = {name: value for name, value in given.items() if name in self.values and name not in hyper}
+        return replace(self, settings=settings, **own)
 
 
+# Wang et al. (2016), whose settings the paper takes over (section 4.1), in the number of epochs that the paper's
+# authors state.
+_VECTORS = Settings("sgd", 5e-4, epochs=50, momentum=0.9, decay=1e-4, l2=0.005, dropout=0.5)
 RECIPES = {
-    # Wang et al. (2016), whose settings the paper takes over (section 4.1), in the number of epochs that the paper's
-    # authors state.
-    "vectors": Recipe(
-        "mi-net", 64, Settings("sgd", 5e-4, epochs=50, momentum=0.9, decay=1e-4, l2=0.005, dropout=0.5), chunk=8192
+    "vectors": Recipe("mi-net", 64, _VECTORS, chunk=8192),
+    "vectors in large bags": Recipe(
+        "mi-net", 64, replace(_VECTORS, optimizer="adam", learning_rate=2e-4, l2=5e-5), chunk=8192
     ),
     # Section 4.2. An optimiser's weight decay of 1e-4 is an l2 of half of that.
     "digits": Recipe("lenet5", 128, Settings("adam", 5e-4, epochs=40, l2=5e-5), chunk=1024),
@@ -55,13 +195,37 @@ RECIPES = {
 }
 
 
-def recipe_for(instance_shape: Sequence[int]) -> Recipe:
-    """Give the defaults for instances of a shape.
+def is_open(name: str, value: Any) -> bool:
+    """Say whether a parameter leaves to the recipe what it is.
 
     Parameters
     ----------
-    instance_shape
-        ``(D,)`` for vectors, ``(28, 28)`` for digits, ``(H, W, 3)`` for patches of tissue.
+    name
+        Of the parameter.
+    value
+        What it was given; None says something of its own for a few, which have ``"auto"`` for this.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_open("epochs", None), is_open("patience", None), is_open("patience", "auto")
+    (True, False, True)
+    """
+    return (value is None and name not in PAPER) or (isinstance(value, str) and value == "auto")
+
+
+def recipe_for(facts: Facts, given: Mapping[str, Any] = MappingProxyType({})) -> Recipe:
+    """Give what a neural method trains with.
+
+    Parameters
+    ----------
+    facts
+        What is known of the bags.
+    given
+        What the user or the method decides, by the name of the parameter; the recipe decides the rest.
 
     Returns
     -------
@@ -69,14 +233,24 @@ def recipe_for(instance_shape: Sequence[int]) -> Recipe:
 
     Examples
     --------
-    >>> recipe_for((28, 28)).encoder, recipe_for((32, 32, 3)).encoder, recipe_for((5, 5, 5)).encoder
+    >>> recipe_for(Facts((28, 28))).encoder, recipe_for(Facts((32, 32, 3))).encoder, recipe_for(Facts((5, 5))).encoder
     ('lenet5', 'cell-cnn', None)
+    >>> recipe_for(Facts((166,), bags=500, alike=(400, 100))).why
+    'chosen on a fifth of the bags, which were not learnt from: stopped after 10 without progress'
+    >>> recipe_for(Facts((166,), bags=500, alike=(400, 100)), {"epochs": 20}).settings.patience is None
+    True
     """
-    shape = tuple(instance_shape)
-    if len(shape) == 1:
-        return RECIPES["vectors"]
-    if shape in [(28, 28), (28, 28, 1)]:
-        return RECIPES["digits"]
-    if len(shape) == 3 and shape[2] == 3:
-        return RECIPES["colour images"]
-    return RECIPES["other images"]
+    recipe = RECIPES[facts.kind]
+    asked = "epochs" in given or "patience" in given
+    if not asked and not facts.too_few:
+        recipe = recipe.having({"epochs": MOST_EPOCHS, "patience": PATIENCE})
+    recipe = recipe.having({"class_weight": "balanced" if facts.classes else None, **given})
+    patience = recipe.settings.patience
+    if patience is None:
+        why = "fixed in advance" + ("" if asked else f", because {facts.too_few} too few to choose by")
+        why += f"; the {facts.validation} bags for validation decided nothing" * bool(facts.validation)
+    else:
+        whole = "groups" if facts.groups is not None else "bags"
+        of = f"the {facts.validation} bags for validation" if facts.validation else f"a fifth of the {whole}"
+        why = f"chosen on {of}, which were not learnt from: stopped after {patience} without progress"
+    return replace(recipe, why=why)

@@ -1,0 +1,104 @@
+"""Defaults: one recipe for Python and the command, and each member's from its own training bags."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file
+
+import bagwise as bw
+from bagwise.methods.joint import fit_members
+from bagwise.methods.recipes import Facts, recipe_for
+
+
+def made(sizes, every):
+    """Make bags of such sizes, of which every so manyth is positive."""
+    rng = np.random.default_rng(0)
+    labels = (np.arange(len(sizes)) % every == 0).astype(int)
+    arrays = [rng.normal(size=(size, 2)) + label for size, label in zip(sizes, labels, strict=True)]
+    return bw.Bags.from_arrays(arrays, labels=labels)
+
+
+def tensors(folder, bags, model):
+    bw.save_model(model.fit(bags), folder)
+    return load_file(folder / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    "bags",
+    [made([3, 1, 4, 2, 3], every=3), made([2] * 310, every=6), made([101] * 5, every=3)],
+    ids=["small", "stops on a fifth", "large bags"],
+)
+def test_python_and_the_command_end_with_the_same_bits(tmp_path, run, bags):
+    frame = pd.DataFrame(bags.instances, columns=["a", "b"])
+    frame["bag"], frame["label"] = np.repeat(bags.names, bags.sizes), np.repeat(bags.labels, bags.sizes)
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    done = run("fit", tmp_path / "table.csv", "--bag", "bag", "--label", "label", "--out", tmp_path / "run")
+    assert done.status == 0, done.told
+    read = bw.read_table(tmp_path / "table.csv", bag="bag", label="label")
+    expected = tensors(tmp_path / "python", read, bw.AttentionMIL(random_state=0))
+    found = load_file(tmp_path / "run" / "model.safetensors")
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value)
+
+
+def test_folds_that_differ_in_their_recipes_are_each_what_a_fit_is():
+    bags = made([101] * 9 + [3] * 300, every=5)
+    subsets = [np.arange(17), np.arange(9, 40), np.arange(0, 309)]
+    models = fit_members([bw.EmbeddingMIL(random_state=0) for _ in subsets], bags, subsets)
+    assert [model.settings_.optimizer for model in models] == ["adam", "sgd", "sgd"]
+    assert [model.settings_.patience for model in models] == [None, None, 10]
+    for model, subset in zip(models, subsets, strict=True):
+        alone = bw.EmbeddingMIL(random_state=0).fit(bags[subset])
+        np.testing.assert_array_equal(model.predict_proba(bags), alone.predict_proba(bags))
+
+
+ENOUGH = {"bags": 400, "alike": (300, 100)}
+
+
+@pytest.mark.parametrize(
+    ("facts", "given", "patience", "why"),
+    [
+        (
+            ENOUGH,
+            {},
+            10,
+            "a fifth of the bags, which were not learnt from: stopped after 10 without progress",
+        ),
+        (ENOUGH | {"groups": 9}, {}, 10, "chosen on a fifth of the groups"),
+        (ENOUGH | {"groups": 4}, {}, None, "fixed in advance, because 4 groups are too few to choose by"),
+        (ENOUGH | {"alike": (381, 19)}, {}, None, "fixed in advance, because 19 bags of a class are too few"),
+        (ENOUGH | {"alike": (396, 4), "classes": False}, {}, None, "because 4 bags alike are too few"),
+        (ENOUGH | {"bags": 299}, {}, None, "fixed in advance, because 299 bags are too few to choose by"),
+        (ENOUGH | {"validation": 60}, {}, 10, "chosen on the 60 bags for validation"),
+        (
+            ENOUGH | {"validation": 59},
+            {},
+            None,
+            "because 59 bags for validation are too few to choose by; the 59 bags for validation decided nothing",
+        ),
+        (ENOUGH, {"epochs": 7}, None, "fixed in advance"),
+        (ENOUGH, {"patience": None}, None, "fixed in advance"),
+        (ENOUGH | {"bags": 9}, {"patience": 3}, 3, "chosen on a fifth of the bags, .* stopped after 3 without"),
+    ],
+)
+def test_how_long_a_model_trains_is_told_with_the_reason(facts, given, patience, why):
+    recipe = recipe_for(Facts((5,), **facts), given)
+    assert recipe.settings.patience == patience
+    assert re.search(why, recipe.why)
+    assert ("because" in recipe.why) == ("because" in why)
+
+
+def test_what_is_given_is_taken_and_the_rest_is_not_changed():
+    given = {"optimizer": "adamw", "clip": 2.0, "class_weight": None, "hidden": 7, "gated": True}
+    plain, changed = recipe_for(Facts((5,))), recipe_for(Facts((5,)), given)
+    assert changed.values == plain.values | {name: value for name, value in given.items() if name != "gated"}
+
+
+def test_classes_are_balanced_and_other_targets_have_nothing_to_balance():
+    bags = made([2] * 12, every=4)
+    assert bw.AttentionMIL(epochs=1).fit(bags).settings_.class_weights == (12 / 18, 2.0)
+    assert bw.AttentionMIL(epochs=1, class_weight=None).fit(bags).settings_.class_weights is None
+    assert bw.AttentionMIL(epochs=1).fit(bags, y=np.linspace(0.1, 1, 12)).settings_.class_weights is None
