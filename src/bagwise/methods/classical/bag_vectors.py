@@ -1,14 +1,15 @@
 """A vector for each bag, and what is linear in the vectors: miVLAD and miFV."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 from annotated_types import Interval
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
+from scipy.special import softmax
 from sklearn.base import BaseEstimator
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
@@ -18,22 +19,23 @@ from sklearn.preprocessing import normalize
 from sklearn.svm import SVC
 
 from bagwise.methods.classical.base import Grid
+from bagwise.methods.classical.machines import Machine
 from bagwise.methods.classical.packed import Packed
-from bagwise.methods.classical.whole_bags import Views, WholeBagMIL
+from bagwise.methods.classical.whole_bags import View, Views, WholeBagMIL, WholeBags
 from bagwise.parameters import Count, Positive
 
-__all__ = ["VLADSVM", "FisherVectorSVM", "fisher_vectors", "vlad_vectors"]
+__all__ = ["VLADSVM", "Codebook", "FisherVectorSVM", "Mixture", "Reduced", "fisher_vectors", "vlad_vectors"]
 
 
-def vlad_vectors(bags: Packed, codebook: KMeans) -> NDArray[np.float64]:
+def vlad_vectors(bags: Packed, centres: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sum, for each codeword, the differences between it and the instances of a bag that are nearest to it.
 
     Parameters
     ----------
     bags
         The bags.
-    codebook
-        Fitted k-means; its centres are the codewords.
+    centres
+        The codewords, shape (K, D).
 
     Returns
     -------
@@ -47,17 +49,45 @@ def vlad_vectors(bags: Packed, codebook: KMeans) -> NDArray[np.float64]:
     Examples
     --------
     >>> bags = Packed(np.array([[1.0], [2.0], [9.0]]), np.array([0, 2, 3]))
-    >>> vlad_vectors(bags, KMeans(1, n_init=1).fit([[0.0], [0.0]])).tolist()
+    >>> vlad_vectors(bags, np.array([[0.0]])).tolist()
     [[1.0], [1.0]]
     """
-    centres = codebook.cluster_centers_
-    word = codebook.predict(bags.instances)
+    word = cdist(bags.instances, centres, "sqeuclidean").argmin(axis=1)
     differences = np.zeros((len(bags.instances), *centres.shape))
     differences[np.arange(len(word)), word] = bags.instances - centres[word]
     return _power_normalized(bags.sums(differences).reshape(len(bags.sizes), -1))
 
 
-def fisher_vectors(bags: Packed, mixture: GaussianMixture) -> NDArray[np.float64]:
+class Mixture(NamedTuple):
+    """A mixture of Gaussians, each feature with a spread of its own.
+
+    Attributes
+    ----------
+    shares
+        What each Gaussian is of all, shape (M,).
+    means, spreads
+        Shape (M, D).
+
+    Examples
+    --------
+    >>> mixture = Mixture(np.ones(2) / 2, np.array([[0.0], [9.0]]), np.ones((2, 1)))
+    >>> mixture.posterior(np.array([[0.0]])).round(9).tolist()
+    [[1.0, 0.0]]
+    """
+
+    shares: Annotated[NDArray[np.float64], "M"]
+    means: Annotated[NDArray[np.float64], "M D"]
+    spreads: Annotated[NDArray[np.float64], "M D"]
+
+    def posterior(self, instances: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Say how probable it is that each instance is of each Gaussian, shape (N, M)."""
+        logarithms = np.log(self.shares) - np.log(self.spreads).sum(axis=1)
+        far = [(((instances - mean) / spread) ** 2).sum(axis=1) for mean, spread in zip(*self[1:], strict=True)]
+        posterior: NDArray[np.float64] = softmax(logarithms - np.stack(far, axis=1) / 2, axis=1)
+        return posterior
+
+
+def fisher_vectors(bags: Packed, mixture: Mixture) -> NDArray[np.float64]:
     """Give the gradient of a bag's mean log-likelihood with regard to the weights, means and variances of a mixture.
 
     Parameters
@@ -65,7 +95,7 @@ def fisher_vectors(bags: Packed, mixture: GaussianMixture) -> NDArray[np.float64
     bags
         The bags.
     mixture
-        Fitted, with diagonal covariances.
+        Learnt from training instances.
 
     Returns
     -------
@@ -80,12 +110,11 @@ def fisher_vectors(bags: Packed, mixture: GaussianMixture) -> NDArray[np.float64
     Examples
     --------
     >>> bags = Packed(np.array([[1.0], [2.0], [9.0]]), np.array([0, 2, 3]))
-    >>> mixture = GaussianMixture(1, covariance_type="diag", random_state=0).fit(bags.instances)
-    >>> fisher_vectors(bags, mixture).shape
+    >>> fisher_vectors(bags, Mixture(np.ones(1), np.array([[4.0]]), np.array([[3.5]]))).shape
     (2, 3)
     """
-    shares, means, spreads = mixture.weights_, mixture.means_, np.sqrt(mixture.covariances_)
-    posterior = mixture.predict_proba(bags.instances)
+    shares, means, spreads = mixture
+    posterior = mixture.posterior(bags.instances)
     scaled = (bags.instances[:, None] - means) / spreads
     count = bags.sizes[:, None]
     by_weight = bags.sums(posterior - shares) / (count * np.sqrt(shares))
@@ -101,27 +130,83 @@ def _power_normalized(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     return normalized
 
 
-_VectorsOf = Callable[[Packed], NDArray[np.float64]]
+@dataclass(frozen=True, eq=False)
+class Codebook(View):
+    """Codewords, and the vectors that they make of bags (`vlad_vectors`).
+
+    Attributes
+    ----------
+    centres
+        The codewords, shape (K, D).
+    """
+
+    centres: Annotated[NDArray[np.float64], "K D"]
+
+    def of(self, bags: Packed) -> NDArray[np.float64]:
+        """Give vectors, shape (B, K D)."""
+        return vlad_vectors(bags, self.centres)
+
+    def check(self, width: int) -> int:
+        """See that codewords are as wide as instances."""
+        if not self.centres.size or self.centres.shape[1] != width:
+            raise ValueError("its codewords are none")
+        return int(self.centres.size)
+
+
+@dataclass(frozen=True, eq=False)
+class Reduced(View):
+    """Principal components, a mixture in them, and the vectors that these make of bags (`fisher_vectors`).
+
+    Attributes
+    ----------
+    mean
+        Of the instances, shape (D,).
+    components
+        Shape (R, D).
+    mixture
+        Of R features.
+    """
+
+    mean: Annotated[NDArray[np.float64], "D"]
+    components: Annotated[NDArray[np.float64], "R D"]
+    mixture: Mixture
+
+    def of(self, bags: Packed) -> NDArray[np.float64]:
+        """Give vectors, shape (B, modes x (1 + 2 R))."""
+        return fisher_vectors(Packed((bags.instances - self.mean) @ self.components.T, bags.offsets), self.mixture)
+
+    def check(self, width: int) -> int:
+        """See that components, mixture and instances are equally wide, and what must be positive is."""
+        modes, reduced = self.mixture.means.shape
+        if not modes or (reduced, width) != self.components.shape:
+            raise ValueError("its components are none")
+        if not (self.mixture.spreads > 0).all() or not (self.mixture.shares > 0).all():
+            raise ValueError("its mixture is none")
+        return modes * (1 + 2 * reduced)
 
 
 class _Vectors(Views):
     """What makes a vector of a bag, for each point of a grid, and the vectors of training bags."""
 
-    def __init__(self, training: Packed, vectors_of: Sequence[_VectorsOf]) -> None:
-        self.vectors_of = vectors_of
+    def __init__(self, training: Packed, views: Sequence[View]) -> None:
+        self.views = views
         self.training = self.of(training)
 
     def of(self, bags: Packed) -> list[NDArray[np.float64]]:
         """Give the vectors of bags, shape (B, V)."""
-        found = {make: make(bags) for make in dict.fromkeys(self.vectors_of)}
-        return [found[make] for make in self.vectors_of]
+        found = {view: view.of(bags) for view in dict.fromkeys(self.views)}
+        return [found[view] for view in self.views]
+
+    def learner(self, machines: Sequence[Machine]) -> WholeBags:
+        """Keep what makes the vectors."""
+        return WholeBags(self.views[0], tuple(machines))
 
 
 class _OnVectors(WholeBagMIL):
     """What miVLAD and miFV share."""
 
     @abstractmethod
-    def _vectors_of(self, bags: Packed, parameters: Mapping[str, Any], seed: int) -> _VectorsOf:
+    def _view(self, bags: Packed, parameters: Mapping[str, Any], seed: int) -> View:
         """Learn from instances alone how a bag becomes a vector."""
 
     def _machine(self, seen: NDArray[np.float64], C: float, *, of_numbers: bool) -> BaseEstimator:  # noqa: ARG002
@@ -129,12 +214,12 @@ class _OnVectors(WholeBagMIL):
 
     def _views(self, bags: Packed, points: Sequence[Mapping[str, Any]], seed: int) -> Views:
         # What is learnt of instances alone does not depend on the price of a bag.
-        makers: dict[tuple[Any, ...], _VectorsOf] = {}
+        found: dict[tuple[Any, ...], View] = {}
         apart = [tuple(value for name, value in point.items() if name != "C") for point in points]
         for point, others in zip(points, apart, strict=True):
-            if others not in makers:
-                makers[others] = self._vectors_of(bags, point, seed)
-        return _Vectors(bags, [makers[others] for others in apart])
+            if others not in found:
+                found[others] = self._view(bags, point, seed)
+        return _Vectors(bags, [found[others] for others in apart])
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -168,10 +253,9 @@ class VLADSVM(_OnVectors):
     codewords: Count | None = None
     C: Positive | None = None
 
-    def _vectors_of(self, bags: Packed, parameters: Mapping[str, Any], seed: int) -> _VectorsOf:
+    def _view(self, bags: Packed, parameters: Mapping[str, Any], seed: int) -> View:
         words = min(parameters["codewords"], len(np.unique(bags.instances, axis=0)))
-        codebook = KMeans(words, n_init=1, random_state=seed).fit(bags.instances)
-        return partial(vlad_vectors, codebook=codebook)
+        return Codebook(KMeans(words, n_init=1, random_state=seed).fit(bags.instances).cluster_centers_)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -210,12 +294,13 @@ class FisherVectorSVM(_OnVectors):
     energy: Annotated[float, Interval(gt=0, le=1)] | None = None
     C: Positive | None = None
 
-    def _vectors_of(self, bags: Packed, parameters: Mapping[str, Any], seed: int) -> _VectorsOf:
+    def _view(self, bags: Packed, parameters: Mapping[str, Any], seed: int) -> View:
         components = _components(bags.instances, parameters["energy"])
         reduced = components.transform(bags.instances)
         modes = min(parameters["modes"], len(np.unique(bags.instances, axis=0)))
-        mixture = GaussianMixture(modes, covariance_type="diag", random_state=seed).fit(reduced)
-        return partial(_reduced_fisher_vectors, components=components, mixture=mixture)
+        learnt = GaussianMixture(modes, covariance_type="diag", random_state=seed).fit(reduced)
+        mixture = Mixture(learnt.weights_, learnt.means_, np.sqrt(learnt.covariances_))
+        return Reduced(components.mean_, components.components_, mixture)
 
 
 def _components(instances: NDArray[np.float64], energy: float) -> PCA:
@@ -227,7 +312,3 @@ def _components(instances: NDArray[np.float64], energy: float) -> PCA:
     wanted = int(np.searchsorted(np.cumsum(shares), energy * shares.sum() * (1 - 1e-12))) + 1
     with np.errstate(invalid="ignore"):
         return PCA(min(wanted, real), svd_solver="full").fit(instances)
-
-
-def _reduced_fisher_vectors(bags: Packed, components: PCA, mixture: GaussianMixture) -> NDArray[np.float64]:
-    return fisher_vectors(Packed(components.transform(bags.instances), bags.offsets), mixture)

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 import psutil
 from numpy.typing import ArrayLike, NDArray
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils.metaestimators import available_if
 
 from bagwise.bags import Bags, BagsLike, as_bags
@@ -18,12 +17,12 @@ from bagwise.errors import BagwiseError
 from bagwise.folds import stratified_folds
 from bagwise.inputs import told_size
 from bagwise.methods.base import BagEstimator, RandomState, drawn_seed
-from bagwise.methods.classical.packed import Packed, check_extent, packed_as, scaler_of, values_of
+from bagwise.methods.classical.packed import Packed, Scaler, check_extent, packed_as, scaler_of, values_of
 from bagwise.methods.classical.questions import Calibration, Question, Scale, question_of
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
 
-__all__ = ["INNER_FOLDS", "ClassicalMIL", "Grid", "Learner", "ScoresInstances"]
+__all__ = ["INNER_FOLDS", "ClassicalMIL", "Grid", "Learner", "Learnt", "ScoresInstances"]
 
 INNER_FOLDS = 3
 Grid = Sequence[Mapping[str, Any]]  # values of hyper-parameters to choose from
@@ -31,7 +30,7 @@ _THAT_LEARN = {"real": "attention or MI-Kernel"}  # kinds of target that some cl
 
 
 class Learner(ABC):
-    """What was learnt of training bags."""
+    """What was learnt of training bags, and can be kept (`bagwise.methods.classical.kept`)."""
 
     @abstractmethod
     def decide(self, bags: Packed) -> NDArray[np.float64]:
@@ -40,12 +39,26 @@ class Learner(ABC):
         Shape (B,), or (B, L) where one learner answers for several columns of the question.
         """
 
+    @abstractmethod
+    def check(self, width: int) -> int:
+        """Say for how many columns of the question it answers.
 
-class _Learnt(NamedTuple):
+        Raises a ValueError unless what it consists of, whose types, shapes and letters are right, goes together, and
+        with instances of so many numbers.
+        """
+
+
+class Learnt(NamedTuple):
     """A scaler if there is one, and the learners that answer for the columns of the question, one after the other."""
 
-    scaler: StandardScaler | None
-    learners: list[Learner]
+    scaler: Scaler | None
+    learners: tuple[Learner, ...]
+
+    def check(self, width: int) -> int:
+        """See that all goes together, as `Learner.check` does."""
+        if self.scaler is not None and (len(self.scaler.mean) != width or not (self.scaler.spread > 0).all()):
+            raise ValueError("its scaler is none")
+        return sum(learner.check(width) for learner in self.learners)
 
     def decide(self, bags: Bags) -> NDArray[np.float64]:
         """Give decisions, shape (B,) where the question has one column, else (B, L)."""
@@ -98,6 +111,12 @@ class ClassicalMIL(BagEstimator, ABC):
         where there were too few bags for one, and the first point was taken.
     calibration_ : Calibration or Scale
         How decisions become probabilities, or numbers.
+    learnt_ : Learnt
+        The scaler and the learners, in arrays.
+    bags_learnt_ : int
+        How many bags were learnt from.
+    seed_ : int
+        What `random_state` was, or was drawn from it.
 
     References
     ----------
@@ -158,7 +177,7 @@ class ClassicalMIL(BagEstimator, ABC):
         self._check_room(bags, len(bags))
         seen = self._seen(bags, learning=True)
         question = question_of(target, bags.labels, weights)
-        seed = drawn_seed(self.random_state)
+        self.seed_ = seed = drawn_seed(self.random_state)
         points = self._points(self._grid(target))
         judged = [
             question.judged(decisions) for decisions in self._inner_decisions(seen, question, weights, points, seed)
@@ -168,7 +187,7 @@ class ClassicalMIL(BagEstimator, ABC):
         self.validation_errors_ = [found.error for found in judged]
         self.calibration_: Calibration | Scale = judged[best].meaning if judged else question.meaning
         scaler, packed = self._prepared(seen, weights)
-        self.learnt_ = _Learnt(scaler, self._learn_all(packed, question.columns, points[best], seed))
+        self.learnt_ = Learnt(scaler, tuple(self._learn_all(packed, question.columns, points[best], seed)))
         self.bags_learnt_ = len(bags)
         self._remember(bags, target)
         return self
@@ -233,6 +252,11 @@ class ClassicalMIL(BagEstimator, ABC):
 
     # ---- what a method fills in ---------------------------------------------------------------------
 
+    @staticmethod
+    def _width(features: int) -> int:
+        """Say of how many numbers what is looked at consists, where instances have so many features."""
+        return features
+
     def _seen(self, bags: Bags, *, learning: bool) -> Bags:  # noqa: ARG002
         """Give what is looked at of bags, whatever was learnt: themselves, or one vector in the place of each."""
         return bags
@@ -252,7 +276,7 @@ class ClassicalMIL(BagEstimator, ABC):
             for point in points
         ]
 
-    def _scaler_of(self, bags: Bags) -> StandardScaler:
+    def _scaler_of(self, bags: Bags) -> Scaler:
         """Learn the scale of what is looked at."""
         return scaler_of(values_of(bags), bags)
 
@@ -272,7 +296,7 @@ class ClassicalMIL(BagEstimator, ABC):
                 points.append(filled)
         return points
 
-    def _prepared(self, bags: Bags, weights: NDArray[np.float64]) -> tuple[StandardScaler | None, Packed]:
+    def _prepared(self, bags: Bags, weights: NDArray[np.float64]) -> tuple[Scaler | None, Packed]:
         """Scale training bags by what they teach."""
         scaler = self._scaler_of(bags) if self.standardize else None
         return scaler, packed_as(bags, scaler)._replace(sample_weight=weights)

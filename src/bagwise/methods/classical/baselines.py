@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, is_regressor
+from sklearn.base import BaseEstimator
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     ExtraTreesRegressor,
@@ -15,44 +15,38 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
 )
 from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
 
 from bagwise.bags import Bags
 from bagwise.checks import MOST_SPAN, check_span, constant_features
 from bagwise.methods.classical.base import ClassicalMIL, Grid, Learner
-from bagwise.methods.classical.packed import Packed, check_extent
+from bagwise.methods.classical.machines import Machine, decided, frozen
+from bagwise.methods.classical.packed import Packed, Scaler, check_extent
 from bagwise.methods.classical.summaries import Summaries, summaries_of
 from bagwise.parameters import Count, NonNegative, Positive
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.numbers import RealTarget
 
-__all__ = ["MeanLogistic", "SummaryBoosting", "SummaryForest", "SummaryLogistic", "SummaryMIL", "SummarySVM"]
+__all__ = ["MeanLogistic", "SummaryBoosting", "SummaryForest", "SummaryLogistic", "SummaryMIL", "SummarySVM", "Summed"]
 
 _MOST_ITERATIONS = 10_000
 
 
-@dataclass
-class _Machines(Learner):
+@dataclass(frozen=True, eq=False)
+class Summed(Learner):
     """A machine a column of the question."""
 
-    machines: list[BaseEstimator]
+    machines: tuple[Machine, ...]
 
     def decide(self, bags: Packed) -> NDArray[np.float64]:
-        return np.column_stack([_decision(machine, bags.instances) for machine in self.machines])
+        """Give a decision a machine, shape (B, L)."""
+        return decided(self.machines, bags.instances)
 
-
-def _decision(machine: BaseEstimator, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give numbers, or log-odds; of a forest, which may be certain, as if one tree more were undecided."""
-    decision: NDArray[np.float64]
-    if is_regressor(machine):
-        decision = machine.predict(vectors)
-    elif hasattr(machine, "decision_function"):
-        decision = machine.decision_function(vectors)
-    else:
-        share, trees = machine.predict_proba(vectors)[:, 1], machine.n_estimators
-        decision = np.log((share * trees + 0.5) / ((1 - share) * trees + 0.5))
-    return decision
+    def check(self, width: int) -> int:
+        """One column a machine, where all take what sums bags up."""
+        for machine in self.machines:
+            machine.check(width)
+        return len(self.machines)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -79,8 +73,12 @@ class SummaryMIL(ClassicalMIL):
     ) -> BaseEstimator:
         """Make what is fitted to the vectors."""
 
+    @staticmethod
+    def _width(features: int) -> int:
+        return 4 * features + 1
+
     def _vectors(self, summaries: Summaries) -> NDArray[np.float64]:
-        """Give a vector a bag."""
+        """Give a vector a bag, as wide as `_width` says."""
         return summaries.vectors()
 
     def _seen(self, bags: Bags, *, learning: bool) -> Bags:
@@ -105,13 +103,11 @@ class SummaryMIL(ClassicalMIL):
     def _holds(self, bags: Bags, others: int) -> dict[str, int]:  # noqa: ARG002
         return {"a summary of each bag, several times": 4 * 8 * len(bags) * (4 * bags.instance_shape[0] + 1)}
 
-    def _scaler_of(self, bags: Bags) -> StandardScaler:
+    def _scaler_of(self, bags: Bags) -> Scaler:
         # What is the same in all bags, or differs by less than squares can tell, becomes 0.
         vectors = np.asarray(bags.instances)
-        scaler, lowest = StandardScaler().fit(vectors), vectors.min(axis=0)
-        same = constant_features(lowest, vectors.max(axis=0))
-        scaler.mean_[same], scaler.scale_[same] = lowest[same], 1.0
-        return scaler
+        lowest = vectors.min(axis=0)
+        return Scaler.of(vectors).where(~constant_features(lowest, vectors.max(axis=0)), lowest)
 
     def _learn_all(
         self, bags: Packed, columns: NDArray[Any], parameters: Mapping[str, Any], seed: int
@@ -119,11 +115,11 @@ class SummaryMIL(ClassicalMIL):
         of_numbers = columns.dtype != bool
         seen = bags.instances
         return [
-            _Machines(
-                [
-                    self._machine(seen, parameters, seed, of_numbers=of_numbers).fit(seen, column, bags.weights)
+            Summed(
+                tuple(
+                    frozen(self._machine(seen, parameters, seed, of_numbers=of_numbers).fit(seen, column, bags.weights))
                     for column in columns.T
-                ]
+                )
             )
         ]
 
@@ -178,6 +174,10 @@ class MeanLogistic(SummaryLogistic):
     >>> bw.make("mean-logistic", random_state=0).fit(bags).predict(bags[:4]).tolist()
     [0, 1, 0, 1]
     """
+
+    @staticmethod
+    def _width(features: int) -> int:
+        return features
 
     def _vectors(self, summaries: Summaries) -> NDArray[np.float64]:
         return summaries.means()

@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from bagwise.methods.classical.base import Grid, Learner, ScoresInstances
+from bagwise.methods.classical.machines import Machine, frozen
 from bagwise.methods.classical.packed import Packed
 from bagwise.parameters import Count, Positive
 
-__all__ = ["BAGS_TO_START_FROM", "MOST_STARTS", "ROUNDS", "DiverseDensity", "Hypotheses", "maximise"]
+__all__ = ["BAGS_TO_START_FROM", "MOST_STARTS", "ROUNDS", "Concept", "DiverseDensity", "Hypotheses", "maximise"]
 
 BAGS_TO_START_FROM = 5
 MOST_STARTS = 64
@@ -37,8 +38,8 @@ class Hypotheses(NamedTuple):
         s, shape (S, D).
     """
 
-    points: NDArray[np.float64]
-    scales: NDArray[np.float64]
+    points: Annotated[NDArray[np.float64], "S D"]
+    scales: Annotated[NDArray[np.float64], "S D"]
 
     def distances(self, instances: NDArray[np.float64]) -> NDArray[np.float64]:
         """Give -log P(x), shape (N, S)."""
@@ -212,18 +213,35 @@ def _dot(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.flo
     return product
 
 
-@dataclass
-class _Concept(Learner):
-    """The best hypothesis, and how likely a bag at some distance from it is positive."""
+@dataclass(frozen=True, eq=False)
+class Concept(Learner):
+    """The best hypothesis, and how likely a bag at some distance from it is positive.
+
+    Attributes
+    ----------
+    hypothesis
+        One.
+    losses
+        Of all there were, at the start and after each round, shape (rounds, S).
+    logistic
+        Of how close a bag comes.
+    """
 
     hypothesis: Hypotheses
-    losses: list[NDArray[np.float64]]
-    logistic: LogisticRegression
+    losses: Annotated[NDArray[np.float64], "R S"]
+    logistic: Machine
 
     def decide(self, bags: Packed) -> NDArray[np.float64]:
+        """Give the log-odds of how close each bag comes."""
         closeness = bags.highest(-self.hypothesis.distances(bags.instances))
-        decisions: NDArray[np.float64] = self.logistic.decision_function(closeness)
-        return decisions
+        return self.logistic.decide(closeness)
+
+    def check(self, width: int) -> int:
+        """One column, where the point is one of the instances' space."""
+        if self.hypothesis.points.shape != (1, width):
+            raise ValueError("its point is none")
+        self.logistic.check(1)
+        return 1
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -274,4 +292,5 @@ class DiverseDensity(ScoresInstances):
         best = int(losses[-1].argmin())
         chosen = Hypotheses(found.points[[best]], found.scales[[best]])
         closeness = bags.highest(-chosen.distances(bags.instances))
-        return _Concept(chosen, losses, LogisticRegression().fit(closeness, positive, bags.weights))
+        logistic = LogisticRegression().fit(closeness, positive, bags.weights)
+        return Concept(chosen, np.stack(losses), frozen(logistic))

@@ -2,24 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.svm import SVC
 
 from bagwise.methods.classical.base import Grid, Learner, ScoresInstances
+from bagwise.methods.classical.machines import Machine, frozen
 from bagwise.methods.classical.packed import Packed
 from bagwise.parameters import Positive
 
-__all__ = ["ROUNDS", "BagMarginSVM", "InstanceLabelSVM"]
+__all__ = ["ROUNDS", "BagMarginSVM", "InstanceLabelSVM", "InstanceSVM"]
 
 ROUNDS = 10
 _CACHE_MIB = 500
 
 
-@dataclass
-class _InstanceSVM(Learner):
+@dataclass(frozen=True, eq=False)
+class InstanceSVM(Learner):
     """An SVM on instances, and what it ended with.
 
     Attributes
@@ -27,19 +28,24 @@ class _InstanceSVM(Learner):
     svm
         Decides about instances.
     chosen
-        mi-SVM: which training instances were labelled positive last, shape (N,). MI-SVM: the rows that stood for the
-        positive bags last, shape (number of them,).
+        Rows, shape (number of them,): mi-SVM: of the training instances that were labelled positive last. MI-SVM: of
+        those that stood for the positive bags last.
     settled
         Whether the last round changed nothing.
     """
 
-    svm: SVC
-    chosen: NDArray[Any]
+    svm: Machine
+    chosen: Annotated[NDArray[np.int64], "R"]
     settled: bool
 
     def decide(self, bags: Packed) -> NDArray[np.float64]:
         """Give the highest decision in each bag."""
-        return bags.highest(self.svm.decision_function(bags.instances))
+        return bags.highest(self.svm.decide(bags.instances))
+
+    def check(self, width: int) -> int:
+        """One column, where the machine takes the instances."""
+        self.svm.check(width)
+        return 1
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -113,7 +119,7 @@ class InstanceLabelSVM(_SVMOnInstances):
             if settled:
                 break
             labels = relabelled
-        return _InstanceSVM(svm, relabelled, settled)
+        return InstanceSVM(frozen(svm), np.flatnonzero(relabelled), settled)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -164,4 +170,4 @@ class BagMarginSVM(_SVMOnInstances):
                 break
             rows = highest
             representatives = bags.instances[rows]
-        return _InstanceSVM(svm, highest, settled)
+        return InstanceSVM(frozen(svm), highest, settled)

@@ -1,6 +1,6 @@
 """Bags as learners take them: in double precision, scaled by what training instances taught."""
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from bagwise.checks import MOST_SPAN, check_span
 from bagwise.errors import BagwiseError
 from bagwise.stored import StoredInstances
 
-__all__ = ["CLIP", "Packed", "check_extent", "packed_as", "scaler_of", "values_of"]
+__all__ = ["CLIP", "Packed", "Scaler", "check_extent", "packed_as", "scaler_of", "values_of"]
 
 CLIP = 3.0
 
@@ -64,7 +64,42 @@ class Packed(NamedTuple):
         return at_top[np.unique(bag[at_top], return_index=True)[1]]
 
 
-def scaler_of(values: NDArray[np.float64], bags: Bags) -> StandardScaler:
+class Scaler(NamedTuple):
+    """How each number is brought to mean 0 and spread 1.
+
+    Attributes
+    ----------
+    mean, spread
+        Shape (D,).
+
+    Examples
+    --------
+    >>> Scaler.of(np.array([[0.0], [2.0]])).scaled(np.array([[1.0], [9.0]])).tolist()
+    [[0.0], [3.0]]
+    """
+
+    mean: Annotated[NDArray[np.float64], "D"]
+    spread: Annotated[NDArray[np.float64], "D"]
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64]) -> Self:
+        """Learn it, of values of shape (N, D)."""
+        learnt = StandardScaler().fit(values)
+        return cls(learnt.mean_, learnt.scale_)
+
+    def where(self, known: NDArray[np.bool_], otherwise: NDArray[np.float64]) -> Self:
+        """Subtract something else, and divide by nothing, where mean and spread are not known."""
+        return self._replace(mean=np.where(known, self.mean, otherwise), spread=np.where(known, self.spread, 1.0))
+
+    def scaled(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Scale values, shape (N, D), to at most `CLIP` either way."""
+        with np.errstate(over="ignore"):  # what is infinite is clipped
+            scaled = values - self.mean
+            scaled /= self.spread
+        return np.clip(scaled, -CLIP, CLIP, out=scaled)
+
+
+def scaler_of(values: NDArray[np.float64], bags: Bags) -> Scaler:
     """Learn to bring each feature to mean 0 and spread 1.
 
     Parameters
@@ -76,8 +111,7 @@ def scaler_of(values: NDArray[np.float64], bags: Bags) -> StandardScaler:
 
     Returns
     -------
-    StandardScaler
-        Fitted.
+    Scaler
 
     Raises
     ------
@@ -87,7 +121,7 @@ def scaler_of(values: NDArray[np.float64], bags: Bags) -> StandardScaler:
     Examples
     --------
     >>> bags = Bags.from_arrays([[[0.0]], [[2.0]]])
-    >>> scaler_of(values_of(bags), bags).mean_.tolist()
+    >>> scaler_of(values_of(bags), bags).mean.tolist()
     [1.0]
     """
 
@@ -97,14 +131,12 @@ def scaler_of(values: NDArray[np.float64], bags: Bags) -> StandardScaler:
     lowest = values.min(axis=0)
     check_span(lowest, values.max(axis=0), bags.feature_names, farthest)
     with np.errstate(over="ignore", invalid="ignore"):
-        scaler = StandardScaler().fit(values)
+        scaler = Scaler.of(values)
     # Squares of what is the same everywhere may overflow.
-    lost = ~np.isfinite(scaler.mean_ + scaler.scale_)
-    scaler.mean_[lost], scaler.scale_[lost] = lowest[lost], 1.0
-    return scaler
+    return scaler.where(np.isfinite(scaler.mean + scaler.spread), lowest)
 
 
-def packed_as(bags: Bags, scaler: StandardScaler | None) -> Packed:
+def packed_as(bags: Bags, scaler: Scaler | None) -> Packed:
     """Scale bags, to at most `CLIP` either way.
 
     Parameters
@@ -133,8 +165,7 @@ def packed_as(bags: Bags, scaler: StandardScaler | None) -> Packed:
     if scaler is None:
         check_extent(values, bags)
         return Packed(values, bags.offsets)
-    with np.errstate(over="ignore"):  # what is infinite is clipped
-        return Packed(scaler.transform(values).clip(-CLIP, CLIP), bags.offsets)
+    return Packed(scaler.scaled(values), bags.offsets)
 
 
 def _place(row: int, bags: Bags) -> tuple[str, int]:

@@ -1,7 +1,7 @@
 """What learners are asked about bags, by the kind of target, and what their decisions mean."""
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +32,13 @@ class Scale(NamedTuple):
     [[8.0], [11.0]]
     """
 
-    mean: NDArray[np.float64]
-    spread: NDArray[np.float64]
+    mean: Annotated[NDArray[np.float64], "L"]
+    spread: Annotated[NDArray[np.float64], "L"]
+
+    def check(self, columns: int) -> None:
+        """Raise a ValueError unless there is one of each for so many columns of decisions."""
+        if self.mean.shape != (columns,):
+            raise ValueError(f"it has a scale for {len(self.mean)} numbers, and learnt {columns}")
 
     def answers(self, decisions: NDArray[np.float64]) -> NDArray[np.float64]:
         """Give the numbers, shape (B, L)."""
@@ -53,7 +58,12 @@ class Calibration(NamedTuple):
     """
 
     sharpness: float
-    offsets: NDArray[np.float64]
+    offsets: Annotated[NDArray[np.float64], "..."]
+
+    def check(self, columns: int) -> None:
+        """Raise a ValueError unless it fits so many columns of decisions."""
+        if self.offsets.shape != (() if columns == 1 else (columns,)) or self.sharpness <= 0:
+            raise ValueError("its calibration is none")
 
     def log_probabilities(self, decisions: NDArray[np.float64]) -> NDArray[np.float64]:
         """Give logarithms of probabilities, shape (B, number of classes)."""

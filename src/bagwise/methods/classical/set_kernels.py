@@ -1,9 +1,8 @@
 """Support vector machines on bags, with kernels between sets of instances: MI-Kernel and mi-Graph."""
 
-from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +12,14 @@ from sklearn.svm import SVC, SVR
 
 from bagwise.bags import Bags
 from bagwise.methods.classical.base import Grid
+from bagwise.methods.classical.machines import Linear, Machine
 from bagwise.methods.classical.packed import Packed
-from bagwise.methods.classical.whole_bags import Views, WholeBagMIL
+from bagwise.methods.classical.whole_bags import View, Views, WholeBagMIL, WholeBags
 from bagwise.parameters import NonNegative, Positive
 from bagwise.targets.contract import Target
 from bagwise.targets.numbers import RealTarget
 
-__all__ = ["GraphKernelSVM", "SetKernelSVM", "graph_weights", "own_kernels", "set_kernels"]
+__all__ = ["GraphKernelSVM", "SetKernelSVM", "SupportBags", "graph_weights", "own_kernels", "set_kernels"]
 
 _BLOCK_ROWS = 256  # squared, in double precision, a share of the processor's second cache
 
@@ -171,17 +171,66 @@ def graph_weights(bags: Packed) -> NDArray[np.float64]:
     return weights
 
 
-_WeightsOf = Callable[[Packed], NDArray[np.float64]]
+def _weights_of(bags: Packed, *, graph: bool) -> NDArray[np.float64]:
+    return graph_weights(bags) if graph else np.ones(len(bags.instances))
+
+
+@dataclass(frozen=True, eq=False)
+class SupportBags(View):
+    """Training bags that count, and what compares other bags with them.
+
+    Attributes
+    ----------
+    instances
+        Theirs, shape (N, D).
+    offsets
+        Where bags begin and the last one ends, shape (V + 1,).
+    weights
+        Of the instances, shape (N,).
+    norms
+        What the kernel of each bag is divided by, shape (V,).
+    gamma
+        The sharpness of the Gaussian.
+    by_root, graph
+        Whether kernels are divided by their roots, and instances are weighed by the graph of their bag.
+    """
+
+    instances: Annotated[NDArray[np.float64], "N D"]
+    offsets: Annotated[NDArray[np.int64], "E"]
+    weights: Annotated[NDArray[np.float64], "N"]
+    norms: Annotated[NDArray[np.float64], "V"]
+    gamma: float
+    by_root: bool
+    graph: bool
+
+    def of(self, bags: Packed) -> NDArray[np.float64]:
+        """Give the kernels between bags and these, shape (B, V)."""
+        weights = _weights_of(bags, graph=self.graph)
+        norms = np.sqrt(own_kernels(bags, [self.gamma], weights)[0]) if self.by_root else bags.sums(weights)
+        known = Packed(self.instances, self.offsets)
+        kernels: NDArray[np.float64] = set_kernels(bags, known, [self.gamma], (weights, self.weights))[0]
+        return kernels / (norms[:, None] * self.norms)
+
+    def check(self, width: int) -> int:
+        """One number a bag."""
+        ends = np.append(self.offsets[:1], self.offsets[-1:]).tolist()
+        if ends != [0, len(self.instances)] or not (np.diff(self.offsets) > 0).all():
+            raise ValueError("its bags do not divide its instances")
+        if len(self.offsets) != len(self.norms) + 1 or self.instances.shape[1] != width:
+            raise ValueError("its bags are others than its norms, or than those asked about")
+        if self.gamma <= 0 or not (self.norms > 0).all() or not (self.weights > 0).all():
+            raise ValueError("its kernel is none")
+        return len(self.norms)
 
 
 class _Kernels(Views):
     """Kernels between training bags, one a point of the grid, and what compares other bags with them."""
 
-    def __init__(self, training: Packed, weights_of: _WeightsOf, gammas: Sequence[float], *, by_root: bool) -> None:
-        self.bags, self.weights_of, self.by_root = training, weights_of, by_root
+    def __init__(self, training: Packed, gammas: Sequence[float], *, graph: bool, by_root: bool) -> None:
+        self.bags, self.graph, self.by_root = training, graph, by_root
         self.gammas = [*dict.fromkeys(gammas)]
         self.places = [self.gammas.index(gamma) for gamma in gammas]
-        self.weights = weights_of(training)
+        self.weights = _weights_of(training, graph=graph)
         kernels = set_kernels(training, None, self.gammas, (self.weights, self.weights))
         with_itself = np.diagonal(kernels, axis1=1, axis2=2)
         self.norms = np.sqrt(with_itself) if by_root else self._sums(training, self.weights)
@@ -189,9 +238,26 @@ class _Kernels(Views):
 
     def of(self, bags: Packed) -> list[NDArray[np.float64]]:
         """Compare bags with those of training, shape (B, training bags)."""
-        weights = self.weights_of(bags)
+        weights = _weights_of(bags, graph=self.graph)
         norms = np.sqrt(own_kernels(bags, self.gammas, weights)) if self.by_root else self._sums(bags, weights)
         return self._normalized(set_kernels(bags, self.bags, self.gammas, (weights, self.weights)), norms)
+
+    def learner(self, machines: Sequence[Machine]) -> WholeBags:
+        """Keep the training bags that count in a machine, since the others say nothing."""
+        linear = [machine for machine in machines if isinstance(machine, Linear)]
+        counts = np.any([machine.weights != 0 for machine in linear], axis=0)
+        counts[0] |= not counts.any()  # at least one, or there is nothing to compare with
+        rows = np.repeat(counts, self.bags.sizes)
+        view = SupportBags(
+            self.bags.instances[rows],
+            np.cumsum([0, *self.bags.sizes[counts]]),
+            self.weights[rows],
+            self.norms[0, counts],
+            self.gammas[0],
+            self.by_root,
+            self.graph,
+        )
+        return WholeBags(view, tuple(Linear(machine.weights[counts], machine.intercept) for machine in linear))
 
     def _sums(self, bags: Packed, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.tile(bags.sums(weights), (len(self.gammas), 1))
@@ -206,16 +272,12 @@ class _OnKernels(WholeBagMIL):
     """What MI-Kernel and mi-Graph share."""
 
     GRID: ClassVar[Grid] = tuple({"gamma": gamma, "C": 10.0} for gamma in (1.0, 0.25, 4.0))
+    GRAPH: ClassVar[bool] = False  # whether instances are weighed by the graph of their bag
     GRID_OF_NUMBERS: ClassVar[Grid] = tuple({**point, "C": C} for point in GRID for C in (10.0, 1.0, 100.0))
 
     normalize: Literal["root", "mean"] = "root"
     gamma: Positive | None = None
     epsilon: NonNegative = 0.1
-
-    @staticmethod
-    @abstractmethod
-    def _weights_of(bags: Packed) -> NDArray[np.float64]:
-        """Weigh the instances."""
 
     def _holds(self, bags: Bags, others: int) -> dict[str, int]:
         # Of each gamma the kernel and, while it is made, what it is divided by.
@@ -228,7 +290,7 @@ class _OnKernels(WholeBagMIL):
     def _views(self, bags: Packed, points: Sequence[Mapping[str, Any]], seed: int) -> Views:  # noqa: ARG002
         unit = bags.instances.shape[1] * (bags.instances.var() or 1.0)
         gammas = [point["gamma"] / unit for point in points]
-        return _Kernels(bags, self._weights_of, gammas, by_root=self.normalize == "root")
+        return _Kernels(bags, gammas, graph=self.GRAPH, by_root=self.normalize == "root")
 
     def _machine(self, seen: NDArray[np.float64], C: float, *, of_numbers: bool) -> BaseEstimator:
         price = C / np.diag(seen).mean()
@@ -272,10 +334,6 @@ class SetKernelSVM(_OnKernels):
     [0, 1, 0, 1]
     """
 
-    @staticmethod
-    def _weights_of(bags: Packed) -> NDArray[np.float64]:
-        return np.ones(len(bags.instances))
-
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class GraphKernelSVM(_OnKernels):
@@ -300,6 +358,8 @@ class GraphKernelSVM(_OnKernels):
     [0, 1, 0, 1]
     """
 
+    GRAPH: ClassVar[bool] = True
+
     normalize: Literal["root", "mean"] = "mean"
 
     def _holds(self, bags: Bags, others: int) -> dict[str, int]:
@@ -307,7 +367,3 @@ class GraphKernelSVM(_OnKernels):
         size, name = int(bags.sizes[largest]), str(bags.names[largest])
         told = f"the distances between all {size} instances of bag {name!r}"
         return {**super()._holds(bags, others), told: (8 + 1) * size**2}  # and whether each is near
-
-    @staticmethod
-    def _weights_of(bags: Packed) -> NDArray[np.float64]:
-        return graph_weights(bags)

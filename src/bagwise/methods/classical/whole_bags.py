@@ -8,15 +8,27 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.svm import SVC
 
 from bagwise.methods.classical.base import ClassicalMIL, Learner
+from bagwise.methods.classical.machines import Machine, decided, frozen
 from bagwise.methods.classical.packed import Packed
 from bagwise.parameters import Positive
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.numbers import RealTarget
 
-__all__ = ["Views", "WholeBagMIL"]
+__all__ = ["View", "Views", "WholeBagMIL", "WholeBags"]
+
+
+class View(ABC):
+    """How whole bags look, by what the instances of training bags taught; it can be kept."""
+
+    @abstractmethod
+    def of(self, bags: Packed) -> NDArray[np.float64]:
+        """Give a row a bag, shape (B, V)."""
+
+    @abstractmethod
+    def check(self, width: int) -> int:
+        """Give V, as `Learner.check` gives the number of columns."""
 
 
 class Views(ABC):
@@ -34,22 +46,28 @@ class Views(ABC):
     def of(self, bags: Packed) -> list[NDArray[np.float64]]:
         """Say how other bags look, an array a point: vectors, or a kernel between them and the training bags."""
 
+    @abstractmethod
+    def learner(self, machines: Sequence[Machine]) -> "WholeBags":
+        """Put together what answers for bags, of the only point and of the machines that learnt from it."""
 
-@dataclass
-class _Machines(Learner):
+
+@dataclass(frozen=True, eq=False)
+class WholeBags(Learner):
     """A machine a column of the question, and how bags look to all of them."""
 
-    machines: list[BaseEstimator]
-    views: Views
+    view: View
+    machines: tuple[Machine, ...]
 
     def decide(self, bags: Packed) -> NDArray[np.float64]:
-        return _decide(self.machines, self.views.of(bags)[0])
+        """Give a decision a machine, shape (B, L)."""
+        return decided(self.machines, self.view.of(bags))
 
-
-def _decide(machines: Sequence[BaseEstimator], seen: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.column_stack(
-        [machine.decision_function(seen) if isinstance(machine, SVC) else machine.predict(seen) for machine in machines]
-    )
+    def check(self, width: int) -> int:
+        """One column a machine, where all take what bags look like."""
+        seen = self.view.check(width)
+        for machine in self.machines:
+            machine.check(seen)
+        return len(self.machines)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -81,19 +99,21 @@ class WholeBagMIL(ClassicalMIL):
 
     def _fitted(
         self, seen: NDArray[np.float64], columns: NDArray[Any], weights: NDArray[np.float64], C: float
-    ) -> list[BaseEstimator]:
+    ) -> list[Machine]:
         of_numbers = columns.dtype != bool
-        return [self._machine(seen, C, of_numbers=of_numbers).fit(seen, column, weights) for column in columns.T]
+        return [
+            frozen(self._machine(seen, C, of_numbers=of_numbers).fit(seen, column, weights)) for column in columns.T
+        ]
 
     def _learn_all(
         self, bags: Packed, columns: NDArray[Any], parameters: Mapping[str, Any], seed: int
     ) -> list[Learner]:
         views = self._views(bags, [parameters], seed)
-        return [_Machines(self._fitted(views.training[0], columns, bags.weights, parameters["C"]), views)]
+        return [views.learner(self._fitted(views.training[0], columns, bags.weights, parameters["C"]))]
 
     def _decided(
         self, train: Packed, columns: NDArray[Any], test: Packed, points: Sequence[Mapping[str, Any]], seed: int
     ) -> list[NDArray[np.float64]]:
         views = self._views(train, points, seed)
         seen = zip(points, views.training, views.of(test), strict=True)
-        return [_decide(self._fitted(one, columns, train.weights, point["C"]), other) for point, one, other in seen]
+        return [decided(self._fitted(one, columns, train.weights, point["C"]), other) for point, one, other in seen]
