@@ -182,7 +182,7 @@ class Reduced(View):
             raise ValueError("its components are none")
         if not (self.mixture.spreads > 0).all() or not (self.mixture.shares > 0).all():
             raise ValueError("its mixture is none")
-        return modes * (1 + 2 * reduced)
+        return int(modes * (1 + 2 * reduced))
 
 
 class _Vectors(Views):
