@@ -13,8 +13,10 @@ NAMES = ("train_images", "train_labels", "test_images", "test_labels")
 
 @pytest.fixture(autouse=True)
 def no_file_is_left_open():
+    gc.freeze()  # to look through all that was there before takes longer than the tests
     yield
     gc.collect()  # what a test left open is held against that test and not against a later one
+    gc.unfreeze()
 
 
 # ---- the small set ----------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from skimage.color import rgb2hsv
 from skimage.filters import gaussian, threshold_otsu
 from skimage.morphology import closing, disk, remove_small_holes, remove_small_objects
 
@@ -354,8 +353,11 @@ def find_tissue(slide: Slide, picture: NDArray[np.uint8] | None = None) -> Tissu
         If the file is damaged.
     """
     picture = slide.overview() if picture is None else picture
-    colours = rgb2hsv(gaussian(np.float32(picture) / 255, sigma=1, channel_axis=2))
-    saturation, brightness = colours[..., 1], colours[..., 2]
+    colours = np.moveaxis(gaussian(np.float32(picture) / 255, sigma=1, channel_axis=2), 2, 0)
+    # Saturation and value of HSV; hue, which takes longest, is of no use here.
+    brightness = colours.max(axis=0)
+    spread = brightness - colours.min(axis=0)
+    saturation = np.divide(spread, brightness, out=np.zeros_like(spread), where=spread > 0)
     threshold = _LEAST_STAIN
     if np.ptp(saturation) > 0:
         threshold = float(np.clip(threshold_otsu(saturation), _LEAST_STAIN, _MOST_STAIN))
