@@ -148,6 +148,13 @@ def run():
     return run
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Have commands draw neither figures nor maps, which takes longer than the rest and which other tests look at."""
+    monkeypatch.setattr("bagwise.commands.evaluate.figures_of", lambda _: [])
+    monkeypatch.setattr("bagwise.commands.explain.draw_map", lambda *_, **__: None)
+
+
 @pytest.fixture(scope="session")
 def cells():
     """Make a table of patients' cells: an ill patient has a few cells with a high marker."""

@@ -119,6 +119,7 @@ def test_a_bag_in_two_groups_is_a_leak(cells, tmp_path):
     assert "duplicate-bags-across-groups" in codes(found)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_folds_are_divided_as_evaluate_will(cells, tmp_path, run):
     """Of twelve clinics only three have ill patients, so that most of ten folds have none."""
     frame = cells()

@@ -9,6 +9,8 @@ from sklearn.model_selection import LeaveOneGroupOut
 
 import bagwise as bw
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 COLUMNS = ["--bag", "patient", "--label", "diagnosis", "--instance", "cell", "--coordinate", "x", "--coordinate", "y"]
 FAST = ["--method", "attention", "--method", "miVLAD", "--epochs", 2, "--jobs", 1]
 

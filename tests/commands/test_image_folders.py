@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -46,10 +47,13 @@ def test_a_folder_of_images_is_learnt_from_and_predicted(run, images, fitted_run
 
 
 def test_patches_are_explained_where_they_were(run, images, fitted_run, tmp_path):
-    done = run("explain", fitted_run, images / "scans", "--out", tmp_path / "why")
+    (tmp_path / "some").mkdir()
+    for number in range(4):
+        shutil.copy(images / "scans" / f"scan {number}.png", tmp_path / "some")
+    done = run("explain", fitted_run, tmp_path / "some", "--out", tmp_path / "why")
     assert done.status == 0
     table = pd.read_csv(tmp_path / "why" / "instances.csv")
-    assert len(table) == 12 * 24
+    assert len(table) == 4 * 24
     assert sorted(set(table["x"])) == list(range(0, 96, 16))
     maps = pd.read_csv(tmp_path / "why" / "maps" / "maps.csv")
     assert (tmp_path / "why" / "maps" / maps["map"][3]).stat().st_size > 5000
@@ -73,6 +77,7 @@ def test_points_say_where_to_cut(run, images, tmp_path):
     assert [row["probability_ill"] for row in json.loads(done.out)] == pytest.approx(expected.tolist(), abs=1e-6)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_images_are_evaluated_by_patient(run, images, tmp_path):
     options = [
         "--labels",

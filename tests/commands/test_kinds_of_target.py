@@ -90,8 +90,10 @@ def begin_alike(columns, expected):
     return len(columns) == len(expected) and all(map(str.startswith, columns, expected))
 
 
-def test_every_kind_is_checked_evaluated_with_figures_and_a_page(run, kind, source, tmp_path):
-    out = tmp_path / "out"
+def test_every_kind_is_checked_evaluated_with_figures_and_a_page(run, kind, source, tmp_path, request):
+    out, drawn = tmp_path / "out", source[0].name == "t.parquet"  # figures do not know where bags came from
+    if not drawn:
+        request.getfixturevalue("undrawn")
     checked = json.loads(run("check", *source, "--json").out)
     assert (checked["target"], checked["fails"], checked["problems"]) == (kind.split()[0], False, [])
     done = run("evaluate", *source, "--folds", 3, *QUICK, "--out", out)
@@ -99,12 +101,12 @@ def test_every_kind_is_checked_evaluated_with_figures_and_a_page(run, kind, sour
     results = json.loads(done.out)
     assert json.loads((out / "results.json").read_text())["rows"] == results["rows"]
     assert results["target"] == kind.split()[0]
-    assert sorted(path.name for path in out.glob("*.png")) == FIGURES[kind]
+    assert sorted(path.name for path in out.glob("*.png")) == (FIGURES[kind] if drawn else [])
     columns = pd.read_csv(out / "predictions.csv").columns.tolist()
     assert columns[4 : 4 + len(TRUE[kind])] == TRUE[kind]
     assert begin_alike(columns[4 + len(TRUE[kind]) :], COLUMNS[kind])
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert all(text in page for text in SAID[kind])
+    assert all(text in page for text in SAID[kind] if drawn or "attention" not in text)
 
 
 def test_every_kind_is_fitted_predicted_and_explained(run, kind, source, tmp_path):
@@ -177,6 +179,7 @@ def named(request, tmp_path):
     return request.param, tmp_path / "table.csv", [columns[0], *columns[1]]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_target_is_named_in_every_command(run, named, tmp_path):
     target, table, columns = named
     what = [table, "--bag", "bag", "--label", "label", "--target", target]

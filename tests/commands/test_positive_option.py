@@ -59,6 +59,7 @@ def test_predictions_and_explanations_follow_the_run(run, runs):
     pd.testing.assert_frame_equal(*instances)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_evaluation_says_it(run, tables):
     out = tables / "cv"
     argv = (*COLUMNS, "--method", "miVLAD", "--folds", 2, "--jobs", 1, "--positive", "normal", "--out", out)

@@ -70,6 +70,7 @@ def test_its_weights_are_out_of_fold(evaluated):
     assert [view.name for view in page.bags] == bags.names.tolist()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_methods_without_weights_have_a_page_too(evaluated, run, tmp_path):
     folder, _, _ = evaluated
     argv = ["--method", "miVLAD", "--folds", 2, "--out", tmp_path / "cv"]
@@ -89,6 +90,7 @@ def test_three_classes_have_a_page(run, cells, tmp_path):
     assert "<c>" not in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_page_of_an_explanation_judges_nothing_and_says_which_features_differ(run, cells, tmp_path):
     frame = cells().drop(columns="clinic")
     frame.to_csv(tmp_path / "cells.csv", index=False)

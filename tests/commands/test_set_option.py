@@ -32,6 +32,7 @@ def test_a_run_learns_with_what_was_set_and_keeps_it(run, table, tmp_path):
     assert "was asked for another parameters" in done.told
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_evaluation_sets_it_where_a_method_has_it_and_says_where_it_has_not(run, table, tmp_path):
     methods = ("--method", "attention", "--method", "MI-SVM")
     given = ("--set", "kernel=linear", "--set", "C=1", "--set", "epochs=1", "--folds", 2, "--jobs", 1)

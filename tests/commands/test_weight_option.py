@@ -68,6 +68,7 @@ def test_an_explanation_counts_known_bags_by_them_where_data_have_them(run, weig
     assert find_known(learnt.source(str(bare)), bags.names, target).weights is None
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_evaluation_learns_from_them(run, weighted, tmp_path):
     path, bags, weights = weighted
     done = run("evaluate", path, *COLUMNS, *QUICK, "--folds", 3, "--method", "instance-max", "--out", tmp_path / "cv")

@@ -24,7 +24,7 @@ SMALL = Digits(methods=SOME, training_bags=(6, 8), repeats=2, epochs=1, jobs=1)
 def small_and_quick():
     read_once = functools.cache(load_digits)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mnist_figures, "_TEST_BAGS", 30)
+        patch.setattr(mnist_figures, "_TEST_BAGS", 12)
         patch.setattr(mnist_figures, "_SVM_BAGS", 12)
         patch.setattr(mnist_bags, "_SVM_GRID", {"C": [1.0, 10.0], "gamma": [1.0]})
         patch.setattr(mnist_bags, "load_digits", read_once)
@@ -63,7 +63,7 @@ def test_there_is_a_row_for_each_cell_and_metric(done):
 
 def test_numbers_are_those_of_models_trained_by_hand(done):
     _, results, _ = done
-    question = {"mean_size": 10, "training_bags": 8, "repetition": 1, "test_bags": 30, "seed": 0, "source": "small"}
+    question = {"mean_size": 10, "training_bags": 8, "repetition": 1, "test_bags": 12, "seed": 0, "source": "small"}
     train, test = draw_bags(question, None)
     seed = mnist_bags._seed(question)
     model = bw.AttentionMIL(epochs=1, random_state=seed).fit(train)
