@@ -237,7 +237,7 @@ def commands(place):
     table = place / "cells.csv"
     return {
         "fit": ["fit", table, *COLUMNS, "--ensemble", 2, "--epochs", 30, "--patience", 30, "--jobs", 1],
-        "evaluate": ["evaluate", table, *COLUMNS, "--folds", 3, "--epochs", 30, "--jobs", 1],
+        "evaluate": ["evaluate", "--no-baseline", table, *COLUMNS, "--folds", 3, "--epochs", 30, "--jobs", 1],
         "tile": ["tile", place / "slides", "--encoder", place / "encoder", "--device", "cpu"],
         "explain": ["explain", place / "run", place / "few.csv"],
         "predict": ["predict", place / "run", table],

@@ -187,7 +187,7 @@ def test_a_folder_of_slides_from_start_to_end(tmp_path, slides, run):
     done = run("explain", tmp_path / "run", folder, "--out", tmp_path / "told")
     assert done.status == 0, done.told
     assert len(pd.read_csv(tmp_path / "told" / "maps" / "maps.csv")) == 12
-    done = run("evaluate", *argv, "--folds", 3, "--epochs", 2, "--out", tmp_path / "cv", "--json")
+    done = run("evaluate", "--no-baseline", *argv, "--folds", 3, "--epochs", 2, "--out", tmp_path / "cv", "--json")
     assert json.loads(done.out)["rows"][0]["protocol"] == "grouped"
     predictions = pd.read_csv(tmp_path / "cv" / "predictions.csv")
     assert predictions.groupby("group")["fold"].nunique().max() == 1
@@ -205,7 +205,7 @@ def test_rows_without_a_file_are_left_out_where_that_is_asked_for(tmp_path, slid
     assert done.told.endswith("or leave such rows out with --skip-missing\n")
     for argv in (
         ["fit", *skipping, "--epochs", 1, "--jobs", 1, "--out", tmp_path / "run", "--json"],
-        ["evaluate", *skipping, "--folds", 2, "--epochs", 1, "--jobs", 1, "--out", tmp_path / "cv", "--json"],
+        ["evaluate", *skipping, "--no-baseline", "--folds", 2, "--epochs", 1, "--out", tmp_path / "cv", "--json"],
         ["predict", tmp_path / "run", *skipping, "--out", tmp_path / "said.csv"],
         ["explain", tmp_path / "run", *skipping, "--out", tmp_path / "why"],
     ):
@@ -220,7 +220,7 @@ def test_rows_without_a_file_are_left_out_where_that_is_asked_for(tmp_path, slid
 
 def test_an_evaluation_is_what_python_gives(tmp_path, cells, run):
     cells().drop(columns="clinic").to_csv(tmp_path / "cells.csv", index=False)
-    argv = ["--method", "attention", "--method", "MI-Net", "--folds", 4, "--repeats", 2, "--epochs", 3]
+    argv = ["--method", "attention", "--method", "MI-Net", "--folds", 4, "--repeats", 2, "--epochs", 3, "--no-baseline"]
     done = run("evaluate", tmp_path / "cells.csv", *CELLS, *argv, "--out", tmp_path / "cv", "--json")
     assert done.status == 0, done.told
     results = json.loads(done.out)

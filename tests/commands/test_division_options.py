@@ -12,7 +12,7 @@ import bagwise as bw
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 COLUMNS = ["--bag", "patient", "--label", "diagnosis", "--instance", "cell", "--coordinate", "x", "--coordinate", "y"]
-FAST = ["--method", "attention", "--method", "miVLAD", "--epochs", 2, "--jobs", 1]
+FAST = ["--method", "attention", "--method", "miVLAD", "--epochs", 2, "--jobs", 1, "--no-baseline"]
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_folds_with_parts_do_so_too(run, table, tmp_path):
 
 # ---- ways to divide --------------------------------------------------------------------------------------------------
 
-MIVLAD = ["--method", "miVLAD", "--jobs", 1]
+MIVLAD = ["--method", "miVLAD", "--jobs", 1, "--no-baseline"]
 
 
 def test_one_group_after_the_other(run, table, tmp_path):

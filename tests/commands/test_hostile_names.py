@@ -56,7 +56,7 @@ def test_names_are_the_same_in_all_that_is_written_and_act_on_no_terminal(run, t
         ("predict", out / "run", slides, "--out", out / "predictions.parquet", "--json"),
         ("explain", out / "run", slides, "--out", out / "explanation"),
         (
-            *("evaluate", slides, "--labels", labels, "--folds", 3, "--epochs", 1),
+            *("evaluate", "--no-baseline", slides, "--labels", labels, "--folds", 3, "--epochs", 1),
             *("--format", "parquet", "--out", out / "evaluation"),
         ),
     ):

@@ -93,6 +93,8 @@ def test_images_are_evaluated_by_patient(run, images, tmp_path):
     ]
     done = run("evaluate", images / "scans", *options, "--jobs", "1", "--out", tmp_path / "cv", "--json")
     results = json.loads(done.out)
+    assert all("learns from vectors" in why for why in results["baselines"]["left_out"].values())
+    assert (results["baselines"]["measured"], len(results["baselines"]["left_out"])) == ({}, 2)
     assert {row["protocol"] for row in results["rows"]} == {"grouped"}
 
 

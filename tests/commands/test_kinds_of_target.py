@@ -96,7 +96,7 @@ def test_every_kind_is_checked_evaluated_with_figures_and_a_page(run, kind, sour
         request.getfixturevalue("undrawn")
     checked = json.loads(run("check", *source, "--json").out)
     assert (checked["target"], checked["fails"], checked["problems"]) == (kind.split()[0], False, [])
-    done = run("evaluate", *source, "--folds", 3, *QUICK, "--out", out)
+    done = run("evaluate", "--no-baseline", *source, "--folds", 3, *QUICK, "--out", out)
     assert done.status == 0, done.told
     results = json.loads(done.out)
     assert json.loads((out / "results.json").read_text())["rows"] == results["rows"]
@@ -184,7 +184,9 @@ def test_a_target_is_named_in_every_command(run, named, tmp_path):
     target, table, columns = named
     what = [table, "--bag", "bag", "--label", "label", "--target", target]
     assert json.loads(run("check", *what, "--json").out)["target"] == target.partition(":")[0]
-    told = json.loads(run("evaluate", *what, "--folds", 3, "--epochs", 1, "--json", "--out", tmp_path / "e").out)
+    told = json.loads(
+        run("evaluate", "--no-baseline", *what, "--folds", 3, "--epochs", 1, "--json", "--out", tmp_path / "e").out
+    )
     assert told["target"] == target.partition(":")[0]
     done = run("fit", *what, "--epochs", 1, "--json", "--out", tmp_path / "run")
     assert done.status == 0, done.told

@@ -63,7 +63,7 @@ def test_predictions_and_explanations_follow_the_run(run, runs):
 def test_an_evaluation_says_it(run, tables):
     out = tables / "cv"
     argv = (*COLUMNS, "--method", "miVLAD", "--folds", 2, "--jobs", 1, "--positive", "normal", "--out", out)
-    done = run("evaluate", tables / "cancer.csv", *argv)
+    done = run("evaluate", "--no-baseline", tables / "cancer.csv", *argv)
     assert done.status == 0, done.told
     assert "The positive class is normal" in done.out
     assert json.loads((out / "results.json").read_text())["positive"] == "normal"

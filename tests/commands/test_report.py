@@ -25,7 +25,7 @@ def evaluated(tmp_path_factory, cells, run):
     folder = tmp_path_factory.mktemp("evaluated")
     cells().drop(columns="clinic").to_csv(folder / "cells.csv", index=False)
     argv = ["--method", "MI-Net", "--method", "attention", "--folds", 3, "--repeats", 2, "--epochs", 3]
-    done = run("evaluate", folder / "cells.csv", *CELLS, *argv, "--out", folder / "cv", "--json")
+    done = run("evaluate", "--no-baseline", folder / "cells.csv", *CELLS, *argv, "--out", folder / "cv", "--json")
     assert done.status == 0, done.told
     bags = read_table(folder / "cells.csv", bag="patient", label="diagnosis", instance="cell", coordinates=["x", "y"])
     return folder, bags, json.loads(done.out)
@@ -74,7 +74,7 @@ def test_its_weights_are_out_of_fold(evaluated):
 def test_methods_without_weights_have_a_page_too(evaluated, run, tmp_path):
     folder, _, _ = evaluated
     argv = ["--method", "miVLAD", "--folds", 2, "--out", tmp_path / "cv"]
-    assert run("evaluate", folder / "cells.csv", *CELLS, *argv).status == 0
+    assert run("evaluate", "--no-baseline", folder / "cells.csv", *CELLS, *argv).status == 0
     page = (tmp_path / "cv" / "report.html").read_text(encoding="utf-8")
     assert "What was predicted" in page
     assert len(headings(page)) == 24
@@ -84,7 +84,7 @@ def test_methods_without_weights_have_a_page_too(evaluated, run, tmp_path):
 def test_three_classes_have_a_page(run, cells, tmp_path):
     cells(classes=("a", "b", "<c>")).drop(columns="clinic").to_csv(tmp_path / "cells.csv", index=False)
     argv = ["--folds", 2, "--epochs", 2, "--out", tmp_path / "cv"]
-    assert run("evaluate", tmp_path / "cells.csv", *CELLS, *argv).status == 0
+    assert run("evaluate", "--no-baseline", tmp_path / "cells.csv", *CELLS, *argv).status == 0
     page = (tmp_path / "cv" / "report.html").read_text(encoding="utf-8")
     assert "&lt;c&gt;" in page
     assert "<c>" not in page

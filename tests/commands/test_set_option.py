@@ -36,7 +36,7 @@ def test_a_run_learns_with_what_was_set_and_keeps_it(run, table, tmp_path):
 def test_an_evaluation_sets_it_where_a_method_has_it_and_says_where_it_has_not(run, table, tmp_path):
     methods = ("--method", "attention", "--method", "MI-SVM")
     given = ("--set", "kernel=linear", "--set", "C=1", "--set", "epochs=1", "--folds", 2, "--jobs", 1)
-    done = run("evaluate", table, *COLUMNS, *methods, *given, "--out", tmp_path / "evaluation")
+    done = run("evaluate", "--no-baseline", table, *COLUMNS, *methods, *given, "--out", tmp_path / "evaluation")
     assert done.status == 0, done.told
     for sentence in ("MI-SVM has no parameter 'epochs'", "attention has no parameter 'kernel'"):
         assert f"{sentence}: it learns without" in done.told

@@ -79,7 +79,7 @@ def test_sixty_four_files_for_five_hundred(tmp_path):
     few = [(resource.RLIMIT_NOFILE, 64)]
     for argv in (
         ["fit", *data, "--epochs", 2, "--jobs", 1, "--out", tmp_path / "run"],
-        ["evaluate", *data, "--folds", 2, "--epochs", 1, "--jobs", 1, "--out", tmp_path / "cv"],
+        ["evaluate", "--no-baseline", *data, "--folds", 2, "--epochs", 1, "--jobs", 1, "--out", tmp_path / "cv"],
         ["predict", tmp_path / "run", *data, "--out", tmp_path / "said.csv"],
         ["explain", tmp_path / "run", tmp_path / "some", "--out", tmp_path / "maps"],
     ):

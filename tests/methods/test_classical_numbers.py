@@ -180,7 +180,8 @@ def test_a_fold_of_zeros_and_ones_is_still_one_of_numbers(name):
 def test_the_command_tells_what_a_method_cannot_learn_before_another_trains(run, tmp_path, monkeypatch):
     rows = [(bag, *row, label) for bag, (array, label) in enumerate(zip(ARRAYS, MEANS, strict=True)) for row in array]
     pd.DataFrame(rows, columns=["bag", "x", "y", "z", "dose"]).to_csv(tmp_path / "doses.csv", index=False)
-    what = ["evaluate", tmp_path / "doses.csv", "--bag", "bag", "--label", "dose", "--target", "real", "--jobs", 1]
+    told = ["--bag", "bag", "--label", "dose", "--target", "real"]
+    what = ["evaluate", tmp_path / "doses.csv", *told, "--jobs", 1, "--no-baseline"]
     done = run(
         *what, "--method", "MI-Kernel", "--set", "epsilon=0.2", "--folds", 3, "--json", "--out", tmp_path / "out"
     )

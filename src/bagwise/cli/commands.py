@@ -192,6 +192,8 @@ def evaluate(
             for row in results["differences"]
         ]
         print_table("Differences (corrected resampled t-test)", ["methods", "metric", "difference", "p"], rows)
+    for verdict in (results.get("baselines") or {"verdicts": []})["verdicts"]:
+        print_line(verdict["told"])
     _print_positive(results.get("positive"), to_be_named=True)
     print_line(f"The number of epochs was {results['epochs_were']}.")
     if results.get("never_tested"):

@@ -2,7 +2,8 @@
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from math import isfinite
 from pathlib import Path
@@ -24,12 +25,14 @@ from bagwise.commands.options import Evaluation, Output, Training, Work
 from bagwise.commands.report import evaluation_report
 from bagwise.commands.runs import check_asked_the_same, read_json, write_json
 from bagwise.errors import BagwiseError
+from bagwise.evaluation.baselines import BASELINES, verdicts
 from bagwise.evaluation.cross_validation import CrossValidation, cross_validate
 from bagwise.evaluation.fold_files import folds_table
 from bagwise.evaluation.protocol import Folds
 from bagwise.evaluation.significance import corrected_t_test
 from bagwise.explain import check_format, write_table
 from bagwise.folders import ResultFolder
+from bagwise.methods.base import BagEstimator
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.registry import make
 from bagwise.reports import Figure, write_report
@@ -71,8 +74,10 @@ def run_evaluate(
     Returns
     -------
     dict
-        What is in ``results.json``: ``rows`` (one a method and metric, as in the results of the experiments) and
-        ``differences`` (one a pair of methods and metric, with the corrected resampled t-test).
+        What is in ``results.json``: ``rows`` (one a method and metric, as in the results of the experiments),
+        ``differences`` (one a pair of the methods asked for and metric, with the corrected resampled t-test) and
+        ``baselines``: which simple methods were ``measured`` on the same folds and how, which were ``left_out`` and
+        why, and ``verdicts``, in numbers and ``told``, on whether each method is better.
 
     Raises
     ------
@@ -97,7 +102,9 @@ def run_evaluate(
     }
     if work.resume and (out / RESULTS).exists():
         finished = read_json(out / RESULTS)
-        check_asked_the_same(out / RESULTS, finished.get("asked") or {}, asked)
+        # Before there were baselines none was measured, whoever asks.
+        before = {"no_baseline": evaluation.no_baseline} | (finished.get("asked") or {})
+        check_asked_the_same(out / RESULTS, before, asked)
         return finished
     first_split = division.splits[0]
     learnt_from = bags[first_split.train]
@@ -108,21 +115,35 @@ def run_evaluate(
     made = {one: configured(learnt_from, one, training, work, validation=given) for one in evaluation.methods}
     for model, _ in made.values():
         model._target_of(bags, np.arange(len(bags)))  # what one cannot learn is told before another trains
-    for number, (name, (model, told)) in enumerate(made.items()):
+
+    def measure(name: str, model: BagEstimator) -> None:
         begin = time.perf_counter()
-        if isinstance(model, NeuralMIL) or not why:
-            why = told
-        checkpoints = out / "checkpoints" / f"method-{number}"
         found[name] = cross_validate(
             model,
             bags,
             sample_weight=weights,
             folds=division,
             n_jobs=work.jobs,
-            checkpoints=checkpoints,
+            checkpoints=out / "checkpoints" / f"method-{len(found)}",
             verbose=verbose,
         )
         seconds[name] = round(time.perf_counter() - begin, 1)
+
+    for name, (model, told) in made.items():
+        if isinstance(model, NeuralMIL) or not why:
+            why = told
+        measure(name, model)
+    measured: dict[str, Sequence[str]] = {}
+    left_out: dict[str, str] = {}
+    for name, given_to_it in {} if evaluation.no_baseline else BASELINES.items():
+        if name in made:
+            measured[name] = training.parameters
+            continue
+        try:
+            measure(name, configured(learnt_from, name, replace(training, parameters=given_to_it), work)[0])
+            measured[name] = given_to_it
+        except BagwiseError as error:  # what it cannot learn is no fault of the methods asked for
+            left_out[name] = str(error)
     first = next(iter(found.values()))
     results = {
         "bagwise": __version__,
@@ -138,7 +159,16 @@ def run_evaluate(
             for name, one in found.items()
             for row in one.rows()
         ],
-        "differences": _differences(found, division.test_share),
+        "differences": _differences({name: found[name] for name in made}, division.test_share),
+        "baselines": None
+        if evaluation.no_baseline
+        else {
+            "measured": measured,
+            "left_out": left_out,
+            "verdicts": [
+                _finite(one._asdict()) for one in verdicts(found, made, measured, test_share=division.test_share)
+            ],
+        },
     }
     write_table(folds_table(division, bags), out / f"folds.{output.format}")
     _write_predictions(found, bags, out / f"predictions.{output.format}")

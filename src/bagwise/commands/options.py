@@ -185,6 +185,7 @@ class Evaluation(Options):
     ] = "10"
     folds_by: Annotated[str | None, "Column with the bag's time, a number or date: tests lie after training."] = None
     repeats: Annotated[int, "How often to divide the bags anew."] = 1
+    no_baseline: Annotated[bool, "Measure no simple methods beside, to say whether they are as good."] = False
 
     def told(self) -> dict[str, Any]:
         """Say it, with a number as a number."""

@@ -192,6 +192,9 @@ def evaluation_report(
     ]
     if results["differences"]:
         tables.append(_differences(results["differences"], list(one.scores)))
+    if results["baselines"]:
+        tables += _against(results["baselines"]["verdicts"])
+        notes += [f"{name} is not measured beside: {why}." for name, why in results["baselines"]["left_out"].items()]
     tables += more_tables
     return Report(
         title=f"{data}: how good predictions are",
@@ -406,6 +409,27 @@ def _differences(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> T
         "Mean difference over the same folds, and the p-value of the corrected resampled t-test (Nadeau and Bengio)."
         " The p-values are not corrected for how many there are.",
     )
+
+
+def _against(verdicts: Sequence[Mapping[str, Any]]) -> list[Table]:
+    """Say whether methods are better than simple ones."""
+    if not verdicts:
+        return []
+    return [
+        Table(
+            "Whether the methods are better than baselines",
+            ["Method", "Baseline", f"{_title(verdicts[0]['metric'])}, difference", "95 % interval", "p"],
+            [
+                [
+                    *(row["method"], row["baseline"], _said(row["difference"], "+.3f")),
+                    f"{_said(row['low'], '+.3f')} to {_said(row['high'], '+.3f')}",
+                    _said(row["p_value"]),
+                ]
+                for row in verdicts
+            ],
+            " ".join(row["told"] for row in verdicts),
+        )
+    ]
 
 
 def _of(features: pd.DataFrame) -> str:

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from bagwise.bags import Bags
 from bagwise.evaluation.protocol import Split
 from bagwise.methods.base import BagEstimator
+from bagwise.methods.classical.baselines import SummaryMIL
 from bagwise.methods.fitted import bag_answers, instance_weights, predict_members
 from bagwise.methods.joint import fit_members
 from bagwise.methods.neural import NeuralMIL
@@ -149,7 +150,9 @@ def out_of_fold(
             )
             for number in others
         )
-        few = prod(bags.instances.shape) <= _FEW_NUMBERS
+        # Of a summary of bags there is little, however large they are.
+        summed_up = all(isinstance(models[number], SummaryMIL) for number in others)
+        few = summed_up or prod(bags.instances.shape) <= _FEW_NUMBERS
         answers = in_turn(jobs, len(others), n_jobs) if few else on_workers(jobs, n_jobs)
         said |= zip(others, answers, strict=True)
     return [said[number] for number in range(len(models))]

@@ -9,7 +9,7 @@ from scipy import stats
 
 from bagwise.errors import BagwiseError
 
-__all__ = ["TTest", "corrected_t_test"]
+__all__ = ["TTest", "corrected_interval", "corrected_t_test"]
 
 
 class TTest(NamedTuple):
@@ -79,6 +79,46 @@ def corrected_t_test(first: ArrayLike, second: ArrayLike, *, test_share: float) 
     >>> round(found.difference, 4), round(found.statistic, 4), round(found.p_value, 4), found.degrees_of_freedom
     (0.0667, 1.2649, 0.3333, 2)
     """
+    difference, error, count = _compared(first, second, test_share)
+    statistic = difference / error if error else float(np.copysign(np.inf, difference)) if difference else 0.0
+    return TTest(difference, statistic, float(2 * stats.t.sf(abs(statistic), count - 1)), count - 1)
+
+
+def corrected_interval(
+    first: ArrayLike, second: ArrayLike, *, test_share: float, level: float = 0.95
+) -> tuple[float, float]:
+    """Say between what numbers the difference of two methods lies, as `corrected_t_test` sees it.
+
+    Parameters
+    ----------
+    first, second, test_share
+        As in `corrected_t_test`.
+    level
+        In what share of studies the interval is to hold the true difference.
+
+    Returns
+    -------
+    tuple of float
+        The lower end and the upper one: 0 lies between them where the p-value is above ``1 - level``.
+
+    Raises
+    ------
+    BagwiseError
+        As in `corrected_t_test`.
+
+    Examples
+    --------
+    >>> low, high = corrected_interval([0.9, 0.8, 0.7], [0.8, 0.8, 0.6], test_share=1 / 3)
+    >>> round(low, 3), round(high, 3)
+    (-0.16, 0.293)
+    """
+    difference, error, count = _compared(first, second, test_share)
+    reach = float(stats.t.ppf((1 + level) / 2, count - 1)) * error
+    return difference - reach, difference + reach
+
+
+def _compared(first: ArrayLike, second: ArrayLike, test_share: float) -> tuple[float, float, int]:
+    """Give the mean difference, its corrected standard error, which is 0 where there is no spread, and the folds."""
     if not isinstance(test_share, Real) or not 0 < test_share < 1:
         raise BagwiseError(
             f"test_share is {test_share!r}: it must be a number above 0 and below 1, so 1 / folds in a cross-validation"
@@ -99,12 +139,8 @@ def corrected_t_test(first: ArrayLike, second: ArrayLike, *, test_share: float) 
     # 0.9 - 0.8 and 0.8 - 0.7 are not the same number: a spread of this size is no spread.
     rounding = 4 * np.finfo(np.float64).eps * max(np.abs(a[known]).max(), np.abs(b[known]).max())
     if spread > rounding:
-        statistic = difference / (spread * float(np.sqrt(1 / count + test_share / (1 - test_share))))
-    elif abs(difference) > rounding:
-        statistic = float(np.copysign(np.inf, difference))
-    else:
-        difference = statistic = 0.0
-    return TTest(difference, statistic, float(2 * stats.t.sf(abs(statistic), count - 1)), count - 1)
+        return difference, spread * float(np.sqrt(1 / count + test_share / (1 - test_share))), count
+    return difference if abs(difference) > rounding else 0.0, 0.0, count
 
 
 def _scores(values: ArrayLike, which: str) -> NDArray[np.float64]:

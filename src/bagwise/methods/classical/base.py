@@ -164,11 +164,6 @@ class ClassicalMIL(BagEstimator, ABC):
         bags = as_bags(X, y)
         if bags.labels is None:
             raise BagwiseError("the bags have no labels to learn from: give y, or bags with labels")
-        if len(bags.instance_shape) != 1:
-            raise BagwiseError(
-                f"{type(self).__name__} learns from vectors, not from instances of shape {bags.instance_shape}: give"
-                " features of them, or use a neural method"
-            )
         weights = np.ones(len(bags)) if sample_weight is None else valid_weights(sample_weight, bags.names)
         target = self._target_of(bags, np.flatnonzero(weights > 0))
         if not weights.all():
@@ -226,6 +221,11 @@ class ClassicalMIL(BagEstimator, ABC):
         return self.learnt_.decide(self._seen(bags, learning=False))
 
     def _target_of(self, bags: Bags, subset: NDArray[np.int64]) -> Target:
+        if len(bags.instance_shape) != 1:  # known as early as the kind of target, and as final
+            raise BagwiseError(
+                f"{type(self).__name__} learns from vectors, not from instances of shape {bags.instance_shape}: give"
+                " features of them, or use a neural method"
+            )
         target = super()._target_of(bags, subset)
         if target.kind not in self.KINDS:
             raise BagwiseError(
