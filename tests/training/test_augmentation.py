@@ -123,6 +123,19 @@ def test_patches_are_turned_and_mirrored_in_all_eight_ways(without):
     assert min(counts) > 25
 
 
+@pytest.mark.parametrize("width", [8, 11])
+def test_every_patch_is_turned_as_its_own_draw_says(without, width):
+    without("_STRENGTH")
+    patches = images(40, (8, width, 3)).clamp(min=1)
+    drawing = generator()
+    torch.randn(40, 2, generator=drawing)
+    turned = []
+    for patch, way in zip(patches.numpy(), torch.randint(8, (40,), generator=drawing).tolist(), strict=True):
+        one = np.rot90(patch, way if width == 8 else 2 * way)
+        turned.append(one[:, ::-1] if way >= 4 else one)
+    np.testing.assert_array_equal(tissue(patches, generator()).round().numpy(), np.stack(turned))
+
+
 def test_patches_that_are_not_square_keep_their_shape(without):
     without("_STRENGTH")
     patch = images(1, (5, 8, 3)).clamp(min=1)

@@ -134,6 +134,16 @@ def test_reads_come_in_the_order_of_training_and_stay_ahead_of_it(two):
     assert log == ["4", "0", "8", "1"]
 
 
+def test_half_precision_is_widened_by_the_reader_for_a_cpu_and_sent_to_a_card_as_it_is():
+    part = Part(Slide("a", np.arange(8, dtype=np.float16).reshape(4, 2)), 0, 4)
+    packed = PackedTensors(Bags(StoredInstances([part]), np.array([0, 4])))
+    for device, dtype in (("cpu", torch.float32), ("cuda", torch.float16)):
+        for batch, _ in packed.turn([(np.array([0]), None)], torch.device(device)):
+            instances, _ = packed.batch(batch, torch.device("cpu"))
+            assert instances.dtype == dtype
+            assert torch.equal(instances, torch.arange(8).reshape(4, 2).to(dtype))
+
+
 def test_a_visit_that_fails_leaves_no_reader_behind(two):
     _, files, _ = two
     packed = PackedTensors(files)

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError, BagwiseWarning
@@ -326,6 +327,44 @@ def test_images_are_learnt_from_as_the_plain_loop_does(encoder, augmentation, sa
     settings = settings_of("adam", epochs=2)
     members = [Member(seed, np.arange(4)[np.arange(4) != seed], settings, np.array([seed])) for seed in range(2)]
     assert_equal(*both(plan, members, bags, labels=labels), epochs=2)
+
+
+class Waits(TorchDispatchMode):
+    """Notes what would wait for a card: a number that is looked at, or instances that are counted."""
+
+    def __init__(self):
+        super().__init__()
+        self.noted = []
+
+    @classmethod
+    def _should_skip_dynamo(cls):
+        return False  # to skip it would load it
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        indices = args[1] if str(func).startswith(("aten.index.", "aten.index_put")) else ()
+        chosen = any(getattr(index, "dtype", None) == torch.bool for index in indices)
+        if chosen or any(name in str(func) for name in ("_local_scalar_dense", "nonzero", "masked_select")):
+            self.noted.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("kind", [Looped, Together])
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"sample": 3}, {"bags_per_step": 2}, {"loss": focal}, {"encoder": "cell-cnn", "augmentation": "tissue"}],
+)
+def test_nothing_waits_for_the_device_within_an_epoch(kind, given):
+    given = {"encoder": "mi-net"} | given
+    members, bags = members_of(settings_of("adam", dropout=0.5), settings_of("sgd", class_weights=(0.5, 2.0))), BAGS
+    if "augmentation" in given:
+        bags = Bags(RNG.integers(0, 256, (len(BAGS.instances), 11, 11, 3), dtype=np.uint8), BAGS.offsets)
+        given |= {"scaling": "pixels"}
+    plan = plan_of("embedding", "attention", **given)
+    moments = Moments(bags.instances, bags.offsets) if plan.scaling == "standardize" else None
+    executor = kind(plan, PackedTensors(bags, plan.target.encoded(LABELS["classes"])), members, moments)
+    with Waits() as waits:
+        executor.run_epoch(0, [0, 1])
+    assert not waits.noted
 
 
 def test_a_resumed_training_ends_with_the_same_bits():

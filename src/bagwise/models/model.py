@@ -96,11 +96,17 @@ class Dropout(nn.Module):
             return values * self.scales
         if self.rate == 0:
             return values
-        return values * keep_mask(values.shape, self.rate, self.generator, values.dtype).to(values.device)
+        mask = keep_mask(values.shape, self.rate, self.generator, values.dtype, pinned=values.is_cuda)
+        return values * mask.to(values.device, non_blocking=True)
 
 
 def keep_mask(
-    shape: Sequence[int], rate: float, generator: torch.Generator | None, dtype: torch.dtype = torch.float32
+    shape: Sequence[int],
+    rate: float,
+    generator: torch.Generator | None,
+    dtype: torch.dtype = torch.float32,
+    *,
+    pinned: bool = False,
 ) -> Tensor:
     """Draw which units stay.
 
@@ -117,6 +123,8 @@ def keep_mask(
         On the CPU; None is torch's default generator.
     dtype
         Of the result.
+    pinned
+        Whether to draw into pinned memory, which a CUDA device reads while the processor goes on.
 
     Returns
     -------
@@ -128,7 +136,7 @@ def keep_mask(
     >>> keep_mask((2,), rate=0.0, generator=None).tolist()
     [1.0, 1.0]
     """
-    return torch.rand(shape, dtype=dtype, generator=generator).ge_(rate).mul_(1 / (1 - rate))
+    return torch.rand(shape, dtype=dtype, generator=generator, pin_memory=pinned).ge_(rate).mul_(1 / (1 - rate))
 
 
 class MILModel(nn.Module):

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
+from bagwise.training.device import sent
+
 __all__ = ["AUGMENTATIONS", "affine", "tissue"]
 
 # At most this much either way.
@@ -40,7 +42,8 @@ def affine(images: Tensor, generator: torch.Generator, side: int | None = None) 
     [0.0]
     """
     values = images if images.is_floating_point() else images.float()
-    turn, scale, shear, right, down = (2 * torch.rand(len(images), 5, generator=generator) - 1).to(values).T
+    drawn = 2 * torch.rand(len(images), 5, generator=generator) - 1
+    turn, scale, shear, right, down = sent(drawn.to(values.dtype), values.device).T
     angle, scale = torch.deg2rad(turn * _DEGREES), 1 + scale * _SCALE
     sine, cosine = torch.sin(angle) * scale, torch.cos(angle) * scale
     # The side is 2 in the units of the grid.
@@ -49,7 +52,7 @@ def affine(images: Tensor, generator: torch.Generator, side: int | None = None) 
     planes = planes.permute(0, 3, 1, 2)
     count, channels, height, width = planes.shape
     shown = (height, width) if side is None else (side, side)
-    share = torch.tensor([shown[1] / width, shown[0] / height, 1.0]).to(values)
+    share = sent(torch.tensor([shown[1] / width, shown[0] / height, 1.0]).to(values.dtype), values.device)
     theta = torch.stack(rows, dim=1).view(-1, 2, 3) * share
     grid = affine_grid(theta, [count, channels, *shown], align_corners=False)
     moved = grid_sample(planes, grid, mode="bilinear", padding_mode="border", align_corners=False)
@@ -91,28 +94,29 @@ def tissue(images: Tensor, generator: torch.Generator, side: int | None = None) 
 
     count, height, width, _ = images.shape
     drawn = torch.randn(count, 2, generator=generator) * _JITTER
-    turns = torch.randint(8, (count,), generator=generator).to(images.device)
+    turns = torch.randint(8, (count,), generator=generator)
     strengths = 1 + _STRENGTH * torch.randn(2, generator=generator)
     if side is not None:
         spare = torch.tensor([height - side, width - side])
-        top, left = torch.clamp((spare // 2 + drawn.round().long()).T, torch.tensor(0), spare[:, None]).to(
-            images.device
-        )
+        corners = torch.clamp((spare // 2 + drawn.round().long()).T, torch.tensor(0), spare[:, None])
+        top, left = sent(corners, images.device)
         windows = images.unfold(1, side, 1).unfold(2, side, 1)
         images = windows[torch.arange(count, device=images.device), top, left].permute(0, 2, 3, 1)
-    square = images.shape[1] == images.shape[2]
-    turned = images.contiguous().clone()
-    for way in range(1, 8):
-        chosen = turns == way
+    square, turned = images.shape[1] == images.shape[2], []
+    # Those that are turned alike stand together, so that nothing on a card has to be counted.
+    order = turns.argsort()
+    parts = images[sent(order, images.device)].split(turns.bincount(minlength=8).tolist())
+    for way, part in enumerate(parts):
         quarters = way % 4 if square else 2 * (way % 2)
-        part = torch.rot90(images[chosen], quarters, dims=(1, 2))
-        turned[chosen] = part.flip(2) if way >= 4 else part
+        moved = torch.rot90(part, quarters, dims=(1, 2))
+        turned.append(moved.flip(2) if way >= 4 else moved)
+    images = torch.cat(turned)[sent(order.argsort(), images.device)]
     # Densities of the stains are a matrix times those of the colours, so a change of strength is a matrix, too.
     factors = torch.diag(torch.cat([strengths, torch.ones(1)])).double()
     change = torch.from_numpy(hed_from_rgb) @ factors @ torch.from_numpy(rgb_from_hed)
     # Black has no density.
-    densities = torch.log(turned.float().clamp_(min=1) / 255)
-    return (torch.exp(densities @ change.to(densities)) * 255).clamp_(max=255)
+    densities = torch.log(images.float().clamp_(min=1) / 255)
+    return (torch.exp(densities @ sent(change.to(densities.dtype), densities.device)) * 255).clamp_(max=255)
 
 
 AUGMENTATIONS: dict[str, Callable[[Tensor, torch.Generator, int | None], Tensor]] = {

@@ -88,7 +88,7 @@ class Card:
     def _sent(self, bags: NDArray[np.int64]) -> Iterator[tuple[int, Tensor]]:
         """Send bags, each while the ones before it are at work."""
         under_way: deque[tuple[int, Tensor]] = deque()
-        for visit, bag in self._packed.turn([(np.array([bag]), bag) for bag in bags.tolist()]):
+        for visit, bag in self._packed.turn([(np.array([bag]), bag) for bag in bags.tolist()], self._device):
             raw = self._packed.whole(int(visit[0]))
             raw = sent(raw, self._device)
             under_way.append((bag, self._kept(raw)))

@@ -58,6 +58,7 @@ Visitor = TypeVar("Visitor")
 
 # How many instances of bags in files are read before their turn, and the bag after that.
 _AHEAD = 1 << 15
+_CPU = torch.device("cpu")
 
 
 class PackedTensors:
@@ -100,7 +101,9 @@ class PackedTensors:
         self.weights = None if weights is None else torch.from_numpy(weights)
         self._coordinates = bags.coordinates
 
-    def turn(self, visits: Sequence[tuple[NDArray[np.int64], Visitor]]) -> Iterator[tuple[NDArray[np.int64], Visitor]]:
+    def turn(
+        self, visits: Sequence[tuple[NDArray[np.int64], Visitor]], device: torch.device = _CPU
+    ) -> Iterator[tuple[NDArray[np.int64], Visitor]]:
         """Go from visit to visit; bags in files are held while a visit lasts, and the next ones read meanwhile.
 
         A bag is read once, and kept until the last visit that wants it, so visits that share bags should stand close
@@ -110,6 +113,9 @@ class PackedTensors:
         ----------
         visits
             Positions of the bags that a visit wants, and who wants them.
+        device
+            Where the bags are used. For a CPU numbers in half precision are widened by the reader; another device is
+            sent them as they are.
 
         Yields
         ------
@@ -121,6 +127,7 @@ class PackedTensors:
             return
         last = {bag: number for number, (bags, _) in enumerate(visits) for bag in bags.tolist()}
         reads: dict[int, Future[Tensor]] = {}
+        read = self._widened if device.type == "cpu" else self._read
         waiting: set[int] = set()
         planned = ahead = 0
         with ThreadPoolExecutor(1) as reader:
@@ -128,7 +135,7 @@ class PackedTensors:
                 while planned < len(visits) and (planned <= number or ahead < _AHEAD):
                     for bag in visits[planned][0].tolist():
                         if bag not in reads:
-                            reads[bag] = reader.submit(self._read, bag)
+                            reads[bag] = reader.submit(read, bag)
                             waiting.add(bag)
                             ahead += int(self.sizes[bag])
                     planned += 1
@@ -194,7 +201,7 @@ class PackedTensors:
                 " use a method that does without"
             )
         parts = [self._coordinates[self.offsets[bag] : self.offsets[bag + 1]] for bag in positions.tolist()]
-        return as_tensor(np.concatenate(parts)).to(device, dtype)
+        return sent(as_tensor(np.concatenate(parts)).to(dtype), device)
 
     def check_range(self, positions: NDArray[np.int64], scaler: Scaler) -> None:
         """Refuse bags with values that are no numbers any more once they are scaled; it reads the bags to find them.
@@ -257,6 +264,9 @@ class PackedTensors:
         return self._held[position] if position in self._held else self._read(position)
 
     def _read(self, position: int) -> Tensor:
-        instances = as_tensor(self._instances[self.offsets[position] : self.offsets[position + 1]])
+        return as_tensor(self._instances[self.offsets[position] : self.offsets[position + 1]])
+
+    def _widened(self, position: int) -> Tensor:
+        instances = self._read(position)
         # Once here, by the reader, and not by each member anew: it takes longer than a small encoder does.
         return instances.float() if instances.dtype == torch.float16 else instances

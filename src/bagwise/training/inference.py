@@ -115,7 +115,7 @@ def predict(
     # Models that want one bag take turns at it, so that it is read once.
     visits.sort(key=lambda visit: int(visit[0][0]))
     with torch.inference_mode(), one_thread(), memory_told(device), autocast(device, precision):
-        for batch, (number, place) in packed.turn(visits):
+        for batch, (number, place) in packed.turn(visits, device):
             instances, offsets = packed.batch(batch, device)
             model = models[number].eval()
             try:

@@ -88,7 +88,7 @@ def predict_together(
             for batch in batches(np.array(bags), packed.sizes, together.rows(len(group)), _BAGS)
         ]
         visits.sort(key=lambda visit: int(visit[0][0]))
-        for batch, group in packed.turn(visits):
+        for batch, group in packed.turn(visits, device):
             together.ask(batch, group, device)
         together.check_range()
         return [gathered(*found, packed, positions) for found, positions in zip(together.found, wanted, strict=True)]

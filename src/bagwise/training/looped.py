@@ -24,6 +24,8 @@ from bagwise.training.shown import augmented, sampled_rows
 
 __all__ = ["Looped"]
 
+_CPU = torch.device("cpu")
+
 
 class Looped:
     """Trains a block of members, each as the plain loop over its bags would.
@@ -70,7 +72,10 @@ class Looped:
         learnt = [self._learnt(member) for member in members]
         self.models = [self._build(member, moments, one) for member, one in zip(members, learnt, strict=True)]
         wanted = [plan.target.wanted(packed.encoded, one) for one in learnt]
-        self.wanted = [torch.from_numpy(one).to(self.device, plan.dtype) for one in wanted]
+        # Here as well as there: what is measured of validation bags asks no device for what it was told.
+        self._wanted_here = [torch.from_numpy(one).to(plan.dtype) for one in wanted]
+        self._learnt_here = [torch.from_numpy(one) for one in learnt]
+        self.wanted = [one.to(self.device) for one in self._wanted_here]
         self.optimizers = [
             optimizer_for(model.named_parameters(), member.settings, self._steps(member))
             for model, member in zip(self.models, members, strict=True)
@@ -151,7 +156,8 @@ class Looped:
         # Members that want one bag take turns at it, so that it is read once.
         place = np.argsort(order)
         visits.sort(key=lambda visit: int(place[visit[0][0]]))
-        for batch, number in self.packed.turn(visits):
+        there = self.device if self.plan.sample is None else _CPU  # what is not drawn need not go to the device
+        for batch, number in self.packed.turn(visits, there):
             lost[number].append((self.step(number, batch, int(seeds[number][batch[0]])), len(batch)))
         return np.array([_total(lost[number]) / len(own[number]) for number in active])
 
@@ -209,8 +215,7 @@ class Looped:
         model, optimizer = self.models[number], self.optimizers[number]
         optimizer.forget()
         sample = self.plan.sample
-        # What is not drawn need not go to the device.
-        there = self.device if sample is None else torch.device("cpu")
+        there = self.device if sample is None else _CPU
         instances, offsets = self.packed.batch(batch, there)
         where = self.packed.coordinates(batch, there, self.plan.dtype) if model.wants_coordinates else None
         if sample is not None:
@@ -238,7 +243,9 @@ class Looped:
 
     def _wanted(self, number: int, batch: NDArray[np.int64]) -> Tensor:
         wanted = self.wanted[number]
-        return wanted[int(batch[0]) : int(batch[0]) + 1] if len(batch) == 1 else wanted[batch]
+        if len(batch) == 1:
+            return wanted[int(batch[0]) : int(batch[0]) + 1]
+        return wanted[sent(torch.from_numpy(batch), self.device)]
 
     def _loss_of(self, number: int, batch: NDArray[np.int64], offsets: Tensor) -> Callable[[Output], Tensor]:
         """Give what turns a member's output for some bags into the number to descend."""
@@ -275,7 +282,7 @@ class Looped:
         def measure(place: int, batch: NDArray[np.int64], output: Output) -> None:
             loss, wanted = own[place], self._wanted(numbers[place], batch)
             assert loss is not None
-            offsets = torch.tensor([0, *np.cumsum(self.packed.sizes[batch])], device=self.device)
+            offsets = sent(torch.tensor([0, *np.cumsum(self.packed.sizes[batch])]), self.device)
             asked = LossTargets.of(self.plan.target, wanted, self.weights(numbers[place], batch), offsets)
             losses = bag_losses(loss, output._replace(logits=output.logits.to(self.plan.dtype)), asked)
             lost[place, batch] = losses.double().cpu()
@@ -310,9 +317,9 @@ class Looped:
         count.
         """
         target, bags = self.plan.target, self.members[number].validation
-        wanted, learnt = self.wanted[number][bags].cpu(), self.models[number].learnt.cpu()
-        given = self.weights(number, bags)
-        weights = torch.ones(len(bags)) if given is None else given.cpu()
+        wanted, learnt = self._wanted_here[number][bags], self._learnt_here[number]
+        given = self._weights_here(number, bags)
+        weights = torch.ones(len(bags)) if given is None else given
         weights = weights.double() / weights.double().sum()
         wrong = float(weights @ target.errors(logits, wanted, learnt).double())
         losses = target.loss(logits, wanted).double() if lost is None else lost
@@ -348,6 +355,10 @@ class Looped:
         Tensor or None
             Shape (number of bags,), in the precision of the parameters; None: all are 1.
         """
+        weights = self._weights_here(number, bags)
+        return None if weights is None else sent(weights, self.device)
+
+    def _weights_here(self, number: int, bags: NDArray[np.int64]) -> Tensor | None:
         classes, own = self.members[number].settings.class_weights, self.packed.weights
         if classes is None and own is None:
             return None
@@ -356,7 +367,7 @@ class Looped:
             weights *= torch.tensor(classes, dtype=torch.float64)[self.packed.encoded[bags, 0].astype(np.int64)]
         if own is not None:
             weights *= own[bags]
-        return weights.to(self.device, self.plan.dtype)
+        return weights.to(self.plan.dtype)
 
     def state(self, number: int) -> dict[str, Tensor]:
         """Copy a member's parameters and scaler to the CPU.

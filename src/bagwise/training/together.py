@@ -16,7 +16,7 @@ from bagwise.segments import rows_to_spare
 from bagwise.training.card import Card
 from bagwise.training.data import PackedTensors
 from bagwise.training.descent import NUMBERS, Descent, Gathered, InTurn, numbers_of
-from bagwise.training.device import autocast
+from bagwise.training.device import autocast, sent
 from bagwise.training.epoch_steps import EpochSteps
 from bagwise.training.joined import Joined, Rescaling
 from bagwise.training.looped import Looped
@@ -178,15 +178,15 @@ class Together(Looped):
         order = order[learns[:, order].any(axis=0)]
         self.joined.train()
         seeds = [int(hashed(member.seed, epoch)[0] >> np.uint64(1)) for member in self.members]
-        self._seeds.copy_(torch.tensor(seeds))
+        self._seeds.copy_(self._sent(torch.tensor(seeds)))
         self._lost.zero_()
         steps = EpochSteps.of(order, learns[:, order], None if self._gathered is None else self._batches)
-        sent = self._sent(torch.from_numpy(self._numbers(steps)).to(self.plan.dtype))
+        numbers = self._sent(torch.from_numpy(self._numbers(steps)).to(self.plan.dtype))
         sizes = np.minimum(self.packed.sizes[order], self.plan.sample or np.iinfo(np.int64).max)
         ends = np.stack([np.zeros(len(order), np.int64), sizes, self.packed.offsets[order]], axis=1)
         places = self._sent(torch.from_numpy(ends))
         for place, (bag, instances) in enumerate(self._card.turn(order)):
-            told = torch.cat([sent[place], self._told[bag]], dim=1)
+            told = torch.cat([numbers[place], self._told[bag]], dim=1)
             if self._shows_apart or self._in_turn is not None:
                 own = self._drawn(bag, instances, steps.begins[:, place], epoch)
                 seed = self._bag_seed(epoch, bag)
@@ -198,8 +198,8 @@ class Together(Looped):
                 self.optimizers[number].steps += int(steps.ends[number].sum())
         sums = [value.detach().flatten(1).sum(1) for value in self.joined.values.values()]
         finite = torch.isfinite(torch.stack(sums)).all(dim=0)
-        lost, finite = torch.stack([self._lost, finite.double()]).cpu().unbind()  # the one wait of an epoch
-        self._finite = finite.numpy() > 0
+        lost, finite = torch.stack([self._lost, finite.double()]).cpu().numpy()  # the one wait of an epoch
+        self._finite = finite > 0
         return np.array([lost[number] / len(self.members[number].train) for number in active])
 
     def _numbers(self, steps: EpochSteps) -> NDArray[np.float64]:
@@ -246,7 +246,7 @@ class Together(Looped):
         return instances, where, True
 
     def _sent(self, values: Tensor) -> Tensor:
-        return values.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else values
+        return sent(values, self.device)
 
     def _learn(self, bag: int, instances: Tensor, places: Tensor, told: Tensor, epoch: int) -> None:
         rows = self._padded.get(len(instances))
