@@ -12,6 +12,7 @@ import bagwise as bw
 from bagwise import METHODS
 from bagwise.methods.classical import summaries
 from bagwise.methods.classical.baselines import SummaryMIL
+from bagwise.methods.classical.packed import Packed, packed_as
 from bagwise.methods.classical.summaries import summaries_of
 from bagwise.stored import Part, StoredInstances
 
@@ -102,6 +103,34 @@ def test_trees_rank_bags_as_those_of_scikit_learn_do(make_bags, name, alone):
     wanted = alone.fit(seen, train.labels == train.labels.max()).predict_proba(asked)[:, 1]
     order = np.argsort(wanted, kind="stable")
     assert (np.diff(model.predict_proba(test)[order, 1]) >= -1e-9).all()
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_of_several_labels_each_is_learnt_from_the_bags_of_which_it_is_known(make_bags, name):
+    bags = make_bags(count=60)
+    codes = np.asarray(bags.labels, float)
+    unknown = np.arange(60) % 5 == 0
+    labels = np.column_stack([codes, np.where(unknown, np.nan, 1 - codes), np.full(60, 1.0)])
+    several = bags.with_labels(labels)
+    chosen = {name: values[0] for name, values in METHODS[name][0]._left_open().items()}
+    model = bw.make(name, random_state=0, **chosen).fit(several[:40], sample_weight=np.linspace(0.5, 2, 40))
+    assert model.target_.kind == "multi-label"
+    asked = model._seen(several[40:], learning=False)
+    decisions = model.learnt_.decide(asked)
+    alone = bw.make(name, random_state=0, **chosen).fit(bags[:40], sample_weight=np.linspace(0.5, 2, 40))
+    assert_array_equal(decisions[:, 0], alone.learnt_.decide(asked))
+    # Bags without the label teach the scale alone.
+    scaler, packed = model._prepared(model._seen(several[:40], learning=False), np.linspace(0.5, 2, 40))
+    known = ~unknown[:40]
+    packed = Packed(packed.instances[known], np.arange(known.sum() + 1), packed.weights[known])
+    (of_known,) = model._learn_all(packed, labels[:40, 1:2][known] == 1, model.parameters_, model.seed_)
+    assert_array_equal(decisions[:, 1], of_known.decide(packed_as(asked, scaler))[:, 0])
+    # What all have is that of every bag, as sure as there are bags.
+    assert_allclose(decisions[:, 2], np.log(40.5 / 0.5))
+    probabilities = model.predict_proba(several[40:])
+    assert_allclose(probabilities, 1 / (1 + np.exp(-model.decision_function(several[40:]))))
+    assert (model.predict(several[40:]) == (probabilities > 0.5)).all()
+    assert model.score(several[40:]) > 0.6
 
 
 def test_a_baseline_learns_from_files_without_holding_them(monkeypatch):

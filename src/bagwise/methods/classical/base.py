@@ -18,7 +18,7 @@ from bagwise.folds import stratified_folds
 from bagwise.inputs import told_size
 from bagwise.methods.base import BagEstimator, RandomState, drawn_seed
 from bagwise.methods.classical.packed import Packed, Scaler, check_extent, packed_as, scaler_of, values_of
-from bagwise.methods.classical.questions import Calibration, Question, Scale, question_of
+from bagwise.methods.classical.questions import Calibration, LabelCalibration, Meaning, Question, question_of
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
 
@@ -83,8 +83,9 @@ class ClassicalMIL(BagEstimator, ABC):
 
     With more than two classes each is told from the others, and the most certain one wins.
 
-    All learn classes, and those whose `KINDS` say so real numbers: in spreads of the training labels from their mean,
-    each number by itself. There the largest R squared of the held-out bags wins.
+    All learn classes. Those whose `KINDS` say so learn several labels, each told from its absence by itself and from
+    the bags of which it is known (the fewest errors about known labels win), and real numbers: in spreads of the
+    training labels from their mean, each number by itself. There the largest R squared of the held-out bags wins.
 
     Parameters
     ----------
@@ -109,7 +110,7 @@ class ClassicalMIL(BagEstimator, ABC):
     validation_errors_ : list of float
         The share of errors of each point of the grid in the inner cross-validation, of numbers 1 less R squared; empty
         where there were too few bags for one, and the first point was taken.
-    calibration_ : Calibration or Scale
+    calibration_ : Calibration, LabelCalibration or Scale
         How decisions become probabilities, or numbers.
     learnt_ : Learnt
         The scaler and the learners, in arrays.
@@ -180,7 +181,7 @@ class ClassicalMIL(BagEstimator, ABC):
         best = min(range(len(judged)), key=lambda n: judged[n][:2], default=0)
         self.parameters_ = points[best]
         self.validation_errors_ = [found.error for found in judged]
-        self.calibration_: Calibration | Scale = judged[best].meaning if judged else question.meaning
+        self.calibration_: Meaning = judged[best].meaning if judged else question.meaning
         scaler, packed = self._prepared(seen, weights)
         self.learnt_ = Learnt(scaler, tuple(self._learn_all(packed, question.columns, points[best], seed)))
         self.bags_learnt_ = len(bags)
@@ -194,7 +195,7 @@ class ClassicalMIL(BagEstimator, ABC):
 
     @available_if(lambda self: getattr(self, "classes_", None) is not None or not hasattr(self, "target_"))  # type: ignore[untyped-decorator]
     def decision_function(self, X: BagsLike) -> NDArray[Any]:
-        """Give log-odds of the second of `classes_`, or log-probabilities where there are more than two.
+        """Give log-odds of the second of `classes_` or, of several labels, of each; of more classes log-probabilities.
 
         Parameters
         ----------
@@ -204,8 +205,11 @@ class ClassicalMIL(BagEstimator, ABC):
         Returns
         -------
         array
-            Shape (B,) for two classes, else (B, number of classes).
+            Shape (B,) for two classes, else (B, number of classes or labels).
         """
+        calibration = getattr(self, "calibration_", None)
+        if isinstance(calibration, LabelCalibration):
+            return calibration.log_odds(self._decisions(as_bags(X)))
         logarithms = self._classes.reordered(self._log_probabilities(as_bags(X)))
         return logarithms[:, 1] - logarithms[:, 0] if len(self.classes_) == 2 else logarithms
 

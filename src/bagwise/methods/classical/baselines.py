@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,14 @@ from sklearn.svm import SVC, SVR
 from bagwise.bags import Bags
 from bagwise.checks import MOST_SPAN, check_span, constant_features
 from bagwise.methods.classical.base import ClassicalMIL, Grid, Learner
-from bagwise.methods.classical.machines import Machine, decided, frozen
+from bagwise.methods.classical.machines import Linear, Machine, decided, frozen
 from bagwise.methods.classical.packed import Packed, Scaler, check_extent
-from bagwise.methods.classical.questions import Question
+from bagwise.methods.classical.questions import UNKNOWN, Question
 from bagwise.methods.classical.summaries import Summaries, summaries_of
 from bagwise.parameters import Count, NonNegative, Positive
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.numbers import RealTarget
+from bagwise.targets.several import MultiLabelTarget
 
 __all__ = ["MeanLogistic", "SummaryBoosting", "SummaryForest", "SummaryLogistic", "SummaryMIL", "SummarySVM", "Summed"]
 
@@ -50,6 +51,15 @@ class Summed(Learner):
         return len(self.machines)
 
 
+class _Lesson(NamedTuple):
+    """What a machine is to learn of: shape (B, V), the hyper-parameters, a seed, and whether numbers are learnt."""
+
+    vectors: NDArray[np.float64]
+    parameters: Mapping[str, Any]
+    seed: int
+    of_numbers: bool
+
+
 @dataclass(kw_only=True, eq=False, repr=False)
 class SummaryMIL(ClassicalMIL):
     """What the baselines have in common; use one of the classes that build on it.
@@ -62,17 +72,20 @@ class SummaryMIL(ClassicalMIL):
     Which instance decides, a baseline does not know, and of where the instances of a bag lie only what its summary
     keeps. Where it is as good as a method for bags, the labels are no evidence of key instances.
 
+    All learn classes and several labels; of a label that all bags have of which it is known, or none has, nothing is
+    learnt but that. All but logistic regression learn real numbers too.
+
     Parameters
     ----------
     target, positive, standardize, random_state
         As in `ClassicalMIL`.
     """
 
+    KINDS: ClassVar[tuple[str, ...]] = (ClassTarget.kind, MultiLabelTarget.kind, RealTarget.kind)
+
     @abstractmethod
-    def _machine(
-        self, vectors: NDArray[np.float64], parameters: Mapping[str, Any], seed: int, *, of_numbers: bool
-    ) -> BaseEstimator:
-        """Make what is fitted to the vectors."""
+    def _machine(self, lesson: _Lesson) -> BaseEstimator:
+        """Make what is fitted to vectors."""
 
     @staticmethod
     def _width(features: int) -> int:
@@ -113,16 +126,18 @@ class SummaryMIL(ClassicalMIL):
     def _learn_all(
         self, bags: Packed, columns: NDArray[Any], parameters: Mapping[str, Any], seed: int
     ) -> list[Learner]:
-        of_numbers = columns.dtype != bool
-        seen = bags.instances
-        return [
-            Summed(
-                tuple(
-                    frozen(self._machine(seen, parameters, seed, of_numbers=of_numbers).fit(seen, column, bags.weights))
-                    for column in columns.T
-                )
-            )
-        ]
+        return [Summed(tuple(self._learnt(bags, column, parameters, seed) for column in columns.T))]
+
+    def _learnt(self, bags: Packed, column: NDArray[Any], parameters: Mapping[str, Any], seed: int) -> Machine:
+        """Learn to answer for a column from the bags of which it is known."""
+        of_numbers = column.dtype.kind == "f"
+        known = np.full(len(column), True) if of_numbers else column != UNKNOWN
+        seen, wanted, weights = bags.instances[known], column[known], bags.weights[known]
+        if not of_numbers and (wanted == wanted[:1]).all():
+            # A label that all known bags have, or none has: their log-odds, were half a bag more of either kind known.
+            have = wanted.sum()
+            return Linear(np.zeros(seen.shape[1]), float(np.log((have + 0.5) / (len(wanted) - have + 0.5))))
+        return frozen(self._machine(_Lesson(seen, parameters, seed, of_numbers)).fit(seen, wanted, weights))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -144,19 +159,13 @@ class SummaryLogistic(SummaryMIL):
     [0, 1, 0, 1]
     """
 
+    KINDS: ClassVar[tuple[str, ...]] = (ClassTarget.kind, MultiLabelTarget.kind)  # of numbers there are no log-odds
     GRID: ClassVar[Grid] = tuple({"C": C} for C in (0.1, 0.01, 1.0))
 
     C: Positive | None = None
 
-    def _machine(
-        self,
-        vectors: NDArray[np.float64],  # noqa: ARG002
-        parameters: Mapping[str, Any],
-        seed: int,  # noqa: ARG002
-        *,
-        of_numbers: bool,  # noqa: ARG002
-    ) -> BaseEstimator:
-        return LogisticRegression(C=parameters["C"], max_iter=_MOST_ITERATIONS)
+    def _machine(self, lesson: _Lesson) -> BaseEstimator:
+        return LogisticRegression(C=lesson.parameters["C"], max_iter=_MOST_ITERATIONS)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -208,25 +217,16 @@ class SummarySVM(SummaryMIL):
     [0, 1, 0, 1]
     """
 
-    KINDS: ClassVar[tuple[str, ...]] = (ClassTarget.kind, RealTarget.kind)
     GRID: ClassVar[Grid] = tuple({"gamma": gamma, "C": 10.0} for gamma in (1.0, 0.25))
 
     C: Positive | None = None
     gamma: Positive | None = None
     epsilon: NonNegative = 0.1
 
-    def _machine(
-        self,
-        vectors: NDArray[np.float64],
-        parameters: Mapping[str, Any],
-        seed: int,  # noqa: ARG002
-        *,
-        of_numbers: bool,
-    ) -> BaseEstimator:
-        gamma = parameters["gamma"] / (vectors.shape[1] * (vectors.var() or 1.0))
-        if of_numbers:
-            return SVR(C=parameters["C"], gamma=gamma, epsilon=self.epsilon)
-        return SVC(C=parameters["C"], gamma=gamma)
+    def _machine(self, lesson: _Lesson) -> BaseEstimator:
+        C, vectors = lesson.parameters["C"], lesson.vectors
+        gamma = lesson.parameters["gamma"] / (vectors.shape[1] * (vectors.var() or 1.0))
+        return SVR(C=C, gamma=gamma, epsilon=self.epsilon) if lesson.of_numbers else SVC(C=C, gamma=gamma)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -256,7 +256,6 @@ class SummaryForest(SummaryMIL):
     [0, 1, 0, 1]
     """
 
-    KINDS: ClassVar[tuple[str, ...]] = (ClassTarget.kind, RealTarget.kind)
     GRID: ClassVar[Grid] = ({"leaf": 1}, {"leaf": 3})
 
     trees: Count = 250
@@ -274,16 +273,9 @@ class SummaryForest(SummaryMIL):
             return []
         return super()._inner_decisions(bags, question, weights, points, seed)
 
-    def _machine(
-        self,
-        vectors: NDArray[np.float64],  # noqa: ARG002
-        parameters: Mapping[str, Any],
-        seed: int,
-        *,
-        of_numbers: bool,
-    ) -> BaseEstimator:
-        kind = ExtraTreesRegressor if of_numbers else ExtraTreesClassifier
-        return kind(self.trees, min_samples_leaf=parameters["leaf"], max_features="sqrt", random_state=seed)
+    def _machine(self, lesson: _Lesson) -> BaseEstimator:
+        kind, leaf = ExtraTreesRegressor if lesson.of_numbers else ExtraTreesClassifier, lesson.parameters["leaf"]
+        return kind(self.trees, min_samples_leaf=leaf, max_features="sqrt", random_state=lesson.seed)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -313,24 +305,16 @@ class SummaryBoosting(SummaryMIL):
     [0, 1, 0, 1]
     """
 
-    KINDS: ClassVar[tuple[str, ...]] = (ClassTarget.kind, RealTarget.kind)
     GRID: ClassVar[Grid] = tuple({"rounds": rounds, "leaf": 10} for rounds in (10, 100))
 
     rounds: Count | None = None
     leaf: Count | None = None
 
-    def _machine(
-        self,
-        vectors: NDArray[np.float64],  # noqa: ARG002
-        parameters: Mapping[str, Any],
-        seed: int,
-        *,
-        of_numbers: bool,
-    ) -> BaseEstimator:
-        kind = HistGradientBoostingRegressor if of_numbers else HistGradientBoostingClassifier
+    def _machine(self, lesson: _Lesson) -> BaseEstimator:
+        kind = HistGradientBoostingRegressor if lesson.of_numbers else HistGradientBoostingClassifier
         return kind(
-            max_iter=parameters["rounds"],
-            min_samples_leaf=parameters["leaf"],
+            max_iter=lesson.parameters["rounds"],
+            min_samples_leaf=lesson.parameters["leaf"],
             early_stopping=False,
-            random_state=seed,
+            random_state=lesson.seed,
         )

@@ -6,15 +6,29 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import log_softmax
+from scipy.special import expit, log_expit, log_softmax
 
 from bagwise.errors import BagwiseError
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
 from bagwise.targets.numbers import RealTarget
+from bagwise.targets.several import MultiLabelTarget
 
-__all__ = ["Calibration", "ClassQuestion", "Judged", "NumberQuestion", "Question", "Scale", "question_of"]
+__all__ = [
+    "UNKNOWN",
+    "Calibration",
+    "ClassQuestion",
+    "Judged",
+    "LabelCalibration",
+    "LabelQuestion",
+    "Meaning",
+    "NumberQuestion",
+    "Question",
+    "Scale",
+    "question_of",
+]
 
+UNKNOWN = -1  # of a label
 _FLATTEST = 10.0  # of the logarithm of the sharpness
 
 
@@ -102,6 +116,42 @@ class Calibration(NamedTuple):
         return read(minimize(loss, start, method="L-BFGS-B", bounds=bounds).x)
 
 
+class LabelCalibration(NamedTuple):
+    """How decisions become probabilities of several labels: of each its own multiple plus its own offset are log-odds.
+
+    Attributes
+    ----------
+    sharpness, offsets
+        Of each label, shape (L,).
+
+    Examples
+    --------
+    >>> LabelCalibration(np.array([1.0, 2.0]), np.array([0.0, -2.0])).answers(np.array([[0.0, 1.0]])).tolist()
+    [[0.5, 0.5]]
+    """
+
+    sharpness: Annotated[NDArray[np.float64], "L"]
+    offsets: Annotated[NDArray[np.float64], "L"]
+
+    def check(self, columns: int) -> None:
+        """Raise a ValueError unless there is one of each for so many columns of decisions."""
+        if self.sharpness.shape != (columns,) or not (self.sharpness > 0).all():
+            raise ValueError("its calibration is none")
+
+    def log_odds(self, decisions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give the log-odds of each label, shape (B, L)."""
+        odds: NDArray[np.float64] = decisions.reshape(len(decisions), -1) * self.sharpness + self.offsets
+        return odds
+
+    def answers(self, decisions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give the probability of each label, shape (B, L)."""
+        probabilities: NDArray[np.float64] = expit(self.log_odds(decisions))
+        return probabilities
+
+
+Meaning = Calibration | LabelCalibration | Scale
+
+
 class Judged(NamedTuple):
     """How good decisions about bags are that were not learnt from, and what they mean.
 
@@ -117,7 +167,7 @@ class Judged(NamedTuple):
 
     error: float
     loss: float
-    meaning: "Calibration | Scale"
+    meaning: Meaning
 
 
 class Question(ABC):
@@ -126,13 +176,14 @@ class Question(ABC):
     Attributes
     ----------
     columns
-        Shape (B, L): for each learner what it is to say of each bag, whether it is of a class or a number.
+        Shape (B, L): for each learner what it is to say of each bag, whether it is of a class or a number; of labels,
+        which need not be known, 1, 0 or `UNKNOWN`.
     meaning
         How decisions become answers where no bags could be held out.
     """
 
     columns: NDArray[Any]
-    meaning: Calibration | Scale
+    meaning: Meaning
 
     @abstractmethod
     def strata(self, folds: int) -> NDArray[np.int64]:
@@ -191,6 +242,57 @@ class ClassQuestion(Question):
         )
 
 
+class LabelQuestion(Question):
+    """Whether a bag has each of several labels, as far as that is known.
+
+    Parameters
+    ----------
+    target
+        Which knows what labels are.
+    labels
+        Of the bags, shape (B, L), NaN where one is not known.
+    weights
+        Of the bags, shape (B,).
+
+    Examples
+    --------
+    >>> question = LabelQuestion(MultiLabelTarget(2), np.array([[1, 0], [0, np.nan], [0, 1]]), np.ones(3))
+    >>> question.columns.tolist(), question.judged(np.array([[1.0, -1.0], [-1.0, 0.0], [-1.0, 2.0]])).error
+    ([[1, 0], [0, -1], [0, 1]], 0.0)
+    """
+
+    def __init__(self, target: MultiLabelTarget, labels: NDArray[Any], weights: NDArray[np.float64]) -> None:
+        self.target, self.labels, self.weights = target, labels, weights
+        encoded = target.encoded(labels)
+        self.columns = np.where(np.isnan(encoded), UNKNOWN, encoded).astype(np.int8)
+        self.meaning = LabelCalibration(np.ones(target.labels), np.zeros(target.labels))
+
+    def strata(self, folds: int) -> NDArray[np.int64]:
+        """Bags with the same labels are alike, where there are enough of them."""
+        return self.target.strata(self.labels, folds)
+
+    def answerable(self, train: NDArray[np.int64]) -> bool:  # noqa: ARG002
+        """Say that they can: a label that all have, or none has, is that of every bag."""
+        return True
+
+    def judged(self, decisions: NDArray[np.float64]) -> Judged:
+        """Give the share of known labels that are missed, their loss, and the calibration of each label."""
+        decisions = decisions.reshape(self.columns.shape)
+        sharpness, offsets = np.ones(self.target.labels), np.zeros(self.target.labels)
+        for label, column in enumerate(self.columns.T):
+            known = column != UNKNOWN
+            if len(np.unique(column[known])) == 2:
+                codes = column[known].astype(np.int64)
+                found = Calibration.fit(decisions[known, label], codes, self.weights[known])
+                sharpness[label], offsets[label] = found.sharpness, found.offsets
+        calibration = LabelCalibration(sharpness, offsets)
+        odds, bags, labels = calibration.log_odds(decisions), *np.nonzero(self.columns != UNKNOWN)
+        right = odds[bags, labels] * (2.0 * self.columns[bags, labels] - 1)  # log-odds of what is true
+        weights = self.weights[bags]
+        error, loss = np.average(right <= 0, weights=weights), np.average(-log_expit(right), weights=weights)
+        return Judged(float(error), float(loss), calibration)
+
+
 class NumberQuestion(Question):
     """How many spreads of the labels each number of a bag is from their mean.
 
@@ -237,7 +339,7 @@ def question_of(target: Target, labels: NDArray[Any], weights: NDArray[np.float6
     Parameters
     ----------
     target
-        Of classes or of real numbers.
+        Of classes, of several labels or of real numbers.
     labels
         Of the training bags, shape (B, ...).
     weights
@@ -256,5 +358,7 @@ def question_of(target: Target, labels: NDArray[Any], weights: NDArray[np.float6
         if target.huber:
             raise BagwiseError("the target is 'real: huber', and a classical method has a loss of its own: say 'real'")
         return NumberQuestion(target, labels, weights)
+    if isinstance(target, MultiLabelTarget):
+        return LabelQuestion(target, labels, weights)
     assert isinstance(target, ClassTarget)
     return ClassQuestion(target.classes.codes(labels), weights)
