@@ -14,7 +14,6 @@ from threadpoolctl import threadpool_limits
 from bagwise.bags import Bags
 from bagwise.evaluation.protocol import Split
 from bagwise.methods.base import BagEstimator
-from bagwise.methods.classical.baselines import SummaryMIL
 from bagwise.methods.fitted import bag_answers, instance_weights, predict_members
 from bagwise.methods.joint import fit_members
 from bagwise.methods.neural import NeuralMIL
@@ -151,8 +150,7 @@ def out_of_fold(
             for number in others
         )
         # Of a summary of bags there is little, however large they are.
-        summed_up = all(isinstance(models[number], SummaryMIL) for number in others)
-        few = summed_up or prod(bags.instances.shape) <= _FEW_NUMBERS
+        few = not any(models[number].SEES_INSTANCES for number in others) or prod(bags.instances.shape) <= _FEW_NUMBERS
         answers = in_turn(jobs, len(others), n_jobs) if few else on_workers(jobs, n_jobs)
         said |= zip(others, answers, strict=True)
     return [said[number] for number in range(len(models))]

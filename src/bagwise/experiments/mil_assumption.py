@@ -17,14 +17,12 @@ from bagwise.experiments.cells import OLDER, cell, environment
 from bagwise.experiments.markdown import markdown_table
 from bagwise.experiments.options import Assumption
 from bagwise.files import write_text
-from bagwise.methods.classical.baselines import SummaryMIL
 from bagwise.methods.registry import METHODS, make
 from bagwise.training.workers import on_workers
 
 __all__ = ["TESTED", "run_mil_assumption", "table"]
 
-# Baselines assume nothing about instances.
-TESTED = tuple(name for name, (kind, _) in METHODS.items() if not issubclass(kind, SummaryMIL))
+TESTED = tuple(name for name, (kind, _) in METHODS.items() if kind.SEES_INSTANCES)
 
 
 @claims_folder("reproduce", older=OLDER)

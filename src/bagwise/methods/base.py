@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import cache, wraps
 from inspect import getattr_static
-from typing import Annotated, Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Concatenate, ParamSpec, Self, TypeVar
 
 import numpy as np
 from annotated_types import Interval
@@ -68,6 +68,8 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         Of two classes the one that the standard MIL assumption is about: a bag is positive if it holds a positive
         instance. None with more than two.
     """
+
+    SEES_INSTANCES: ClassVar[bool] = True  # else only what sums up those of a bag, so that it assumes nothing of them
 
     # For classes of a user's own that do not have them as parameters.
     target: str = "auto"

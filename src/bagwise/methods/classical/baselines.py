@@ -81,6 +81,7 @@ class SummaryMIL(ClassicalMIL):
         As in `ClassicalMIL`.
     """
 
+    SEES_INSTANCES: ClassVar[bool] = False
     KINDS: ClassVar[tuple[str, ...]] = (ClassTarget.kind, MultiLabelTarget.kind, RealTarget.kind)
 
     @abstractmethod
