@@ -103,6 +103,12 @@ def data_directory() -> Path:
     return directory
 
 
+@pytest.fixture(scope="session")
+def published(data_directory) -> Callable[[str], bw.Bags]:
+    """Load a data set by its name, once."""
+    return cache(lambda name: bw.load_dataset(name, data_directory))
+
+
 # ---- commands -------------------------------------------------------------------------------------------------------
 
 

@@ -7,12 +7,12 @@ from PIL import Image
 
 import bagwise as bw
 from bagwise import BagwiseError
-from bagwise.datasets import breast_cancer, colon_cancer, load_dataset
+from bagwise.datasets import colon_cancer, load_dataset
 
 
 @pytest.fixture(scope="module")
-def colon(data_directory):
-    return colon_cancer(data_directory / "colon_cancer")
+def colon(published):
+    return published("colon_cancer")
 
 
 def test_nuclei_lie_in_the_middle_of_their_patches(colon, data_directory):
@@ -36,16 +36,19 @@ def test_nuclei_are_darker_than_what_is_around_them(colon):
     assert grey[:, 11:16, 11:16].mean() < grey[:, :5].mean() - 20
 
 
-def test_a_margin_adds_pixels_around_the_same_patches(colon, data_directory):
-    wide = colon_cancer(data_directory / "colon_cancer", margin=4)
+def test_a_margin_adds_pixels_around_the_same_patches(small_colon):
+    nuclei = pd.read_csv(small_colon / "nuclei.csv")
+    nuclei.loc[nuclei.groupby("image").head(2).index, ["x", "y"]] = [1.0, 500.0]  # in a corner
+    nuclei.to_csv(small_colon / "nuclei.csv", index=False)
+    colon, wide = colon_cancer(small_colon), colon_cancer(small_colon, margin=4)
     assert wide.instance_shape == (35, 35, 3)
     np.testing.assert_array_equal(wide.instances[:, 4:-4, 4:-4], colon.instances)
     np.testing.assert_array_equal(wide.coordinates, colon.coordinates - 4)
     np.testing.assert_array_equal(wide.labels, colon.labels)
 
 
-def test_breast_images_keep_their_tissue_blocks(data_directory):
-    bags = breast_cancer(data_directory / "breast_cancer")
+def test_breast_images_keep_their_tissue_blocks(published):
+    bags = published("breast_cancer")
     assert all(name.startswith(group) for name, group in zip(bags.names, bags.groups, strict=True))
     assert (bags.coordinates % 32 == 0).all()
     assert all(("malignant" in bag.name) == (bag.label == 1) for bag in bags)

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-import bagwise as bw
 from bagwise import BagwiseError
 from bagwise.datasets import list_datasets, load_dataset
 
@@ -9,9 +8,9 @@ NAMES = [known.name for known in list_datasets()]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_set_has_the_counts_that_were_published(data_directory, name):
+def test_a_set_has_the_counts_that_were_published(published, data_directory, name):
     known = next(one for one in list_datasets(data_directory) if one.name == name)
-    bags = bw.load_dataset(name, data_directory)
+    bags = published(name)
     assert known.here
     assert (len(bags), int(bags.labels.sum())) == (known.bags, known.positive)
     assert bags.instances.shape == (known.instances, *known.shape)
