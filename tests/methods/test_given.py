@@ -150,6 +150,8 @@ def test_what_is_no_neural_method_is_refused_by_whatever_needs_one(model, told, 
         "explain": lambda model: explain(model, BAGS),
         "save_model": lambda model: bw.save_model(model, tmp_path),
     }
+    if "MarginSVM" in told:  # which can be kept
+        del asked["save_model"]
     for name, ask in asked.items():
         with pytest.raises(BagwiseError, match=rf"{name}s? needs a neural method of Bagwise, such as .*, not {told}"):
             ask(model())

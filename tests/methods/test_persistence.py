@@ -13,7 +13,7 @@ from torch import nn
 import bagwise as bw
 from bagwise import METHODS, BagwiseError
 from bagwise.bags import Bags
-from bagwise.methods import persistence
+from bagwise.methods import formats, persistence
 from bagwise.methods.ensemble import fit_ensemble, predict_ensemble
 from bagwise.methods.neural import NeuralMIL
 from bagwise.models.pooling import Mean
@@ -308,7 +308,7 @@ def test_an_edited_config_is_refused_in_one_sentence(folder, edited):
 
 
 def test_a_later_format_is_refused_with_both_versions(folder):
-    edit(folder, "format", persistence.FORMAT + 1)
+    edit(folder, "format", formats.FORMAT + 1)
     edit(folder, "bagwise", "9.9")
     wanted = rf"model\.safetensors was written by Bagwise 9\.9 .*this is Bagwise {re.escape(bw.__version__)}"
     with pytest.raises(BagwiseError, match=wanted):

@@ -84,7 +84,8 @@ class Run:
             If it is not finished, was written by a later version, or was edited.
         """
         check_run(folder)
-        from bagwise.methods.learnt import check_format, read_learnt  # loads PyTorch
+        from bagwise.methods.formats import check_format
+        from bagwise.methods.learnt import read_learnt  # loads PyTorch
 
         folder = Path(folder)
         path = folder / CONFIG

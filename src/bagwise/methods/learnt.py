@@ -11,27 +11,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bagwise._version import __version__
 from bagwise.bags import Bags, like_learnt
 from bagwise.checks import is_count
 from bagwise.errors import BagwiseError
 from bagwise.methods.fitted import Fitted
+from bagwise.methods.formats import FILE, UNFIT, as_written, check_format, target_in
 from bagwise.models.architecture import Architecture, Design
 from bagwise.models.model import MILModel
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
-from bagwise.targets.registry import TARGETS
 from bagwise.tensorfiles import read_tensors
 from bagwise.training.members import Plan, Settings
 
-__all__ = ["FILE", "FORMAT", "UNFIT", "Learnt", "check_format", "learnt_of", "read_learnt", "reason", "rebuilt"]
-
-# Of what is written here. 0.1 wrote format 1, and no number; in 3 models may have parts of a user's own; in 4 what
-# learnt with balanced weights says which shares its classes have.
-FORMAT = 4
-FILE = "model.safetensors"
-# What a description or tensors that were edited may raise when a model is made of them.
-UNFIT = (KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowError, RuntimeError)
+__all__ = ["Learnt", "learnt_of", "read_learnt", "rebuilt"]
 
 Model = TypeVar("Model")
 
@@ -117,45 +109,7 @@ def read_learnt(folder: str | Path) -> tuple[list[Learnt], dict[str, Any]]:
     try:
         return rebuilt(tensors, description, _learnt), description["config"]
     except UNFIT as error:
-        raise BagwiseError(
-            f"{path} does not hold a model as it was written ({reason(error)}): put the old file back, or train the"
-            " model again"
-        ) from error
-
-
-def check_format(path: Path, config: Mapping[str, Any]) -> None:
-    """Refuse what a later version wrote, in a format of which this one knows nothing.
-
-    Parameters
-    ----------
-    path
-        Where the description is, for the message.
-    config
-        What `describe` gave.
-
-    Raises
-    ------
-    BagwiseError
-        If its format is later than `FORMAT`.
-
-    Examples
-    --------
-    >>> check_format(Path("config.json"), {"bagwise": "0.1.0"})
-    """
-    number = config.get("format", 1)
-    if not is_count(number) or number is True:
-        raise BagwiseError(f"{path} says that its format is {number!r}: it was edited, so put the old file back")
-    if number > FORMAT:
-        raise BagwiseError(
-            f"{path} was written by Bagwise {config.get('bagwise')} in format {number}, and this is Bagwise"
-            f" {__version__}, which reads formats up to {FORMAT}: read it with that version or a later one"
-        )
-
-
-def reason(error: BaseException) -> str:
-    """Say in a line why what a file holds will not do."""
-    told = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-    return (told or type(error).__name__).splitlines()[0]
+        raise as_written(path, error) from error
 
 
 def rebuilt(
@@ -271,9 +225,7 @@ def _target(config: Mapping[str, Any], plan: dict[str, Any]) -> Target:
     facts = dict(config)
     if "format" not in config:
         facts["positive"] = config["classes"][-1] if len(config["classes"]) == 2 else None
-    target = TARGETS[config.get("target", "classes")].from_facts(facts)
-    if target.names is not None and (target.names.dtype.kind not in "biufU" or target.names.ndim != 1):
-        raise ValueError("its classes are none")
+    target = target_in(facts)
     if outputs not in (None, target.outputs):
         raise ValueError("it has other classes than outputs")
     return target

@@ -1,4 +1,4 @@
-"""Trained models on disk: one file of weights and a description in JSON, which cannot run code."""
+"""Fitted methods on disk: one file of tensors and a description in JSON, which cannot run code."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,12 @@ from torch import Tensor
 from bagwise._version import __version__
 from bagwise.errors import BagwiseError
 from bagwise.files import plain
+from bagwise.methods.classical.base import ClassicalMIL
+from bagwise.methods.classical.files import describe_classical, is_classical, read_classical, save_classical
 from bagwise.methods.ensemble import members_of
 from bagwise.methods.fitted import Fitted
-from bagwise.methods.learnt import FILE, FORMAT, UNFIT, Learnt, check_format, learnt_of, reason, rebuilt
+from bagwise.methods.formats import FILE, FORMAT, UNFIT, as_written, check_format, reason
+from bagwise.methods.learnt import Learnt, learnt_of, rebuilt
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.parts import CLASSES, TO_LEARN, Absent, check_handed_in, design_of, own_parts, says_the_same
 from bagwise.tensorfiles import read_tensors, write_tensors
@@ -33,8 +36,8 @@ __all__ = [
 _OTHERWISE = "keep model_.state_dict() with torch.save"
 
 
-def save_model(model: NeuralMIL, folder: str | Path) -> None:
-    """Write a fitted model to a folder, as `model.safetensors`.
+def save_model(model: NeuralMIL | ClassicalMIL, folder: str | Path) -> None:
+    """Write a fitted method to a folder, as `model.safetensors`.
 
     Nothing is written that `load_model` would not read: the model is first rebuilt from what the file will hold. Of an
     encoder, a pooling, a model or a class of the user's own it holds the weights, the configuration and the name;
@@ -43,7 +46,9 @@ def save_model(model: NeuralMIL, folder: str | Path) -> None:
     Parameters
     ----------
     model
-        A fitted neural estimator.
+        A fitted estimator: a neural one, or a classical method or baseline of Bagwise's. What a method learns that
+        compares bags with those it learnt from (MI-Kernel, mi-Graph), or instances (an SVM with a Gaussian kernel), has
+        some of these in it, and so has the file.
     folder
         Where to; made if it is missing. A model of Bagwise's that is there is replaced; another file is left alone.
 
@@ -66,13 +71,14 @@ def save_model(model: NeuralMIL, folder: str | Path) -> None:
     save_models([model], folder)
 
 
-def save_models(models: Sequence[NeuralMIL], folder: str | Path) -> None:
+def save_models(models: Sequence[NeuralMIL | ClassicalMIL], folder: str | Path) -> None:
     """Write the members of an ensemble to a folder, as one `model.safetensors`.
 
     Parameters
     ----------
     models
-        Fitted estimators that differ in what they learnt alone, as `bagwise.methods.ensemble.fit_ensemble` gives them.
+        Fitted estimators that differ in what they learnt alone, as `bagwise.methods.ensemble.fit_ensemble` gives them,
+        or one, of any method.
     folder
         As in `save_model`.
 
@@ -81,18 +87,21 @@ def save_models(models: Sequence[NeuralMIL], folder: str | Path) -> None:
     BagwiseError
         As `save_model` does.
     """
-    models = members_of(models, "save_models")
-    config = describe(models)
-    learnt = [{"history": model.history_, "best_epoch": model.best_epoch_, **_of_classes(model)} for model in models]
+    if len(models) == 1 and isinstance(models[0], ClassicalMIL):
+        save_classical(models[0], folder)
+        return
+    members = members_of(models, "save_models")
+    config = describe(members)
+    learnt = [{"history": model.history_, "best_epoch": model.best_epoch_, **_of_classes(model)} for model in members]
     tensors = {
-        f"{number}.{name}": value for number, model in enumerate(models) for name, value in _state(model).items()
+        f"{number}.{name}": value for number, model in enumerate(members) for name, value in _state(model).items()
     }
     description = {"config": config, "learnt": learnt}
-    _check_comes_back(models, tensors, description)
+    _check_comes_back(members, tensors, description)
     write_tensors(Path(folder) / FILE, tensors, description)
 
 
-def describe(models: Sequence[NeuralMIL]) -> dict[str, Any]:
+def describe(models: Sequence[NeuralMIL | ClassicalMIL]) -> dict[str, Any]:
     """Say all that is needed to rebuild models, but for their weights.
 
     Parameters
@@ -110,8 +119,10 @@ def describe(models: Sequence[NeuralMIL]) -> dict[str, Any]:
     BagwiseError
         If there are none, or they learnt different classes.
     """
-    models = members_of(models, "save_model")
-    model = models[0]
+    if len(models) == 1 and isinstance(models[0], ClassicalMIL):
+        return describe_classical(models[0])
+    members = members_of(models, "save_model")
+    model = members[0]
     plan = model.plan_
     parameters = _parameters(model)
     names = getattr(model, "feature_names_in_", None)
@@ -122,7 +133,7 @@ def describe(models: Sequence[NeuralMIL]) -> dict[str, Any]:
         "own": {name: called(part) for name, part in own_parts(model).items()},
         "parameters": parameters | {"random_state": plan.order_seed},
         "plan": _described(plan),
-        "settings": [_described_settings(member.settings_) for member in models],
+        "settings": [_described_settings(member.settings_) for member in members],
         "target": plan.target.kind,
         **plan.target.facts(),
         "instance_shape": model.instance_shape_,
@@ -130,7 +141,7 @@ def describe(models: Sequence[NeuralMIL]) -> dict[str, Any]:
     }
 
 
-def load_model(folder: str | Path, **parts: Any) -> NeuralMIL:
+def load_model(folder: str | Path, **parts: Any) -> NeuralMIL | ClassicalMIL:
     """Read a model that `save_model` wrote; nothing in the files is run, and nothing imported.
 
     Parameters
@@ -159,7 +170,7 @@ def load_model(folder: str | Path, **parts: Any) -> NeuralMIL:
     return models[0]
 
 
-def load_models(folder: str | Path, **parts: Any) -> list[NeuralMIL]:
+def load_models(folder: str | Path, **parts: Any) -> list[NeuralMIL] | list[ClassicalMIL]:
     """Read what `save_models` or `save_model` wrote; nothing in the files is run, and nothing imported.
 
     Parameters
@@ -184,7 +195,7 @@ def load_models(folder: str | Path, **parts: Any) -> list[NeuralMIL]:
     return load_described(folder, **parts)[0]
 
 
-def load_described(folder: str | Path, **parts: Any) -> tuple[list[NeuralMIL], dict[str, Any]]:
+def load_described(folder: str | Path, **parts: Any) -> tuple[list[NeuralMIL] | list[ClassicalMIL], dict[str, Any]]:
     """Read what `save_models` wrote, and the description that lies in the file.
 
     Parameters
@@ -212,6 +223,9 @@ def load_described(folder: str | Path, **parts: Any) -> tuple[list[NeuralMIL], d
         check_format(path, config)
         needed = _needed(path, config)
         check_handed_in(path, needed, parts)
+    if is_classical(config):
+        model, config = read_classical(folder)
+        return [model], config
     try:
         return _rebuilt(tensors, description, parts), description["config"]
     except UNFIT as error:
@@ -220,10 +234,7 @@ def load_described(folder: str | Path, **parts: Any) -> tuple[list[NeuralMIL], d
                 f"{path} does not go with the {' and '.join(parts)} handed in ({reason(error)}): hand in what it was"
                 f" trained with, {' and '.join(needed[name] for name in parts)}"
             ) from error
-        raise BagwiseError(
-            f"{path} does not hold a model as it was written ({reason(error)}): put the old file back, or train the"
-            " model again"
-        ) from error
+        raise as_written(path, error) from error
 
 
 def _needed(path: Path, config: Mapping[str, Any]) -> dict[str, str]:

@@ -1,0 +1,91 @@
+"""What files of models have in common, whatever models they hold: their name, their format, and what is refused."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bagwise._version import __version__
+from bagwise.checks import is_count
+from bagwise.errors import BagwiseError
+from bagwise.targets.contract import Target
+from bagwise.targets.registry import TARGETS
+
+__all__ = ["FILE", "FORMAT", "UNFIT", "as_written", "check_format", "reason", "target_in"]
+
+# Of what is written here. 0.1 wrote format 1, and no number; in 3 models may have parts of a user's own; in 4 what
+# learnt with balanced weights says which shares its classes have, and there are classical methods.
+FORMAT = 4
+FILE = "model.safetensors"
+# What a description or tensors that were edited may raise when a model is made of them.
+UNFIT = (KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowError, RuntimeError)
+
+
+def check_format(path: Path, config: Mapping[str, Any]) -> None:
+    """Refuse what a later version wrote, in a format of which this one knows nothing.
+
+    Parameters
+    ----------
+    path
+        Where the description is, for the message.
+    config
+        What was said of the models.
+
+    Raises
+    ------
+    BagwiseError
+        If its format is later than `FORMAT`.
+
+    Examples
+    --------
+    >>> check_format(Path("config.json"), {"bagwise": "0.1.0"})
+    """
+    number = config.get("format", 1)
+    if not is_count(number) or number is True:
+        raise BagwiseError(f"{path} says that its format is {number!r}: it was edited, so put the old file back")
+    if number > FORMAT:
+        raise BagwiseError(
+            f"{path} was written by Bagwise {config.get('bagwise')} in format {number}, and this is Bagwise"
+            f" {__version__}, which reads formats up to {FORMAT}: read it with that version or a later one"
+        )
+
+
+def reason(error: BaseException) -> str:
+    """Say in a line why what a file holds will not do."""
+    told = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+    return (told or type(error).__name__).splitlines()[0]
+
+
+def as_written(path: Path, error: BaseException) -> BagwiseError:
+    """Say that a file does not hold a model as it was written, and why."""
+    return BagwiseError(
+        f"{path} does not hold a model as it was written ({reason(error)}): put the old file back, or train the model"
+        " again"
+    )
+
+
+def target_in(facts: Mapping[str, Any]) -> Target:
+    """Make the target that a description names.
+
+    Parameters
+    ----------
+    facts
+        What `Target.facts` gave, and its kind as ``target``; at first there were only classes.
+
+    Returns
+    -------
+    Target
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError, ...
+        If there is none (`UNFIT`).
+
+    Examples
+    --------
+    >>> target_in({"target": "classes", "classes": ["no", "yes"], "positive": "yes"})
+    ClassTarget(classes=['no', 'yes'], positive='yes')
+    """
+    target = TARGETS[facts.get("target", "classes")].from_facts(facts)
+    if target.names is not None and (target.names.dtype.kind not in "biufU" or target.names.ndim != 1):
+        raise ValueError("its classes are none")
+    return target
