@@ -21,8 +21,8 @@ from hypothesis import settings
 from PIL import Image
 
 import bagwise as bw
+import compiling
 from bagwise import cli
-from bagwise.methods.neural import NeuralMIL
 from faults import COLUMNS, Started, contents
 
 # How long an example takes says nothing where others use the machine, too.
@@ -30,6 +30,20 @@ settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
 
+COMPILING = pytest.StashKey()
+
+
+def pytest_configure(config):
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        config.stash[COMPILING] = compiling.start()
+
+
+def pytest_unconfigure(config):
+    if COMPILING in config.stash:
+        compiling.end(config.stash[COMPILING])
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     """Begin with the tests that take longest, so that no processor waits for one in the end."""
 
@@ -37,7 +51,14 @@ def pytest_collection_modifyitems(items):
         mark = item.get_closest_marker("slow")
         return mark.kwargs.get("seconds", 0) if mark else 0
 
-    items.sort(key=seconds, reverse=True)
+    items[:] = sorted(compiling.ordered(items), key=seconds, reverse=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_compiles_for_all():
+    with pytest.MonkeyPatch.context() as patch:
+        compiling.wait_before_the_step(patch)
+        yield
 
 
 LABELS = {
@@ -67,7 +88,7 @@ def make_bags() -> Callable[..., bw.Bags]:
 
 
 @pytest.fixture(scope="session")
-def fitted(make_bags) -> Callable[..., NeuralMIL]:
+def fitted(make_bags) -> Callable:
     """Fit a method of the registry for a few epochs; the same question gives the same model."""
 
     @cache

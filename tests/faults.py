@@ -13,7 +13,6 @@ import psutil
 from PIL import Image
 
 from bagwise.folders import MARKER, ResultFolder
-from bagwise.tensorfiles import read_tensors
 
 COLUMNS = ["--bag", "patient", "--label", "diagnosis", "--instance", "cell", "--coordinate", "x", "--coordinate", "y"]
 VOLATILE = {"seconds", "environment"}
@@ -92,6 +91,8 @@ def contents(out):
             found[name] = path.read_text(encoding="utf-8").rstrip().endswith("</html>")
             assert found[name]
         elif path.suffix == ".safetensors":
+            from bagwise.tensorfiles import read_tensors
+
             read_tensors(path)
         elif path.suffix == ".h5":
             with h5py.File(path) as file:

@@ -217,7 +217,8 @@ def learn(
                 _add_multiple(dy.dtype.type(1), dy[k], few[layer.b - wiring.few :])
         if len(whole):
             _shorten(whole, rule.longest)
-            _descend(pace, whole[: wiring.few], 0, values, slots)
+            # No literal, for which the update would be compiled a second time.
+            _descend(pace, whole[: wiring.few], np.int64(0), values, slots)
         _descend(pace, few[: wiring.spared - wiring.few], wiring.few, values, slots)
         pace = _pace(rule, steps + bag, factors[bag], False, values)
         _descend(pace, few[wiring.spared - wiring.few :], wiring.spared, values, slots)
