@@ -36,8 +36,7 @@ def answers(model, bags):
 
 
 @every_method
-@pytest.mark.parametrize("precision", ["float32", "float64"])
-@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize(("precision", "classes"), [("float32", 3), ("float64", 2)])
 @some
 @given(bags=bags_of_many_sizes())
 def test_a_batch_gives_what_each_bag_alone_gives(fitted, name, precision, classes, bags):

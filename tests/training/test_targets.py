@@ -1,7 +1,5 @@
 """What must be true of every kind of target, in both executors: found through the registry."""
 
-from itertools import product
-
 import numpy as np
 import pytest
 import torch
@@ -43,15 +41,14 @@ def bags_like(labels, dtype=np.float64):
     return Bags.from_arrays([rng.normal(size=(size, 4)).astype(dtype) for size in sizes], labels)
 
 
-def families(target):
-    for level, (poolings, encoder) in product(LEVELS, [(EMBEDDING_POOLINGS, "mi-net"), (INSTANCE_POOLINGS, "mi-net")]):
-        if (level == "instance") != (poolings is INSTANCE_POOLINGS):
-            continue
-        encoder = {"deep-supervision": "mi-net-levels", "residual": "mi-net-equal-levels"}.get(level, encoder)
-        for pooling, made in poolings.items():
-            if target.bernoulli or not getattr(made, "of_probabilities", False):
-                options = {"hidden": 5} if "attention" in pooling else {}
-                yield Architecture(level, pooling, encoder, options)
+def families(target, place):
+    """Give an architecture of each level, whose poolings go round with the place."""
+    for shift, level in enumerate(LEVELS):
+        encoder = {"deep-supervision": "mi-net-levels", "residual": "mi-net-equal-levels"}.get(level, "mi-net")
+        registry = INSTANCE_POOLINGS if level == "instance" else EMBEDDING_POOLINGS
+        poolings = [name for name, made in registry.items() if target.bernoulli or not made.of_probabilities]
+        pooling = poolings[(place + shift) % len(poolings)]
+        yield Architecture(level, pooling, encoder, {"hidden": 5} if "attention" in pooling else {})
 
 
 def members_of(bags, **settings):
@@ -68,18 +65,19 @@ def assert_same(one, other, same):
             same(value, second.state[name])
 
 
-@pytest.mark.parametrize(
-    ("kind", "labels"),
-    CASES + [("real: huber", labels) for labels in LABELS["real"]],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_the_compiled_step_equals_the_plain_one(monkeypatch, kind, labels):
+STEPPED = CASES + [("real: huber", labels) for labels in LABELS["real"]]
+
+
+@pytest.mark.parametrize("place", range(len(STEPPED)), ids=[f"{kind}{n}" for n, (kind, _) in enumerate(STEPPED)])
+def test_the_compiled_step_equals_the_plain_one(monkeypatch, place):
+    """Of every level a pooling for each target: a gradient knows outputs alone, and no pooling knows their target."""
+    kind, labels = STEPPED[place]
     target, bags = target_of(kind, labels), bags_like(labels)
     encoded = target.encoded(bags.labels)
     weights = np.arange(1.0, COUNT + 1) / 4
-    for number, architecture in enumerate(families(target)):
+    for number, architecture in enumerate(families(target, place), place):
         plan = Plan(architecture, target, order_seed=0, scaling="standardize", precision="float64")
-        members = members_of(bags)[: 1 + (number == 0)]
+        members = members_of(bags)[: 1 + (number == place)]
         clipped = Settings(["sgd", "adam", "adamw"][number % 3], 1e-2, epochs=5, l2=0.01, clip_gradient=0.3)
         members.append(Member(9, np.arange(COUNT - 1), clipped))
         assert engine.executor_for(plan, bags, []) is Stacked

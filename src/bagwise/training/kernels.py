@@ -455,7 +455,7 @@ def _pace(rule: Rule, step: int, factor: float, penalised: bool, values: Array) 
 
 
 @compiled_once(tiles, instructions)
-def _descend_matrix(pace: _Pace, x: Array, dy: Array, begin: int, values: Array, slots: Array) -> None:
+def _descend_matrix(pace: _Pace, x: Array, dy: Array, begin: int | np.int64, values: Array, slots: Array) -> None:
     """Update the matrix that begins there, of which x^T dy is the gradient."""
     shape = x.shape[1], dy.shape[1]
     end, last = begin + shape[0] * shape[1], len(slots) - 1
@@ -499,7 +499,7 @@ def _shorten(gradient: Array, longest: float) -> None:
 
 
 @pasted
-def _descend(pace: _Pace, gradient: Array, begin: int, values: Array, slots: Array) -> None:
+def _descend(pace: _Pace, gradient: Array, begin: int | np.int64, values: Array, slots: Array) -> None:
     """Update the parameters that begin there."""
     _descend_matrix(pace, np.ones((1, 1), values.dtype), gradient.reshape(1, len(gradient)), begin, values, slots)
 
