@@ -20,7 +20,14 @@ HERE = ("bagwise", "gpu", "torch", "numpy")
 sys.meta_path.insert(0, Absent())
 sys.path[:0] = sys.argv[1:]
 import gpu
-gpu.musk(0.02).executor(gpu.Together, device="cpu").run_epoch(0, range(20))
+from bagwise.training.joint_inference import predict_together
+work = gpu.musk(0.02)
+for kind in (gpu.Together, gpu.Looped):
+    for chunk in (1, 8192):
+        executor = work.executor(kind, device="cpu", chunk=chunk)
+        executor.run_epoch(0, range(20))
+wanted = [numpy.arange(len(work.bags))] * 20
+predict_together(executor.models, executor.packed, wanted, device=torch.device("cpu"), chunk=5)
 """
 
 

@@ -1,13 +1,15 @@
 """One step's gradient, exact whatever the size of its bags."""
 
 from collections.abc import Callable
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from bagwise.models.model import MILModel, Output
 from bagwise.training.device import autocast, seed_generator
 
-__all__ = ["accumulate_gradient"]
+__all__ = ["accumulate_gradient", "with_gradient"]
 
 
 def accumulate_gradient(
@@ -85,5 +87,46 @@ def accumulate_gradient(
         with autocast(device, precision):
             encoded = model.encode(part)
         if encoded.requires_grad:  # not the identity's, nor a frozen encoder's
-            encoded.backward(gradient)
+            with_gradient(encoded, gradient).backward()
     return value.detach()
+
+
+def with_gradient(values: Tensor, gradient: Tensor) -> Tensor:
+    """Give a number whose gradient at some values is the one given.
+
+    So gradients pass on without being given to torch beside the values, which has it load all that computes with
+    symbols, a second long.
+
+    Parameters
+    ----------
+    values
+        Any shape, with a graph.
+    gradient
+        The same shape.
+
+    Returns
+    -------
+    Tensor
+        Shape ().
+
+    Examples
+    --------
+    >>> x = torch.tensor([3.0, 4.0], requires_grad=True)
+    >>> with_gradient(x * x, torch.tensor([1.0, 0.5])).backward()
+    >>> x.grad.tolist()
+    [6.0, 4.0]
+    """
+    number: Tensor = _WithGradient.apply(values, gradient)  # type: ignore[no-untyped-call]
+    return number
+
+
+class _WithGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, gradient: Tensor) -> Tensor:
+        ctx.save_for_backward(gradient)
+        return values.new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, _: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient, None

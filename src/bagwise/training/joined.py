@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from bagwise.models.encoders import FullyConnected, MultiLevel
 from bagwise.models.model import MILModel
 from bagwise.training.device import autocast, seed_generator
+from bagwise.training.gradient import with_gradient
 from bagwise.training.joined_layers import Layer, Rescale
 from bagwise.training.side_by_side import SideBySide, aggregated, axes_of
 
@@ -223,7 +224,7 @@ class Joined:
             with autocast(self._device, self._precision):
                 encoded = self.encode(part, apart)
             if encoded.requires_grad:
-                more = torch.autograd.grad(encoded, values, gradient, allow_unused=True)
+                more = torch.autograd.grad(with_gradient(encoded, gradient), values, allow_unused=True)
                 for name, one in zip(names, more, strict=True):
                     if one is not None:
                         gradients[name] = gradients[name] + one
