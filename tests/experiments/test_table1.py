@@ -72,6 +72,18 @@ def test_a_row_sums_up_its_folds(data_directory, tmp_path):
     assert row["difference"] == pytest.approx(scores.mean() - 0.871)
 
 
+def test_a_baseline_stands_beside_without_a_number_of_the_papers(reproduce, tmp_path):
+    done = reproduce("--method", "miVLAD", "--method", "mean-logistic")
+    assert done.status == 0, done.told
+    rows, results = untimed(tmp_path / "out" / "table1.json")
+    assert {row["method"] for row in rows if "paper" in row} == {"miVLAD"}
+    assert results["differences"][0]["second"] == "mean-logistic"
+    for page in ("table1.md", "overview.md"):
+        (line,) = [line for line in (tmp_path / "out" / page).read_text().splitlines() if "mean-logistic" in line]
+        assert "(" not in line
+        assert "nan" not in line
+
+
 @pytest.mark.parametrize(
     ("options", "protocol"),
     [

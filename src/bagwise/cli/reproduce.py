@@ -37,8 +37,8 @@ def table1(
         (
             row["dataset"],
             row["method"],
-            *(told(row[name]) for name in ("mean", "se_repeats", "sd_folds", "paper")),
-            f"{row['difference']:+.3f}",
+            *(told(row.get(name)) for name in ("mean", "se_repeats", "sd_folds", "paper")),
+            f"{row['difference']:+.3f}" if "paper" in row else told(None),
         )
         for row in results["rows"]
         if row["metric"] == "accuracy"

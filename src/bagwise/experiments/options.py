@@ -40,7 +40,11 @@ class Table1(Study):
     only, and attention alone where none is named.
     """
 
-    methods: Annotated[tuple[str, ...], "One of the table's methods; repeat it. Else all.", "--method"] = ()
+    methods: Annotated[
+        tuple[str, ...],
+        "One of the table's methods, or a baseline, such as summary-forest; repeat it. Else all of the table.",
+        "--method",
+    ] = ()
     datasets: Annotated[tuple[str, ...], "One of the five sets; repeat it. Else all.", "--dataset"] = ()
     protocol: Annotated[str, "'default'; 'paper': its habits; 'leaky': WRONG, the epoch is chosen on test bags."] = (
         "default"
