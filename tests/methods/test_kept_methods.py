@@ -14,6 +14,7 @@ from bagwise.tensorfiles import read_arrays, write_tensors
 FILE = "model.safetensors"
 CLASSICAL = [name for name, (kind, _) in METHODS.items() if issubclass(kind, ClassicalMIL)]
 OF_NUMBERS = [name for name in CLASSICAL if "real" in METHODS[name][0].KINDS]
+OF_LABELS = [name for name in CLASSICAL if "multi-label" in METHODS[name][0].KINDS]
 ASKS = ("answers", "predict", "predict_proba", "decision_function", "instance_scores", "attention")
 
 
@@ -54,6 +55,15 @@ def test_numbers_come_back(make_bags, tmp_path, name, flat):
     again = bw.load_model(tmp_path)
     same(again, model, others)
     assert again.score(bags.with_labels(labels)) == model.score(bags.with_labels(labels))
+
+
+@pytest.mark.parametrize("name", OF_LABELS)
+def test_several_labels_come_back(make_bags, tmp_path, name):
+    bags, others = make_bags(12), make_bags(9, seed=1)
+    labels = np.column_stack([bags.labels, np.where(np.arange(12) % 4 == 0, np.nan, bags.sizes > 3)])
+    model = bw.make(name, random_state=0).fit(bags.with_labels(labels))
+    bw.save_model(model, tmp_path)
+    same(bw.load_model(tmp_path), model, others)
 
 
 def test_feature_names_come_back_and_are_still_checked(make_bags, tmp_path):

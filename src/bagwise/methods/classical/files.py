@@ -33,11 +33,10 @@ from bagwise.methods.classical.instance_svm import BagMarginSVM, InstanceLabelSV
 from bagwise.methods.classical.kept import apart, together
 from bagwise.methods.classical.machines import Boosted, Forest, Gaussian, Linear, Trees
 from bagwise.methods.classical.packed import Scaler
-from bagwise.methods.classical.questions import Calibration, Scale
+from bagwise.methods.classical.questions import MEANINGS
 from bagwise.methods.classical.set_kernels import GraphKernelSVM, SetKernelSVM, SupportBags
 from bagwise.methods.classical.whole_bags import WholeBags
 from bagwise.methods.formats import FILE, FORMAT, UNFIT, as_written, check_format, reason, target_in
-from bagwise.targets.classes import ClassTarget
 from bagwise.tensorfiles import read_arrays, write_tensors
 
 __all__ = ["FAMILY", "describe_classical", "is_classical", "made_of", "read_classical", "save_classical"]
@@ -53,7 +52,7 @@ _METHODS: dict[str, type[ClassicalMIL]] = {
 _PARTS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
-        *(Learnt, Scaler, Calibration, Scale, Linear, Gaussian, Trees, Forest, Boosted),
+        *(Learnt, Scaler, *MEANINGS.values(), Linear, Gaussian, Trees, Forest, Boosted),
         *(InstanceSVM, Concept, Hypotheses, WholeBags, SupportBags, Codebook, Reduced, Mixture, Summed),
     )
 }
@@ -230,8 +229,7 @@ def made_of(description: Mapping[str, Any], arrays: dict[str, NDArray[Any]]) -> 
     calibration = together(_PARTS, told["calibration"], arrays, "calibration")
     if arrays:
         raise ValueError(f"the tensor {min(arrays)} is there without need")
-    meaning = Calibration if isinstance(target, ClassTarget) else Scale
-    if not isinstance(learnt, Learnt) or not isinstance(calibration, meaning):
+    if not isinstance(learnt, Learnt) or not isinstance(calibration, MEANINGS[target.kind]):
         raise TypeError("what it learnt is something else")
     if (learnt.scaler is None) is model.standardize:
         raise ValueError("it has a scaler that nothing asks for, or none")

@@ -15,6 +15,7 @@ from bagwise.targets.numbers import RealTarget
 from bagwise.targets.several import MultiLabelTarget
 
 __all__ = [
+    "MEANINGS",
     "UNKNOWN",
     "Calibration",
     "ClassQuestion",
@@ -150,6 +151,12 @@ class LabelCalibration(NamedTuple):
 
 
 Meaning = Calibration | LabelCalibration | Scale
+# By the kind of target.
+MEANINGS: dict[str, type[Meaning]] = {
+    ClassTarget.kind: Calibration,
+    MultiLabelTarget.kind: LabelCalibration,
+    RealTarget.kind: Scale,
+}
 
 
 class Judged(NamedTuple):
