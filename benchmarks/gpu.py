@@ -31,6 +31,7 @@ from bagwise.models.scaling import Moments
 from bagwise.targets.classes import ClassTarget
 from bagwise.training.data import PackedTensors
 from bagwise.training.inference import predict
+from bagwise.training.joint_inference import predict_together
 from bagwise.training.looped import Looped
 from bagwise.training.members import Member, Plan, Settings
 from bagwise.training.together import Together
@@ -107,9 +108,28 @@ def check(device: torch.device, report: dict[str, Any]) -> None:
             report[f"{work.name}, {precision}"] = worst
             if not worst <= most:
                 raise SystemExit(f"{work.name} in {precision} is wrong: {worst:.1e}")
+    check_answers(device, report)
     same = [work_state(musk(0.02), device) for _ in range(2)]
     print(f"  the same bits twice: {same[0] == same[1]}")
     report["the same bits twice"] = same[0] == same[1]
+
+
+def check_answers(device: torch.device, report: dict[str, Any]) -> None:
+    """Compare answers of models side by side on the device with those of each alone on the CPU, in float64."""
+    work = Work("answers", np.array([3, 9, 1, 12, 700]), (20,), 4, SLIDES)
+    bags = [np.arange(number, 5) for number in range(4)]
+    trained = work.executor(Looped, precision="float64", device="cpu")
+    expected = predict(trained.models, trained.packed, bags, device=torch.device("cpu"), chunk=100)
+    models = [model.to(device) for model in trained.models]
+    found = predict_together(models, trained.packed, bags, device=device, chunk=100)
+    worst = max(
+        float((one.logits - other.logits).abs().max() / other.logits.abs().max())
+        for one, other in zip(found, expected, strict=True)
+    )
+    print(f"  {work.name:14} {'float64':8} {worst:.1e}")
+    report["answers, float64"] = worst
+    if not worst <= 1e-9:
+        raise SystemExit(f"answers side by side are wrong: {worst:.1e}")
 
 
 def _difference(found: Looped, expected: Looped, number: int) -> float:
@@ -287,6 +307,25 @@ def prediction_row(scale: float, device: torch.device) -> dict[str, Any]:
     }
 
 
+def answers_row(work: Work, device: torch.device) -> dict[str, Any]:
+    """Time the answers of ten members to all bags, side by side and one member after the other."""
+    executor = work.executor(Looped, members=10, device=str(device))
+    members = len(executor.models)
+    given = executor.models, executor.packed, [np.arange(len(work.bags))] * members
+    ours = seconds(device, lambda: predict_together(*given, device=device, chunk=8192), laps=3)
+    theirs = seconds(device, lambda: predict(*given, device=device, chunk=8192), laps=3)
+    print(f"  answers of {members}: {ours * 1e3:.0f} ms, one by one {theirs * 1e3:.0f} ms")
+    return {
+        "workload": "answers",
+        "members": members,
+        "bags": len(work.bags),
+        "instances": int(work.bags.sizes.sum()),
+        "seconds": ours,
+        "one_by_one_seconds": theirs,
+        "times_one_by_one": theirs / ours,
+    }
+
+
 def ceilings(device: torch.device) -> dict[str, float]:
     """Measure what the card does at most: a matrix product in bfloat16 and float32, and copies."""
     found = {}
@@ -341,6 +380,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     # What clips, scales for each member by itself, so that inputs are not shared.
     apart = [{"precision": "mixed", "clip": 3.0}]
     report["rows"] += train_row(work, device, both + apart if on_card else single, peak)
+    report["rows"].append(answers_row(work, device))
     del work
     report["rows"].append(prediction_row(given.scale, device))
     report |= {"environment": surroundings(device), "seconds": time.perf_counter() - begin}

@@ -43,7 +43,7 @@ def test_the_benchmark_checks_and_measures_every_workload(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     report = json.loads(out.read_text())
-    assert [row["workload"] for row in report["rows"]] == ["musk", "digits", "slides", "prediction"]
+    assert [row["workload"] for row in report["rows"]] == ["musk", "digits", "slides", "answers", "prediction"]
     assert report["correctness"].pop("the same bits twice")
     assert all(value <= 2e-2 for value in report["correctness"].values())
     assert report["environment"]["card"] in done.stdout
