@@ -117,7 +117,7 @@ class _Together:
         some = made._side_by_side.some([0, 1])
         where = torch.zeros(3, 2, dtype=dtype, device=device) if models[0].wants_coordinates else None
         try:
-            embeddings = some.each(MILModel.encode, (None,), torch.rand(3, *packed.instance_shape, device=device))
+            embeddings = some.each(MILModel.encode, (None,), torch.ones(3, *packed.instance_shape, device=device))
             for ends in ([0, 3], [0, 2, 3]):
                 made._said(some, embeddings, torch.tensor(ends, device=device), where)
         except Exception:  # whatever torch, or a user's own code, may raise: alone it may work
