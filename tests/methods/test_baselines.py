@@ -9,11 +9,11 @@ from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifie
 from sklearn.linear_model import LogisticRegression
 
 import bagwise as bw
-from bagwise import METHODS
+from bagwise import METHODS, BagwiseError
 from bagwise.methods.classical import summaries
 from bagwise.methods.classical.baselines import SummaryMIL
 from bagwise.methods.classical.packed import Packed, packed_as
-from bagwise.methods.classical.summaries import summaries_of
+from bagwise.methods.classical.summaries import summaries_of, summaries_without
 from bagwise.stored import Part, StoredInstances
 
 BASELINES = [name for name, (kind, _) in METHODS.items() if issubclass(kind, SummaryMIL)]
@@ -66,6 +66,65 @@ def test_what_is_the_same_throughout_has_no_spread_and_is_its_own_mean():
     assert_array_equal(found.spread, np.zeros((3, 1)))
     assert_array_equal(found.mean[[0, 2]], [[0.1], [-2.5]])
     assert np.isfinite(found.vectors()).all()
+
+
+@settings(max_examples=30)
+@given(
+    sizes=st.lists(st.integers(1, 9), min_size=1, max_size=6),
+    block=st.sampled_from([2, 7, 1000]),
+    scale=st.sampled_from([1e-3, 1.0, 1e6]),
+    coarse=st.booleans(),
+    outlier=st.sampled_from([0.0, 1e9]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_a_bag_without_an_instance_is_summed_up_as_if_it_had_never_been_there(
+    sizes, block, scale, coarse, outlier, seed
+):
+    rng = np.random.default_rng(seed)
+    arrays = [rng.normal(5, 1, (size, 2)) * scale for size in sizes]
+    arrays = [np.round(x / scale) * scale if coarse else x for x in arrays]
+    arrays[0][0] += outlier
+    bags = bw.Bags.from_arrays(arrays)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(summaries, "_BLOCK_NUMBERS", block)
+        source = Counted(bags.instances)
+        stored = bw.Bags(StoredInstances([Part(source, 0, len(bags.instances))]), bags.offsets)
+        found = [*summaries_without(stored)]
+    assert max(len(part.sizes) for part in found) <= max(1, block // 2)
+    assert sum(source.read_at_once) == len(bags.instances)
+    vectors = np.concatenate([part.vectors() for part in found])
+    wanted = [np.delete(x, row, axis=0) for x in arrays for row in range(len(x))]
+    assert_array_equal(vectors[:, -1], [len(x) for x in wanted])
+    known = vectors[:, -1] > 0
+    assert np.isnan(vectors[~known, :-1]).all()
+    if known.any():
+        wanted = plain([x for x in wanted if len(x)])
+        assert_allclose(vectors[known], wanted, rtol=1e-9, atol=1e-9 * scale)
+        assert_array_equal(vectors[known, 2:6], wanted[:, 2:6])  # maxima and minima
+
+
+@pytest.mark.parametrize("kind", ["two", "three", "labels", "numbers"])
+@pytest.mark.parametrize("name", BASELINES)
+def test_without_an_instance_is_what_is_said_of_a_bag_that_never_had_it(make_bags, name, kind):
+    bags = make_bags(count=30, classes=3 if kind == "three" else 2)
+    labels = np.column_stack([bags.labels, bags.sizes > 3]).astype(float)
+    chosen = {name: values[0] for name, values in METHODS[name][0]._left_open().items()}
+    if kind in ("labels", "numbers"):
+        target = {"labels": "multi-label", "numbers": "real"}[kind]
+        if target not in METHODS[name][0].KINDS:
+            return
+        bags, chosen = bags.with_labels(labels), {**chosen, "target": target}
+    model = bw.make(name, random_state=0, **chosen).fit(bags)
+    asked = bags[np.argsort(bags.sizes, kind="stable")[::3]]
+    alone = np.repeat(asked.sizes == 1, asked.sizes)
+    assert 0 < alone.sum() < len(alone)
+    said = model.without_instance(asked)
+    assert np.isnan(said[alone]).all()
+    fewer = [np.delete(bag.instances, row, axis=0) for bag in asked for row in range(len(bag.instances))]
+    assert_allclose(said[~alone], model.answers([x for x in fewer if len(x)]), rtol=1e-7, atol=1e-12)
+    assert np.isnan(model.without_instance(asked[np.flatnonzero(asked.sizes == 1)])).all()
+    with pytest.raises(BagwiseError, match="features"):
+        model.without_instance([np.zeros((2, 5))])
 
 
 def prepared(train, test, only_means=False):

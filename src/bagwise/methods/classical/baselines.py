@@ -17,13 +17,13 @@ from sklearn.ensemble import (
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC, SVR
 
-from bagwise.bags import Bags
+from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.checks import MOST_SPAN, check_span, constant_features
 from bagwise.methods.classical.base import ClassicalMIL, Grid, Learner
 from bagwise.methods.classical.machines import Linear, Machine, decided, frozen
 from bagwise.methods.classical.packed import Packed, Scaler, check_extent
 from bagwise.methods.classical.questions import UNKNOWN, Question
-from bagwise.methods.classical.summaries import Summaries, summaries_of
+from bagwise.methods.classical.summaries import Summaries, summaries_of, summaries_without
 from bagwise.parameters import Count, NonNegative, Positive
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.numbers import RealTarget
@@ -87,6 +87,54 @@ class SummaryMIL(ClassicalMIL):
     @abstractmethod
     def _machine(self, lesson: _Lesson) -> BaseEstimator:
         """Make what is fitted to vectors."""
+
+    def without_instance(self, X: BagsLike) -> NDArray[Any]:
+        """Give what is said of a bag without one of its instances, for each of them.
+
+        By how much the answer falls from what `answers` says of the whole bag is what the instance counts for there.
+        It is not what `instance_scores` of other methods tell, which is of the instance alone: of two instances of a
+        kind that decides, neither need count for much, since the other is still there.
+
+        Parameters
+        ----------
+        X
+            `Bags`, or a list with one array a bag.
+
+        Returns
+        -------
+        array
+            Packed like `Bags.instances`: shape (N, A), columns as in `answers`; NaN of an instance that is alone in its
+            bag, which without it is none.
+
+        Raises
+        ------
+        BagwiseError
+            If the instances have another shape than those learnt from.
+
+        Examples
+        --------
+        >>> import bagwise as bw
+        >>> bags = bw.Bags.from_arrays([[[0.0]], [[5.0], [0.1]], [[0.2]], [[0.1], [4.8]]] * 3, labels=[0, 1, 0, 1] * 3)
+        >>> model = bw.make("summary-logistic", random_state=0).fit(bags)
+        >>> whole = model.answers(bags[1:2])
+        >>> (whole - model.without_instance(bags[1:2]))[:, 1].round(1).tolist()
+        [0.8, 0.2]
+        """
+        bags = self._like_learnt(as_bags(X))
+        if not self.standardize:
+            self._seen(bags, learning=False)  # names the bag of a value that is too large
+        parts = []
+        for found in summaries_without(bags):
+            there = found.sizes > 0
+            vectors = self._vectors(found)[there]
+            decisions = np.full((len(there), self.target_.outputs), np.nan)
+            if there.any():
+                named = Bags(vectors, np.arange(len(vectors) + 1))
+                decisions[there] = self.learnt_.decide(named).reshape(len(vectors), -1)
+            parts.append(decisions)
+        decisions = np.concatenate(parts)
+        flat = decisions[:, 0] if decisions.shape[1] == 1 else decisions
+        return self.target_.by_name(self.calibration_.answers(flat))
 
     @staticmethod
     def _width(features: int) -> int:

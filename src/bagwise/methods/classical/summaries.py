@@ -1,6 +1,7 @@
 """What sums a bag up, whatever its size: how each feature lies in it, and the number of instances."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from bagwise.bags import Bags
 
-__all__ = ["Summaries", "summaries_of"]
+__all__ = ["Summaries", "summaries_of", "summaries_without"]
 
 _BLOCK_NUMBERS = 1 << 20  # of instances that are in memory at once, in double precision
 _FARTHEST = 1e120  # whose square, many times, is still a number
@@ -89,6 +90,68 @@ def summaries_of(bags: Bags) -> Summaries:
     mean = mean.clip(lowest.clip(-_FARTHEST), highest.clip(max=_FARTHEST))
     spread = np.where(highest == lowest, 0.0, np.sqrt(squares / sizes[:, None]))
     return Summaries(sizes, mean, highest, lowest, spread)
+
+
+def summaries_without(bags: Bags) -> Iterator[Summaries]:
+    """Sum bags up as they were without one of their instances, for each of these.
+
+    Parameters
+    ----------
+    bags
+        Bags of vectors.
+
+    Yields
+    ------
+    Summaries
+        A row an instance, in the order of `Bags.instances`, as many at a time as fit into a block; of one that is alone
+        in its bag the size is 0, and the rest NaN. They are what `summaries_of` says, but for the last bits. Of a bag
+        larger than a block the summaries are in memory at once.
+
+    Examples
+    --------
+    >>> (found,) = summaries_without(Bags.from_arrays([[[0.0], [2.0], [7.0]], [[5.0]]]))
+    >>> found.sizes.tolist(), found.mean.ravel().tolist(), found.highest.ravel().tolist()
+    ([2, 2, 2, 0], [4.5, 3.5, 1.0, nan], [7.0, 7.0, 2.0, nan])
+    """
+    rows, begin = _rows(bags), 0
+    while begin < len(bags):
+        last = int(np.searchsorted(bags.offsets, bags.offsets[begin] + rows, side="right")) - 1
+        end = max(begin + 1, last)
+        first = int(bags.offsets[begin])
+        values = np.asarray(bags.instances[first : int(bags.offsets[end])], dtype=np.float64)
+        places = bags.offsets[begin : end + 1] - first
+        parts = [_without_each(values[a:b]) for a, b in pairwise(places)]
+        found = [np.concatenate(part) for part in zip(*parts, strict=True)]
+        for row in range(0, len(values), rows):
+            yield Summaries(*(part[row : row + rows] for part in found))
+        begin = end
+
+
+def _without_each(values: NDArray[np.float64]) -> Summaries:
+    """Sum up all rows but one, for each row."""
+    others = len(values) - 1
+    sizes = np.full(len(values), others)
+    if not others:
+        unknown = np.full(values.shape, np.nan)
+        return Summaries(sizes, unknown, unknown, unknown, unknown)
+    highest, lowest = _but_one(np.maximum, values, -np.inf), _but_one(np.minimum, values, np.inf)
+    values = values.clip(-_FARTHEST, _FARTHEST)
+    centre = np.median(values, axis=0)  # where the others are, too, so that their squares lose nothing
+    values -= centre
+    mean = _but_one(np.add, values, 0.0) / others
+    squares = _but_one(np.add, np.square(values, out=values), 0.0) / others - np.square(mean)
+    mean = (mean + centre).clip(lowest.clip(-_FARTHEST), highest.clip(max=_FARTHEST))
+    spread = np.where(highest == lowest, 0.0, np.sqrt(squares.clip(0.0)))
+    return Summaries(sizes, mean, highest, lowest, spread)
+
+
+def _but_one(combine: np.ufunc, values: NDArray[np.float64], nothing: float) -> NDArray[np.float64]:
+    """Combine all rows but one, for each row: those before it with those after it, so that nothing is subtracted."""
+    edge = np.full((1, values.shape[1]), nothing)
+    before = np.concatenate([edge, combine.accumulate(values[:-1])])
+    after = np.concatenate([combine.accumulate(values[:0:-1])[::-1], edge])
+    combined: NDArray[np.float64] = combine(before, after)
+    return combined
 
 
 def _rows(bags: Bags) -> int:
