@@ -7,7 +7,7 @@ import torch
 import bagwise as bw
 from bagwise import BagwiseError
 from bagwise.explain import explain
-from bagwise.methods.learnt import FILE
+from bagwise.methods.formats import FILE
 from bagwise.targets.classes import ClassTarget
 from bagwise.tensorfiles import read_tensors, write_tensors
 

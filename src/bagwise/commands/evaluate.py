@@ -210,6 +210,8 @@ def _write_predictions(found: Mapping[str, CrossValidation], bags: Bags, path: P
                 **label_columns(one.labels[tested], bags.label_names),
             }
             answers = answer_columns(one.target, one.answers[repeat, tested])
+            if one.decided is not None:
+                answers["predicted"] = one.decided[repeat, tested]
             columns |= {called: answers.pop(called) for called in ("predicted",) if called in answers}
             if bags.groups is not None:
                 columns["group"] = bags.groups[tested]
@@ -221,7 +223,8 @@ def _out_of_fold(found: Mapping[str, CrossValidation]) -> OutOfFold:
     """Give what figures look at."""
     first = next(iter(found.values()))
     answers = {name: one.answers for name, one in found.items()}
-    return OutOfFold(first.target, first.labels, answers, first.assignment, first.sample_weight)
+    decided = {name: one.decided for name, one in found.items() if one.decided is not None}
+    return OutOfFold(first.target, first.labels, answers, first.assignment, first.sample_weight, decided)
 
 
 def _draw(found: OutOfFold, out: Path) -> list[Figure]:

@@ -35,13 +35,14 @@ from bagwise.files import replacing
 from bagwise.folders import ResultFolder
 from bagwise.methods.base import BagEstimator
 from bagwise.methods.ensemble import fit_ensemble, predict_ensemble
-from bagwise.methods.fitted import Fitted
+from bagwise.methods.fitted import Fitted, common_target
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.parameters import assigned
 from bagwise.methods.persistence import describe, save_models
 from bagwise.methods.recipes import Facts
 from bagwise.methods.registry import find, make
 from bagwise.reports import write_report
+from bagwise.targets.classes import ClassTarget
 from bagwise.targets.registry import resolve
 
 __all__ = ["check_parameters", "configured", "run_fit", "write_run"]
@@ -265,8 +266,8 @@ def _metrics(
     seconds: float,
 ) -> dict[str, Any]:
     assert bags.labels is not None
-    model = models[0]
-    on_training = measure(model.target_, bags.labels, answers, weights=weights)
+    target = common_target(models)
+    on_training = measure(target, bags.labels, answers, weights=weights)
     last = [member.history_[member.best_epoch_ - 1] for member in models]
     validation = {}
     if "validation_loss" in last[0]:
@@ -277,9 +278,10 @@ def _metrics(
     return {
         "bags": len(bags),
         "instances": len(bags.instances),
-        "target": model.target_.kind,
-        **model.target_.told(),
-        "positive": None if model.target_.positive is None else str(model.target_.positive),
+        "target": target.kind,
+        **target.told(),
+        "positive": None if target.positive is None else str(target.positive),
+        **({"threshold": target.threshold} if isinstance(target, ClassTarget) and target.threshold is not None else {}),
         "members": len(models),
         "epochs": [member.best_epoch_ for member in models],
         "epochs_were": why,

@@ -14,6 +14,7 @@ from bagwise.commands.runs import Run
 from bagwise.explain import write_table
 from bagwise.files import check_replaceable
 from bagwise.methods.ensemble import predict_ensemble
+from bagwise.methods.fitted import common_target
 
 __all__ = ["run_predict"]
 
@@ -49,7 +50,7 @@ def run_predict(run: Run, source: DataSource, out: Path | None = None) -> pd.Dat
         check_replaceable(out, _holds_predictions)
     bags = source.read_like(run.feature_names)
     said = predict_ensemble(run.models, bags)
-    target = run.models[0].target_
+    target = common_target(run.models)
     columns: dict[str, Any] = {"bag": bags.names, **answer_columns(target, said.probabilities)}
     if len(run.models) > 1:
         columns |= spread_columns(target, said.spread)

@@ -16,7 +16,7 @@ from bagwise.commands.verdicts import verdicts_of, verdicts_of_known
 from bagwise.evaluation.metrics import METRICS, measure
 from bagwise.evaluation.summary import divided_told, folds_told
 from bagwise.explain import Explanation, columns_of, explain, weights_in_one
-from bagwise.methods.fitted import Fitted
+from bagwise.methods.fitted import Fitted, common_target
 from bagwise.reports import Figure, Metric, Report, Table
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
@@ -78,7 +78,8 @@ def training_report(
     """
     model = models[0]
     assert bags.labels is not None
-    verdicts = verdicts_of(model.target_, bags.labels, answers)
+    target = common_target(models)
+    verdicts = verdicts_of(target, bags.labels, answers)
     chosen = choose(verdicts)
     shown = bags[chosen]
     found = explain(models, shown)
@@ -99,9 +100,9 @@ def training_report(
                 _number(metrics[f"training_{metric}"]),
                 _LEARNT.get(metric) or f"{METRICS[metric].what} Of the bags learnt from; new bags will do worse.",
             )
-            for metric in _headlines(model.target_)
+            for metric in _headlines(target)
         ],
-        data=_data_facts(bags, model.target_),
+        data=_data_facts(bags, target),
         facts=[
             *_model_facts(models),
             ("Epochs", f"{_epochs(models)}; {epochs_were}"),
@@ -152,12 +153,13 @@ def evaluation_report(
     tested = np.flatnonzero((one.assignment >= 0).any(axis=0))
     repeat = (one.assignment[:, tested] >= 0).argmax(axis=0)  # the first that tests it
     answers = one.answers[repeat, tested]
-    verdicts = verdicts_of(one.target, one.labels[tested], answers)
+    decided = None if one.decided is None else one.decided[repeat, tested]
+    verdicts = verdicts_of(one.target, one.labels[tested], answers, decided)
     chosen = choose(verdicts)
     shown = bags[tested[chosen]]
     weights = None
     if one.attention is not None:
-        columns = np.argmax(answers[chosen], axis=1)
+        columns = one.target.chosen(answers[chosen], None if decided is None else decided[chosen])
         given = one.attention[np.repeat(repeat[chosen], shown.sizes), bags.rows(tested[chosen])]
         axis = columns_of(given, one.weight_axis, one.target.kind, answers)
         weights = weights_in_one(given, axis, columns, shown.sizes)
@@ -362,7 +364,17 @@ def _model_facts(models: Sequence[Fitted]) -> list[tuple[str, str]]:
             f"{settings.told}, dropout {settings.dropout:g}",
         ),
         ("Class weights", ", ".join(f"{name}: {weight:.3g}" for name, weight in by_class) or "none"),
+        *_deciding(common_target(models)),
     ]
+
+
+def _deciding(target: Target) -> list[tuple[str, str]]:
+    """Say how probabilities become predictions, where it is not by the largest."""
+    if not isinstance(target, ClassTarget) or target.threshold is None:
+        return []
+    if target.positive is None:
+        return [("Prediction", "the class whose probability is largest beside its share of the bags learnt from")]
+    return [("Prediction", f"{target.positive} where its probability is above {target.threshold:.3g}")]
 
 
 def _epochs(models: Sequence[Fitted]) -> str:

@@ -43,7 +43,9 @@ class Verdicts(NamedTuple):
         return Verdicts(*(None if part is None else part[positions] for part in self))  # type: ignore[arg-type]
 
 
-def verdicts_of(target: Target, labels: NDArray[Any] | None, answers: NDArray[Any]) -> Verdicts:
+def verdicts_of(
+    target: Target, labels: NDArray[Any] | None, answers: NDArray[Any], decided: NDArray[Any] | None = None
+) -> Verdicts:
     """Say labels and answers of bags as a page does.
 
     Parameters
@@ -54,6 +56,8 @@ def verdicts_of(target: Target, labels: NDArray[Any] | None, answers: NDArray[An
         As the target has them, shape (B, ...); None where they are unknown.
     answers
         What a model says of the bags, shape (B, A).
+    decided
+        The classes that it predicts, shape (B,); None: what the target makes of the answers.
 
     Returns
     -------
@@ -67,7 +71,11 @@ def verdicts_of(target: Target, labels: NDArray[Any] | None, answers: NDArray[An
     [0.5, 0.25]
     """
     others = _of_numbers if target.names is None else _of_classes
-    return _KINDS.get(target.kind, others)(target, labels, answers)
+    said = _KINDS.get(target.kind, others)(target, labels, answers)
+    if decided is None:
+        return said
+    probabilities = answers[np.arange(len(answers)), target.chosen(answers, decided)].astype(np.float64)
+    return said._replace(predicted=_texts(decided), probabilities=probabilities)
 
 
 def verdicts_of_known(target: Target, bags: NDArray[np.int64], labels: NDArray[Any], answers: NDArray[Any]) -> Verdicts:
@@ -113,7 +121,8 @@ def _texts(values: Any) -> NDArray[np.object_]:
 
 def _of_classes(target: Target, labels: NDArray[Any] | None, answers: NDArray[Any]) -> Verdicts:
     told = _unknown(answers) if labels is None else _texts(labels)
-    return Verdicts(told, _texts(target.predicted(answers)), answers.max(axis=1).astype(np.float64))
+    probabilities = answers[np.arange(len(answers)), target.chosen(answers)].astype(np.float64)
+    return Verdicts(told, _texts(target.predicted(answers)), probabilities)
 
 
 def _of_labels(target: Target, labels: NDArray[Any] | None, answers: NDArray[Any]) -> Verdicts:

@@ -14,7 +14,7 @@ from bagwise.checks import valid_weights
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.divisions import FoldsLike, divide
 from bagwise.evaluation.metrics import measure, scorers
-from bagwise.evaluation.out_of_fold import out_of_fold
+from bagwise.evaluation.out_of_fold import Said, out_of_fold
 from bagwise.evaluation.protocol import Division, Split
 from bagwise.evaluation.summary import divided_told, folds_told, summary
 from bagwise.methods.base import BagEstimator, clone_with_seed
@@ -57,6 +57,8 @@ class CrossValidation:
         What the K columns of the weights are, ``"heads"`` or ``"classes"``, as in `classes`.
     sample_weight
         What each bag counted, in learning and in `scores`, shape (B,); None where all counted the same.
+    decided
+        What out-of-fold models predict, shape (repeats, B), where some decide by thresholds of their own; else None.
 
     Examples
     --------
@@ -76,6 +78,7 @@ class CrossValidation:
     scores: dict[str, NDArray[np.float64]]
     weight_axis: Literal["heads", "classes"] = "heads"
     sample_weight: NDArray[np.float64] | None = None
+    decided: NDArray[Any] | None = None
 
     @property
     def classes(self) -> NDArray[Any] | None:
@@ -97,7 +100,7 @@ class CrossValidation:
     @property
     def predicted(self) -> NDArray[Any]:
         """The out-of-fold prediction of each bag, shape (repeats, B, ...); None where it was not tested."""
-        predicted = self.target.predicted(self.answers)
+        predicted = self.target.predicted(self.answers) if self.decided is None else self.decided
         untested = self.assignment < 0
         if untested.any():
             predicted = predicted.astype(object)
@@ -353,7 +356,9 @@ def validate_folds(
         counted = None if weights is None else weights[test]
         if counted is not None and not counted.any():
             continue
-        of_fold = measure(target, bags.labels[test], told[repeat, test], scoring=scoring, weights=counted)
+        of_fold = measure(
+            target, bags.labels[test], told[repeat, test], scoring=scoring, weights=counted, decided=answer.decided
+        )
         for metric, value in of_fold.items():
             scores[metric][repeat, fold] = value
     return CrossValidation(
@@ -366,7 +371,20 @@ def validate_folds(
         scores=scores,
         weight_axis=answers[0].weight_axis,
         sample_weight=weights,
+        decided=_decided(target, told, splits, answers),
     )
+
+
+def _decided(
+    target: Target, told: NDArray[np.float64], splits: Sequence[Split], answers: Sequence[Said]
+) -> NDArray[Any] | None:
+    if all(answer.decided is None for answer in answers):
+        return None
+    decided = target.predicted(told)
+    for split, answer in zip(splits, answers, strict=True):
+        if answer.decided is not None:
+            decided[split.repeat, split.test] = answer.decided
+    return decided
 
 
 def _telling(on_epoch: OnEpoch, splits: Sequence[Split]) -> OnEpoch:

@@ -73,6 +73,9 @@ class Judged:
         True labels, shape (B, ...), and what a model says, shape (B, A).
     weights
         What each bag counts, shape (B,), above 0; None where all count the same.
+    decided
+        What the model predicts, as labels are, shape (B, ...), where it decides by a threshold of its own; None: what
+        the target makes of the answers.
 
     Examples
     --------
@@ -86,11 +89,12 @@ class Judged:
     labels: NDArray[Any]
     answers: NDArray[Any]
     weights: NDArray[np.float64] | None
+    decided: NDArray[Any] | None = None
 
     @cached_property
     def predicted(self) -> NDArray[Any]:
         """What the answers come down to, as labels are."""
-        return self.target.predicted(self.answers)
+        return self.target.predicted(self.answers) if self.decided is None else self.decided
 
     @property
     def names(self) -> list[Any]:

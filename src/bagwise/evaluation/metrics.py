@@ -320,6 +320,7 @@ def measure(
     *,
     scoring: Any = None,
     weights: ArrayLike | None = None,
+    decided: NDArray[Any] | None = None,
 ) -> dict[str, float]:
     """Measure answers about bags.
 
@@ -336,6 +337,8 @@ def measure(
     weights
         What each bag counts, shape (B,), not negative: one of weight 2 is like two bags. By default all count the same.
         Functions of the user's own do not see them, nor bags of weight 0.
+    decided
+        What the model predicts, as labels are, shape (B, ...); None: what the target makes of the answers.
 
     Returns
     -------
@@ -360,9 +363,10 @@ def measure(
         weight = np.asarray(valid_weights(weights, np.arange(len(labels)).astype(object)), np.float64)
         kept = weight > 0  # a bag that does not count is none
         labels, answers, weight = labels[kept], answers[kept], weight[kept]
+        decided = None if decided is None else decided[kept]
         if (weight == weight[0]).all():  # and then sums have the bits that they have without
             weight = None
-    judged = Judged(target, labels, answers, weight)
+    judged = Judged(target, labels, answers, weight, decided)
     found: dict[str, float] = {}
     for name, one in asked.items():
         value = METRICS[one].function(judged) if isinstance(one, str) else one(labels, answers)

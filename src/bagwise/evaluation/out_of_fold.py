@@ -17,6 +17,7 @@ from bagwise.methods.base import BagEstimator
 from bagwise.methods.fitted import bag_answers, instance_weights, predict_members
 from bagwise.methods.joint import fit_members
 from bagwise.methods.neural import NeuralMIL
+from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
 from bagwise.targets.registry import resolve
 from bagwise.targets.survival import SurvivalTarget
@@ -41,6 +42,8 @@ class Said(NamedTuple):
         Of the instances of the test bags, shape (n,) or (n, K); None where it has none.
     weight_axis
         What the K columns of the weights are.
+    decided
+        What it predicts, as labels are, shape (tests,), where it decides by a threshold of its own; else None.
 
     Examples
     --------
@@ -54,6 +57,7 @@ class Said(NamedTuple):
     answers: NDArray[np.floating]
     weights: NDArray[np.floating] | None
     weight_axis: Literal["heads", "classes"] = "heads"
+    decided: NDArray[Any] | None = None
 
     def in_columns_of(self, target: Target) -> NDArray[np.float64]:
         """Give the answers in the columns of a target that may know more classes, of which the model says 0."""
@@ -179,13 +183,19 @@ def _asked(models: Sequence[NeuralMIL], bags: Bags, tests: Sequence[NDArray[np.i
             if isinstance(target, SurvivalTarget) and isinstance(model.target_, SurvivalTarget):
                 # Each fold's own times are quantiles of its training events; the table needs the same for all.
                 said = model.target_.at(target.times, prediction.logits, model.model_.learnt.cpu()).numpy()
-            answers[number] = Said(model.target_.names, said, weights, axis)
+            answers[number] = Said(model.target_.names, said, weights, axis, _decided(model, said))
     return [answers[number] for number in range(len(models))]
+
+
+def _decided(model: BagEstimator, answers: NDArray[Any]) -> NDArray[Any] | None:
+    target = getattr(model, "target_", None)
+    return target.predicted(answers) if isinstance(target, ClassTarget) and target.threshold is not None else None
 
 
 def _fitted_and_asked(model: BagEstimator, train: Bags, weights: NDArray[np.float64] | None, test: Bags) -> Said:
     with threadpool_limits(1):  # as many workers as cores; and the last bits do not depend on how many there are
         model.fit(train, **({} if weights is None else {"sample_weight": weights}))  # which one's own may not take
         if hasattr(model, "classes_"):
-            return Said(np.asarray(model.classes_), model.predict_proba(test), None)
+            said = model.predict_proba(test)
+            return Said(np.asarray(model.classes_), said, None, decided=_decided(model, said))
         return Said(None, model.answers(test), None)

@@ -14,7 +14,14 @@ from bagwise.errors import BagwiseError
 from bagwise.explain.rescaling import equal_in_bags, rescaled_in_bags
 from bagwise.explain.weights import CHOOSING, columns_of, weights_in_one
 from bagwise.methods.ensemble import members_of
-from bagwise.methods.fitted import Fitted, bag_answers, instance_answers, instance_weights, predict_members
+from bagwise.methods.fitted import (
+    Fitted,
+    bag_answers,
+    common_target,
+    instance_answers,
+    instance_weights,
+    predict_members,
+)
 from bagwise.targets.contract import Target
 
 __all__ = ["Explanation", "explain", "key_instances"]
@@ -82,6 +89,11 @@ class Explanation:
         return self.target.predicted(self.answers)
 
     @property
+    def probability(self) -> NDArray[np.floating]:
+        """That of what is predicted, of classes and grades, shape (B,)."""
+        return self.answers[np.arange(len(self.answers)), self.target.chosen(self.answers)]
+
+    @property
     def _names(self) -> Sequence[Any]:
         named = self.target.names
         return self.target.label_names or range(self.answers.shape[1]) if named is None else named.tolist()
@@ -141,7 +153,7 @@ class Explanation:
         likeliest = _texts(self.predicted[position : position + 1])[0]
         told = f"{bags.names[position]}: {likeliest}"
         if self.target.kind in CHOOSING:
-            told += f" {self.answers[position].max():.2f}"
+            told += f" {self.probability[position]:.2f}"
         begin, end = bags.offsets[position : position + 2]
         equal = equal_in_bags(self.importance[begin:end], np.array([0, end - begin])).all()
         return f"{told}, all {'scores' if self.weights is None else 'weights'} are equal" if equal else told
@@ -240,7 +252,7 @@ def explain(models: Fitted | Sequence[Fitted], X: BagsLike) -> Explanation:
     weights = [instance_weights(model, said) for model, said in zip(members, predictions, strict=True)]
     scores = np.mean([instance_answers(model, said) for model, said in zip(members, predictions, strict=True)], axis=0)
     explanation = Explanation(
-        target=members[0].target_,
+        target=common_target(members),
         answers=np.mean(told, axis=0),
         weights=None,
         scores=scores,
@@ -250,7 +262,7 @@ def explain(models: Fitted | Sequence[Fitted], X: BagsLike) -> Explanation:
     mean, axis = np.mean(np.stack([one for one in weights if one is not None]), axis=0), members[0].model_.weight_axis
     axis = columns_of(mean, axis, explanation.target.kind, explanation.answers)
     names = explanation._names if axis == "classes" else range(1, 1 + mean.shape[-1])
-    predicted = explanation.answers.argmax(axis=1)
+    predicted = explanation.target.chosen(explanation.answers)
     return replace(
         explanation,
         weights=weights_in_one(mean, axis, predicted, bags.sizes),
@@ -288,7 +300,7 @@ def key_instances(explanation: Explanation, bags: BagsLike, count: int = 5) -> p
     if told["predicted"].ndim > 1:
         told["predicted"] = np.array(_texts(told["predicted"]), dtype=object)
     if explanation.target.kind in CHOOSING:
-        told["probability"] = explanation.answers.max(axis=1)
+        told["probability"] = explanation.probability
     if bags.labels is not None and bags.labels.ndim == 1 and bags.labels.dtype.names is None:
         told["label"] = bags.labels
     for place, (name, values) in enumerate(told.items(), start=1):

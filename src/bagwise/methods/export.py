@@ -20,7 +20,7 @@ from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
 from bagwise.files import check_replaceable, plain, replacing
 from bagwise.methods.ensemble import members_of
-from bagwise.methods.fitted import bag_logits
+from bagwise.methods.fitted import bag_logits, common_target
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.parts import made_up_bags
 from bagwise.models.model import Output
@@ -64,7 +64,8 @@ def export_onnx(models: NeuralMIL | Sequence[NeuralMIL], path: str | Path) -> di
     -------
     dict
         What was written: ``bagwise`` (the version), ``class``, ``members``, ``target``, ``classes``, ``positive``,
-        ``feature_names``, ``inputs`` and ``outputs`` (type and shape by name).
+        ``threshold`` (as in `bagwise.targets.classes.ClassTarget`), ``feature_names``, ``inputs`` and ``outputs`` (type
+        and shape by name).
 
     Raises
     ------
@@ -172,6 +173,7 @@ def _exported(onnx: Any, members: Sequence[NeuralMIL]) -> tuple[bytes, dict[str,
         "classes": None if member.target_.names is None else member.target_.names.tolist(),
         "label_names": None if member.target_.label_names is None else list(member.target_.label_names),
         "positive": None if member.target_.positive is None else np.asarray(member.target_.positive).item(),
+        "threshold": getattr(common_target(members), "threshold", None),
         "feature_names": None if names is None else names.tolist(),
         "inputs": {value.name: _told(onnx, value) for value in proto.graph.input},
         "outputs": {value.name: _told(onnx, value) for value in proto.graph.output},

@@ -17,7 +17,15 @@ from bagwise.training.device import resolve_device
 from bagwise.training.inference import Prediction, predict
 from bagwise.training.members import Plan, Settings
 
-__all__ = ["Fitted", "bag_answers", "bag_logits", "instance_answers", "instance_weights", "predict_members"]
+__all__ = [
+    "Fitted",
+    "bag_answers",
+    "bag_logits",
+    "common_target",
+    "instance_answers",
+    "instance_weights",
+    "predict_members",
+]
 
 
 class Fitted:
@@ -47,6 +55,17 @@ class Fitted:
     target_: Target
     instance_shape_: tuple[int, ...]
     class_shares_: NDArray[np.float64] | None
+
+    @property
+    def threshold_(self) -> float | Sequence[float] | None:
+        """Above which probability the positive of two classes is predicted.
+
+        Of more classes of which one is rare, what the probability of each is divided by before the largest wins.
+        """
+        target = self.target_
+        if not isinstance(target, ClassTarget):
+            return None
+        return 0.5 if target.threshold is None and target.positive is not None else target.threshold
 
     @property
     def _called(self) -> str:
@@ -180,6 +199,37 @@ def bag_answers(model: Fitted, said: Prediction) -> NDArray[Any]:
     array([[1., 0.]], dtype=float32)
     """
     return model.target_.answers(bag_logits(model, said.logits), model.model_.learnt.cpu()).numpy()
+
+
+def common_target(models: Sequence[Fitted]) -> Target:
+    """Give what labels are of models that answer together, and how they decide: as answers average, so do thresholds.
+
+    Parameters
+    ----------
+    models
+        Fitted, on the same labels.
+
+    Returns
+    -------
+    Target
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> bags = bw.Bags.from_arrays([[[0.0]], [[1.0]]], labels=["normal", "cancer"])
+    >>> models = [bw.AttentionMIL(epochs=1, threshold=value).fit(bags) for value in (0.25, 0.75)]
+    >>> common_target(models).threshold
+    0.5
+    """
+    target, targets = models[0].target_, [model.target_ for model in models]
+    if not isinstance(target, ClassTarget) or len(models) == 1:
+        return target
+    given = [one.threshold for one in targets if isinstance(one, ClassTarget)]
+    if all(threshold is None for threshold in given):
+        return target
+    even = np.full(() if target.positive is not None else len(target.names), 1 / len(target.names))
+    mean = np.mean([even if threshold is None else np.array(threshold) for threshold in given], axis=0)
+    return target.deciding(mean.tolist())
 
 
 def instance_answers(model: Fitted, said: Prediction) -> NDArray[Any]:

@@ -12,8 +12,8 @@ from bagwise.targets.registry import TARGETS
 
 __all__ = ["FILE", "FORMAT", "UNFIT", "as_written", "check_format", "reason", "target_in"]
 
-# Of what is written here. 0.1 wrote format 1, and no number; in 3 models may have parts of a user's own; in 4 what
-# learnt with balanced weights says which shares its classes have, and there are classical methods.
+# Of what is written here. 0.1 wrote format 1, and no number; in 3 models may have parts of a user's own; in 4 they say
+# which shares classes have that were balanced, and where predictions divide, and there are classical methods.
 FORMAT = 4
 FILE = "model.safetensors"
 # What a description or tensors that were edited may raise when a model is made of them.

@@ -1,6 +1,7 @@
 """Neural estimators that learn together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -12,6 +13,7 @@ from bagwise.bags import Bags
 from bagwise.checks import valid_weights
 from bagwise.errors import BagwiseError
 from bagwise.methods.base import drawn_seed
+from bagwise.methods.fitted import bag_answers, predict_members
 from bagwise.methods.recipes import Facts, Recipe
 from bagwise.targets.contract import Target
 from bagwise.training.engine import OnEpoch, train
@@ -46,10 +48,35 @@ class Joint(Protocol):
         sample_weight: NDArray[np.float64] | None,
     ) -> Member: ...
 
+    def _held_out(
+        self,
+        bags: Bags,
+        subset: NDArray[np.int64],
+        member: Member,
+        target: Target,
+        encoded: NDArray[np.float64],
+        seed: int,
+        recipe: Recipe,
+        place: int,
+        apart: NDArray[np.int64] | None,
+        sample_weight: NDArray[np.float64] | None,
+    ) -> list[tuple[Member | None, NDArray[np.int64]]]: ...
+
     def _learnt(self, plan: Plan, member: Member, trained: Trained, bags: Bags) -> None: ...
+
+    def _decide(
+        self,
+        member: Member,
+        target: Target,
+        encoded: NDArray[np.float64],
+        sample_weight: NDArray[np.float64] | None,
+        held_out: NDArray[np.int64],
+        answers: NDArray[Any],
+    ) -> None: ...
 
 
 Estimator = TypeVar("Estimator", bound=Joint)
+_NOBODY = np.zeros(0, np.int64)
 
 
 def fit_members(
@@ -137,8 +164,11 @@ def fit_members(
             companies.append(company)
         company.numbers.append(number)
         company.estimators.append(estimator)
-        company.members.append(
-            estimator._member(bags, subset, target, company.encoded, seed, recipe, place, validation, weights)
+        encoded = company.encoded
+        member = estimator._member(bags, subset, target, encoded, seed, recipe, place, validation, weights)
+        company.members.append(member)
+        company.held_out.append(
+            estimator._held_out(bags, subset, member, target, encoded, seed, recipe, place, validation, weights)
         )
     for number, company in enumerate(companies):
         folder = checkpoints if checkpoints is None or len(companies) == 1 else checkpoints / f"company-{number:03}"
@@ -146,28 +176,68 @@ def fit_members(
             company.plan,
             bags,
             company.encoded,
-            company.members,
+            [*company.members, *company.inner],
             weights=weights,
             n_jobs=n_jobs,
             checkpoints=folder,
             verbose=verbose,
             on_epoch=None if on_epoch is None else _telling(on_epoch, company.numbers),
         )
-        for estimator, member, trained in zip(company.estimators, company.members, results, strict=True):
-            estimator._learnt(company.plan, member, trained, bags)
+        company.learn(results, bags, weights)
     return list(estimators)
 
 
 def _telling(on_epoch: OnEpoch, numbers: Sequence[int]) -> OnEpoch:
-    return lambda measured: on_epoch({**measured, "member": numbers[int(measured["member"])]})
+    def tell(measured: Mapping[str, float]) -> None:
+        member = int(measured["member"])
+        if member < len(numbers):  # and not one that learns for a threshold
+            on_epoch({**measured, "member": numbers[member]})
+
+    return tell
 
 
 @dataclass
 class _Company(Generic[Estimator]):
-    """Estimators whose members train together."""
+    """Estimators whose members train together.
+
+    What an estimator decides by is chosen on bags that are held out: from its own member, or from inner ones.
+    """
 
     plan: Plan
     encoded: NDArray[np.float64]
     numbers: list[int] = field(default_factory=list)
     estimators: list[Estimator] = field(default_factory=list)
     members: list[Member] = field(default_factory=list)
+    held_out: list[list[tuple[Member | None, NDArray[np.int64]]]] = field(default_factory=list)
+
+    @property
+    def inner(self) -> list[Member]:
+        return [member for held_out in self.held_out for member, _ in held_out if member is not None]
+
+    def learn(self, results: Sequence[Trained], bags: Bags, weights: NDArray[np.float64] | None) -> None:
+        count = len(self.members)
+        inner_results = iter(results[count:])
+        asked: list[Any] = []
+        for estimator, member, trained, held_out in zip(
+            self.estimators, self.members, results[:count], self.held_out, strict=True
+        ):
+            estimator._learnt(self.plan, member, trained, bags)
+            for inner, _ in held_out:
+                model = estimator if inner is None else copy(estimator)
+                if inner is not None:
+                    model._learnt(self.plan, inner, next(inner_results), bags)
+                asked.append(model)
+        places = [positions for held_out in self.held_out for _, positions in held_out]
+        said = iter(predict_members(asked, bags, places) if asked else [])
+        models = iter(asked)
+        for estimator, member, held_out in zip(self.estimators, self.members, self.held_out, strict=True):
+            answers = [bag_answers(next(models), next(said)) for _ in held_out]
+            positions = [positions for _, positions in held_out]
+            estimator._decide(
+                member,
+                self.plan.target,
+                self.encoded,
+                weights,
+                np.concatenate([*positions, _NOBODY]),
+                np.concatenate(answers) if answers else np.zeros((0, 0)),
+            )

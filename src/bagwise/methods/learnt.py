@@ -166,7 +166,8 @@ def learnt_of(
     number
         Of the model.
     learnt
-        Its history, the epoch that its weights are from, and the shares of the classes that its answers are for.
+        Its history, the epoch that its weights are from, the shares of the classes that its answers are for, and how it
+        decides.
     state
         Its weights.
     design
@@ -207,7 +208,7 @@ def learnt_of(
         parameters=parameters,
         plan_=made,
         settings_=chosen,
-        target_=target,
+        target_=_deciding(target, learnt.get("threshold")),
         model_=model,
         history_=learnt["history"],
         best_epoch_=learnt["best_epoch"],
@@ -237,6 +238,18 @@ def _check_history(history: Any, best_epoch: Any) -> None:
         raise ValueError("its history is none")
     if not is_count(best_epoch) or best_epoch > len(history):
         raise ValueError(f"its best epoch is {best_epoch!r}")
+
+
+def _deciding(target: Target, threshold: Any) -> Target:
+    """Give a target its threshold; before format 4 there was none."""
+    if threshold is None:
+        return target
+    if not isinstance(target, ClassTarget):
+        raise ValueError(f"its threshold is {threshold}")
+    shape, values = () if target.positive is not None else target.names.shape, np.array(threshold, np.float64)
+    if values.shape != shape or not ((values > 0) & (values <= 1)).all():
+        raise ValueError(f"its threshold is {threshold}")
+    return target.deciding(values.tolist())
 
 
 def _class_shares(told: Any, target: Target) -> NDArray[np.float64] | None:

@@ -19,6 +19,7 @@ from bagwise.methods.base import BagEstimator, RandomState
 from bagwise.methods.fitted import Fitted, bag_answers, bag_logits, instance_answers, instance_weights, predict_members
 from bagwise.methods.joint import fit_members
 from bagwise.methods.recipes import MOST_EPOCHS, PATIENCE, RECIPES, Facts, Recipe, is_open, recipe_for
+from bagwise.methods.threshold import ENOUGH_OF_A_CLASS, best_threshold, inner_folds, threshold_by_shares
 from bagwise.methods.validation import set_apart
 from bagwise.models.architecture import Architecture, Design
 from bagwise.models.encoders import EncoderSpec
@@ -85,6 +86,15 @@ class NeuralMIL(BagEstimator, Fitted):
         like those learnt from. A mapping from label to weight is what mistakes cost, and answers are left with it; None
         lets each bag count the same; ``"auto"`` balances classes. The loss that decides when to stop weighs classes as
         the training's does. Scores and weights of instances are never corrected.
+    threshold
+        Of two classes, the probability above which the positive one is predicted. ``"auto"`` is one half where both are
+        common. Where one has less than a quarter of the bags, what is probable is rarely more so than not, and the
+        threshold with the best balanced accuracy is chosen, on bags that were not learnt from: on those for
+        validation if there are twenty of the rare class among them, else in three inner folds of the training bags,
+        whose models are further members of the same training. By fewer than twenty nothing can be chosen, and the
+        threshold is the share of the positive class, which is best if probabilities are right. Of more than two
+        balanced classes, one of them with less than half of an even share, the class wins whose probability is largest
+        beside its share. Where `class_weight` is a mapping, which says what mistakes cost, the likeliest is predicted.
     sample
         In training, at most this many instances of a bag a step, drawn anew every time: for bags of thousands, of which
         a part will do. Prediction always looks at all. None learns from all.
@@ -130,6 +140,9 @@ class NeuralMIL(BagEstimator, Fitted):
         The epoch that the weights are from.
     class_shares_ : array
         With balanced weights, the share of each of `classes_` among the bags learnt from, as they weigh; else None.
+    threshold_ : float, list of float, or None
+        Above which probability `predict` says `positive_`; of more than two classes, what the probability of each is
+        divided by before the largest wins, or None where the largest wins as it is.
     model_ : torch.nn.Module
         The trained model.
     plan_ : Plan
@@ -178,6 +191,7 @@ class NeuralMIL(BagEstimator, Fitted):
     class_weight: (
         Literal["balanced", "auto"] | Annotated[Mapping[Any, Any], "a mapping from label to weight"] | None
     ) = "auto"
+    threshold: Literal["auto"] | Annotated[float, Interval(gt=0, lt=1), "a number between 0 and 1"] = "auto"
     sample: int | None = None
     instance_budget: int | None = None
     bags_per_step: int | None = None
@@ -374,6 +388,74 @@ class NeuralMIL(BagEstimator, Fitted):
         self.model_ = plan.architecture.rebuild(
             bags.instance_shape, plan.target.outputs, trained.state, dropout=member.settings.dropout, dtype=plan.dtype
         )
+
+    def _threshold(
+        self,
+        train: NDArray[np.int64],
+        target: Target,
+        encoded: NDArray[np.float64],
+        weights: NDArray[np.float64] | None,
+    ) -> float | list[float] | None:
+        """Give the threshold before anything is chosen: what is asked for, or by the shares of the classes."""
+        if self.threshold != "auto":
+            if target.positive is None:
+                raise BagwiseError(f"threshold is {self.threshold!r}, which is one of two classes: leave it 'auto'")
+            return float(self.threshold)
+        if not isinstance(target, ClassTarget) or isinstance(self.class_weight, Mapping):
+            return None
+        own = None if weights is None else weights[train]
+        counts = np.bincount(encoded[train, 0].astype(np.int64), own, len(target.names))
+        shares = target.by_name(counts / counts.sum())
+        return threshold_by_shares(target, shares, balanced=self.class_weight is not None)
+
+    def _held_out(
+        self,
+        bags: Bags,
+        subset: NDArray[np.int64],
+        member: Member,
+        target: Target,
+        encoded: NDArray[np.float64],
+        seed: int,
+        recipe: Recipe,
+        place: int,
+        apart: NDArray[np.int64] | None,
+        sample_weight: NDArray[np.float64] | None,
+    ) -> list[tuple[Member | None, NDArray[np.int64]]]:
+        """Give the bags that a threshold is chosen on, each with the member that answers: None is the estimator's."""
+        threshold = self._threshold(member.train, target, encoded, sample_weight)
+        if self.threshold != "auto" or not isinstance(threshold, float):
+            return []
+        codes = encoded[:, 0].astype(np.int64)
+        if np.bincount(codes[member.validation], minlength=2).min() >= ENOUGH_OF_A_CLASS:
+            return [(None, member.validation)]
+        groups = None if bags.groups is None else bags.groups[subset]
+        found: list[tuple[Member | None, NDArray[np.int64]]] = []
+        for train, test in inner_folds(codes[subset], groups, seed):
+            try:
+                inner = self._member(bags, subset[train], target, encoded, seed, recipe, place, apart, sample_weight)
+            except BagwiseError:  # of what is left there are too few for a patience to watch
+                return []
+            found.append((inner, subset[test]))
+        return found
+
+    def _decide(
+        self,
+        member: Member,
+        target: Target,
+        encoded: NDArray[np.float64],
+        sample_weight: NDArray[np.float64] | None,
+        held_out: NDArray[np.int64],
+        answers: NDArray[Any],
+    ) -> None:
+        """Choose by what is said of bags that were not learnt from, if there are any, how to decide."""
+        threshold = self._threshold(member.train, target, encoded, sample_weight)
+        if isinstance(target, ClassTarget):
+            if len(held_out):
+                weights = np.ones(len(held_out)) if sample_weight is None else sample_weight[held_out]
+                said, share = answers[:, target.names.tolist().index(target.positive)], threshold
+                assert isinstance(share, float)
+                threshold = best_threshold(encoded[held_out, 0] == 1, said, weights, share)
+            self._remember_target(target.deciding(threshold))
 
     # ---- predicting ---------------------------------------------------------------------------------
 

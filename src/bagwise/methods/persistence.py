@@ -19,6 +19,7 @@ from bagwise.methods.formats import FILE, FORMAT, UNFIT, as_written, check_forma
 from bagwise.methods.learnt import Learnt, learnt_of, rebuilt
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.parts import CLASSES, TO_LEARN, Absent, check_handed_in, design_of, own_parts, says_the_same
+from bagwise.targets.classes import ClassTarget
 from bagwise.tensorfiles import read_tensors, write_tensors
 from bagwise.text import called
 from bagwise.training.members import Plan, Settings
@@ -253,7 +254,8 @@ def _state(model: NeuralMIL) -> dict[str, Tensor]:
 def _of_classes(model: NeuralMIL) -> dict[str, Any]:
     """Give what a member learnt of classes besides its weights."""
     shares = model.class_shares_
-    return {"class_shares": None if shares is None else shares.tolist()}
+    threshold = model.target_.threshold if isinstance(model.target_, ClassTarget) else None
+    return {"class_shares": None if shares is None else shares.tolist(), "threshold": threshold}
 
 
 def _parameters(model: NeuralMIL) -> dict[str, Any]:
@@ -316,7 +318,7 @@ def _facts(model: NeuralMIL) -> dict[str, Any]:
     return {
         "parameters": _as_json(_parameters(model)),
         "target": model.target_,
-        "shares of classes": _of_classes(model),
+        "shares of classes, or threshold": _of_classes(model),
         "hyper-parameters": (_as_json(_described(model.plan_)), _as_json(_described_settings(model.settings_))),
         "features": (model.instance_shape_, [*getattr(model, "feature_names_in_", ())]),
         "layers": [*map(type, model.model_.modules())],

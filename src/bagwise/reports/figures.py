@@ -1,7 +1,7 @@
 """Which figures and tables show what a cross-validation found: a line a kind of target."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,6 +38,8 @@ class OutOfFold:
         In which fold each bag was tested, shape (repeats, B).
     weights
         What each bag counts in tables, shape (B,); None where all count the same.
+    decided
+        What methods predict that decide by thresholds of their own, shape (repeats, B); of others nothing.
 
     Examples
     --------
@@ -52,17 +54,21 @@ class OutOfFold:
     answers: Mapping[str, NDArray[np.float64]]
     folds: NDArray[np.int64]
     weights: NDArray[np.float64] | None = None
+    decided: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def known(self) -> "OutOfFold":
         """Leave out the bags that no repetition tested."""
         tested = (self.folds >= 0).any(axis=0)
         answers = {name: given[:, tested] for name, given in self.answers.items()}
         weights = None if self.weights is None else self.weights[tested]
-        return replace(self, labels=self.labels[tested], answers=answers, folds=self.folds[:, tested], weights=weights)
+        decided = {name: given[:, tested] for name, given in self.decided.items()}
+        return OutOfFold(self.target, self.labels[tested], answers, self.folds[:, tested], weights, decided)
 
     def predicted(self, method: str) -> NDArray[Any]:
         """Give what a method's answers come down to, shape (repeats, B, ...); None of a bag that was not tested."""
-        predicted = np.stack([self.target.predicted(given) for given in self.answers[method]])
+        predicted = self.decided.get(method)
+        if predicted is None:
+            predicted = np.stack([self.target.predicted(given) for given in self.answers[method]])
         if (self.folds < 0).any():
             predicted = predicted.astype(object)
             predicted[self.folds < 0] = None

@@ -1,6 +1,6 @@
 """Classes: two or more, of which a bag has one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -28,6 +28,10 @@ class ClassTarget(Target):
     ----------
     classes
         Which there are, and which of two is positive.
+    threshold
+        How a model decides, which is no fact of labels, and not compared: of two classes, above which probability the
+        positive one is predicted; of more, what the probability of each is divided by, in the order of their names,
+        before the largest wins. None: the likeliest is predicted.
 
     Examples
     --------
@@ -41,8 +45,12 @@ class ClassTarget(Target):
     estimator_type: ClassVar[str | None] = "classifier"
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "precision", "recall", "fscore", "auc")
 
-    def __init__(self, classes: Classes) -> None:
-        self.classes = classes
+    def __init__(self, classes: Classes, threshold: float | Sequence[float] | None = None) -> None:
+        self.classes, self.threshold = classes, threshold
+
+    def deciding(self, threshold: float | Sequence[float] | None) -> "ClassTarget":
+        """Give the same classes with another threshold."""
+        return ClassTarget(self.classes, threshold)
 
     @classmethod
     def recognises(cls, labels: NDArray[Any]) -> bool:
@@ -172,8 +180,21 @@ class ClassTarget(Target):
         return outputs + torch.tensor(logarithms.tolist(), dtype=outputs.dtype, device=outputs.device)
 
     def predicted(self, answers: NDArray[Any]) -> NDArray[Any]:
-        """Give the likeliest class; of equals the one that is first in learning, so that a half is not positive."""
-        return self.classes.predicted(answers)
+        """Decide by the threshold, else give the likeliest class: of equals the one that is first in learning.
+
+        So a probability that equals the threshold, or one half, is not positive.
+        """
+        if self.threshold is None:
+            return self.classes.predicted(answers)
+        if self.classes.column is None:
+            return self.classes.predicted(answers / np.asarray(self.threshold))
+        above = answers[..., self.classes.column] > self.threshold
+        decided: NDArray[Any] = self.classes.in_learning[above.astype(np.int64)]
+        return decided
+
+    def chosen(self, answers: NDArray[Any], decided: NDArray[Any] | None = None) -> NDArray[np.int64]:
+        """Give the column of the predicted class."""
+        return np.searchsorted(self.names, self.predicted(answers) if decided is None else decided)
 
     def score(self, labels: NDArray[Any], answers: NDArray[Any], weights: NDArray[np.float64] | None = None) -> float:
         """Give the accuracy."""

@@ -188,6 +188,14 @@ class Target(ABC):
     def predicted(self, answers: NDArray[Any]) -> NDArray[Any]:
         """Turn answers, shape (..., A), into what labels are."""
 
+    def chosen(self, answers: NDArray[Any], decided: NDArray[Any] | None = None) -> NDArray[np.int64]:  # noqa: ARG002
+        """Give the column of answers (B, A) that a prediction is of, shape (B,); by default that of the largest.
+
+        Predictions may be given, where a model ``decided`` in another way.
+        """
+        largest: NDArray[np.int64] = answers.argmax(axis=1)
+        return largest
+
     @abstractmethod
     def score(self, labels: NDArray[Any], answers: NDArray[Any], weights: NDArray[np.float64] | None = None) -> float:
         """Measure answers in one number, at most 1, as scikit-learn's `score` does: the first of `metrics`."""

@@ -1,0 +1,162 @@
+"""From which probability on a bag is called positive, where one of two classes is rare."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bagwise.folds import stratified_folds
+from bagwise.targets.classes import ClassTarget
+from bagwise.targets.contract import Target
+
+__all__ = ["ENOUGH_OF_A_CLASS", "INNER_FOLDS", "best_threshold", "inner_folds", "is_rare", "threshold_by_shares"]
+
+# A class is rare that has less than half of an even share. Where classes are more even than that, the likeliest is
+# right about as often in each, and one half is what everybody takes for granted.
+RARE = 0.5
+# Of fewer held-out bags of a class the best threshold is noise.
+ENOUGH_OF_A_CLASS = 20
+INNER_FOLDS = 3
+
+
+def is_rare(shares: NDArray[np.float64]) -> bool:
+    """Say whether one of the classes is rare.
+
+    Parameters
+    ----------
+    shares
+        Of the classes, with sum 1.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_rare(np.array([0.1, 0.9])), is_rare(np.array([0.3, 0.7])), is_rare(np.array([0.2, 0.4, 0.4]))
+    (True, False, False)
+    """
+    return bool(shares.min() < RARE / len(shares))
+
+
+def threshold_by_shares(target: Target, shares: NDArray[np.float64], *, balanced: bool) -> float | list[float] | None:
+    """Give the threshold that has the best balanced accuracy if probabilities are right: the share of the class.
+
+    Parameters
+    ----------
+    target
+        What the labels are.
+    shares
+        Of the classes among what is learnt from, in the order of their names.
+    balanced
+        Whether they are learnt as if they had the same share.
+
+    Returns
+    -------
+    float, list of float, or None
+        As `bagwise.targets.classes.ClassTarget` takes it. None where no class is rare, or there are several of which
+        each counts as often as it comes.
+
+    Examples
+    --------
+    >>> target = ClassTarget.of(["normal", "cancer"])
+    >>> threshold_by_shares(target, np.array([0.1, 0.9]), balanced=True)
+    0.1
+    """
+    if not isinstance(target, ClassTarget) or not is_rare(shares):
+        return None
+    if target.classes.column is not None:
+        return float(shares[target.classes.column])
+    return shares.tolist() if balanced else None
+
+
+def inner_folds(
+    codes: NDArray[np.int64], groups: NDArray[np.object_] | None, seed: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Divide training bags, so that each is held out once.
+
+    Parameters
+    ----------
+    codes
+        The class of each bag, shape (B,).
+    groups
+        Of the bags, of which none is on both sides; None where there are none.
+    seed
+        Decides the division.
+
+    Yields
+    ------
+    tuple
+        Positions to learn from, and those held out; nothing where a class has fewer than `ENOUGH_OF_A_CLASS` bags, or
+        groups leave a part without one.
+
+    Examples
+    --------
+    >>> [(len(train), len(test)) for train, test in inner_folds(np.arange(60) % 2, None, seed=0)]
+    [(40, 20), (40, 20), (40, 20)]
+    """
+    kinds, places = np.unique(codes, return_inverse=True)
+    if np.bincount(places).min() < ENOUGH_OF_A_CLASS or (groups is not None and len(np.unique(groups)) < INNER_FOLDS):
+        return
+    fold = stratified_folds(places, INNER_FOLDS, seed, groups)
+    parts = [(np.flatnonzero(fold != one), np.flatnonzero(fold == one)) for one in range(INNER_FOLDS)]
+    if all(len(part) and len(np.unique(places[part])) == len(kinds) for both in parts for part in both):
+        yield from parts
+
+
+def best_threshold(
+    positive: NDArray[np.bool_],
+    probabilities: NDArray[np.floating],
+    weights: NDArray[np.float64],
+    share: float,
+) -> float:
+    """Find the threshold with the best balanced accuracy, the mean of the shares found of each class.
+
+    If probabilities are right, the best is the share of the positive class; so of those that these bags cannot tell
+    from the best, within one standard error, the nearest to the share is taken.
+
+    Parameters
+    ----------
+    positive
+        Which bags are, shape (B,); some are, and some are not.
+    probabilities
+        That they are, from models that did not learn from them, shape (B,).
+    weights
+        What each counts, shape (B,), above 0.
+    share
+        Of the positive class among what is learnt from.
+
+    Returns
+    -------
+    float
+        Bags of which the probability is above it are positive.
+
+    Examples
+    --------
+    >>> positive, probabilities = np.array([False, False, True, True]), np.array([0.1, 0.2, 0.7, 0.9])
+    >>> [round(best_threshold(positive, probabilities, np.ones(4), share), 3) for share in (0.1, 0.2, 0.5)]
+    [0.45, 0.2, 0.5]
+    """
+    levels, places = np.unique(np.asarray(probabilities, np.float64), return_inverse=True)
+    cuts = np.append((levels[1:] + levels[:-1]) / 2, share)
+    above = np.append(np.arange(1, len(levels)), np.searchsorted(levels, share, side="right"))
+
+    def found(of: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Give the share of these bags that lies below each level."""
+        below = np.append(0.0, np.bincount(places[of], weights[of], len(levels)).cumsum())
+        shares: NDArray[np.float64] = below / below[-1]
+        return shares
+
+    rejected, missed = found(~positive)[above], found(positive)[above]
+    accuracy = (rejected + 1 - missed) / 2
+    variance = rejected * (1 - rejected) / _count(weights[~positive]) + missed * (1 - missed) / _count(
+        weights[positive]
+    )
+    best = accuracy.argmax()
+    as_good = np.flatnonzero(accuracy >= accuracy[best] - np.sqrt(variance[best]) / 2)
+    return float(cuts[as_good[np.abs(cuts[as_good] - share).argmin()]])
+
+
+def _count(weights: NDArray[np.float64]) -> float:
+    """Say how many bags of one weight tell as much as these."""
+    return float(weights.sum() ** 2 / (weights**2).sum())
