@@ -9,7 +9,7 @@ from bagwise.cli.loading import loading
 from bagwise.cli.options import takes_options
 from bagwise.cli.output import print_json, print_line, print_table, say, told
 from bagwise.commands.options import AsJson, Output
-from bagwise.experiments.options import Assumption, Digits, Table1, Tissue
+from bagwise.experiments.options import Assumption, Defaults, Digits, Table1, Tissue
 
 __all__ = ["reproduce"]
 
@@ -72,6 +72,28 @@ def mil_assumption(
     for name, shortcut in results["problems"].items():
         print_line(f"{name}: the shortcut is that {shortcut}")
     print_line(f"The verdicts are in {out}.")
+
+
+@reproduce.command(epilog="Example: bagwise reproduce defaults --dataset musk1 --out defaults")
+@takes_options()
+def defaults(
+    out: Annotated[Path, "Folder for the numbers as JSON and Markdown, and finished sets.", "--out"],
+    study: Defaults,
+    as_json: AsJson = Output.json,
+) -> None:
+    """Measure what defaults were chosen from: candidates on development sets, within training bags."""
+    with loading():
+        from bagwise.experiments.defaults import MEASURED, run_defaults
+
+    results = run_defaults(out, study, tell=say)
+    if as_json:
+        print_json(results)
+        return
+    means = {(row["dataset"], row["candidate"], row["metric"]): told(row["mean"]) for row in results["rows"]}
+    pairs = dict.fromkeys((row["dataset"], row["candidate"]) for row in results["rows"])
+    rows = [(*pair, *(means[(*pair, metric)] for metric in MEASURED)) for pair in pairs]
+    print_table("Candidates for defaults", ["data set", "candidate", "AUC", "accuracy", "log-loss"], rows)
+    print_line(f"The tables are in {out}.")
 
 
 def _add_sweep(name: str, what: str, example: str) -> None:

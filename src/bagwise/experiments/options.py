@@ -17,7 +17,7 @@ from bagwise.commands.options import (
     Work,
 )
 
-__all__ = ["Assumption", "Digits", "Study", "Table1", "Tissue"]
+__all__ = ["Assumption", "Defaults", "Digits", "Study", "Table1", "Tissue"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,15 @@ class Assumption(Study):
 
     methods: Annotated[tuple[str, ...], "Name of a method; repeat it. Else all.", "--method"] = ()
     seeds: Annotated[int, "How often each problem is made anew."] = 5
+
+
+@dataclass(frozen=True)
+class Defaults(Study):
+    """On which development sets candidates for the defaults are measured, within training bags alone."""
+
+    datasets: Annotated[tuple[str, ...], "One of the development sets; repeat it. Else all.", "--dataset"] = ()
+    folds: Annotated[int, "Number of folds."] = 3
+    repeats: Annotated[int, "How often to divide the bags anew."] = 1
 
 
 @dataclass(frozen=True)
