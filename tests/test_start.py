@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import bagwise as bw
 from bagwise.commands.fit import write_run
 
 CONTACTS = Path(__file__).parents[1] / "examples" / "contacts.csv"
@@ -83,3 +84,11 @@ def test_what_predicts_loads_nothing_that_learns(fitted, tmp_path):
     loaded = loaded_by(steps, ["torch", "pandas", "sklearn", "scipy", "joblib", *DRAWS, *learning])
     assert loaded[steps[0]] == ["pandas", "torch"]
     assert not set(loaded[steps[1]]) & set(learning)
+
+
+def test_what_a_method_without_networks_predicts_loads_no_pytorch(make_bags, tmp_path):
+    table, run = tmp_path / "table.csv", tmp_path / "run"
+    table.write_text("bag,x,y,z\n" + "".join(f"{bag},{bag}.5,0.1,{bag % 3}.5\n" for bag in range(8)))
+    write_run(run, [bw.make("MI-SVM", random_state=0).fit(make_bags())], {"data": {"bag": "bag"}})
+    step = f"assert run('predict', {str(run)!r}, {str(table)!r}) is None"
+    assert loaded_by([step], ["torch", "numba", "pandas", *DRAWS])[step] == ["pandas"]

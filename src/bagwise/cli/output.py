@@ -22,7 +22,7 @@ def told(value: Any) -> str:
     Parameters
     ----------
     value
-        Numbers, text, None, or a list of them.
+        Numbers, text, None, or a list or a mapping of them.
 
     Returns
     -------
@@ -37,6 +37,8 @@ def told(value: Any) -> str:
         return f"{value:.3f}"
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {one}" for name, one in value.items())
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return "-" if value is None else str(value)

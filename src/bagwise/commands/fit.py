@@ -33,9 +33,11 @@ from bagwise.errors import BagwiseError, BagwiseWarning
 from bagwise.evaluation.metrics import measure
 from bagwise.files import replacing
 from bagwise.folders import ResultFolder
+from bagwise.methods.asked import Asked, common_target
 from bagwise.methods.base import BagEstimator
+from bagwise.methods.classical.base import ClassicalMIL
+from bagwise.methods.classical.files import is_kept
 from bagwise.methods.ensemble import fit_ensemble, predict_ensemble
-from bagwise.methods.fitted import Fitted, common_target
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.parameters import assigned
 from bagwise.methods.persistence import describe, save_models
@@ -177,7 +179,8 @@ def run_fit(
         The data. Where it has a `split`, bags for train are learnt from, those for val decide when to stop, and the
         rest is left out.
     out
-        The folder for ``model.safetensors``, ``config.json``, ``metrics.json``, ``history.csv`` and ``report.html``.
+        The folder for ``model.safetensors``, ``config.json``, ``metrics.json``, ``report.html`` and, of a neural
+        method, ``history.csv``.
     model, training, work
         What is trained, how, and where. A run that is finished is left as it is where it is resumed.
     verbose
@@ -197,11 +200,14 @@ def run_fit(
     check_count("--ensemble", model.ensemble)
     begin = time.perf_counter()
     check_parameters([model.method], training, work)
-    if not isinstance(make(model.method), NeuralMIL):
+    kind = find(model.method)[0]
+    if not issubclass(kind, NeuralMIL) and not is_kept(kind):
         raise BagwiseError(
             f"{model.method} cannot be kept in a file: fit a neural method, or measure {model.method} with bagwise"
             " evaluate"
         )
+    if is_kept(kind) and model.ensemble > 1:
+        raise BagwiseError(f"--ensemble is {model.ensemble}, and {model.method} has no initial weights: leave it out")
     bags = in_memory_if_small(source.read())
     weights = source.weights(bags)
     asked = {
@@ -224,11 +230,14 @@ def run_fit(
     if learnt:
         check_asked_the_same(out / CONFIG, Run.load(out, method=model.method).asked, asked)
     estimator, why = configured(learnt_from, model.method, training, work, validation=int(validation.sum()))
-    assert isinstance(estimator, NeuralMIL)
-    models: Sequence[Fitted]
+    models: Sequence[Asked]
     if learnt:
         models = Run.load(out, method=model.method).models
+    elif isinstance(estimator, ClassicalMIL):
+        counted = None if weights is None else weights[~validation]
+        models = fitted = [estimator.fit(learnt_from, sample_weight=counted)]
     else:
+        assert isinstance(estimator, NeuralMIL)
         checkpoints = out / "checkpoints"
         models = fitted = fit_ensemble(
             estimator,
@@ -258,7 +267,7 @@ def run_fit(
 
 
 def _metrics(
-    models: Sequence[Fitted],
+    models: Sequence[Asked],
     bags: Bags,
     weights: NDArray[np.float64] | None,
     answers: NDArray[np.floating],
@@ -268,13 +277,6 @@ def _metrics(
     assert bags.labels is not None
     target = common_target(models)
     on_training = measure(target, bags.labels, answers, weights=weights)
-    last = [member.history_[member.best_epoch_ - 1] for member in models]
-    validation = {}
-    if "validation_loss" in last[0]:
-        validation = {
-            "validation_loss": float(np.mean([entry["validation_loss"] for entry in last])),
-            "validation_error": float(np.mean([entry["validation_error"] for entry in last])),
-        }
     return {
         "bags": len(bags),
         "instances": len(bags.instances),
@@ -283,16 +285,27 @@ def _metrics(
         "positive": None if target.positive is None else str(target.positive),
         **({"threshold": target.threshold} if isinstance(target, ClassTarget) and target.threshold is not None else {}),
         "members": len(models),
-        "epochs": [member.best_epoch_ for member in models],
         "epochs_were": why,
-        "loss": float(np.mean([entry["loss"] for entry in last])),
-        **validation,
+        **_learning(models),
         **{f"training_{name}": None if np.isnan(value) else value for name, value in on_training.items()},
         "seconds": round(seconds, 1),
     }
 
 
-def write_run(folder: Path, models: Sequence[NeuralMIL], asked: Mapping[str, Any]) -> None:
+def _learning(models: Sequence[Any]) -> dict[str, Any]:
+    """Say how learning went: of a classical method what was chosen, and how good that was on bags held out."""
+    if isinstance(models[0], ClassicalMIL):
+        errors = models[0].validation_errors_
+        return {"parameters": models[0].parameters_, "inner_error": min(errors) if errors else None}
+    last = [member.history_[member.best_epoch_ - 1] for member in models]
+    measured = [name for name in ("loss", "validation_loss", "validation_error") if name in last[0]]
+    return {
+        "epochs": [member.best_epoch_ for member in models],
+        **{name: float(np.mean([entry[name] for entry in last])) for name in measured},
+    }
+
+
+def write_run(folder: Path, models: Sequence[Any], asked: Mapping[str, Any]) -> None:
     """Write models, their description and their history; the models last, so that a run that has them is whole.
 
     Parameters
@@ -310,6 +323,9 @@ def write_run(folder: Path, models: Sequence[NeuralMIL], asked: Mapping[str, Any
         If a file cannot be written.
     """
     write_json(folder / CONFIG, {**describe(models), "asked": asked})
+    if isinstance(models[0], ClassicalMIL):  # which has no epochs
+        save_models(models, folder)
+        return
     with replacing(folder / HISTORY) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         columns = ["member", *models[0].history_[0]]
         writer = csv.DictWriter(file, columns)

@@ -13,8 +13,8 @@ from bagwise.commands.data import DataSource
 from bagwise.commands.runs import Run
 from bagwise.explain import write_table
 from bagwise.files import check_replaceable
+from bagwise.methods.asked import common_target
 from bagwise.methods.ensemble import predict_ensemble
-from bagwise.methods.fitted import common_target
 
 __all__ = ["run_predict"]
 

@@ -16,7 +16,7 @@ from bagwise.commands.verdicts import verdicts_of, verdicts_of_known
 from bagwise.evaluation.metrics import METRICS, measure
 from bagwise.evaluation.summary import divided_told, folds_told
 from bagwise.explain import Explanation, columns_of, explain, weights_in_one
-from bagwise.methods.fitted import Fitted, common_target
+from bagwise.methods.asked import Asked, common_target
 from bagwise.reports import Figure, Metric, Report, Table
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
@@ -41,11 +41,12 @@ _LEARNT = {
     "accuracy": "Share of the bags learnt from that are predicted rightly.",
 }
 _HEADLINES_OF_KNOWN = {"auc": "How well bags are ranked.", "accuracy": "Share predicted rightly."}
+_NO_INSTANCES = "This method looks at whole bags and says nothing of single instances."
 _NO_WEIGHTS = "This method has no weights of instances: the page shows each instance's share of the scores."
 
 
 def training_report(
-    models: Sequence[Fitted],
+    models: Sequence[Asked],
     bags: Bags,
     answers: NDArray[np.floating],
     metrics: Mapping[str, Any],
@@ -82,14 +83,16 @@ def training_report(
     verdicts = verdicts_of(target, bags.labels, answers)
     chosen = choose(verdicts)
     shown = bags[chosen]
-    found = explain(models, shown)
+    found = explain(models, shown) if model.SCORES_INSTANCES else None
     notes = [
         "The bags on this page were learnt from, so its predictions are better than those for new bags will be;"
         " bagwise evaluate measures how good these are."
     ]
     if weight is not None:
         notes.append(f"Column {weight!r} says how much each bag counted, in learning and in the measures.")
-    if found.weights is None:
+    if found is None:
+        notes.append(_NO_INSTANCES)
+    elif found.weights is None:
         notes.append(_NO_WEIGHTS)
     return Report(
         title=f"{data}: what decided",
@@ -104,13 +107,11 @@ def training_report(
         ],
         data=_data_facts(bags, target),
         facts=[
-            *_model_facts(models),
-            ("Epochs", f"{_epochs(models)}; {epochs_were}"),
-            ("Seed", str(model.plan_.order_seed)),
+            *_model_facts(models, epochs_were),
             ("Time", f"{metrics['seconds']:.0f} s"),
         ],
-        history=model.history_,
-        bags=bag_views(shown, *verdicts.take(chosen)[:3], found.importance),
+        history=getattr(model, "history_", ()),
+        bags=bag_views(shown, *verdicts.take(chosen)[:3], None if found is None else found.importance),
         notes=notes + _left_out(shown, bags),
     )
 
@@ -232,7 +233,7 @@ def evaluation_report(
 
 
 def explanation_report(
-    models: Sequence[Fitted],
+    models: Sequence[Asked],
     bags: Bags,
     known: Known,
     found: Explanation,
@@ -291,8 +292,8 @@ def explanation_report(
         metrics=_judged(known, found) if len(known.bags) else [],
         tables=tables,
         data=_data_facts(bags, found.target),
-        facts=[*_model_facts(models), ("Epochs", _epochs(models)), ("Seed", str(models[0].plan_.order_seed))],
-        history=models[0].history_,
+        facts=_model_facts(models),
+        history=getattr(models[0], "history_", ()),
         bags=bag_views(shown, *verdicts.take(chosen)[:3], found.importance[bags.rows(chosen)]),
         notes=[*notes, *([_NO_WEIGHTS] if found.weights is None else []), *_left_out(shown, bags)],
     )
@@ -351,11 +352,16 @@ def _data_facts(bags: Bags, target: Target) -> list[tuple[str, str]]:
     return facts
 
 
-def _model_facts(models: Sequence[Fitted]) -> list[tuple[str, str]]:
-    model, settings = models[0], models[0].settings_
+def _model_facts(models: Sequence[Any], epochs_were: str | None = None) -> list[tuple[str, str]]:
+    model = models[0]
+    if not hasattr(model, "settings_"):  # a classical method
+        chosen = ", ".join(f"{name} {value}" for name, value in model.parameters_.items())
+        return [("Model", f"{model._called}, {chosen}"), ("Seed", str(model.seed_))]
+    settings = model.settings_
     weights = settings.class_weights
     in_learning = model.target_.classes.in_learning if isinstance(model.target_, ClassTarget) else ()
     by_class = zip(in_learning, weights or (), strict=weights is not None)
+    epochs = ", ".join(str(member.best_epoch_) for member in models)
     return [
         ("Model", f"{model._called}, {model.plan_.architecture.summary}"),
         ("Members", str(len(models))),
@@ -365,6 +371,8 @@ def _model_facts(models: Sequence[Fitted]) -> list[tuple[str, str]]:
         ),
         ("Class weights", ", ".join(f"{name}: {weight:.3g}" for name, weight in by_class) or "none"),
         *_deciding(common_target(models)),
+        ("Epochs", epochs if epochs_were is None else f"{epochs}; {epochs_were}"),
+        ("Seed", str(model.plan_.order_seed)),
     ]
 
 
@@ -375,10 +383,6 @@ def _deciding(target: Target) -> list[tuple[str, str]]:
     if target.positive is None:
         return [("Prediction", "the class whose probability is largest beside its share of the bags learnt from")]
     return [("Prediction", f"{target.positive} where its probability is above {target.threshold:.3g}")]
-
-
-def _epochs(models: Sequence[Fitted]) -> str:
-    return ", ".join(str(member.best_epoch_) for member in models)
 
 
 def _number(value: float | None) -> float:

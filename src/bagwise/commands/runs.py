@@ -12,10 +12,9 @@ from bagwise.commands.options import Data, Work
 from bagwise.errors import BagwiseError
 from bagwise.files import plain, write_text
 from bagwise.inputs import read_whole
-from bagwise.parameters import annotations_of, rule_of
 
 if TYPE_CHECKING:
-    from bagwise.methods.fitted import Fitted
+    from bagwise.methods.asked import Asked
 
 __all__ = [
     "CONFIG",
@@ -48,7 +47,7 @@ class Run:
     """
 
     folder: Path
-    models: Sequence["Fitted"]
+    models: Sequence["Asked"]
     asked: Mapping[str, Any]
 
     @classmethod
@@ -84,8 +83,7 @@ class Run:
             If it is not finished, was written by a later version, or was edited.
         """
         check_run(folder)
-        from bagwise.methods.formats import check_format
-        from bagwise.methods.learnt import read_learnt  # loads PyTorch
+        from bagwise.methods.formats import check_format, is_classical
 
         folder = Path(folder)
         path = folder / CONFIG
@@ -95,12 +93,19 @@ class Run:
         if not isinstance(asked, dict) or not isinstance(asked.get("data"), dict):
             raise BagwiseError(f"{path} does not say what was asked for: it was edited, so train the model again")
         own = _own_method(folder, config.get("own"), asked.get("method"), method)
-        models: Sequence[Fitted]
+        models: Sequence[Asked]
         if config.get("own"):
             from bagwise.methods.persistence import load_described  # and with it all that estimators learn with
 
             models, described = load_described(folder, **own)
+        elif is_classical(config):
+            from bagwise.methods.classical.files import read_classical
+
+            classical, described = read_classical(folder)
+            models = [classical]
         else:
+            from bagwise.methods.learnt import read_learnt  # loads PyTorch
+
             models, described = read_learnt(folder)
         for name in sorted(described.keys() | config.keys()):
             if name != "asked" and config.get(name) != described.get(name):
@@ -109,13 +114,7 @@ class Run:
                     " file back, or train the model again"
                 )
         for model in models:
-            model.device = device
-            if dtype is not None:
-                from bagwise.training.members import PRECISIONS, Plan
-
-                rule_of(annotations_of(Plan)["precision"]).check("--dtype", dtype)
-                model.precision = dtype
-                model.model_.cast(PRECISIONS[dtype])
+            model._compute(device, dtype)
         return cls(folder, models, asked)
 
     def source(self, data: str, **given: Any) -> DataSource:

@@ -13,6 +13,7 @@ from bagwise.errors import BagwiseError
 from bagwise.folders import ResultFolder
 from bagwise.io.slides import Slide, SlideError, find_slides, find_tissue, plan_tiles
 from bagwise.io.tile_files import write_tiles
+from bagwise.methods.fitted import Fitted
 from bagwise.methods.tile_encoders import TIMM, TileEncoder, encoder_of_model, encoder_of_timm
 from bagwise.reports.overlay import draw_tissue
 from bagwise.training.progress import counting
@@ -136,7 +137,10 @@ def _encoder(name: str, device: str, pool: str | None, method: str | None) -> Ti
         raise BagwiseError(
             f"{name} holds an ensemble of {len(run.models)} models, each with an encoder of its own: fit one model"
         )
+    (model,) = run.models
+    if not isinstance(model, Fitted):
+        raise BagwiseError(f"{name} holds a {model._called}, which has no encoder: fit a neural method on images")
     try:
-        return encoder_of_model(run.models[0], device)
+        return encoder_of_model(model, device)
     except BagwiseError as error:
         raise BagwiseError(f"{name} will not do: {error}") from error

@@ -13,15 +13,8 @@ from bagwise.checks import check_count
 from bagwise.errors import BagwiseError
 from bagwise.explain.rescaling import equal_in_bags, rescaled_in_bags
 from bagwise.explain.weights import CHOOSING, columns_of, weights_in_one
+from bagwise.methods.asked import Asked, ask, common_target
 from bagwise.methods.ensemble import members_of
-from bagwise.methods.fitted import (
-    Fitted,
-    bag_answers,
-    common_target,
-    instance_answers,
-    instance_weights,
-    predict_members,
-)
 from bagwise.targets.contract import Target
 
 __all__ = ["Explanation", "explain", "key_instances"]
@@ -226,13 +219,14 @@ def _texts(predicted: NDArray[Any]) -> list[str]:
     return [", ".join(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row) for row in rows]
 
 
-def explain(models: Fitted | Sequence[Fitted], X: BagsLike) -> Explanation:
+def explain(models: Asked | Sequence[Asked], X: BagsLike) -> Explanation:
     """Ask models what each instance counts.
 
     Parameters
     ----------
     models
-        Fitted neural methods: one, or the members of an ensemble.
+        Fitted methods that say something of instances, neural ones or mi-SVM, MI-SVM and EM-DD: one, or the members of
+        an ensemble.
     X
         `Bags`, or a list with one array a bag. Of bags in files one is in memory at a time.
 
@@ -244,22 +238,20 @@ def explain(models: Fitted | Sequence[Fitted], X: BagsLike) -> Explanation:
     Raises
     ------
     BagwiseError
-        If the bags are not like those learnt from, or a model is no neural method.
+        If the bags are not like those learnt from, or a method looks at whole bags alone.
     """
     members, bags = members_of(models, "explain"), as_bags(X)
-    predictions = predict_members(members, bags, [np.arange(len(bags))] * len(members), alone=True)
-    told = [bag_answers(model, said) for model, said in zip(members, predictions, strict=True)]
-    weights = [instance_weights(model, said) for model, said in zip(members, predictions, strict=True)]
-    scores = np.mean([instance_answers(model, said) for model, said in zip(members, predictions, strict=True)], axis=0)
+    said = ask(members, bags, instances=True)
+    weights = [one.weights for one in said]
     explanation = Explanation(
         target=common_target(members),
-        answers=np.mean(told, axis=0),
+        answers=np.mean([one.answers for one in said], axis=0),
         weights=None,
-        scores=scores,
+        scores=np.mean([one.scores for one in said if one.scores is not None], axis=0),
     )
     if any(one is None for one in weights):
         return explanation
-    mean, axis = np.mean(np.stack([one for one in weights if one is not None]), axis=0), members[0].model_.weight_axis
+    mean, axis = np.mean(np.stack([one for one in weights if one is not None]), axis=0), said[0].weight_axis
     axis = columns_of(mean, axis, explanation.target.kind, explanation.answers)
     names = explanation._names if axis == "classes" else range(1, 1 + mean.shape[-1])
     predicted = explanation.target.chosen(explanation.answers)

@@ -11,16 +11,16 @@ from numpy.typing import ArrayLike, NDArray
 from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.checks import check_count
 from bagwise.errors import BagwiseError
-from bagwise.methods.fitted import Fitted, bag_answers, predict_members
+from bagwise.methods.asked import Asked, ask
 from bagwise.text import kind_of
 
 if TYPE_CHECKING:
     from bagwise.methods.neural import NeuralMIL
     from bagwise.training.engine import OnEpoch
 
-__all__ = ["EnsemblePrediction", "fit_ensemble", "members_of", "predict_ensemble"]
+__all__ = ["EnsemblePrediction", "check_neural", "fit_ensemble", "members_of", "predict_ensemble"]
 
-Model = TypeVar("Model", bound=Fitted)
+Model = TypeVar("Model", bound=Asked)
 Estimator = TypeVar("Estimator", bound="NeuralMIL")
 
 
@@ -115,7 +115,7 @@ def fit_ensemble(
     from bagwise.methods.joint import fit_members
     from bagwise.methods.validation import set_apart
 
-    _check_neural(model, "fit_ensemble")
+    check_neural(model, "fit_ensemble")
     check_count("the size of the ensemble", size)
     apart = set_apart(as_bags(X, y), validation, sample_weight)
     alike = clone_with_seed(model)
@@ -133,13 +133,13 @@ def fit_ensemble(
     )
 
 
-def predict_ensemble(models: Fitted | Sequence[Fitted], X: BagsLike) -> EnsemblePrediction:
+def predict_ensemble(models: Asked | Sequence[Asked], X: BagsLike) -> EnsemblePrediction:
     """Ask all members in one pass over the bags.
 
     Parameters
     ----------
     models
-        As `fit_ensemble` gives them; one is an ensemble too.
+        As `fit_ensemble` gives them, or others of the same labels, classical ones among them; one is an ensemble too.
     X
         `Bags`, or a list with one array a bag.
 
@@ -151,12 +151,10 @@ def predict_ensemble(models: Fitted | Sequence[Fitted], X: BagsLike) -> Ensemble
     Raises
     ------
     BagwiseError
-        If the bags are not like those learnt from, or a model is no neural method.
+        If the bags are not like those learnt from, or a model is no method of Bagwise.
     """
     members, bags = members_of(models, "predict_ensemble"), as_bags(X)
-    predictions = predict_members(members, bags, [np.arange(len(bags))] * len(members))
-    told = [bag_answers(model, said) for model, said in zip(members, predictions, strict=True)]
-    return EnsemblePrediction(np.stack(told))
+    return EnsemblePrediction(np.stack([said.answers for said in ask(members, bags)]))
 
 
 def members_of(models: Model | Sequence[Model], asked_by: str) -> list[Model]:
@@ -176,7 +174,7 @@ def members_of(models: Model | Sequence[Model], asked_by: str) -> list[Model]:
     Raises
     ------
     BagwiseError
-        If there are none, one is no neural method, or they learnt different classes.
+        If there are none, one is no method of Bagwise, or they learnt different classes.
 
     Examples
     --------
@@ -189,7 +187,10 @@ def members_of(models: Model | Sequence[Model], asked_by: str) -> list[Model]:
     if not members:
         raise BagwiseError(f"{asked_by} got no model: give at least one")
     for model in members:
-        _check_neural(model, asked_by)
+        if not isinstance(model, Asked):
+            raise BagwiseError(
+                f"{asked_by} needs a method of Bagwise, such as bagwise.make('attention'), not {kind_of(model)}"
+            )
         model._check_fitted()
         if model.target_ != members[0].target_:
             raise BagwiseError(
@@ -199,7 +200,10 @@ def members_of(models: Model | Sequence[Model], asked_by: str) -> list[Model]:
     return members
 
 
-def _check_neural(model: Any, asked_by: str) -> None:
+def check_neural(model: Any, asked_by: str) -> None:
+    """Raise a BagwiseError unless a model is a neural method."""
+    from bagwise.methods.fitted import Fitted  # loads PyTorch
+
     if not isinstance(model, Fitted):
         raise BagwiseError(
             f"{asked_by} needs a neural method of Bagwise, such as bagwise.make('attention'), not {kind_of(model)}"

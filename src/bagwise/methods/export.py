@@ -19,8 +19,9 @@ from bagwise._version import __version__
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
 from bagwise.files import check_replaceable, plain, replacing
-from bagwise.methods.ensemble import members_of
-from bagwise.methods.fitted import bag_logits, common_target
+from bagwise.methods.asked import common_target
+from bagwise.methods.ensemble import check_neural, members_of
+from bagwise.methods.fitted import bag_logits
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.parts import made_up_bags
 from bagwise.models.model import Output
@@ -84,6 +85,8 @@ def export_onnx(models: NeuralMIL | Sequence[NeuralMIL], path: str | Path) -> di
     """
     onnx, runtime = _libraries()
     members, path = members_of(models, "export_onnx"), Path(path)
+    for member in members:
+        check_neural(member, "export_onnx")
     if path.suffix != ".onnx":
         raise BagwiseError(f"{path} does not end in .onnx, by which programs know such a file: call it so")
     check_replaceable(path, _is_ours)

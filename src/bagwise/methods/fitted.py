@@ -1,7 +1,7 @@
 """Neural methods that have learnt, asked together: all that predicting needs, and nothing that trains."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,26 +9,27 @@ from torch import Tensor
 
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
+from bagwise.methods.asked import Asked, Said
 from bagwise.models.model import MILModel
+from bagwise.parameters import annotations_of, rule_of
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
 from bagwise.training.data import PackedTensors
 from bagwise.training.device import resolve_device
 from bagwise.training.inference import Prediction, predict
-from bagwise.training.members import Plan, Settings
+from bagwise.training.members import PRECISIONS, Plan, Settings
 
 __all__ = [
     "Fitted",
     "bag_answers",
     "bag_logits",
-    "common_target",
     "instance_answers",
     "instance_weights",
     "predict_members",
 ]
 
 
-class Fitted:
+class Fitted(Asked):
     """A neural method that has learnt: an estimator, which builds on this, or what a file holds of one.
 
     Attributes
@@ -67,14 +68,25 @@ class Fitted:
             return None
         return 0.5 if target.threshold is None and target.positive is not None else target.threshold
 
-    @property
-    def _called(self) -> str:
-        """The name of the estimator's class."""
-        return type(self).__name__
+    def _compute(self, device: str, dtype: str | None) -> None:
+        self.device = device
+        if dtype is not None:
+            rule_of(annotations_of(Plan)["precision"]).check("--dtype", dtype)
+            self.precision = dtype
+            self.model_.cast(PRECISIONS[dtype])
 
-    def _check_fitted(self) -> None:
-        """Raise unless it has learnt."""
-        raise NotImplementedError
+    @classmethod
+    def _say(cls, members: Sequence[Self], bags: Bags, *, instances: bool) -> list[Said]:
+        said = predict_members(members, bags, [np.arange(len(bags))] * len(members), alone=instances)
+        return [
+            Said(
+                bag_answers(model, one),
+                instance_weights(model, one),
+                instance_answers(model, one) if instances else None,
+                model.model_.weight_axis,
+            )
+            for model, one in zip(members, said, strict=True)
+        ]
 
     def _like_learnt(self, bags: Bags) -> Bags:
         """Give bags with their features in the order learnt from; refuse those with others."""
@@ -199,37 +211,6 @@ def bag_answers(model: Fitted, said: Prediction) -> NDArray[Any]:
     array([[1., 0.]], dtype=float32)
     """
     return model.target_.answers(bag_logits(model, said.logits), model.model_.learnt.cpu()).numpy()
-
-
-def common_target(models: Sequence[Fitted]) -> Target:
-    """Give what labels are of models that answer together, and how they decide: as answers average, so do thresholds.
-
-    Parameters
-    ----------
-    models
-        Fitted, on the same labels.
-
-    Returns
-    -------
-    Target
-
-    Examples
-    --------
-    >>> import bagwise as bw
-    >>> bags = bw.Bags.from_arrays([[[0.0]], [[1.0]]], labels=["normal", "cancer"])
-    >>> models = [bw.AttentionMIL(epochs=1, threshold=value).fit(bags) for value in (0.25, 0.75)]
-    >>> common_target(models).threshold
-    0.5
-    """
-    target, targets = models[0].target_, [model.target_ for model in models]
-    if not isinstance(target, ClassTarget) or len(models) == 1:
-        return target
-    given = [one.threshold for one in targets if isinstance(one, ClassTarget)]
-    if all(threshold is None for threshold in given):
-        return target
-    even = np.full(() if target.positive is not None else len(target.names), 1 / len(target.names))
-    mean = np.mean([even if threshold is None else np.array(threshold) for threshold in given], axis=0)
-    return target.deciding(mean.tolist())
 
 
 def instance_answers(model: Fitted, said: Prediction) -> NDArray[Any]:

@@ -10,12 +10,13 @@ from bagwise.errors import BagwiseError
 from bagwise.targets.contract import Target
 from bagwise.targets.registry import TARGETS
 
-__all__ = ["FILE", "FORMAT", "UNFIT", "as_written", "check_format", "reason", "target_in"]
+__all__ = ["CLASSICAL", "FILE", "FORMAT", "UNFIT", "as_written", "check_format", "is_classical", "reason", "target_in"]
 
 # Of what is written here. 0.1 wrote format 1, and no number; in 3 models may have parts of a user's own; in 4 they say
 # which shares classes have that were balanced, and where predictions divide, and there are classical methods.
 FORMAT = 4
 FILE = "model.safetensors"
+CLASSICAL = "classical"  # the family of methods without networks; neural ones name none
 # What a description or tensors that were edited may raise when a model is made of them.
 UNFIT = (KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowError, RuntimeError)
 
@@ -47,6 +48,26 @@ def check_format(path: Path, config: Mapping[str, Any]) -> None:
             f"{path} was written by Bagwise {config.get('bagwise')} in format {number}, and this is Bagwise"
             f" {__version__}, which reads formats up to {FORMAT}: read it with that version or a later one"
         )
+
+
+def is_classical(config: Any) -> bool:
+    """Say whether a description is that of a classical method.
+
+    Parameters
+    ----------
+    config
+        What was said of models when they were written, or whatever stands in its place.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_classical({"family": "classical"}), is_classical([])
+    (True, False)
+    """
+    return isinstance(config, dict) and config.get("family") == CLASSICAL
 
 
 def reason(error: BaseException) -> str:

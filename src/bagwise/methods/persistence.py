@@ -11,11 +11,12 @@ from torch import Tensor
 from bagwise._version import __version__
 from bagwise.errors import BagwiseError
 from bagwise.files import plain
+from bagwise.methods.asked import Asked
+from bagwise.methods.base import BagEstimator
 from bagwise.methods.classical.base import ClassicalMIL
-from bagwise.methods.classical.files import describe_classical, is_classical, read_classical, save_classical
-from bagwise.methods.ensemble import members_of
-from bagwise.methods.fitted import Fitted
-from bagwise.methods.formats import FILE, FORMAT, UNFIT, as_written, check_format, reason
+from bagwise.methods.classical.files import describe_classical, read_classical, save_classical
+from bagwise.methods.ensemble import check_neural, members_of
+from bagwise.methods.formats import FILE, FORMAT, UNFIT, as_written, check_format, is_classical, reason
 from bagwise.methods.learnt import Learnt, learnt_of, rebuilt
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.parts import CLASSES, TO_LEARN, Absent, check_handed_in, design_of, own_parts, says_the_same
@@ -91,7 +92,7 @@ def save_models(models: Sequence[NeuralMIL | ClassicalMIL], folder: str | Path) 
     if len(models) == 1 and isinstance(models[0], ClassicalMIL):
         save_classical(models[0], folder)
         return
-    members = members_of(models, "save_models")
+    members = _neural_members(models, "save_models")
     config = describe(members)
     learnt = [{"history": model.history_, "best_epoch": model.best_epoch_, **_of_classes(model)} for model in members]
     tensors = {
@@ -122,7 +123,7 @@ def describe(models: Sequence[NeuralMIL | ClassicalMIL]) -> dict[str, Any]:
     """
     if len(models) == 1 and isinstance(models[0], ClassicalMIL):
         return describe_classical(models[0])
-    members = members_of(models, "save_model")
+    members = _neural_members(models, "save_model")
     model = members[0]
     plan = model.plan_
     parameters = _parameters(model)
@@ -140,6 +141,13 @@ def describe(models: Sequence[NeuralMIL | ClassicalMIL]) -> dict[str, Any]:
         "instance_shape": model.instance_shape_,
         "feature_names": None if names is None else names.tolist(),
     }
+
+
+def _neural_members(models: Sequence[Any], asked_by: str) -> list[NeuralMIL]:
+    members = members_of(models, asked_by)
+    for model in members:
+        check_neural(model, asked_by)
+    return members
 
 
 def load_model(folder: str | Path, **parts: Any) -> NeuralMIL | ClassicalMIL:
@@ -344,7 +352,7 @@ def _rebuilt(tensors: Mapping[str, Tensor], description: dict[str, Any], parts: 
     return rebuilt(tensors, description, one)
 
 
-def estimator_of(model: Fitted) -> NeuralMIL:
+def estimator_of(model: Asked) -> BagEstimator:
     """Make the estimator that a model was.
 
     Parameters
@@ -362,7 +370,7 @@ def estimator_of(model: Fitted) -> NeuralMIL:
     BagwiseError
         If there is no such class, or it takes other parameters.
     """
-    if isinstance(model, NeuralMIL):
+    if isinstance(model, BagEstimator):
         return model
     assert isinstance(model, Learnt)
     try:

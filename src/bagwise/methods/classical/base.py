@@ -16,6 +16,7 @@ from bagwise.checks import valid_weights
 from bagwise.errors import BagwiseError
 from bagwise.folds import stratified_folds
 from bagwise.inputs import told_size
+from bagwise.methods.asked import Asked, Said
 from bagwise.methods.base import BagEstimator, RandomState, drawn_seed
 from bagwise.methods.classical.packed import Packed, Scaler, check_extent, packed_as, scaler_of, values_of
 from bagwise.methods.classical.questions import Calibration, LabelCalibration, Meaning, Question, question_of
@@ -69,7 +70,7 @@ class Learnt(NamedTuple):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class ClassicalMIL(BagEstimator, ABC):
+class ClassicalMIL(BagEstimator, Asked, ABC):
     """What the classical methods have in common; use one of the classes that build on it.
 
     Features are brought to mean 0 and spread 1, learnt on the training instances, and then to at most `CLIP` either
@@ -124,6 +125,7 @@ class ClassicalMIL(BagEstimator, ABC):
     J. Platt: Probabilistic Outputs for Support Vector Machines. Advances in Large Margin Classifiers, 1999.
     """
 
+    SCORES_INSTANCES: ClassVar[bool] = False
     GRID: ClassVar[Grid]
     KINDS: ClassVar[tuple[str, ...]] = (ClassTarget.kind,)
 
@@ -187,6 +189,14 @@ class ClassicalMIL(BagEstimator, ABC):
         self.bags_learnt_ = len(bags)
         self._remember(bags, target)
         return self
+
+    def _compute(self, device: str, dtype: str | None) -> None:  # noqa: ARG002
+        if dtype not in (None, "float64"):
+            raise BagwiseError(f"{self._called} computes in double precision: leave --dtype {dtype} out")
+
+    @classmethod
+    def _say(cls, members: Sequence[Self], bags: Bags, *, instances: bool) -> list[Said]:
+        return [Said(one.answers(bags), scores=one.instance_scores(bags) if instances else None) for one in members]
 
     def answers(self, X: BagsLike) -> NDArray[Any]:
         """Give the probability of each class, or the numbers, for each bag, as `BagEstimator.answers` does."""
@@ -351,6 +361,8 @@ def _check_known(decisions: NDArray[np.float64], bags: Bags) -> None:
 
 class ScoresInstances(ClassicalMIL):
     """A classical method that decides by the instances one by one, so that each has a score of its own."""
+
+    SCORES_INSTANCES: ClassVar[bool] = True
 
     @abstractmethod
     def _learn(self, bags: Packed, positive: NDArray[np.bool_], parameters: Mapping[str, Any], seed: int) -> Learner:

@@ -36,12 +36,11 @@ from bagwise.methods.classical.packed import Scaler
 from bagwise.methods.classical.questions import MEANINGS
 from bagwise.methods.classical.set_kernels import GraphKernelSVM, SetKernelSVM, SupportBags
 from bagwise.methods.classical.whole_bags import WholeBags
-from bagwise.methods.formats import FILE, FORMAT, UNFIT, as_written, check_format, reason, target_in
+from bagwise.methods.formats import CLASSICAL, FILE, FORMAT, UNFIT, as_written, check_format, reason, target_in
 from bagwise.tensorfiles import read_arrays, write_tensors
 
-__all__ = ["FAMILY", "describe_classical", "is_classical", "made_of", "read_classical", "save_classical"]
+__all__ = ["describe_classical", "is_kept", "made_of", "read_classical", "save_classical"]
 
-FAMILY = "classical"
 _METHODS: dict[str, type[ClassicalMIL]] = {
     kind.__name__: kind
     for kind in (
@@ -58,24 +57,9 @@ _PARTS: dict[str, type] = {
 }
 
 
-def is_classical(config: Any) -> bool:
-    """Say whether a description is that of a classical method.
-
-    Parameters
-    ----------
-    config
-        What was said of models when they were written, or whatever stands in its place.
-
-    Returns
-    -------
-    bool
-
-    Examples
-    --------
-    >>> is_classical({"family": "classical"}), is_classical([])
-    (True, False)
-    """
-    return isinstance(config, dict) and config.get("family") == FAMILY
+def is_kept(kind: type) -> bool:
+    """Say whether a file can hold what a classical method has learnt, which it can of each of Bagwise's own."""
+    return _METHODS.get(kind.__name__) is kind
 
 
 def describe_classical(model: ClassicalMIL) -> dict[str, Any]:
@@ -97,7 +81,7 @@ def describe_classical(model: ClassicalMIL) -> dict[str, Any]:
         If it is of a class of the user's own.
     """
     model._check_fitted()
-    if _METHODS.get(type(model).__name__) is not type(model):
+    if not is_kept(type(model)):
         raise BagwiseError(
             f"{type(model).__name__} is no class of Bagwise's, and a file cannot say what it learnt: keep what it needs"
             " yourself, or use one of bagwise.METHODS"
@@ -106,7 +90,7 @@ def describe_classical(model: ClassicalMIL) -> dict[str, Any]:
     return {
         "bagwise": __version__,
         "format": FORMAT,
-        "family": FAMILY,
+        "family": CLASSICAL,
         "class": type(model).__name__,
         "parameters": model.get_params() | {"random_state": model.seed_},
         "target": model.target_.kind,
