@@ -1,5 +1,6 @@
 from . import datasets as datasets
 from ._version import __version__ as __version__
+from .auto.estimator import AutoMIL as AutoMIL
 from .bags import Bag as Bag
 from .bags import Bags as Bags
 from .datasets.named import load_dataset as load_dataset

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bagwise.classes import Classes
 from bagwise.errors import BagwiseError
-from bagwise.targets.contract import Target, told_of
+from bagwise.targets.contract import Target, surprise, told_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -201,6 +201,11 @@ class ClassTarget(Target):
         from sklearn.metrics import accuracy_score
 
         return float(accuracy_score(labels, self.predicted(answers), sample_weight=weights))
+
+    def misfit(self, labels: NDArray[Any], answers: NDArray[Any], weights: NDArray[np.float64] | None = None) -> float:
+        """Give the log-loss."""
+        truth = np.searchsorted(self.names, labels)
+        return surprise(answers[np.arange(len(answers)), truth], weights)
 
     def decisions(self, outputs: "Tensor") -> NDArray[Any]:
         """Give log-odds of the second class (B,), or log-probabilities of each where there are more than two."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from bagwise.compiled import Gradient
 
-__all__ = ["Target", "bag_named", "label_names_in", "refuse_others", "told_of"]
+__all__ = ["Target", "bag_named", "label_names_in", "refuse_others", "surprise", "told_of"]
 
 
 class Target(ABC):
@@ -200,6 +200,19 @@ class Target(ABC):
     def score(self, labels: NDArray[Any], answers: NDArray[Any], weights: NDArray[np.float64] | None = None) -> float:
         """Measure answers in one number, at most 1, as scikit-learn's `score` does: the first of `metrics`."""
 
+    def misfit(self, labels: NDArray[Any], answers: NDArray[Any], weights: NDArray[np.float64] | None = None) -> float:
+        """Measure how far answers (B, A) are from labels, to choose between models: what is to be small.
+
+        By default it is 1 less `score`. Where answers are probabilities it is minus the mean logarithm of what the
+        truth was given, which tells more of few bags than a share of errors does.
+        """
+        return 1.0 - self.score(labels, answers, weights)
+
+    def averaged(self, answers: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Average the answers of models, shape (K, B, A), by weights that sum to 1, shape (K,)."""
+        mean: NDArray[np.float64] = np.tensordot(weights, answers, axes=1)
+        return mean
+
     def of_instances(self, answers: NDArray[Any]) -> NDArray[Any]:
         """Give of answers about single instances, shape (N, A), the scores: shape (N,) where one number is enough."""
         return answers[:, 0] if answers.shape[1] == 1 else answers
@@ -222,6 +235,12 @@ class Target(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.facts().items())})"
+
+
+def surprise(likely: NDArray[Any], weights: NDArray[np.float64] | None) -> float:
+    """Give minus the mean logarithm of what the truth was given, shape (B,); of nothing as of the least there is."""
+    least = np.finfo(np.float64).eps
+    return float(np.average(-np.log(np.clip(likely, least, 1.0)), weights=weights))
 
 
 def refuse_others(kind: str, given: Mapping[str, Any], *taken: str) -> None:

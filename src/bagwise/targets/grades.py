@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bagwise.errors import BagwiseError
-from bagwise.targets.contract import Target, bag_named, refuse_others
+from bagwise.targets.contract import Target, bag_named, refuse_others, surprise
 from bagwise.targets.strata import merged
 
 if TYPE_CHECKING:
@@ -159,6 +159,10 @@ class OrdinalTarget(Target):
         from sklearn.metrics import accuracy_score
 
         return float(accuracy_score(labels, self.predicted(answers), sample_weight=weights))
+
+    def misfit(self, labels: NDArray[Any], answers: NDArray[Any], weights: NDArray[np.float64] | None = None) -> float:
+        """Give the log-loss."""
+        return surprise(answers[np.arange(len(answers)), self.encoded(labels)[:, 0].astype(np.int64)], weights)
 
     def of_instances(self, answers: NDArray[Any]) -> NDArray[Any]:
         """Give the expected place among the grades, from 0, shape (N,)."""

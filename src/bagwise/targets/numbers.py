@@ -260,3 +260,8 @@ class CountTarget(Target):
         from sklearn.metrics import r2_score
 
         return float(r2_score(labels, self.predicted(answers), sample_weight=weights))
+
+    def misfit(self, labels: NDArray[Any], answers: NDArray[Any], weights: NDArray[np.float64] | None = None) -> float:
+        """Give Poisson's deviance, but for what does not depend on the answers."""
+        told, expected = self.encoded(labels)[:, 0], np.maximum(answers[:, 0], np.finfo(np.float64).tiny)
+        return float(np.average(expected - told * np.log(expected), weights=weights))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bagwise.errors import BagwiseError
-from bagwise.targets.contract import Target, bag_named, label_names_in, refuse_others
+from bagwise.targets.contract import Target, bag_named, label_names_in, refuse_others, surprise
 from bagwise.targets.strata import merged
 
 if TYPE_CHECKING:
@@ -138,6 +138,13 @@ class MultiLabelTarget(Target):
         told = self.encoded(labels)
         right = ((self.predicted(answers) == told) | (told != told)).all(axis=1)
         return float(np.average(right, weights=weights))
+
+    def misfit(self, labels: NDArray[Any], answers: NDArray[Any], weights: NDArray[np.float64] | None = None) -> float:
+        """Give the log-loss, the mean over what is known."""
+        told = self.encoded(labels)
+        rows, columns = np.nonzero(told == told)
+        likely = np.where(told == 1, answers, 1 - answers)[rows, columns]
+        return surprise(likely, None if weights is None else weights[rows])
 
 
 def _are_known_or_not(table: NDArray[Any]) -> NDArray[np.bool_]:

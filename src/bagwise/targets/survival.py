@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bagwise.errors import BagwiseError
 from bagwise.survival import concordance
-from bagwise.targets.contract import Target, bag_named, refuse_others
+from bagwise.targets.contract import Target, bag_named, refuse_others, surprise
 from bagwise.targets.strata import binned
 
 if TYPE_CHECKING:
@@ -179,6 +179,22 @@ class SurvivalTarget(Target):
         """Give the concordance index of the risks."""
         time, event = self.encoded(labels).T
         return concordance(event > 0, time, self.predicted(answers), weights)
+
+    def misfit(self, labels: NDArray[Any], answers: NDArray[Any], weights: NDArray[np.float64] | None = None) -> float:
+        """Give minus the log-likelihood of the survival functions, for which an event lies between two of `times`."""
+        time, event = self.encoded(labels).T
+        survival = np.column_stack([np.ones(len(answers)), answers[:, 1:]])
+        bags, place = np.arange(len(answers)), np.searchsorted(self.times, time, side="left")
+        lived = survival[bags, np.searchsorted(self.times, time, side="right")]
+        before, after = survival[bags, place], survival[bags, np.minimum(place + 1, len(self.times))]
+        beyond = (place == len(self.times)) | (event == 0)
+        return surprise(np.where(beyond, lived, before - after), weights)
+
+    def averaged(self, answers: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Average the survival functions, and take the risk from that average."""
+        survival = np.tensordot(weights, answers[..., 1:], axes=1)
+        risk = -np.log(np.maximum(survival, np.finfo(np.float64).tiny)).sum(axis=1)
+        return np.column_stack([risk, survival])
 
     def of_instances(self, answers: NDArray[Any]) -> NDArray[Any]:
         """Give the risk, shape (N,)."""

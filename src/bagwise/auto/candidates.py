@@ -1,0 +1,139 @@
+"""What may be tried: the families of methods as they come, then drawn settings of those that have many."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bagwise.bags import Bags
+from bagwise.methods.base import BagEstimator
+from bagwise.methods.classical.base import ClassicalMIL
+from bagwise.methods.registry import find, make
+from bagwise.targets.contract import Target
+
+__all__ = ["PORTFOLIO", "Candidate", "candidates"]
+
+# What takes time that grows with the square of its bags, or learns again and again from all instances.
+_MOST_BAGS = {"mi-Graph": 1_000, "MI-Kernel": 1_000, "summary-SVM": 5_000, "MI-SVM": 2_000, "mi-SVM": 1_000}
+_MOST_INSTANCES = {"mi-Graph": 20_000, "MI-Kernel": 20_000, "MI-SVM": 50_000, "mi-SVM": 10_000}
+_MOST_NUMBERS = {"miFV": 1 << 26, "miVLAD": 1 << 26}
+_DRAWN = ("attention", "gated-attention", "MI-Net-DS", "embedding-max", "embedding-mean")
+_SETTINGS: Mapping[str, tuple[Any, ...]] = {
+    "epochs": (25, 50, 100, 200),
+    "optimizer": ("sgd", "adam"),
+    "learning_rate": (1e-4, 2e-4, 5e-4, 1e-3),
+    "l2": (5e-5, 5e-4, 5e-3, 2e-2),
+    "dropout": (0.0, 0.25, 0.5),
+}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A method with some of its parameters.
+
+    Attributes
+    ----------
+    method
+        Its name in the registry.
+    parameters
+        What is set, by name; the rest is as it comes.
+    drawn
+        Whether chance has set them.
+
+    Examples
+    --------
+    >>> candidate = Candidate("attention", {"epochs": 25})
+    >>> candidate.called, candidate.made(random_state=0)
+    ('attention (epochs 25)', AttentionMIL(epochs=25, random_state=0))
+    """
+
+    method: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    drawn: bool = False
+
+    @property
+    def called(self) -> str:
+        """What people read."""
+        told = ", ".join(f"{name} {value}" for name, value in self.parameters.items())
+        return f"{self.method} ({told})" if told else self.method
+
+    def made(self, **given: Any) -> BagEstimator:
+        """Make the estimator; what a method does not know of `given` is left out."""
+        known = find(self.method)[0]._get_param_names()
+        return make(self.method, **self.parameters, **{name: value for name, value in given.items() if name in known})
+
+
+# The first is what all others must beat. Then one of each family that the development sets have seen win, those that
+# were in the best averages first.
+PORTFOLIO = (
+    Candidate("summary-forest", {"trees": 100, "leaf": 1}),
+    Candidate("mean-logistic"),
+    Candidate("attention"),
+    Candidate("MI-Net-DS"),
+    Candidate("mi-Graph"),
+    Candidate("miFV"),
+    Candidate("summary-SVM"),
+    Candidate("MI-SVM"),
+    Candidate("embedding-max"),
+    Candidate("MI-Kernel"),
+    Candidate("summary-logistic"),
+    Candidate("miVLAD"),
+    Candidate("summary-boosting"),
+    Candidate("mi-SVM"),
+)
+
+
+def candidates(bags: Bags, target: Target, seed: int) -> Iterator[Candidate]:
+    """Give what may be tried on some bags, without end where a method has settings to draw.
+
+    Parameters
+    ----------
+    bags
+        To learn from. Their shape and size alone matter.
+    target
+        What labels are.
+    seed
+        Decides what is drawn.
+
+    Yields
+    ------
+    Candidate
+        Each once.
+
+    Examples
+    --------
+    >>> from itertools import islice
+    >>> from bagwise.targets.classes import ClassTarget
+    >>> bags = Bags.from_arrays([[[0.0]], [[1.0]]], labels=[0, 1])
+    >>> [one.called for one in islice(candidates(bags, ClassTarget.of([0, 1]), seed=0), 3)]
+    ['summary-forest (trees 100, leaf 1)', 'mean-logistic', 'attention']
+    """
+    for candidate in PORTFOLIO:
+        if _takes(candidate.method, bags, target):
+            yield candidate
+    chance = np.random.default_rng(seed)
+    seen: set[tuple[Any, ...]] = set()
+    most = len(_DRAWN) * int(np.prod([len(values) for values in _SETTINGS.values()]))
+    while len(seen) < most:
+        method = _DRAWN[chance.integers(len(_DRAWN))]
+        drawn = {name: values[chance.integers(len(values))] for name, values in _SETTINGS.items()}
+        key = (method, *drawn.values())
+        if key not in seen:
+            seen.add(key)
+            if _takes(method, bags, target):
+                yield Candidate(method, drawn, drawn=True)
+
+
+def _takes(method: str, bags: Bags, target: Target) -> bool:
+    kind = find(method)[0]
+    vectors = len(bags.instance_shape) == 1
+    if issubclass(kind, ClassicalMIL):
+        return (
+            vectors
+            and target.kind in kind.KINDS
+            and len(bags) <= _MOST_BAGS.get(method, len(bags))
+            and len(bags.instances) <= _MOST_INSTANCES.get(method, len(bags.instances))
+            and len(bags.instances) * bags.instance_shape[0] <= _MOST_NUMBERS.get(method, np.inf)
+        )
+    return vectors or method != "MI-Net-DS"  # whose encoder is of vectors

@@ -1,0 +1,343 @@
+"""AutoMIL: the best of many methods and their average, with a number that the choosing has not flattered."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bagwise.auto.budget import Budget
+from bagwise.auto.search import Found, inner_folds, search
+from bagwise.bags import Bags, BagsLike, as_bags
+from bagwise.checks import valid_weights
+from bagwise.errors import BagwiseError
+from bagwise.evaluation.baselines import verdicts
+from bagwise.evaluation.cross_validation import CrossValidation, validate_folds
+from bagwise.evaluation.metrics import measure
+from bagwise.evaluation.out_of_fold import Said
+from bagwise.evaluation.protocol import Folds
+from bagwise.evaluation.significance import corrected_interval
+from bagwise.evaluation.summary import summary
+from bagwise.methods.base import BagEstimator, RandomState, drawn_seed
+from bagwise.methods.joint import fit_members
+from bagwise.methods.neural import NeuralMIL
+from bagwise.parameters import Count, Positive
+from bagwise.targets.contract import Target
+
+__all__ = ["AutoMIL", "Estimate"]
+
+OUTER_FOLDS = 5
+_FOR_FITTING = 0.8  # the share of a search's time after which nothing new begins: what is chosen is fitted once more
+
+
+class Estimate(NamedTuple):
+    """How good the whole search is, by one metric, on bags that it never saw.
+
+    Attributes
+    ----------
+    metric
+        Its name.
+    mean
+        Over the folds.
+    low, high
+        A 95 % interval of the mean (Nadeau and Bengio's correction); NaN with fewer than two folds.
+    claimed
+        What the best candidate had on the folds by which it was chosen: flattered by the choosing.
+
+    Examples
+    --------
+    >>> Estimate("auc", 0.8, 0.7, 0.9, 0.85).claimed
+    0.85
+    """
+
+    metric: str
+    mean: float
+    low: float
+    high: float
+    claimed: float
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class AutoMIL(BagEstimator):
+    """Try methods and settings for some minutes, and average those that are best together.
+
+    Candidates (`bagwise.auto.candidates`) are compared on the same inner folds of the training bags, the worst are
+    dropped early, and the shares in the average are chosen by out-of-fold answers (`bagwise.auto.library`). What it
+    says of itself in `estimate_` is nested: the whole search, with dropping and averaging, is done again inside each of
+    `OUTER_FOLDS` training parts, with an equal share of the budget, and asked about bags that it did not see.
+
+    Parameters
+    ----------
+    minutes
+        For how long, about; None: for as long as the trials take. With neither, 10.
+    trials
+        How many candidates each search may try; with trials alone, results are the same every time. None: as many as
+        there is time for.
+    estimate
+        False does without the nested estimate, and the search has all the time.
+    target, positive
+        As in `bagwise.NeuralMIL`.
+    n_jobs
+        Most worker processes; -1 is one a core.
+    random_state
+        Decides folds, draws, and the seeds of the models.
+
+    Attributes
+    ----------
+    members_ : list of estimators
+        What is averaged, fitted to all bags.
+    shares_ : array
+        In the average, of sum 1.
+    nested_ : CrossValidation
+        What models of whole searches say of bags that these did not see; None without an estimate, also where there are
+        too few bags for one.
+    estimate_ : list of Estimate
+        The same in a number a metric; empty without.
+    trials_ : list of Trial
+        What was tried in the search on all bags, what was dropped or failed too.
+    leaderboard_ : list of dict
+        The same in numbers, best first: ``candidate``, ``misfit`` (what candidates were chosen by, the smaller the
+        better), each metric (mean over the folds that it went through), ``folds``, ``share``, ``seconds`` and
+        ``failure``.
+    tried_ : int
+        How many candidates all searches tried together.
+    verdict_ : str
+        A sentence: whether it is shown to be better than the simplest candidate alone, on the folds of the estimate.
+
+    References
+    ----------
+    R. Caruana et al.: Ensemble Selection from Libraries of Models. ICML 2004.
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> rng = np.random.default_rng(0)
+    >>> arrays = [rng.normal(size=(3, 2)) + 3 * (bag % 2) for bag in range(30)]
+    >>> bags = bw.Bags.from_arrays(arrays, labels=[0, 1] * 15)
+    >>> model = bw.AutoMIL(trials=2, random_state=0).fit(bags)
+    >>> model.predict(bags[:4]).tolist(), model.estimate_[0].metric, model.estimate_[0].mean
+    ([0, 1, 0, 1], 'accuracy', 1.0)
+    """
+
+    minutes: Positive | None = None
+    trials: Count | None = None
+    estimate: bool = True
+    target: str = "auto"
+    positive: Any = None
+    n_jobs: int | None = 1
+    random_state: RandomState = None
+
+    def fit(
+        self,
+        X: BagsLike,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        checkpoints: str | Path | None = None,
+    ) -> Self:
+        """Search, fit what was chosen to all bags, and estimate how good such a search is.
+
+        Parameters
+        ----------
+        X
+            `Bags`, or a list with one array a bag.
+        y
+            One label a bag. None takes those of the `Bags`.
+        sample_weight
+            One weight a bag, in learning, choosing and measuring. A bag of weight 0 is left out.
+        checkpoints
+            A folder to keep answers in; a fit that was stopped goes on from them.
+
+        Returns
+        -------
+        Self
+            The estimator itself.
+
+        Raises
+        ------
+        BagwiseError
+            If the data or a parameter will not do, or there are too few bags to compare candidates by.
+        """
+        bags = as_bags(X, y)
+        if bags.labels is None:
+            raise BagwiseError("the bags have no labels to learn from: give y, or bags with labels")
+        weights = None if sample_weight is None else valid_weights(sample_weight, bags.names)
+        if weights is not None:
+            bags, weights = bags[weights > 0], weights[weights > 0]
+        target = self._target_of(bags, np.arange(len(bags)))
+        self._seed = drawn_seed(self.random_state)
+        minutes = 10.0 if self.minutes is None and self.trials is None else self.minutes
+        budget = Budget(self.trials, None if minutes is None else 60 * minutes)
+        folder = None if checkpoints is None else Path(checkpoints)
+        outer = self._outer_folds(bags, target) if self.estimate else None
+        parts = 1 if outer is None else 1 + len(outer.splits)
+        found, self.members_, self.shares_ = self._searched(bags, target, weights, budget.part(parts), folder, 0)
+        self.trials_, self.tried_ = found.trials, len(found.trials)
+        self.leaderboard_ = _leaderboard(found, bags, target, weights)
+        self._remember(bags, target)
+        self.nested_: CrossValidation | None = None
+        self.estimate_: list[Estimate] = []
+        self.verdict_ = "There are too few bags for an estimate." if self.estimate else "No estimate was asked for."
+        if outer is not None:
+            self._estimated(outer, bags, target, weights, budget, folder)
+        return self
+
+    def answers(self, X: BagsLike) -> NDArray[Any]:
+        """Average what the members say of each bag, as `BagEstimator.answers` gives it."""
+        bags = self._like_learnt(as_bags(X))
+        return _averaged(self.members_, self.shares_, bags, self.target_)
+
+    def _searched(
+        self,
+        bags: Bags,
+        target: Target,
+        weights: NDArray[np.float64] | None,
+        budget: Budget,
+        folder: Path | None,
+        part: int,
+    ) -> tuple[Found, list[BagEstimator], NDArray[np.float64]]:
+        """Search, and fit what was chosen to all of these bags."""
+        told = {"target": target.kind, "positive": target.positive}
+        found = search(
+            bags,
+            target,
+            Budget(budget.trials, None if budget.seconds is None else _FOR_FITTING * budget.seconds),
+            sample_weight=weights,
+            seed=self._seed,
+            n_jobs=self.n_jobs,
+            folder=None if folder is None else folder / f"search-{part}",
+            told=told,
+        )
+        members = [candidate.made(random_state=self._seed, **told) for candidate, _ in found.chosen]
+        neural = [member for member in members if isinstance(member, NeuralMIL)]
+        everything = np.arange(len(bags))
+        if neural:
+            fit_members(neural, bags, [everything] * len(neural), sample_weight=weights, n_jobs=self.n_jobs)
+        for member in members:
+            if not isinstance(member, NeuralMIL):
+                member.fit(bags, sample_weight=weights)
+        return found, members, np.array([share for _, share in found.chosen])
+
+    def _outer_folds(self, bags: Bags, target: Target) -> Folds | None:
+        """Divide for the estimate; None where too few bags are left to search in a part of them."""
+        try:
+            outer = Folds(bags, folds=OUTER_FOLDS, seed=self._seed, target=target.kind)
+            for split in outer.splits:
+                inner_folds(bags[split.train], self._target_of(bags, split.train))
+        except BagwiseError:
+            return None
+        return outer
+
+    def _estimated(
+        self,
+        outer: Folds,
+        bags: Bags,
+        target: Target,
+        weights: NDArray[np.float64] | None,
+        budget: Budget,
+        folder: Path | None,
+    ) -> None:
+        assert bags.labels is not None
+        answers: list[NDArray[np.float64]] = []
+        for number, split in enumerate(outer.splits):
+            found, members, shares = self._searched(
+                bags[split.train],
+                self._target_of(bags, split.train),
+                None if weights is None else weights[split.train],
+                budget.part(len(outer.splits) - number),
+                folder,
+                1 + number,
+            )
+            self.tried_ += len(found.trials)
+            answers.append(_averaged(members, shares, bags[split.test], target))
+        self.nested_ = _measured(outer, bags, target, weights, answers)
+        claimed = self.leaderboard_[0]
+        self.estimate_ = [
+            Estimate(metric, self.nested_.mean(metric), *_interval(scores, outer.test_share), claimed[metric])
+            for metric, scores in self.nested_.scores.items()
+        ]
+        self.verdict_ = self._verdict(outer, bags, target, weights)
+
+    def _verdict(self, outer: Folds, bags: Bags, target: Target, weights: NDArray[np.float64] | None) -> str:
+        """Compare with the simplest candidate on the same folds."""
+        assert self.nested_ is not None
+        first = self.trials_[0].candidate
+        simple = first.made(random_state=self._seed, target=target.kind, positive=target.positive)
+        found = {"auto": self.nested_, first.method: validate_folds(simple, bags, outer, sample_weight=weights)}
+        return verdicts(found, ["auto"], [first.method], test_share=outer.test_share)[0].told
+
+
+def _measured(
+    outer: Folds,
+    bags: Bags,
+    target: Target,
+    weights: NDArray[np.float64] | None,
+    answers: Sequence[NDArray[np.float64]],
+) -> CrossValidation:
+    assert bags.labels is not None
+    told = np.full((1, len(bags), answers[0].shape[1]), np.nan)
+    scores: dict[str, list[float]] = {}
+    for split, said in zip(outer.splits, answers, strict=True):
+        told[0, split.test] = said
+        counted = None if weights is None else weights[split.test]
+        for metric, value in measure(target, bags.labels[split.test], said, weights=counted).items():
+            scores.setdefault(metric, []).append(value)
+    return CrossValidation(
+        f"nested, {outer.name}",
+        target,
+        bags.labels,
+        outer.assignment,
+        told,
+        None,
+        {metric: np.array([values]) for metric, values in scores.items()},
+        sample_weight=weights,
+    )
+
+
+def _interval(scores: NDArray[np.float64], test_share: float) -> tuple[float, float]:
+    if np.isfinite(scores).sum() < 2:
+        return np.nan, np.nan
+    return corrected_interval(scores, np.zeros(scores.shape), test_share=test_share)
+
+
+def _averaged(
+    members: Sequence[BagEstimator], shares: NDArray[np.float64], bags: Bags, target: Target
+) -> NDArray[np.float64]:
+    said = [Said(getattr(member, "classes_", None), _at(member, bags, target), None) for member in members]
+    return target.averaged(np.stack([one.in_columns_of(target) for one in said]), shares)
+
+
+def _at(member: BagEstimator, bags: Bags, target: Target) -> NDArray[Any]:
+    """Ask a member; of lives at the times of the target, which are not those of every part of the bags."""
+    times = getattr(target, "times", None)
+    if times is None:
+        return member.answers(bags)
+    return np.column_stack([member.predict(bags), member.predict_survival(bags, times)])
+
+
+def _leaderboard(found: Found, bags: Bags, target: Target, weights: NDArray[np.float64] | None) -> list[dict[str, Any]]:
+    assert bags.labels is not None
+    shares = {id(candidate): share for candidate, share in found.chosen}
+    rows = []
+    for trial in found.trials:
+        each: dict[str, list[float]] = {"misfit": []}
+        for fold, answers in trial.answers.items():
+            test = found.splits[fold].test
+            counted = None if weights is None else weights[test]
+            each["misfit"].append(target.misfit(bags.labels[test], answers, counted))
+            for metric, value in measure(target, bags.labels[test], answers, weights=counted).items():
+                each.setdefault(metric, []).append(value)
+        means = {name: summary(np.array([values]))["mean"] if values else np.nan for name, values in each.items()}
+        rows.append(
+            {
+                "candidate": trial.candidate.called,
+                **means,
+                "folds": trial.folds,
+                "share": shares.get(id(trial.candidate), 0.0),
+                "seconds": round(trial.seconds, 1),
+                "failure": trial.failure,
+            }
+        )
+    return sorted(rows, key=lambda row: (-row["folds"], row["misfit"]))

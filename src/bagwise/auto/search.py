@@ -1,0 +1,353 @@
+"""One search: candidates on the same folds, the worst dropped early, the rest combined."""
+
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bagwise.auto.budget import Budget, OutOfTime
+from bagwise.auto.candidates import Candidate, candidates
+from bagwise.auto.library import selected
+from bagwise.bags import Bags
+from bagwise.errors import BagwiseError, BagwiseWarning
+from bagwise.evaluation.out_of_fold import out_of_fold
+from bagwise.evaluation.protocol import Folds, Split
+from bagwise.methods.base import BagEstimator
+from bagwise.methods.neural import NeuralMIL
+from bagwise.targets.contract import Target
+from bagwise.tensorfiles import read_tensors, write_tensors
+
+__all__ = ["Found", "Trial", "inner_folds", "search"]
+
+INNER_FOLDS = 5
+_AT_ONCE = 4  # candidates that begin together: enough that neural ones train jointly, few enough for a short time
+_RUNGS = (slice(0, 1), slice(1, 3), slice(3, INNER_FOLDS))  # the folds after which the worse half is dropped
+
+
+@dataclass
+class Trial:
+    """What was found of one candidate.
+
+    Attributes
+    ----------
+    candidate
+        What was tried.
+    answers
+        For each fold that it went through, what it says of the held-out bags, in the columns of the target.
+    seconds
+        What it took; of candidates that trained together each has an even share.
+    failure
+        Why it did not learn, or None.
+
+    Examples
+    --------
+    >>> Trial(Candidate("attention", {})).folds
+    0
+    """
+
+    candidate: Candidate
+    answers: dict[int, NDArray[np.float64]] = field(default_factory=dict)
+    seconds: float = 0.0
+    failure: str | None = None
+
+    @property
+    def folds(self) -> int:
+        """How many folds it went through."""
+        return len(self.answers)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found.
+
+    Attributes
+    ----------
+    trials
+        All that was tried, in its order, what was dropped or failed too.
+    chosen
+        Candidates, and their shares in the average, which sum to 1.
+    splits
+        The folds.
+
+    Examples
+    --------
+    >>> Found([], [(Candidate("attention", {}), 1.0)], []).chosen[0][1]
+    1.0
+    """
+
+    trials: list[Trial]
+    chosen: list[tuple[Candidate, float]]
+    splits: Sequence[Split]
+
+    @property
+    def whole(self) -> list[Trial]:
+        """Those that went through all folds."""
+        return [trial for trial in self.trials if trial.folds == len(self.splits)]
+
+
+def search(
+    bags: Bags,
+    target: Target,
+    budget: Budget,
+    *,
+    sample_weight: NDArray[np.float64] | None = None,
+    seed: int = 0,
+    n_jobs: int | None = 1,
+    folder: Path | None = None,
+    tell: Callable[[Sequence[Trial]], None] | None = None,
+    told: Mapping[str, Any] | None = None,
+) -> Found:
+    """Try candidates on the folds of some bags, and choose which to average.
+
+    The first of all is always tried, whatever the budget. What comes after the portfolio, drawn settings, is dropped
+    after one fold, and after three, where it is in the worse half of all that got so far; the families of the portfolio
+    stay, because an average of unlike models is better than its parts.
+
+    Parameters
+    ----------
+    bags
+        Bags with labels, that nothing else is to be learnt from.
+    target
+        What labels are.
+    budget
+        How much may be tried. Where time ends within an epoch, what is under way is given up.
+    sample_weight
+        One weight a bag, or None.
+    seed
+        Decides folds, draws and the seeds of the models.
+    n_jobs
+        Most worker processes.
+    folder
+        Where answers are kept as they come; a search that was stopped goes on from them. None: nowhere.
+    tell
+        Called with all trials whenever there are new answers.
+    told
+        Parameters that each candidate gets that has them, such as ``target`` and ``positive``.
+
+    Returns
+    -------
+    Found
+
+    Raises
+    ------
+    BagwiseError
+        If there are too few bags to divide, or no candidate could learn from them.
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> rng = np.random.default_rng(0)
+    >>> arrays = [rng.normal(size=(3, 2)) + 3 * (bag % 2) for bag in range(20)]
+    >>> bags = bw.Bags.from_arrays(arrays, labels=[0, 1] * 10)
+    >>> target = bw.make("mean-logistic").fit(bags).target_
+    >>> found = search(bags, target, Budget(trials=2, seconds=None))
+    >>> [trial.candidate.called for trial in found.trials], sum(share for _, share in found.chosen)
+    (['summary-forest (trees 100, leaf 1)', 'mean-logistic'], 1.0)
+    """
+    assert bags.labels is not None
+    splits = Folds(bags, folds=inner_folds(bags, target), seed=seed, target=target.kind).splits
+    work = _Work(bags, target, splits, sample_weight, seed, n_jobs, folder, told or {}, budget)
+    stream, trials = candidates(bags, target, seed), list[Trial]()
+    while True:
+        most = _AT_ONCE if budget.trials is None else min(_AT_ONCE, budget.trials - len(trials))
+        begun = [Trial(candidate) for candidate in islice(stream, 1 if not trials else max(0, most))]
+        if not begun or (trials and budget.is_over):
+            break
+        try:
+            _through_rungs(begun, trials, work, tell)
+        except OutOfTime:
+            break
+    found = Found(trials, [], splits)
+    if not found.whole:
+        raise BagwiseError(
+            "no candidate could learn from these bags"
+            + "".join(f": {trial.failure}" for trial in trials if trial.failure is not None)[:500]
+        )
+    return Found(trials, _chosen(found.whole, work), splits)
+
+
+def inner_folds(bags: Bags, target: Target) -> int:
+    """Say into how many folds a search divides bags: `INNER_FOLDS`, or as many as the rarest class and groups allow.
+
+    Parameters
+    ----------
+    bags
+        With labels.
+    target
+        What labels are.
+
+    Returns
+    -------
+    int
+        At least 2.
+
+    Raises
+    ------
+    BagwiseError
+        If there are too few bags of a class, or too few groups.
+
+    Examples
+    --------
+    >>> from bagwise.targets.classes import ClassTarget
+    >>> labels = [0, 1, 1, 0, 1]
+    >>> inner_folds(Bags.from_arrays([[[0.0]]] * 5, labels=labels), ClassTarget.of(labels))
+    2
+    """
+    assert bags.labels is not None
+    alike = np.bincount(target.strata(bags.labels, INNER_FOLDS)) if target.names is not None else np.array([len(bags)])
+    groups = len(bags) if bags.groups is None else len(np.unique(bags.groups))
+    count = min(INNER_FOLDS, int(alike[alike > 0].min()), groups)
+    if count < 2:
+        raise BagwiseError("there are too few bags of a class, or too few groups, to compare candidates by: give more")
+    return count
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What all trials of a search share."""
+
+    bags: Bags
+    target: Target
+    splits: Sequence[Split]
+    sample_weight: NDArray[np.float64] | None
+    seed: int
+    n_jobs: int | None
+    folder: Path | None
+    told: Mapping[str, Any]
+    budget: Budget
+
+    def misfit(self, trial: Trial, folds: Sequence[int]) -> float:
+        """Average over some folds how far a trial is from the labels."""
+        assert self.bags.labels is not None
+        of = [
+            self.target.misfit(
+                self.bags.labels[self.splits[fold].test],
+                trial.answers[fold],
+                None if self.sample_weight is None else self.sample_weight[self.splits[fold].test],
+            )
+            for fold in folds
+        ]
+        return float(np.mean(of))
+
+    def ask(self, trials: Sequence[Trial], folds: Sequence[int], *, first: bool) -> None:
+        """Send trials through folds, neural ones together; what was kept of them is read."""
+        for number, company in enumerate(_companies(trials, self)):
+            kept = [self._read(trial, folds) for trial in company]
+            if all(kept):
+                continue
+            may_stop = not first or number > 0
+            if may_stop:
+                self.budget.look({})
+            self._together(company, folds, may_stop=may_stop)
+
+    def made(self, trial: Trial) -> BagEstimator:
+        """Make what a trial is of."""
+        return trial.candidate.made(random_state=self.seed, **self.told)
+
+    def _together(self, company: Sequence[Trial], folds: Sequence[int], *, may_stop: bool) -> None:
+        begin, tasks = time.monotonic(), [(trial, fold) for trial in company for fold in folds]
+        try:
+            with warnings.catch_warnings(action="ignore", category=BagwiseWarning):  # of models that nobody may see
+                said = out_of_fold(
+                    [self.made(trial) for trial, _ in tasks],
+                    self.bags,
+                    [self.splits[fold] for _, fold in tasks],
+                    self.target,
+                    sample_weight=self.sample_weight,
+                    n_jobs=self.n_jobs,
+                    on_epoch=self.budget.look if may_stop else None,
+                )
+        except BagwiseError as error:
+            if len(company) == 1:
+                company[0].failure = str(error)
+                return
+            for trial in company:  # one of them is at fault
+                self._together([trial], folds, may_stop=may_stop)
+            return
+        seconds = (time.monotonic() - begin) / len(company)
+        for (trial, fold), one in zip(tasks, said, strict=True):
+            trial.answers[fold] = one.in_columns_of(self.target)
+        for trial in company:
+            trial.seconds += seconds
+            self._keep(trial, folds, seconds)
+
+    # ---- what is kept on disk -----------------------------------------------------------------------
+
+    def _place(self, trial: Trial, folds: Sequence[int]) -> Path | None:
+        if self.folder is None:
+            return None
+        name = blake2b(f"{trial.candidate.called} {list(folds)}".encode(), digest_size=8).hexdigest()
+        return self.folder / f"{name}.safetensors"
+
+    def _keep(self, trial: Trial, folds: Sequence[int], seconds: float) -> None:
+        path = self._place(trial, folds)
+        if path is not None:
+            answers = {str(fold): torch.from_numpy(trial.answers[fold]) for fold in folds}
+            write_tensors(path, answers, {"candidate": trial.candidate.called, "seconds": seconds})
+
+    def _read(self, trial: Trial, folds: Sequence[int]) -> bool:
+        path = self._place(trial, folds)
+        if path is None or not path.exists():
+            return False
+        answers, said = read_tensors(path)
+        if not isinstance(said, dict) or said.get("candidate") != trial.candidate.called:
+            raise BagwiseError(f"{path} is of another search: choose another folder")
+        for fold in folds:
+            trial.answers[fold] = answers[str(fold)].numpy()
+        trial.seconds += float(said["seconds"])
+        return True
+
+
+def _companies(trials: Sequence[Trial], work: _Work) -> list[list[Trial]]:
+    """Put those together that can train together; others stand alone, so that each is measured by itself."""
+    neural = [trial for trial in trials if isinstance(work.made(trial), NeuralMIL)]
+    alone = [[trial] for trial in trials if trial not in neural]
+    return alone + ([neural] if neural else [])
+
+
+def _through_rungs(
+    begun: Sequence[Trial], trials: list[Trial], work: _Work, tell: Callable[[Sequence[Trial]], None] | None
+) -> None:
+    """Send candidates through all folds, or as far as they get."""
+    first, left = not trials, list(begun)
+    trials += begun
+    for rung in _RUNGS:
+        folds = range(len(work.splits))[rung]
+        if not folds or not left:
+            break
+        work.ask(left, folds, first=first)
+        if tell is not None:
+            tell(trials)
+        so_far = range(folds.stop)
+        rivals = [work.misfit(trial, so_far) for trial in trials if trial.folds >= len(so_far)]
+        middle = np.median(rivals) if rivals else np.inf
+        left = [
+            trial
+            for trial in left
+            if trial.failure is None and (not trial.candidate.drawn or work.misfit(trial, so_far) <= middle)
+        ]
+
+
+def _chosen(whole: Sequence[Trial], work: _Work) -> list[tuple[Candidate, float]]:
+    """Choose by the answers about all bags, each from a model that did not see it."""
+    bags, splits = work.bags, work.splits
+    assert bags.labels is not None
+    held_out = np.concatenate([split.test for split in splits])
+    answers = np.stack([np.concatenate([trial.answers[fold] for fold in range(len(splits))]) for trial in whole])
+    shares = selected(
+        answers,
+        bags.labels[held_out],
+        work.target,
+        weights=None if work.sample_weight is None else work.sample_weight[held_out],
+        groups=None if bags.groups is None else bags.groups[held_out],
+        seed=work.seed,
+    )
+    return [(trial.candidate, float(share)) for trial, share in zip(whole, shares, strict=True) if share > 0]
