@@ -63,7 +63,7 @@ def judged_bags(draw):
     return bags, values, matters, rng.random(len(bags)) < 0.8
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(judged_bags())
 def test_metrics_within_bags_are_those_of_scikit_learn(case):
     bags, values, matters, chosen = case

@@ -63,7 +63,7 @@ def test_a_method_learns_a_kind_or_says_in_a_sentence_which_does(name, kind, mon
 
 @every_regressor
 def test_a_regressor_has_the_manners_of_one(name):
-    model = bw.make(name, target="real", random_state=0)
+    model = bw.make(name, target="real", random_state=0, **METHODS[name][0].GRID[0])
     assert is_regressor(model)
     assert not is_classifier(model)
     assert len(cross_val_score(model, NUMBERS, NUMBERS.labels, scoring="r2", cv=3)) == 3
@@ -76,7 +76,7 @@ def test_a_regressor_has_the_manners_of_one(name):
 
 @every_regressor
 def test_what_can_be_learnt_is_learnt(name):
-    found = bw.cross_validate(bw.make(name, random_state=0), NUMBERS, folds=3, repeats=2, n_jobs=1)
+    found = bw.cross_validate(bw.make(name, random_state=0), NUMBERS, folds=3, n_jobs=1)
     assert found.target.kind == "real"
     assert found.mean("r2") > 0.6
     assert found.mean("mae") < 0.7 * np.abs(NUMBERS.labels - NUMBERS.labels.mean()).mean()
@@ -169,11 +169,12 @@ def test_a_fold_of_zeros_and_ones_is_still_one_of_numbers(name):
     labels = np.column_stack([MEANS > 0, MEANS > -0.5]).astype(float)
     labels[0] = 0.25
     train = np.arange(1, 48)
+    given = {"random_state": 0, **METHODS[name][0].GRID[0]}
     found = bw.cross_validate(
-        bw.make(name, random_state=0), ARRAYS, labels, folds=[(train, [0]), (np.arange(47), [47])], n_jobs=1
+        bw.make(name, **given), ARRAYS, labels, folds=[(train, [0]), (np.arange(47), [47])], n_jobs=1
     )
     assert found.target.kind == "real"
-    alone = bw.make(name, target="real", random_state=0).fit(bw.Bags.from_arrays(ARRAYS, labels=labels)[train])
+    alone = bw.make(name, target="real", **given).fit(bw.Bags.from_arrays(ARRAYS, labels=labels)[train])
     assert_array_equal(found.answers[0, 0], alone.answers(ARRAYS[:1])[0])
 
 

@@ -62,7 +62,8 @@ def test_a_limit_brings_what_is_out_of_range_to_it(make_bags):
 @pytest.mark.parametrize("value", [1e300, -1.7e308, 1e-300])
 def test_classical_methods_clip_and_answer(make_bags, name, value):
     bags = make_bags()
-    probabilities = bw.make(name, random_state=0).fit(bags).predict_proba(with_value(bags, value))
+    model = bw.make(name, random_state=0, **METHODS[name][0].GRID[0]).fit(bags)
+    probabilities = model.predict_proba(with_value(bags, value))
     assert np.isfinite(probabilities).all()
 
 

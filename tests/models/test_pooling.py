@@ -147,9 +147,8 @@ def test_extreme_values_give_finite_results_and_gradients(level, name, dtype, co
 
 @every_pooling
 @every_dtype
-@pytest.mark.parametrize("sizes", [(100_000,), (1, 100_000, 1)], ids=str)
-def test_huge_bags_give_finite_results_and_gradients(level, name, dtype, sizes):
-    pooling = make(level, name, dtype=dtype)
+def test_huge_bags_give_finite_results_and_gradients(level, name, dtype):
+    pooling, sizes = make(level, name, dtype=dtype), (1, 100_000, 1)
     values = (random_values(sum(sizes), dtype=dtype) * torch.tensor([1.0, 1e4], dtype=dtype)).requires_grad_()
     pooled = pooling(values, offsets_of(sizes))
     pooled.bags.sum().backward()

@@ -11,7 +11,7 @@ from bagwise.methods.neural import NeuralMIL
 
 NEURAL = [name for name, (kind, _) in METHODS.items() if issubclass(kind, NeuralMIL)]
 every_method = pytest.mark.parametrize("name", NEURAL)
-some = settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+some = settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite

@@ -108,7 +108,7 @@ def test_threads_as_workers_change_no_bit(name, data):
 @every_plan
 @rules
 def test_company_and_order_of_members_change_no_bit(name, rule, data):
-    members = [member for pair in zip(members_of(10), members_of(10, **rule), strict=True) for member in pair]
+    members = [member for pair in zip(members_of(10, 2), members_of(10, 2, **rule), strict=True) for member in pair]
     joint = train(plan_of(name), *data, members)
     assert_same_bits(joint[::-1], train(plan_of(name), *data, members[::-1]))
     assert_same_bits(joint[13:15], train(plan_of(name), *data, members[13:15]))

@@ -39,7 +39,7 @@ def test_the_joint_executor_needs_nothing_but_numpy_and_torch():
 
 def test_the_benchmark_checks_and_measures_every_workload(tmp_path):
     out = tmp_path / "gpu.json"
-    command = [sys.executable, str(SCRIPT), "--scale", "0.02", "--device", "cpu", "--out", str(out)]
+    command = [sys.executable, str(SCRIPT), "--scale", "0.01", "--device", "cpu", "--out", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     report = json.loads(out.read_text())

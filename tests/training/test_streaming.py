@@ -83,8 +83,10 @@ def assert_same(one, other):
 
 
 @every_executor
-@pytest.mark.parametrize("changes", [{}, {"instance_budget": 20}, {"chunk": 16}])
-@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize(
+    ("changes", "dtype"),
+    [({}, np.float16), ({}, np.float32), ({"instance_budget": 20}, np.float32), ({"chunk": 16}, np.float16)],
+)
 def test_files_give_the_bits_that_memory_gives(two, kind, changes, dtype):
     memory, files, _ = two
     for part in files.instances.parts:
