@@ -1,8 +1,8 @@
 """What the README and the pages of docs/ show is what happens.
 
 A page's blocks of `bash` and `python` run in order in one empty folder beside a copy of `examples/`; a `text` block
-holds what the block before it prints, `...` standing for anything. `<!-- skip: next "why" -->` in the page's source
-leaves a block out, and is listed here.
+holds what the block before it prints, `...` standing for anything. Where a page takes long, `bagwise` is a command
+that is warm (`warm.py`). `<!-- skip: next "why" -->` in the page's source leaves a block out, and is listed here.
 """
 
 import contextlib
@@ -26,6 +26,7 @@ from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown import CodeBlockParser, SkipParser
 
 from bagwise.commands.options import Data, Evaluation, Model, Output, Training, Work
+from warm import warm_command
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {page.relative_to(ROOT).as_posix(): page for page in [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]}
@@ -58,17 +59,20 @@ NOT_RUN = {
 }
 RUN = {"bash", "python", "text"}
 SHOWN = {"bibtex", "csv", "console"}
-_PRINTED = "_printed"
+_PRINTED, _WARM = "_printed", "_warm"
+
+
+def environment():
+    variables = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "TERM": "dumb", "COLUMNS": "80"}
+    return {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"} | variables
 
 
 def run_bash(example):
-    variables = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "TERM": "dumb", "COLUMNS": "80"}
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", example.parsed],
-        capture_output=True,
-        text=True,
-        env={name: value for name, value in os.environ.items() if name != "FORCE_COLOR"} | variables,
-    )
+    given = environment()
+    if warm := example.namespace.get(_WARM):
+        given["PATH"] = f"{warm}:{given['PATH']}"
+    argv = ["bash", "-euo", "pipefail", "-c", example.parsed]
+    done = subprocess.run(argv, capture_output=True, text=True, env=given)
     assert done.returncode == 0, f"line {example.line}: {example.parsed}\n{done.stdout}\n{done.stderr}"
     example.namespace[_PRINTED] = done.stdout
 
@@ -110,8 +114,11 @@ def parse(page):
     return Document.parse(str(page), SkipParser(), *(CodeBlockParser(*runner) for runner in runners))
 
 
-def run_page(page):
-    for example in parse(page):
+def run_page(page, warm=None):
+    """Run the blocks of a page; `warm` is a folder with a command."""
+    document = parse(page)
+    document.namespace[_WARM] = warm
+    for example in document:
         with contextlib.suppress(SkipTest):
             example.evaluate()
 
@@ -159,12 +166,19 @@ def workplace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("warm")
+    with warm_command(folder, environment()):
+        yield folder
+
+
 # What Lightning and torch_geometric call of torch's is deprecated there.
 @pytest.mark.filterwarnings("ignore:.*(LeafSpec|torch.jit.script)")
 @pytest.mark.usefixtures("workplace")
 @pytest.mark.parametrize("name", [pytest.param(p, marks=pytest.mark.slow) if p in SLOW else p for p in PAGES])
-def test_what_a_page_shows_is_what_happens(name):
-    run_page(PAGES[name])
+def test_what_a_page_shows_is_what_happens(name, request):
+    run_page(PAGES[name], request.getfixturevalue("warm") if name in SLOW else None)
 
 
 @pytest.mark.parametrize("name", PAGES)
