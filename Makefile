@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= demo
 
-.PHONY: help demo test test-slow lint docs package bench growth
+.PHONY: help demo test test-slow test-all lint docs package bench growth
 
 help: ## Say what there is
 	@grep -E '^[a-z.-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,6 +21,9 @@ test: .venv ## Run the tests and the examples in the documentation strings
 
 test-slow: .venv ## Run the tests that take minutes
 	$(BIN)/pytest -m slow -n auto --dist worksteal --durations 15
+
+test-all: .venv ## Run both, those that take longest first
+	$(BIN)/pytest -m "" -n auto --dist worksteal --durations 15
 
 lint: .venv ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

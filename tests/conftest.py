@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(items):
 
     def seconds(item):
         mark = item.get_closest_marker("slow")
-        return mark.kwargs.get("seconds", 0) if mark else 0
+        return mark.kwargs.get("seconds", 1) if mark else 0
 
     items[:] = sorted(compiling.ordered(items), key=seconds, reverse=True)
 
