@@ -54,6 +54,7 @@ NOT_RUN = {
     "docs/mil-assumption.md": ["takes five minutes"],
     "docs/mnist-bags.md": ["takes hours", "takes minutes"],
     "docs/slides.md": ["wants slides"] * 4,
+    "docs/defaults.md": ["takes half an hour"],
     "docs/table1.md": ["takes an hour", "takes half an hour"],
     "docs/your-data.md": ["needs two hosts"],
 }

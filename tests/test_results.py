@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bagwise.experiments import histology, mnist_bags, mnist_figures
+from bagwise.experiments import defaults, histology, mnist_bags, mnist_figures
 from bagwise.experiments.markdown import short
 from bagwise.experiments.mil_assumption import TESTED, table
 from bagwise.experiments.paper import TABLE1
@@ -76,7 +76,13 @@ def test_the_readme_shows_an_overview_of_table_1(table1):
 
 
 @pytest.mark.parametrize(
-    ("name", "shown"), [("table1", tables), ("mil_assumption", table), ("mnist_bags", mnist_figures.tables)]
+    ("name", "shown"),
+    [
+        ("table1", tables),
+        ("mil_assumption", table),
+        ("mnist_bags", mnist_figures.tables),
+        ("defaults", defaults.tables),
+    ],
 )
 def test_the_pages_show_the_results(name, shown):
     results = json.loads((ROOT / "results" / f"{name}.json").read_text())
