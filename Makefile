@@ -34,7 +34,7 @@ lint: .venv ## Check style, types and the direction of imports
 docs: .venv ## Build the pages into site/; a link that leads nowhere fails
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-package: .venv ## Build the package and try it in an empty environment
+package: .venv ## Build the package and try it where nothing is but what it says it needs
 	$(BIN)/pytest -m slow tests/test_package.py
 
 .bench: constraints.txt ## Build the environment of the libraries that the benchmarks compare with
