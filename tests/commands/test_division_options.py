@@ -181,7 +181,7 @@ def test_a_column_of_the_table_of_labels_divides_a_folder(run, slides, tmp_path)
     parts = [*["train"] * 6, *["val"] * 2, *["test"] * 3, None]
     labels.assign(part=parts).to_csv(tmp_path / "labels.csv", index=False)
     argv = [tmp_path / "slides", "--labels", tmp_path / "labels.csv", "--split", "part", "--epochs", 2, "--jobs", 1]
-    done = run("evaluate", *argv, "--out", tmp_path / "cv", "--json")
+    done = run("evaluate", "--no-baseline", *argv, "--out", tmp_path / "cv", "--json")
     assert done.status == 0, done.told
     assert pd.read_csv(tmp_path / "cv" / "predictions.csv")["bag"].tolist() == labels["bag"].tolist()[8:11]
     assert json.loads(done.out)["never_tested"] == 9
