@@ -210,7 +210,7 @@ def test_rows_without_a_file_are_left_out_where_that_is_asked_for(tmp_path, slid
         ["explain", tmp_path / "run", *skipping, "--out", tmp_path / "why"],
     ):
         done = run(*argv)
-        assert (done.status, done.told) == (0, told), argv[0]
+        assert (done.status, done.told[: len(told)]) == (0, told), argv[0]  # and perhaps that an epoch taught nothing
     assert len(pd.read_csv(tmp_path / "said.csv")) == 11
     assert run("check", *skipping).status == 0
 

@@ -14,6 +14,7 @@ from bagwise.checks import valid_weights
 from bagwise.errors import BagwiseError
 from bagwise.methods.base import drawn_seed
 from bagwise.methods.fitted import bag_answers, predict_members
+from bagwise.methods.one_class import warn_of_one_class
 from bagwise.methods.recipes import Facts, Recipe
 from bagwise.targets.contract import Target
 from bagwise.training.engine import OnEpoch, train
@@ -241,3 +242,4 @@ class _Company(Generic[Estimator]):
                 np.concatenate([*positions, _NOBODY]),
                 np.concatenate(answers) if answers else np.zeros((0, 0)),
             )
+        warn_of_one_class(self.estimators, bags, [member.train for member in self.members])
