@@ -17,6 +17,7 @@ from .io.stain import stain_reference as stain_reference
 from .io.tables import read_table as read_table
 from .methods.ensemble import fit_ensemble as fit_ensemble
 from .methods.ensemble import predict_ensemble as predict_ensemble
+from .methods.ensemble_estimator import Ensemble as Ensemble
 from .methods.export import export_onnx as export_onnx
 from .methods.families import AttentionMIL as AttentionMIL
 from .methods.families import DeepSupervisionMIL as DeepSupervisionMIL

@@ -501,8 +501,9 @@ def test_an_ensemble_comes_back_with_the_same_bits(make_bags, tmp_path, options)
         assert after.settings_ == before.settings_
         assert after.history_ == before.history_
     np.testing.assert_array_equal(predict_ensemble(again, bags).members, predict_ensemble(models, bags).members)
-    with pytest.raises(BagwiseError, match="an ensemble of 3 models: read it with load_models"):
-        bw.load_model(tmp_path)
+    whole = bw.load_model(tmp_path)
+    assert isinstance(whole, bw.Ensemble)
+    np.testing.assert_array_equal(whole.predict_proba(bags), models.predict_proba(bags))
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
 
 

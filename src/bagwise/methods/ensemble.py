@@ -15,13 +15,13 @@ from bagwise.methods.asked import Asked, ask
 from bagwise.text import kind_of
 
 if TYPE_CHECKING:
+    from bagwise.methods.ensemble_estimator import Ensemble
     from bagwise.methods.neural import NeuralMIL
     from bagwise.training.engine import OnEpoch
 
 __all__ = ["EnsemblePrediction", "check_neural", "fit_ensemble", "members_of", "predict_ensemble"]
 
 Model = TypeVar("Model", bound=Asked)
-Estimator = TypeVar("Estimator", bound="NeuralMIL")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class EnsemblePrediction:
 
 
 def fit_ensemble(
-    model: Estimator,
+    model: "NeuralMIL",
     X: BagsLike,
     size: int,
     y: ArrayLike | None = None,
@@ -69,7 +69,7 @@ def fit_ensemble(
     checkpoints: Path | None = None,
     verbose: bool = False,
     on_epoch: "OnEpoch | None" = None,
-) -> list[Estimator]:
+) -> "Ensemble":
     """Fit members that differ in their initial weights and in dropout, all in one training.
 
     The first ends as ``clone(model).fit(bags)`` would, to the last bit; they see the bags in the same order.
@@ -93,8 +93,8 @@ def fit_ensemble(
 
     Returns
     -------
-    list of estimators
-        Fitted.
+    Ensemble
+        Fitted: an estimator, and a sequence of its members.
 
     Raises
     ------
@@ -109,23 +109,15 @@ def fit_ensemble(
     >>> predict_ensemble(members, bags).members.shape
     (3, 4, 2)
     """
-    from sklearn.base import clone  # with this, all that trains is loaded
-
-    from bagwise.methods.base import clone_with_seed
-    from bagwise.methods.joint import fit_members
-    from bagwise.methods.validation import set_apart
+    from bagwise.methods.ensemble_estimator import Ensemble  # and with it all that trains
 
     check_neural(model, "fit_ensemble")
     check_count("the size of the ensemble", size)
-    apart = set_apart(as_bags(X, y), validation, sample_weight)
-    alike = clone_with_seed(model)
-    return fit_members(
-        [clone(alike) for _ in range(size)],
-        apart.bags,
-        [apart.train] * size,
-        places=range(size),
-        validations=[apart.validation] * size,
-        sample_weight=apart.sample_weight,
+    return Ensemble(model, size).fit(
+        X,
+        y,
+        sample_weight,
+        validation=validation,
         n_jobs=n_jobs,
         checkpoints=checkpoints,
         verbose=verbose,
@@ -183,7 +175,7 @@ def members_of(models: Model | Sequence[Model], asked_by: str) -> list[Model]:
         ...
     bagwise.errors.BagwiseError: explain got no model: give at least one
     """
-    members: list[Any] = list(models) if isinstance(models, list | tuple) else [models]
+    members: list[Any] = list(models) if isinstance(models, Sequence) else [models]
     if not members:
         raise BagwiseError(f"{asked_by} got no model: give at least one")
     for model in members:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -16,6 +16,7 @@ from bagwise.methods.base import BagEstimator
 from bagwise.methods.classical.base import ClassicalMIL
 from bagwise.methods.classical.files import describe_classical, read_classical, save_classical
 from bagwise.methods.ensemble import check_neural, members_of
+from bagwise.methods.ensemble_estimator import Ensemble
 from bagwise.methods.formats import FILE, FORMAT, UNFIT, as_written, check_format, is_classical, reason
 from bagwise.methods.learnt import Learnt, learnt_of, rebuilt
 from bagwise.methods.neural import NeuralMIL
@@ -38,7 +39,7 @@ __all__ = [
 _OTHERWISE = "keep model_.state_dict() with torch.save"
 
 
-def save_model(model: NeuralMIL | ClassicalMIL, folder: str | Path) -> None:
+def save_model(model: NeuralMIL | ClassicalMIL | Ensemble, folder: str | Path) -> None:
     """Write a fitted method to a folder, as `model.safetensors`.
 
     Nothing is written that `load_model` would not read: the model is first rebuilt from what the file will hold. Of an
@@ -48,9 +49,9 @@ def save_model(model: NeuralMIL | ClassicalMIL, folder: str | Path) -> None:
     Parameters
     ----------
     model
-        A fitted estimator: a neural one, or a classical method or baseline of Bagwise's. What a method learns that
-        compares bags with those it learnt from (MI-Kernel, mi-Graph), or instances (an SVM with a Gaussian kernel), has
-        some of these in it, and so has the file.
+        A fitted estimator: a neural one, an ensemble of such, or a classical method or baseline of Bagwise's. What a
+        method learns that compares bags with those it learnt from (MI-Kernel, mi-Graph), or instances (an SVM with a
+        Gaussian kernel), has some of these in it, and so has the file.
     folder
         Where to; made if it is missing. A model of Bagwise's that is there is replaced; another file is left alone.
 
@@ -70,7 +71,7 @@ def save_model(model: NeuralMIL | ClassicalMIL, folder: str | Path) -> None:
     >>> load_model(folder).classes_.tolist()
     ['no', 'yes']
     """
-    save_models([model], folder)
+    save_models(model if isinstance(model, Ensemble) else [model], folder)
 
 
 def save_models(models: Sequence[NeuralMIL | ClassicalMIL], folder: str | Path) -> None:
@@ -150,7 +151,7 @@ def _neural_members(models: Sequence[Any], asked_by: str) -> list[NeuralMIL]:
     return members
 
 
-def load_model(folder: str | Path, **parts: Any) -> NeuralMIL | ClassicalMIL:
+def load_model(folder: str | Path, **parts: Any) -> NeuralMIL | ClassicalMIL | Ensemble:
     """Read a model that `save_model` wrote; nothing in the files is run, and nothing imported.
 
     Parameters
@@ -166,7 +167,7 @@ def load_model(folder: str | Path, **parts: Any) -> NeuralMIL | ClassicalMIL:
     Returns
     -------
     estimator
-        Fitted; it predicts what the saved one did, to the last bit.
+        Fitted; it predicts what the saved one did, to the last bit. Of several members it is an `Ensemble`.
 
     Raises
     ------
@@ -174,9 +175,7 @@ def load_model(folder: str | Path, **parts: Any) -> NeuralMIL | ClassicalMIL:
         If the folder does not hold a model that this version can read, or needs another part; it says which.
     """
     models = load_models(folder, **parts)
-    if len(models) > 1:
-        raise BagwiseError(f"{folder} holds an ensemble of {len(models)} models: read it with load_models")
-    return models[0]
+    return models[0] if len(models) == 1 else Ensemble.of(cast(list[NeuralMIL], models))
 
 
 def load_models(folder: str | Path, **parts: Any) -> list[NeuralMIL] | list[ClassicalMIL]:
