@@ -2,7 +2,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
@@ -100,9 +100,11 @@ def test_every_answer_is_of_the_model_of_its_split_and_what_none_tests_is_nan(sp
 
 
 @settings(max_examples=8)
+@example([([0, 1, 5, 9, 7], [4])])
 @given(given_splits())
 def test_a_joint_cross_validation_of_any_list_ends_with_the_bits_of_separate_fits(splits):
-    bags, model = learnable(), bw.make("attention", epochs=2, random_state=0)
+    # Splits drawn here may make a class rare, which then would be decided by a threshold of the split's own.
+    bags, model = learnable(), bw.make("attention", epochs=2, threshold=0.5, random_state=0)
     found = bw.cross_validate(model, bags, folds=splits, n_jobs=1)
     for split in divide(bags, splits).splits:
         fitted = clone(model).fit(bags[split.train])
