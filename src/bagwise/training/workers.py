@@ -144,12 +144,9 @@ def in_turn(jobs: Iterable[Job], count: int, n_jobs: int | None) -> list[Any]:
 
 def _parallel(jobs: Iterable[Job], workers: int | None, **options: Any) -> Any:
     _end_with_this_process(os.getpid())
-    return joblib.Parallel(n_jobs=workers, **options)((_watched, job, {}) for job in jobs)
-
-
-def _watched(function: Callable[..., Any], given: tuple[Any, ...], named: dict[str, Any]) -> Any:
-    _watch()
-    return function(*given, **named)
+    if isinstance(get_active_backend()[0], LokyBackend):
+        options["initializer"] = _watch  # before there is any work: who waits for some that never comes has to end too
+    return joblib.Parallel(n_jobs=workers, **options)(jobs)
 
 
 @cache
