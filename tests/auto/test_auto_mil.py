@@ -17,6 +17,8 @@ LABELS = {
     "real": SIGNAL + 0.5,
     "count": SIGNAL,
     "ordinal": SIGNAL,
+    "ordinal: low < middle < high < top": np.array(["low", "middle", "high", "top"])[SIGNAL],
+    "real: huber": SIGNAL + 0.25,
     "survival": np.array(
         [(one != 0, 5.0 - one + n / 100) for n, one in enumerate(SIGNAL)], [("event", "?"), ("time", "f8")]
     ),

@@ -68,6 +68,8 @@ class AutoMIL(BagEstimator):
     says of itself in `estimate_` is nested: the whole search, with dropping and averaging, is done again inside each of
     `OUTER_FOLDS` training parts, with an equal share of the budget, and asked about bags that it did not see.
 
+    `bagwise.save_model` keeps its members one by one, not their average.
+
     Parameters
     ----------
     minutes
@@ -199,7 +201,7 @@ class AutoMIL(BagEstimator):
         part: int,
     ) -> tuple[Found, list[BagEstimator], NDArray[np.float64]]:
         """Search, and fit what was chosen to all of these bags."""
-        told = {"target": target.kind, "positive": target.positive}
+        told = {"target": self._kind(target), "positive": target.positive}
         found = search(
             bags,
             target,
@@ -220,10 +222,14 @@ class AutoMIL(BagEstimator):
                 member.fit(bags, sample_weight=weights)
         return found, members, np.array([share for _, share in found.chosen])
 
+    def _kind(self, target: Target) -> str:
+        """Name the kind of all labels, of which a part may look like another, with what the user says after it."""
+        return target.kind if self.target == "auto" else self.target
+
     def _outer_folds(self, bags: Bags, target: Target) -> Folds | None:
         """Divide for the estimate; None where too few bags are left to search in a part of them."""
         try:
-            outer = Folds(bags, folds=OUTER_FOLDS, seed=self._seed, target=target.kind)
+            outer = Folds(bags, folds=OUTER_FOLDS, seed=self._seed, target=self._kind(target))
             for split in outer.splits:
                 inner_folds(bags[split.train], self._target_of(bags, split.train))
         except BagwiseError:
@@ -264,7 +270,7 @@ class AutoMIL(BagEstimator):
         """Compare with the simplest candidate on the same folds."""
         assert self.nested_ is not None
         first = self.trials_[0].candidate
-        simple = first.made(random_state=self._seed, target=target.kind, positive=target.positive)
+        simple = first.made(random_state=self._seed, target=self._kind(target), positive=target.positive)
         found = {"auto": self.nested_, first.method: validate_folds(simple, bags, outer, sample_weight=weights)}
         return verdicts(found, ["auto"], [first.method], test_share=outer.test_share)[0].told
 

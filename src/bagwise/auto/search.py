@@ -130,7 +130,7 @@ def search(
     tell
         Called with all trials whenever there are new answers.
     told
-        Parameters that each candidate gets that has them, such as ``target`` and ``positive``.
+        Parameters that each candidate gets that has them: ``target``, and perhaps others; None: the target's kind.
 
     Returns
     -------
@@ -153,8 +153,9 @@ def search(
     (['summary-forest (trees 100, leaf 1)', 'mean-logistic'], 1.0)
     """
     assert bags.labels is not None
-    splits = Folds(bags, folds=inner_folds(bags, target), seed=seed, target=target.kind).splits
-    work = _Work(bags, target, splits, sample_weight, seed, n_jobs, folder, told or {}, budget)
+    told = {"target": target.kind} if told is None else told
+    splits = Folds(bags, folds=inner_folds(bags, target), seed=seed, target=told["target"]).splits
+    work = _Work(bags, target, splits, sample_weight, seed, n_jobs, folder, told, budget)
     stream, trials = candidates(bags, target, seed), list[Trial]()
     while True:
         most = _AT_ONCE if budget.trials is None else min(_AT_ONCE, budget.trials - len(trials))
