@@ -1,10 +1,11 @@
 """Neural estimators that learn together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +17,7 @@ from bagwise.methods.base import drawn_seed
 from bagwise.methods.fitted import bag_answers, predict_members
 from bagwise.methods.one_class import warn_of_one_class
 from bagwise.methods.recipes import Facts, Recipe
+from bagwise.methods.threshold import Deciding, inner_folds
 from bagwise.targets.contract import Target
 from bagwise.training.engine import OnEpoch, train
 from bagwise.training.members import Member, Plan, Trained
@@ -49,34 +51,21 @@ class Joint(Protocol):
         sample_weight: NDArray[np.float64] | None,
     ) -> Member: ...
 
-    def _held_out(
-        self,
-        bags: Bags,
-        subset: NDArray[np.int64],
-        member: Member,
-        target: Target,
-        encoded: NDArray[np.float64],
-        seed: int,
-        recipe: Recipe,
-        place: int,
-        apart: NDArray[np.int64] | None,
-        sample_weight: NDArray[np.float64] | None,
-    ) -> list[tuple[Member | None, NDArray[np.int64]]]: ...
-
     def _learnt(self, plan: Plan, member: Member, trained: Trained, bags: Bags) -> None: ...
 
-    def _decide(
+    def _deciding(
         self,
-        member: Member,
+        train: NDArray[np.int64],
         target: Target,
         encoded: NDArray[np.float64],
         sample_weight: NDArray[np.float64] | None,
-        held_out: NDArray[np.int64],
-        answers: NDArray[Any],
-    ) -> None: ...
+    ) -> Deciding: ...
+
+    def _remember_target(self, target: Target) -> None: ...
 
 
 Estimator = TypeVar("Estimator", bound=Joint)
+_Held = list[tuple[Member | None, NDArray[np.int64]]]
 _NOBODY = np.zeros(0, np.int64)
 
 
@@ -163,28 +152,35 @@ def fit_members(
         if company is None:
             company = _Company(plan, target.encoded(bags.labels))
             companies.append(company)
-        company.numbers.append(number)
-        company.estimators.append(estimator)
-        encoded = company.encoded
-        member = estimator._member(bags, subset, target, encoded, seed, recipe, place, validation, weights)
-        company.members.append(member)
-        company.held_out.append(
-            estimator._held_out(bags, subset, member, target, encoded, seed, recipe, place, validation, weights)
+        member_of = partial(
+            estimator._member,
+            bags,
+            target=target,
+            encoded=company.encoded,
+            seed=seed,
+            recipe=recipe,
+            place=place,
+            apart=validation,
+            sample_weight=weights,
         )
+        member = member_of(subset)
+        deciding = estimator._deciding(member.train, target, company.encoded, weights)
+        held_out = _held_out(deciding, member, bags, subset, seed, member_of)
+        company.trainees.append(_Trainee(number, estimator, member, deciding, held_out))
     for number, company in enumerate(companies):
         folder = checkpoints if checkpoints is None or len(companies) == 1 else checkpoints / f"company-{number:03}"
         results = train(
             company.plan,
             bags,
             company.encoded,
-            [*company.members, *company.inner],
+            company.members,
             weights=weights,
             n_jobs=n_jobs,
             checkpoints=folder,
             verbose=verbose,
-            on_epoch=None if on_epoch is None else _telling(on_epoch, company.numbers),
+            on_epoch=None if on_epoch is None else _telling(on_epoch, [trainee.number for trainee in company.trainees]),
         )
-        company.learn(results, bags, weights)
+        company.learn(results, bags)
     return list(estimators)
 
 
@@ -197,49 +193,74 @@ def _telling(on_epoch: OnEpoch, numbers: Sequence[int]) -> OnEpoch:
     return tell
 
 
+class _Trainee(NamedTuple, Generic[Estimator]):
+    """An estimator, its place and its member, and what it decides by.
+
+    That is chosen on bags that are held out, each from the member beside it; None is the estimator's own.
+    """
+
+    number: int
+    estimator: Estimator
+    member: Member
+    deciding: Deciding
+    held_out: _Held
+
+
+def _held_out(
+    deciding: Deciding,
+    member: Member,
+    bags: Bags,
+    subset: NDArray[np.int64],
+    seed: int,
+    member_of: Callable[[NDArray[np.int64]], Member],
+) -> _Held:
+    if not deciding.is_open:
+        return []
+    if deciding.can_choose(member.validation):
+        return [(None, member.validation)]
+    groups = None if bags.groups is None else bags.groups[subset]
+    found: _Held = []
+    for learnt, asked in inner_folds(deciding.codes[subset], groups, seed):
+        try:
+            found.append((member_of(subset[learnt]), subset[asked]))
+        except BagwiseError:  # of what is left there are too few for a patience to watch
+            return []
+    return found
+
+
 @dataclass
 class _Company(Generic[Estimator]):
-    """Estimators whose members train together.
-
-    What an estimator decides by is chosen on bags that are held out: from its own member, or from inner ones.
-    """
+    """Estimators whose members train together, and after these the inner ones."""
 
     plan: Plan
     encoded: NDArray[np.float64]
-    numbers: list[int] = field(default_factory=list)
-    estimators: list[Estimator] = field(default_factory=list)
-    members: list[Member] = field(default_factory=list)
-    held_out: list[list[tuple[Member | None, NDArray[np.int64]]]] = field(default_factory=list)
+    trainees: list[_Trainee[Estimator]] = field(default_factory=list)
 
     @property
-    def inner(self) -> list[Member]:
-        return [member for held_out in self.held_out for member, _ in held_out if member is not None]
+    def members(self) -> list[Member]:
+        inner = [member for trainee in self.trainees for member, _ in trainee.held_out if member is not None]
+        return [*(trainee.member for trainee in self.trainees), *inner]
 
-    def learn(self, results: Sequence[Trained], bags: Bags, weights: NDArray[np.float64] | None) -> None:
-        count = len(self.members)
+    def learn(self, results: Sequence[Trained], bags: Bags) -> None:
+        count = len(self.trainees)
         inner_results = iter(results[count:])
         asked: list[Any] = []
-        for estimator, member, trained, held_out in zip(
-            self.estimators, self.members, results[:count], self.held_out, strict=True
-        ):
-            estimator._learnt(self.plan, member, trained, bags)
-            for inner, _ in held_out:
-                model = estimator if inner is None else copy(estimator)
+        for trainee, trained in zip(self.trainees, results[:count], strict=True):
+            trainee.estimator._learnt(self.plan, trainee.member, trained, bags)
+            for inner, _ in trainee.held_out:
+                model = trainee.estimator if inner is None else copy(trainee.estimator)
                 if inner is not None:
                     model._learnt(self.plan, inner, next(inner_results), bags)
                 asked.append(model)
-        places = [positions for held_out in self.held_out for _, positions in held_out]
+        places = [positions for trainee in self.trainees for _, positions in trainee.held_out]
         said = iter(predict_members(asked, bags, places) if asked else [])
         models = iter(asked)
-        for estimator, member, held_out in zip(self.estimators, self.members, self.held_out, strict=True):
-            answers = [bag_answers(next(models), next(said)) for _ in held_out]
-            positions = [positions for _, positions in held_out]
-            estimator._decide(
-                member,
-                self.plan.target,
-                self.encoded,
-                weights,
-                np.concatenate([*positions, _NOBODY]),
-                np.concatenate(answers) if answers else np.zeros((0, 0)),
+        for trainee in self.trainees:
+            answers = [bag_answers(next(models), next(said)) for _ in trainee.held_out]
+            positions = [positions for _, positions in trainee.held_out]
+            target = trainee.deciding.decided(
+                np.concatenate([*positions, _NOBODY]), np.concatenate(answers) if answers else np.zeros((0, 0))
             )
-        warn_of_one_class(self.estimators, bags, [member.train for member in self.members])
+            trainee.estimator._remember_target(target)
+        estimators, trains = zip(*((trainee.estimator, trainee.member.train) for trainee in self.trainees), strict=True)
+        warn_of_one_class(estimators, bags, trains)

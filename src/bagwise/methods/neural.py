@@ -2,35 +2,29 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from annotated_types import Interval
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.metaestimators import available_if
 
 from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.errors import BagwiseError
-from bagwise.folds import stratified_folds
-from bagwise.methods.base import BagEstimator, RandomState
-from bagwise.methods.fitted import Fitted, bag_answers, bag_logits, instance_answers, instance_weights, predict_members
+from bagwise.methods.base import RandomState
+from bagwise.methods.class_weights import balanced_shares, class_weights
+from bagwise.methods.fitted_estimator import FittedEstimator
 from bagwise.methods.joint import fit_members
 from bagwise.methods.recipes import MOST_EPOCHS, PATIENCE, RECIPES, Facts, Recipe, is_open, recipe_for
-from bagwise.methods.threshold import ENOUGH_OF_A_CLASS, best_threshold, inner_folds, threshold_by_shares
-from bagwise.methods.validation import set_apart
+from bagwise.methods.threshold import Deciding
+from bagwise.methods.validation import set_apart, validation_split
 from bagwise.models.architecture import Architecture, Design
 from bagwise.models.encoders import EncoderSpec
 from bagwise.models.own import ModelSpec, OwnArchitecture
 from bagwise.models.pooling import PoolingSpec
 from bagwise.parameters import Count, annotations_of
-from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
-from bagwise.targets.survival import SurvivalTarget, valid_times
 from bagwise.training.engine import OnEpoch
-from bagwise.training.inference import Prediction
 from bagwise.training.losses import Loss
 from bagwise.training.members import LEFT_TO_THE_OPTIMIZER, Member, Plan, Settings, Trained
 from bagwise.training.randomness import seed_from
@@ -41,7 +35,7 @@ __all__ = ["NeuralMIL"]
 # A dataclass's constructor only stores, and subclasses inherit its parameters, as scikit-learn wants; identity stays
 # scikit-learn's.
 @dataclass(kw_only=True, eq=False, repr=False)
-class NeuralMIL(BagEstimator, Fitted):
+class NeuralMIL(FittedEstimator):
     """A neural method around a model of your own, and what all neural methods have in common.
 
     It follows scikit-learn, as `BagEstimator` says. A subclass with parameters of its own is a dataclass, too, and
@@ -372,10 +366,10 @@ class NeuralMIL(BagEstimator, Fitted):
         if settings.patience is not None and apart is None:
             groups = None if bags.groups is None else bags.groups[subset]
             assert bags.labels is not None
-            parts = _validation_split(self.validation_fraction, target, bags.labels[subset], groups, seed)
+            parts = validation_split(self.validation_fraction, target, bags.labels[subset], groups, seed)
             train, validation = (subset[part] for part in parts)
         own = None if sample_weight is None else sample_weight[train]
-        weights = _class_weights(recipe.class_weight, target, encoded[train], own)
+        weights = class_weights(recipe.class_weight, target, encoded[train], own)
         return Member(member_seed, train, replace(settings, class_weights=weights), validation)
 
     def _learnt(self, plan: Plan, member: Member, trained: Trained, bags: Bags) -> None:
@@ -384,165 +378,20 @@ class NeuralMIL(BagEstimator, Fitted):
         self.settings_ = member.settings
         self.history_ = trained.history
         self.best_epoch_ = trained.best_epoch
-        self.class_shares_ = _balanced_shares(self.class_weight, plan.target, member.settings.class_weights)
+        self.class_shares_ = balanced_shares(self.class_weight, plan.target, member.settings.class_weights)
         self.model_ = plan.architecture.rebuild(
             bags.instance_shape, plan.target.outputs, trained.state, dropout=member.settings.dropout, dtype=plan.dtype
         )
 
-    def _threshold(
+    def _deciding(
         self,
         train: NDArray[np.int64],
         target: Target,
         encoded: NDArray[np.float64],
-        weights: NDArray[np.float64] | None,
-    ) -> float | list[float] | None:
-        """Give the threshold before anything is chosen: what is asked for, or by the shares of the classes."""
-        if self.threshold != "auto":
-            if target.positive is None:
-                raise BagwiseError(f"threshold is {self.threshold!r}, which is one of two classes: leave it 'auto'")
-            return float(self.threshold)
-        if not isinstance(target, ClassTarget) or isinstance(self.class_weight, Mapping):
-            return None
-        own = None if weights is None else weights[train]
-        counts = np.bincount(encoded[train, 0].astype(np.int64), own, len(target.names))
-        shares = target.by_name(counts / counts.sum())
-        return threshold_by_shares(target, shares, balanced=self.class_weight is not None)
-
-    def _held_out(
-        self,
-        bags: Bags,
-        subset: NDArray[np.int64],
-        member: Member,
-        target: Target,
-        encoded: NDArray[np.float64],
-        seed: int,
-        recipe: Recipe,
-        place: int,
-        apart: NDArray[np.int64] | None,
         sample_weight: NDArray[np.float64] | None,
-    ) -> list[tuple[Member | None, NDArray[np.int64]]]:
-        """Give the bags that a threshold is chosen on, each with the member that answers: None is the estimator's."""
-        threshold = self._threshold(member.train, target, encoded, sample_weight)
-        if self.threshold != "auto" or not isinstance(threshold, float):
-            return []
-        codes = encoded[:, 0].astype(np.int64)
-        if np.bincount(codes[member.validation], minlength=2).min() >= ENOUGH_OF_A_CLASS:
-            return [(None, member.validation)]
-        groups = None if bags.groups is None else bags.groups[subset]
-        found: list[tuple[Member | None, NDArray[np.int64]]] = []
-        for train, test in inner_folds(codes[subset], groups, seed):
-            try:
-                inner = self._member(bags, subset[train], target, encoded, seed, recipe, place, apart, sample_weight)
-            except BagwiseError:  # of what is left there are too few for a patience to watch
-                return []
-            found.append((inner, subset[test]))
-        return found
-
-    def _decide(
-        self,
-        member: Member,
-        target: Target,
-        encoded: NDArray[np.float64],
-        sample_weight: NDArray[np.float64] | None,
-        held_out: NDArray[np.int64],
-        answers: NDArray[Any],
-    ) -> None:
-        """Choose by what is said of bags that were not learnt from, if there are any, how to decide."""
-        threshold = self._threshold(member.train, target, encoded, sample_weight)
-        if isinstance(target, ClassTarget):
-            if len(held_out):
-                weights = np.ones(len(held_out)) if sample_weight is None else sample_weight[held_out]
-                said, share = answers[:, target.names.tolist().index(target.positive)], threshold
-                assert isinstance(share, float)
-                threshold = best_threshold(encoded[held_out, 0] == 1, said, weights, share)
-            self._remember_target(target.deciding(threshold))
-
-    # ---- predicting ---------------------------------------------------------------------------------
-
-    def answers(self, X: BagsLike) -> NDArray[Any]:
-        """Give all that the model says of each bag, as `BagEstimator.answers` does."""
-        return bag_answers(self, self._predict(X))
-
-    def _survival(self, X: BagsLike, times: ArrayLike | None) -> NDArray[Any]:
-        outputs, target = self._predict(X).logits, self.target_
-        assert isinstance(target, SurvivalTarget)
-        asked = target.times if times is None else valid_times(times)
-        return target.at(asked, outputs, self.model_.learnt.cpu()).numpy()[:, 1:]
-
-    def decision_function(self, X: BagsLike) -> NDArray[Any]:
-        """Give log-odds of the second of `classes_`, or log-probabilities where there are more than two.
-
-        Parameters
-        ----------
-        X
-            `Bags`, or a list with one array a bag.
-
-        Returns
-        -------
-        array
-            Shape (B,) for two classes, else (B, number of classes).
-        """
-        outputs = bag_logits(self, self._predict(X).logits)
-        assert isinstance(self.target_, ClassTarget)
-        return self.target_.decisions(outputs)
-
-    def instance_scores(self, X: BagsLike) -> NDArray[Any]:
-        """Give the probability that each instance, were it alone, would give its bag.
-
-        At the instance level this is the instance's own p_k of the paper's section 2.2; at the embedding level it is
-        the model's answer to a bag that holds just this instance.
-
-        Parameters
-        ----------
-        X
-            `Bags`, or a list with one array a bag.
-
-        Returns
-        -------
-        array
-            Packed like `Bags.instances`: shape (N,), the probability of `positive_`; with more than two classes shape
-            (N, number of classes), each class against the rest at the instance level.
-        """
-        bags = as_bags(X)
-        (said,) = predict_members([self], bags, [np.arange(len(bags))], alone=True)
-        return instance_answers(self, said)
-
-    def _may_weigh(self) -> bool:
-        """Whether instances may have weights: of what is a user's own nobody knows before it was asked."""
-        return self.level == "own" or callable(getattr(self, "pooling", None))
-
-    @available_if(lambda self: self._may_weigh())  # type: ignore[untyped-decorator]
-    def attention(self, X: BagsLike) -> NDArray[Any]:
-        """Give the weight of each instance in its bag (paper, equations 8 and 9), where the method has weights.
-
-        Weights rank the instances of one bag by their part in the decision. They are no probabilities that an instance
-        is positive, and in negative bags they mean little.
-
-        Parameters
-        ----------
-        X
-            `Bags`, or a list with one array a bag.
-
-        Returns
-        -------
-        array
-            Packed like `Bags.instances`: shape (N,), positive, with sum 1 over each bag. What a model or a pooling of
-            your own gives, as it gives it: shape (N,), or (N, K) with a column a head or class, classes as in
-            `classes_`.
-
-        Raises
-        ------
-        BagwiseError
-            If a model or pooling of your own gives none.
-        """
-        weights = instance_weights(self, self._predict(X))
-        if weights is None:
-            raise BagwiseError("the model gives no weights of instances: ask for instance_scores")
-        return weights
-
-    def _predict(self, X: BagsLike) -> Prediction:
-        bags = as_bags(X)
-        return predict_members([self], bags, [np.arange(len(bags))])[0]
+    ) -> Deciding:
+        balanced = None if isinstance(self.class_weight, Mapping) else self.class_weight is not None
+        return Deciding.of(target, self.threshold, encoded, train, sample_weight, balanced=balanced)
 
 
 def _scaling(bags: Bags, standardize: bool | str) -> Literal["standardize", "pixels", "none"]:
@@ -566,55 +415,3 @@ def _check_augmentation(augmentation: str | None, bags: Bags) -> None:
             f"augmentation is 'tissue' and the instances have shape {shape} and type {dtype}: it takes colour images of"
             " 8 bits a channel"
         )
-
-
-def _class_weights(
-    given: str | Mapping[Any, float] | None,
-    target: Target,
-    encoded: NDArray[np.float64],
-    sample_weight: NDArray[np.float64] | None,
-) -> tuple[float, ...] | None:
-    if given is None:
-        return None
-    if not isinstance(target, ClassTarget):
-        raise BagwiseError(f"class_weight is {given!r}, and the target is {target.kind}: leave it None")
-    classes = target.classes.in_learning
-    try:
-        weights = compute_class_weight(
-            given if isinstance(given, str) else dict(given),
-            classes=classes,
-            y=classes[encoded[:, 0].astype(np.int64)],
-            sample_weight=sample_weight,
-        )
-    except (ValueError, TypeError) as error:
-        raise BagwiseError(f"class_weight is {given!r} and the classes are {classes.tolist()}: {error}") from error
-    return tuple(weights.tolist())
-
-
-def _balanced_shares(
-    given: str | Mapping[Any, float] | None, target: Target, weights: tuple[float, ...] | None
-) -> NDArray[np.float64] | None:
-    """Give the shares of classes that balanced weights are the inverse of, in the order of the names."""
-    if not isinstance(given, str) or weights is None:
-        return None
-    shares = 1 / np.array(weights)
-    return target.by_name(shares / shares.sum())
-
-
-def _validation_split(
-    fraction: float, target: Target, labels: NDArray[Any], groups: NDArray[Any] | None, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    share = Fraction(fraction).limit_denominator(10) or Fraction(1, round(1 / fraction))
-    wanted, parts = share.numerator, share.denominator
-    strata = target.strata(labels, parts)
-    for what, fewest in (
-        ("bags of the rarest class" if isinstance(target, ClassTarget) else "bags alike", np.bincount(strata).min()),
-        ("groups", parts if groups is None else len(np.unique(groups))),
-    ):
-        if fewest < parts:
-            raise BagwiseError(
-                f"there are {fewest} {what}, too few to hold {wanted} in {parts} out for validation: train without"
-                " patience, or give more data"
-            )
-    held_out = stratified_folds(strata, parts, seed, groups) < wanted
-    return np.flatnonzero(~held_out), np.flatnonzero(held_out)

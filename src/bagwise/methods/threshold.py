@@ -1,15 +1,17 @@
 """From which probability on a bag is called positive, where one of two classes is rare."""
 
 from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bagwise.errors import BagwiseError
 from bagwise.folds import stratified_folds
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
 
-__all__ = ["ENOUGH_OF_A_CLASS", "INNER_FOLDS", "best_threshold", "inner_folds", "is_rare", "threshold_by_shares"]
+__all__ = ["INNER_FOLDS", "Deciding", "best_threshold", "inner_folds", "is_rare", "threshold_by_shares"]
 
 # A class is rare that has less than half of an even share. Where classes are more even than that, the likeliest is
 # right about as often in each, and one half is what everybody takes for granted.
@@ -17,6 +19,114 @@ RARE = 0.5
 # Of fewer held-out bags of a class the best threshold is noise.
 ENOUGH_OF_A_CLASS = 20
 INNER_FOLDS = 3
+
+
+class Deciding(NamedTuple):
+    """How an estimator is to decide, before it has said anything of bags that it did not learn from.
+
+    Attributes
+    ----------
+    target
+        What labels are.
+    codes, weights
+        Of all bags, shape (B,): the class in the order of learning, in which of two the positive one is 1, and what it
+        counts.
+    threshold
+        What was asked for, or what follows from the shares of the classes, as `ClassTarget` takes it.
+    is_open
+        Whether a better one can be chosen on bags held out.
+
+    Examples
+    --------
+    >>> target = ClassTarget.of(["normal", "cancer"])
+    >>> labels = np.array(["cancer"] + ["normal"] * 9)
+    >>> deciding = Deciding.of(target, "auto", target.encoded(labels), np.arange(10), None, balanced=True)
+    >>> deciding.threshold, deciding.is_open, deciding.can_choose(np.arange(10))
+    (0.1, True, False)
+    """
+
+    target: Target
+    codes: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    threshold: float | list[float] | None
+    is_open: bool
+
+    @classmethod
+    def of(
+        cls,
+        target: Target,
+        asked: float | Literal["auto"],
+        encoded: NDArray[np.float64],
+        train: NDArray[np.int64],
+        sample_weight: NDArray[np.float64] | None,
+        *,
+        balanced: bool | None,
+    ) -> "Deciding":
+        """Find what follows from what is asked for and from what is learnt.
+
+        Parameters
+        ----------
+        target
+            What labels are.
+        asked
+            The threshold, or ``"auto"``, as `NeuralMIL` takes it.
+        encoded
+            Labels of all bags, as the target encodes them.
+        train
+            Positions of those learnt from.
+        sample_weight
+            Of all bags; None: all are 1.
+        balanced
+            Whether classes are learnt as if they had the same share; None where mistakes have prices, so that the
+            likeliest class is predicted.
+
+        Returns
+        -------
+        Deciding
+
+        Raises
+        ------
+        BagwiseError
+            If a number is asked for and there are not two classes.
+        """
+        weights = np.ones(len(encoded)) if sample_weight is None else sample_weight
+        codes = encoded[:, 0].astype(np.int64) if isinstance(target, ClassTarget) else np.zeros(len(encoded), np.int64)
+        if asked != "auto":
+            if target.positive is None:
+                raise BagwiseError(f"threshold is {asked!r}, which is one of two classes: leave it 'auto'")
+            return cls(target, codes, weights, float(asked), is_open=False)
+        if not isinstance(target, ClassTarget) or balanced is None:
+            return cls(target, codes, weights, None, is_open=False)
+        counts = np.bincount(codes[train], weights[train], len(target.names))
+        threshold = threshold_by_shares(target, target.by_name(counts / counts.sum()), balanced=balanced)
+        return cls(target, codes, weights, threshold, is_open=isinstance(threshold, float))
+
+    def can_choose(self, held_out: NDArray[np.int64]) -> bool:
+        """Say whether there are enough of each class at these positions to choose by what is said of them."""
+        return self.is_open and bool(np.bincount(self.codes[held_out], minlength=2).min() >= ENOUGH_OF_A_CLASS)
+
+    def decided(self, held_out: NDArray[np.int64], answers: NDArray[Any]) -> Target:
+        """Give the target that decides so.
+
+        Parameters
+        ----------
+        held_out
+            Positions of bags to choose by; none leaves the threshold as it is.
+        answers
+            What is said of them by models that did not learn from them, as `BagEstimator.answers` gives it.
+
+        Returns
+        -------
+        Target
+        """
+        if not isinstance(self.target, ClassTarget):
+            return self.target
+        if not len(held_out):
+            return self.target.deciding(self.threshold)
+        assert isinstance(self.threshold, float)
+        said = answers[:, self.target.names.tolist().index(self.target.positive)]
+        chosen = best_threshold(self.codes[held_out] == 1, said, self.weights[held_out], self.threshold)
+        return self.target.deciding(chosen)
 
 
 def is_rare(shares: NDArray[np.float64]) -> bool:

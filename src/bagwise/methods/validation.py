@@ -1,7 +1,8 @@
-"""Bags that decide when to stop, as a user gives them to `fit`."""
+"""Bags that decide when to stop: as a user gives them to `fit`, or split off."""
 
 import warnings
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,9 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from bagwise.bags import Bags
 from bagwise.checks import valid_positions, valid_weights
 from bagwise.errors import BagwiseError, BagwiseWarning
+from bagwise.folds import stratified_folds
 from bagwise.stored import StoredInstances
+from bagwise.targets.classes import ClassTarget
+from bagwise.targets.contract import Target
 
-__all__ = ["SetApart", "set_apart"]
+__all__ = ["SetApart", "set_apart", "validation_split"]
 
 
 class SetApart(NamedTuple):
@@ -93,6 +97,56 @@ def set_apart(bags: Bags, validation: Any, sample_weight: ArrayLike | None = Non
             raise BagwiseError(f"validation leaves no bag to {use}: give other positions, or other bags")
     _check(bags, train, chosen)
     return SetApart(bags, train, chosen, weights)
+
+
+def validation_split(
+    fraction: float, target: Target, labels: NDArray[Any], groups: NDArray[Any] | None, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Hold a share of training bags out.
+
+    Parameters
+    ----------
+    fraction
+        Their share, in tenths or one part in several.
+    target
+        Says which labels are alike, of which each side gets its share.
+    labels
+        Of the bags.
+    groups
+        Of the bags, of which none is on both sides; None where there are none.
+    seed
+        Decides which.
+
+    Returns
+    -------
+    tuple of arrays
+        Positions to learn from, and those held out.
+
+    Raises
+    ------
+    BagwiseError
+        If there are too few bags that are alike, or too few groups.
+
+    Examples
+    --------
+    >>> labels = np.array([0, 1] * 10)
+    >>> [len(part) for part in validation_split(0.2, ClassTarget.of(labels), labels, None, seed=0)]
+    [16, 4]
+    """
+    share = Fraction(fraction).limit_denominator(10) or Fraction(1, round(1 / fraction))
+    wanted, parts = share.numerator, share.denominator
+    strata = target.strata(labels, parts)
+    for what, fewest in (
+        ("bags of the rarest class" if isinstance(target, ClassTarget) else "bags alike", np.bincount(strata).min()),
+        ("groups", parts if groups is None else len(np.unique(groups))),
+    ):
+        if fewest < parts:
+            raise BagwiseError(
+                f"there are {fewest} {what}, too few to hold {wanted} in {parts} out for validation: train without"
+                " patience, or give more data"
+            )
+    held_out = stratified_folds(strata, parts, seed, groups) < wanted
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
 def _together(bags: Bags, validation: Bags) -> Bags:
