@@ -8,17 +8,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bagwise.bags import Bags
-from bagwise.classes import ASSUMPTION
 from bagwise.commands.bag_views import bag_views, choose
 from bagwise.commands.known import Known
-from bagwise.commands.label_facts import facts_of, sum_up
+from bagwise.commands.report_facts import data_facts, model_facts
 from bagwise.commands.verdicts import verdicts_of, verdicts_of_known
 from bagwise.evaluation.metrics import METRICS, measure
 from bagwise.evaluation.summary import divided_told, folds_told
 from bagwise.explain import Explanation, columns_of, explain, weights_in_one
 from bagwise.methods.asked import Asked, common_target
 from bagwise.reports import Figure, Metric, Report, Table
-from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
 
 if TYPE_CHECKING:
@@ -105,9 +103,9 @@ def training_report(
             )
             for metric in _headlines(target)
         ],
-        data=_data_facts(bags, target),
+        data=data_facts(bags, target),
         facts=[
-            *_model_facts(models, epochs_were),
+            *model_facts(models, epochs_were),
             ("Time", f"{metrics['seconds']:.0f} s"),
         ],
         history=getattr(model, "history_", ()),
@@ -214,7 +212,7 @@ def evaluation_report(
         ],
         tables=tables,
         figures=figures,
-        data=_data_facts(bags, one.target),
+        data=data_facts(bags, one.target),
         facts=[
             (
                 "Protocol",
@@ -291,8 +289,8 @@ def explanation_report(
         summary=f"{_counted(bags)}, judged by the run {run}.",
         metrics=_judged(known, found) if len(known.bags) else [],
         tables=tables,
-        data=_data_facts(bags, found.target),
-        facts=_model_facts(models),
+        data=data_facts(bags, found.target),
+        facts=model_facts(models),
         history=getattr(models[0], "history_", ()),
         bags=bag_views(shown, *verdicts.take(chosen)[:3], found.importance[bags.rows(chosen)]),
         notes=[*notes, *([_NO_WEIGHTS] if found.weights is None else []), *_left_out(shown, bags)],
@@ -321,68 +319,6 @@ def _counted(bags: Bags) -> str:
 
 def _left_out(shown: Bags, bags: Bags) -> list[str]:
     return [f"The page shows {len(shown)} of the {len(bags):,} bags."] if len(shown) < len(bags) else []
-
-
-def _data_facts(bags: Bags, target: Target) -> list[tuple[str, str]]:
-    sizes, shape = bags.sizes, bags.instance_shape
-    facts = [("Bags", f"{len(bags):,}")]
-    if bags.labels is not None:
-        summary = sum_up(target.kind, bags.labels, bags.label_names)
-        if target.kind == ClassTarget.kind:
-            facts.append(("Classes", ", ".join(f"{label}: {count:,} bags" for label, count in summary.items())))
-        else:
-            facts += [(f"{term[0].upper()}{term[1:]}", told) for term, told in facts_of(summary)]
-    if target.positive is not None:
-        facts.append(("Positive class", f"{target.positive}: {ASSUMPTION}"))
-    if bags.groups is not None:
-        facts.append(("Groups", f"{len(np.unique(bags.groups)):,}"))
-    facts.append(
-        (
-            "Instances",
-            f"{len(bags.instances):,}; in a bag {sizes.min():,} to {sizes.max():,}, median {np.median(sizes):,g}",
-        )
-    )
-    if len(shape) > 1:
-        facts.append(("An instance", f"{' x '.join(map(str, shape))} values of a picture"))
-    else:
-        named = bags.feature_names or ()
-        listed = ", ".join(name[:40] for name in named[:_MOST_FEATURES])
-        more = ", ..." if len(named) > _MOST_FEATURES else ""
-        facts.append(("Features", f"{shape[0]:,}" + (f": {listed}{more}" if named else "")))
-    return facts
-
-
-def _model_facts(models: Sequence[Any], epochs_were: str | None = None) -> list[tuple[str, str]]:
-    model = models[0]
-    if not hasattr(model, "settings_"):  # a classical method
-        chosen = ", ".join(f"{name} {value}" for name, value in model.parameters_.items())
-        return [("Model", f"{model._called}, {chosen}"), ("Seed", str(model.seed_))]
-    settings = model.settings_
-    weights = settings.class_weights
-    in_learning = model.target_.classes.in_learning if isinstance(model.target_, ClassTarget) else ()
-    by_class = zip(in_learning, weights or (), strict=weights is not None)
-    epochs = ", ".join(str(member.best_epoch_) for member in models)
-    return [
-        ("Model", f"{model._called}, {model.plan_.architecture.summary}"),
-        ("Members", str(len(models))),
-        (
-            "Optimiser",
-            f"{settings.told}, dropout {settings.dropout:g}",
-        ),
-        ("Class weights", ", ".join(f"{name}: {weight:.3g}" for name, weight in by_class) or "none"),
-        *_deciding(common_target(models)),
-        ("Epochs", epochs if epochs_were is None else f"{epochs}; {epochs_were}"),
-        ("Seed", str(model.plan_.order_seed)),
-    ]
-
-
-def _deciding(target: Target) -> list[tuple[str, str]]:
-    """Say how probabilities become predictions, where it is not by the largest."""
-    if not isinstance(target, ClassTarget) or target.threshold is None:
-        return []
-    if target.positive is None:
-        return [("Prediction", "the class whose probability is largest beside its share of the bags learnt from")]
-    return [("Prediction", f"{target.positive} where its probability is above {target.threshold:.3g}")]
 
 
 def _number(value: float | None) -> float:
