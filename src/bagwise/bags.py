@@ -250,6 +250,7 @@ class Bags:
         event: str | None = None,
         time: str | None = None,
         features: Sequence[str] | None = None,
+        drop: Sequence[str] = (),
         group: str | None = None,
         instance_label: str | None = None,
         instance: str | None = None,
@@ -273,7 +274,10 @@ class Bags:
             In the place of `label`, the columns that say whether a bag's event was seen (0, 1, true, false), and when
             it came or until when the bag was seen.
         features
-            The columns that describe an instance. By default all columns that nothing else here names.
+            The columns that describe an instance, by their names or by patterns such as ``"red_*"``. By default all
+            columns that nothing else here names.
+        drop
+            Names or patterns of columns that would be features, and are not.
         group
             The column with the bag's group (patient, ...), the same in all rows of a bag.
         instance_label
@@ -311,6 +315,7 @@ class Bags:
                 bag,
                 LabelColumns.of(label, event, time),
                 features=features,
+                drop=drop,
                 group=group,
                 instance_label=instance_label,
                 instance=instance,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bagwise.checks import check_no_gap
 from bagwise.errors import BagwiseError
+from bagwise.feature_columns import selected
 from bagwise.label_columns import LabelColumns
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ def packed_parts(
     label: LabelColumns,
     *,
     features: Sequence[str] | None,
+    drop: Sequence[str] = (),
     group: str | None,
     instance_label: str | None,
     instance: str | None,
@@ -124,7 +126,7 @@ def packed_parts(
     ----------
     label
         The columns of labels.
-    frame, bag, features, group, instance_label, instance, coordinates
+    frame, bag, features, drop, group, instance_label, instance, coordinates
         As in `bagwise.Bags.from_table`.
 
     Returns
@@ -145,18 +147,17 @@ def packed_parts(
     >>> packed_parts(frame, "bag", LabelColumns(), coordinates=(), **nothing)["instances"].tolist()
     [[1.0], [3.0], [2.0]]
     """
-    for use, several in (("features", features), ("coordinates", coordinates)):
+    for use, several in (("features", features), ("drop", drop), ("coordinates", coordinates)):
         if isinstance(several, str):
             raise BagwiseError(f"{use} is {several!r}: give a list of names of columns")
     spoken_for = [bag, *label.names, group, instance_label, instance, *coordinates]
-    given = [] if features is None else list(features)
-    _check_columns(frame, [column for column in [*spoken_for, *given] if column is not None])
-    if features is None:
-        given = [column for column in frame.columns if column not in spoken_for]
+    _check_columns(frame, [column for column in spoken_for if column is not None])
     if len(frame) == 0:
         raise BagwiseError("the table has no rows: a bag needs at least one")
-    if not given:
-        raise BagwiseError("the table has no feature columns: all of its columns have another use")
+    asked = None if features is None else list(features)
+    for column in set(spoken_for).intersection(asked or ()):
+        raise BagwiseError(f"column {column!r} is given two uses: give each use a column of its own")
+    given = selected([column for column in frame.columns if column not in spoken_for], asked, drop)
     codes, values = frame[bag].factorize()
     check_no_gap(codes, bag)
     order = np.argsort(codes, kind="stable")

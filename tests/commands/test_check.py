@@ -111,6 +111,20 @@ def test_several_faults_are_said_at_once(checked):
     assert [problem.severity for problem in found.problems] == sorted(problem.severity for problem in found.problems)
 
 
+def test_what_columns_hold_is_said(cells, tmp_path, run):
+    frame = cells().drop(columns="clinic").assign(stain=lambda f: np.where(f.index % 3, "red", "blue"))
+    many = pd.DataFrame({f"f{n}": np.linspace(0, n + 1, len(frame)) for n in range(20)})
+    pd.concat([emptied("stain", [0])(frame), many], axis=1).to_csv(tmp_path / "cells.csv", index=False)
+    columns = ["--bag", "patient", "--label", "diagnosis", "--instance", "cell", "--drop", "x,y"]
+    told = json.loads(run("check", tmp_path / "cells.csv", *columns, "--json").out)["columns"]
+    assert list(told) == ["size", "marker", "shape", "stain", *many]
+    assert (told["stain"]["kind"], told["stain"]["examples"]) == ("category", ["red", "blue"])
+    assert told["stain"]["missing"] == 1 / len(frame)
+    out = run("check", tmp_path / "cells.csv", *columns).out
+    assert "size and 22 more" in out
+    assert "stain" in out
+
+
 def test_a_bag_in_two_groups_is_a_leak(cells, tmp_path):
     frame = cells()
     copy = frame[frame["patient"] == "P001"].assign(patient="copy", clinic="C9")

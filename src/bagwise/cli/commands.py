@@ -105,6 +105,8 @@ def check(
         print_json(found.as_dict())
     else:
         print_table(source.data, ["what", "value"], found.facts)
+        if found.columns:
+            print_table("features", ["column", "kind", "read", "missing", "examples"], found.columns)
         _print_positive(found.numbers["positive"], to_be_named=True)
         for problem in found.problems:
             print_line(f"{problem.severity}: {problem.sentence}")

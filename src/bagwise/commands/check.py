@@ -1,5 +1,6 @@
 """`bagwise check`: what is wrong with data, all of it at once, before anybody trains on them."""
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from bagwise.targets.classes import ClassTarget
 __all__ = ["Examination", "Problem", "examine"]
 
 _MOST_TOLD = 20
+_MOST_APART = 12  # columns of one kind that have a line each
 _EPOCHS = 50
 
 
@@ -49,6 +51,27 @@ class Examination:
     def fails(self) -> bool:
         """Whether training would fail."""
         return any(problem.severity == "error" for problem in self.problems)
+
+    @property
+    def columns(self) -> list[list[str]]:
+        """Of each column of a table its name, its kind, how it is read, what is missing, and examples, for people.
+
+        Many columns of one kind without gaps stand in one line.
+        """
+        rows = [
+            [name, told["kind"], told["read"], f"{told['missing']:.1%}" if told["missing"] else "0", told["examples"]]
+            for name, told in self.numbers.get("columns", {}).items()
+        ]
+        alike = Counter(tuple(row[1:4]) for row in rows)
+        lines: list[list[str]] = []
+        told: set[tuple[str, ...]] = set()
+        for row in rows:
+            if alike[kind := tuple(row[1:4])] <= _MOST_APART:
+                lines.append([*row[:4], ", ".join(row[4])])
+            elif kind not in told:
+                told.add(kind)
+                lines.append([f"{row[0]} and {alike[kind] - 1:,} more", *kind, ", ".join(row[4])])
+        return lines
 
     @property
     def facts(self) -> list[tuple[str, str]]:
@@ -213,6 +236,8 @@ def _examine_table(source: DataSource, path: Path, found: Findings) -> None:
         bag=source.bag,
         label=source.label_columns,
         group=source.first_group,
+        features=source.features or None,
+        drop=source.drop,
         others=[
             *source.coordinates,
             *source.beside_in(path, source.weight, source.split, *source.group[1:]),
@@ -221,6 +246,7 @@ def _examine_table(source: DataSource, path: Path, found: Findings) -> None:
         labels=source.labels,
     )
     found.feature_names = table.feature_names
+    found.kinds = table.kinds
     found.item_bytes = 8
     found.problems += table.problems
     for name, label, group, instances in table.bags():

@@ -1,7 +1,8 @@
 """What a user calls data on the command line, and how it becomes bags."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from hashlib import blake2b
 from math import prod
 from pathlib import Path
@@ -68,6 +69,9 @@ class DataSource(Data):
             raise BagwiseError(
                 f"--skip-missing is for a folder with a table of --labels, and {self.data} is none: drop it"
             )
+        if (self.features or self.drop) and not path.is_file():
+            option = "--features" if self.features else "--drop"
+            raise BagwiseError(f"{option} is for columns of a table, and {self.data} is none: drop it")
         return path if path.exists() else None
 
     def check_there(self) -> None:
@@ -201,6 +205,8 @@ class DataSource(Data):
             group=self.first_group,
             instance=self.instance,
             coordinates=self.coordinates,
+            features=self.features or None,
+            drop=self.drop,
             labels=self.labels,
             others=self.beside_in(path, self.weight, self.split, *self.group[1:], *apart),
         )
@@ -331,7 +337,7 @@ class DataSource(Data):
         bag = self._bag(path)
         roles = [bag, *self.label_columns.names, *self.group, self.weight, self.split, self.instance, *self.coordinates]
         if features is not None and bag in columns:
-            there, known = set(columns), {*features, *roles}
+            there, known = set(columns), {*features, *roles, *self._left_out(columns, roles)}
             lacking = [name for name in features if name not in there]
             strange = [name for name in columns if name not in known]
             for these, what, cure in (
@@ -349,6 +355,12 @@ class DataSource(Data):
             coordinates=present if len(present) == len(self.coordinates) else (),
             features=[name for name in columns if name not in roles] if features is None else features,
         )
+
+    def _left_out(self, columns: Sequence[str], roles: Collection[str | None]) -> set[str]:
+        """Give the columns that are no features because the user said so."""
+        free = [name for name in columns if name not in roles]
+        dropped = {name for name in free if any(fnmatchcase(name, pattern) for pattern in self.drop)} | {*self.drop}
+        return {*free} if self.features else dropped
 
     def of_data_set(self) -> Bags:
         """Read a data set by name."""

@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from bagwise.commands.label_facts import spread_of, sum_up
 from bagwise.errors import BagwiseError, BagwiseWarning
 from bagwise.evaluation.rehearsal import rehearse
 from bagwise.io.problems import Problem, counted, listed
+from bagwise.kinds import Kind
 from bagwise.label_columns import LABEL, LabelColumns
 from bagwise.labels import valid_labels
 from bagwise.targets.classes import ClassTarget
@@ -59,6 +60,7 @@ class Findings:
     bag_digests: list[bytes] = field(default_factory=list)
     instance_digests: list[NDArray[np.uint64]] = field(default_factory=list)
     feature_names: Sequence[str] | None = None
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
     width: int = 0
     item_bytes: int = 4
     in_files: bool = False
@@ -354,6 +356,7 @@ class Findings:
         streams = self.in_files and held > 0.25 * psutil.virtual_memory().total
         largest = int(sizes.max()) * self.width * 4
         weights = np.array([self.weights[name] for name in self.names if name in self.weights])
+        told = {"columns": {name: kind.as_dict() for name, kind in self.kinds.items()}} if self.kinds else {}
         return {
             "bags": len(self.names),
             "instances": int(sizes.sum()),
@@ -372,4 +375,5 @@ class Findings:
             "memory_bytes": _MODEL_BYTES + (4 * largest if streams else held + largest),
             "memory_note": ", read from the files as it goes" if streams else "",
             "epoch_seconds": self.epoch_seconds,
+            **told,
         }

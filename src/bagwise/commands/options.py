@@ -55,6 +55,7 @@ Resume = Annotated[bool, "Go on where a stopped run in --out was."]
 AsJson = Annotated[bool, "Print the result as JSON.", "--json"]
 
 _SEVERAL = ("label", "group")  # columns of which there may be several, and one is a text
+_LISTED = ("features", "drop")  # which may be said several times, and several at a time
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,10 @@ class Data(Options):
     coordinates: Annotated[
         tuple[str, ...], "Column that says where an instance was; once an axis.", "--coordinate"
     ] = ()
+    features: Annotated[
+        tuple[str, ...], "Columns that are features, names or patterns joined by commas: 'size,red_*'; else all."
+    ] = ()
+    drop: Annotated[tuple[str, ...], "Columns that are no features, names or patterns joined by commas."] = ()
     labels: Annotated[Path | None, "Table with a bag's label in each row: bag,label[,group][,file]."] = None
     patch: Annotated[int | None, "Side of the patches that images are cut into, in pixels."] = None
     points: Annotated[Path | None, "CSV of points to cut images around: bag,x,y, in pixels from 0."] = None
@@ -138,11 +143,14 @@ class Data(Options):
     data_dir: DataDir = None
 
     def __post_init__(self) -> None:
-        """Take one label or group as several of which there is one."""
+        """Take one label or group as several of which there is one, and lists of columns apart."""
         for name in _SEVERAL:
             given = getattr(self, name)
             if given is None or isinstance(given, str):
                 object.__setattr__(self, name, () if given is None else (given,))
+        for name in _LISTED:
+            parts = (part.strip() for said in getattr(self, name) for part in said.split(","))
+            object.__setattr__(self, name, tuple(part for part in parts if part))
 
     def told(self) -> dict[str, Any]:
         """Say it, with one label or group as a text."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from bagwise.classes import MISSING
 from bagwise.errors import BagwiseError
 from bagwise.io.tablefiles import numbered_rows, read_file
+from bagwise.kinds import Kind, kind_of
 
 __all__ = ["Coded", "Table"]
 
@@ -207,6 +208,10 @@ class Table:
                         wrong[name] = huge
                         del found[name]
         return found, wrong
+
+    def kind(self, column: str) -> Kind:
+        """Say what a column holds."""
+        return kind_of(self._column(column))
 
     # ---- the inside ------------------------------------------------------------------------------------------------
 

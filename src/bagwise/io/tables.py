@@ -1,7 +1,7 @@
 """Tables of instances, one row each, as CSV or Parquet files."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
+from bagwise.feature_columns import selected
 from bagwise.io.columns import Coded, Table
 from bagwise.io.labels import BagRows, labels_apart, spaces
 from bagwise.io.problems import Problem, left_out, some, tell
+from bagwise.kinds import Kind
 from bagwise.label_columns import LabelColumns
 
 __all__ = ["TolerantTable", "read_table", "read_tolerantly", "table_columns"]
@@ -32,15 +34,17 @@ def read_table(
     instance: str | None = None,
     coordinates: Sequence[str] = (),
     features: Sequence[str] | None = None,
+    drop: Sequence[str] = (),
     labels: str | Path | None = None,
     others: Sequence[str] = (),
 ) -> Bags:
     """Read bags from a file whose rows are instances.
 
-    Every column that no parameter names is a feature, unless `features` says which are. Rows of a bag need not stand
-    together; bags keep the order in which they first appear. Empty fields and ``NA``, ``N/A``, ``NaN`` and ``null`` in
-    any case are gaps, as are nulls in Parquet. Bags without a label are left out; no other column that is used may have
-    a gap. White space around names of columns, bags and groups and around labels does not count.
+    Every column that no parameter names is a feature, unless `features` says which are, or `drop` which are not. Rows
+    of a bag need not stand together; bags keep the order in which they first appear. Empty fields and ``NA``, ``N/A``,
+    ``NaN`` and ``null`` in any case are gaps, as are nulls in Parquet. Bags without a label are left out; no other
+    column that is used may have a gap. White space around names of columns, bags and groups and around labels does not
+    count.
 
     What was left out, and labels or groups that differ by case alone, are told in a `BagwiseWarning`.
 
@@ -66,7 +70,10 @@ def read_table(
     coordinates
         The columns that say where an instance was.
     features
-        The columns that describe an instance, in the order wanted; columns without a use are left alone.
+        The columns that describe an instance, in the order wanted, by their names or by patterns such as ``"red_*"``;
+        columns without a use are left alone.
+    drop
+        Names or patterns of columns that would be features, and are not.
     labels
         A file of the same kinds with a row a bag, or several that agree: the columns `bag` and those of labels, and
         `group` if it has it. Other columns of it are not looked at.
@@ -77,7 +84,7 @@ def read_table(
     -------
     Bags
         N instances of shape (D,), float64, or float32 where all columns of a Parquet file are; `feature_names` are in
-        the order of the file.
+        the order of the file, or of `features`.
 
     Raises
     ------
@@ -102,22 +109,17 @@ def read_table(
     (['007', '008'], ('width', 'height'))
     """
     columns = LabelColumns.of(label, event, time)
-    given = [] if features is None else list(features)
-    uses_of = (bag, *columns.names, group, instance, *coordinates, *others, *given)
+    uses_of = (bag, *columns.names, group, instance, *coordinates, *others, *([] if features is None else features))
     named = [name for name in uses_of if name is not None]
     for name, uses in Counter(named).items():
         if uses > 1:
             raise BagwiseError(f"{path}: column {name!r} is given {uses} uses: give each use a column of its own")
     texts = [name for name in (bag, *columns.names, group, instance) if name is not None]
-    read = _Read.of(Path(path), bag, columns, group, labels, texts, [*coordinates, *others, *given])
+    read = _Read.of(Path(path), bag, columns, group, labels, texts, [*coordinates, *others])
     table, rows = read.table, read.rows
     names = None if instance is None else table.names(instance)
     tell([*read.problems(), *spaces(table)])
-    if features is None:
-        here = {*texts, *coordinates, *others}
-        given = [name for name in table.header if name not in here]
-    if not given:
-        raise BagwiseError(f"{path}: the table has no feature columns: all of its columns have another use")
+    given = _features(table, {*texts, *coordinates, *others}, features, drop)
     chosen = [name for name in rows.bags.values if not columns or name in read.labels]
     place = {name: number for number, name in enumerate(chosen)}
     bag_of_row = np.array([place.get(name, -1) for name in rows.bags.values])[rows.bags.codes]
@@ -165,6 +167,8 @@ class TolerantTable:
     ----------
     feature_names
         The features that are numbers.
+    kinds
+        What each column holds that would be a feature.
     problems
         What is wrong.
     instances
@@ -178,6 +182,7 @@ class TolerantTable:
     """
 
     feature_names: list[str]
+    kinds: dict[str, Kind]
     problems: list[Problem]
     instances: NDArray[Any]
     bag: Coded
@@ -202,6 +207,8 @@ def read_tolerantly(
     bag: str,
     label: LabelColumns,
     group: str | None = None,
+    features: Sequence[str] | None = None,
+    drop: Sequence[str] = (),
     others: Sequence[str] = (),
     labels: str | Path | None = None,
 ) -> TolerantTable:
@@ -209,7 +216,7 @@ def read_tolerantly(
 
     Parameters
     ----------
-    path, bag, group, labels
+    path, bag, group, features, drop, labels
         As in `read_table`.
     label
         The columns of labels.
@@ -228,19 +235,22 @@ def read_tolerantly(
     texts = [name for name in (bag, *label.names, group) if name is not None]
     read = _Read.of(Path(path), bag, label, group, labels, texts, others)
     table = read.table
-    apart = {*texts, *others}
-    names = [name for name in table.header if name not in apart]
-    numbers, wrong = table.numbers(names)
     problems = [*read.problems(), *spaces(table)]
+    names: list[str] = []
+    try:
+        names = _features(table, {*texts, *others}, features, drop)
+    except BagwiseError as error:
+        problems.append(Problem.of("error", "no-features", str(error)))
+    kinds = {name: table.kind(name) for name in names}
+    numbers, wrong = table.numbers(names)
     problems += [Problem.of("error", "not-numeric", str(wrong[name]), [name]) for name in list(wrong)[:_MOST_TOLD]]
     if len(wrong) > _MOST_TOLD:
         more = f"{path}: {len(wrong) - _MOST_TOLD:,} more columns are not numeric: leave them out, or convert them"
         problems.append(Problem.of("error", "not-numeric", more, list(wrong)[_MOST_TOLD:]))
-    if not numbers:
-        told = f"{path}: there is no feature column: all columns have another use"
-        problems.append(Problem.of("error", "no-features", told))
     instances = np.column_stack(list(numbers.values())) if numbers else np.zeros((len(table), 0))
-    return TolerantTable(list(numbers), problems, instances, read.rows.bags, read.labels, read.groups, read.left_out)
+    return TolerantTable(
+        list(numbers), kinds, problems, instances, read.rows.bags, read.labels, read.groups, read.left_out
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -307,6 +317,11 @@ class _Read:
             sentence = f"{there}: of {here}, {left_out(lacking)}"
             found.append(Problem.of("warning", "features-without-labels", sentence, lacking))
         return found
+
+
+def _features(table: Table, used: Collection[str], features: Sequence[str] | None, drop: Sequence[str]) -> list[str]:
+    """Give the features among the columns without another use."""
+    return selected([name for name in table.header if name not in used], features, drop, f"{table.path}: the table")
 
 
 def _numbers(
