@@ -8,6 +8,7 @@ from bagwise.auto import estimator
 from bagwise.auto.candidates import Candidate
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
+from bagwise.evaluation.metrics import METRICS
 
 SIGNAL = np.arange(40) % 4
 LABELS = {
@@ -51,19 +52,23 @@ def test_every_kind_of_target_is_searched_averaged_and_estimated(kind):
     assert {row["candidate"] for row in model.leaderboard_} == {trial.candidate.called for trial in model.trials_}
     assert [one.metric for one in model.estimate_] == [*model.target_.metrics]
     assert np.isfinite(model.nested_.answers).all()
-    assert all(one.low <= one.mean <= one.high for one in model.estimate_ if np.isfinite(one.low))
+    for one in model.estimate_:
+        least, most = METRICS[one.metric].bounds
+        assert least <= one.low <= one.mean <= one.high <= most or np.isnan(one.low)
     assert "auto" in model.verdict_
     if model.target_.names is not None and target != "multi-label":
         np.testing.assert_allclose(model.predict_proba(bags).sum(axis=1), 1)
         assert set(model.predict(bags)) <= set(model.classes_)
 
 
-def test_it_is_an_average_of_its_members_and_the_same_every_time():
+def test_it_is_an_average_of_its_members_the_same_every_time_and_can_be_kept(tmp_path):
     bags = bags_with(LABELS["classes"])
     model = bw.AutoMIL(trials=2, estimate=False, random_state=3).fit(bags)
     expected = sum(share * one.predict_proba(bags) for share, one in zip(model.shares_, model.members_, strict=True))
     np.testing.assert_allclose(model.predict_proba(bags), expected, atol=1e-12)
     np.testing.assert_array_equal(clone(model).fit(bags).predict_proba(bags), model.predict_proba(bags))
+    bw.save_model(model, tmp_path)
+    np.testing.assert_array_equal(bw.load_model(tmp_path).predict_proba(bags), model.predict_proba(bags))
     assert (model.nested_, model.estimate_) == (None, [])
 
 

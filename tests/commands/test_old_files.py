@@ -14,7 +14,7 @@ import bagwise as bw
 from bagwise.commands.runs import Run
 from bagwise.explain import explain
 from bagwise.methods.ensemble import predict_ensemble
-from bagwise.methods.persistence import estimator_of
+from bagwise.methods.neural_files import estimator_of
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 RUNS = {

@@ -1,7 +1,6 @@
 """AutoMIL: the best of many methods and their average, with a number that the choosing has not flattered."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -14,13 +13,14 @@ from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.checks import valid_weights
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.baselines import verdicts
-from bagwise.evaluation.cross_validation import CrossValidation, validate_folds
-from bagwise.evaluation.metrics import measure
-from bagwise.evaluation.out_of_fold import Said
+from bagwise.evaluation.cross_validation import CrossValidation, gathered, validate_folds
+from bagwise.evaluation.metrics import METRICS, measure
+from bagwise.evaluation.out_of_fold import Said, asked
 from bagwise.evaluation.protocol import Folds
 from bagwise.evaluation.significance import corrected_interval
 from bagwise.evaluation.summary import summary
-from bagwise.methods.base import BagEstimator, RandomState, drawn_seed
+from bagwise.methods.averaged import Averaged
+from bagwise.methods.base import RandomState, drawn_seed
 from bagwise.methods.joint import fit_members
 from bagwise.methods.neural import NeuralMIL
 from bagwise.parameters import Count, Positive
@@ -42,7 +42,8 @@ class Estimate(NamedTuple):
     mean
         Over the folds.
     low, high
-        A 95 % interval of the mean (Nadeau and Bengio's correction); NaN with fewer than two folds.
+        A 95 % interval of the mean (Nadeau and Bengio's correction), within what the metric can be; NaN with fewer than
+        two folds.
     claimed
         What the best candidate had on the folds by which it was chosen: flattered by the choosing.
 
@@ -60,7 +61,7 @@ class Estimate(NamedTuple):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class AutoMIL(BagEstimator):
+class AutoMIL(Averaged):
     """Try methods and settings for some minutes, and average those that are best together.
 
     Candidates (`bagwise.auto.candidates`) are compared on the same inner folds of the training bags, the worst are
@@ -88,13 +89,13 @@ class AutoMIL(BagEstimator):
 
     Attributes
     ----------
-    members_ : list of estimators
-        What is averaged, fitted to all bags.
-    shares_ : array
-        In the average, of sum 1.
+    members_, shares_
+        As in `bagwise.methods.averaged.Averaged`; members are fitted to all bags.
     nested_ : CrossValidation
         What models of whole searches say of bags that these did not see; None without an estimate, also where there are
         too few bags for one.
+    simple_ : CrossValidation
+        Of the simplest candidate, the first, on the same folds; None without an estimate.
     estimate_ : list of Estimate
         The same in a number a metric; empty without.
     trials_ : list of Trial
@@ -175,21 +176,17 @@ class AutoMIL(BagEstimator):
         folder = None if checkpoints is None else Path(checkpoints)
         outer = self._outer_folds(bags, target) if self.estimate else None
         parts = 1 if outer is None else 1 + len(outer.splits)
-        found, self.members_, self.shares_ = self._searched(bags, target, weights, budget.part(parts), folder, 0)
+        found, average = self._searched(bags, target, weights, budget.part(parts), folder, 0)
         self.trials_, self.tried_ = found.trials, len(found.trials)
         self.leaderboard_ = _leaderboard(found, bags, target, weights)
-        self._remember(bags, target)
+        self._gather(average.members_, average.shares_, found.threshold)
         self.nested_: CrossValidation | None = None
+        self.simple_: CrossValidation | None = None
         self.estimate_: list[Estimate] = []
         self.verdict_ = "There are too few bags for an estimate." if self.estimate else "No estimate was asked for."
         if outer is not None:
             self._estimated(outer, bags, target, weights, budget, folder)
         return self
-
-    def answers(self, X: BagsLike) -> NDArray[Any]:
-        """Average what the members say of each bag, as `BagEstimator.answers` gives it."""
-        bags = self._like_learnt(as_bags(X))
-        return _averaged(self.members_, self.shares_, bags, self.target_)
 
     def _searched(
         self,
@@ -199,9 +196,9 @@ class AutoMIL(BagEstimator):
         budget: Budget,
         folder: Path | None,
         part: int,
-    ) -> tuple[Found, list[BagEstimator], NDArray[np.float64]]:
+    ) -> tuple[Found, Averaged]:
         """Search, and fit what was chosen to all of these bags."""
-        told = {"target": self._kind(target), "positive": target.positive}
+        told = self._told(target)
         found = search(
             bags,
             target,
@@ -220,7 +217,12 @@ class AutoMIL(BagEstimator):
         for member in members:
             if not isinstance(member, NeuralMIL):
                 member.fit(bags, sample_weight=weights)
-        return found, members, np.array([share for _, share in found.chosen])
+        return found, Averaged.of(members, [share for _, share in found.chosen], found.threshold)
+
+    def _told(self, target: Target) -> dict[str, Any]:
+        """Say what each candidate is told: which labels there are, and that the average alone decides."""
+        threshold = {} if target.positive is None else {"threshold": 0.5}
+        return {"target": self._kind(target), "positive": target.positive, **threshold}
 
     def _kind(self, target: Target) -> str:
         """Name the kind of all labels, of which a part may look like another, with what the user says after it."""
@@ -246,9 +248,9 @@ class AutoMIL(BagEstimator):
         folder: Path | None,
     ) -> None:
         assert bags.labels is not None
-        answers: list[NDArray[np.float64]] = []
+        said: list[Said] = []
         for number, split in enumerate(outer.splits):
-            found, members, shares = self._searched(
+            found, average = self._searched(
                 bags[split.train],
                 self._target_of(bags, split.train),
                 None if weights is None else weights[split.train],
@@ -257,70 +259,27 @@ class AutoMIL(BagEstimator):
                 1 + number,
             )
             self.tried_ += len(found.trials)
-            answers.append(_averaged(members, shares, bags[split.test], target))
-        self.nested_ = _measured(outer, bags, target, weights, answers)
+            said.append(asked(average, bags[split.test], target))
+        self.nested_ = replace(gathered(outer, bags, target, said, sample_weight=weights), protocol="nested")
         claimed = self.leaderboard_[0]
         self.estimate_ = [
-            Estimate(metric, self.nested_.mean(metric), *_interval(scores, outer.test_share), claimed[metric])
+            Estimate(metric, self.nested_.mean(metric), *_interval(metric, scores, outer.test_share), claimed[metric])
             for metric, scores in self.nested_.scores.items()
         ]
-        self.verdict_ = self._verdict(outer, bags, target, weights)
-
-    def _verdict(self, outer: Folds, bags: Bags, target: Target, weights: NDArray[np.float64] | None) -> str:
-        """Compare with the simplest candidate on the same folds."""
-        assert self.nested_ is not None
         first = self.trials_[0].candidate
-        simple = first.made(random_state=self._seed, target=self._kind(target), positive=target.positive)
-        found = {"auto": self.nested_, first.method: validate_folds(simple, bags, outer, sample_weight=weights)}
-        return verdicts(found, ["auto"], [first.method], test_share=outer.test_share)[0].told
+        simple = first.made(random_state=self._seed, **self._told(target))
+        self.simple_ = validate_folds(simple, bags, outer, sample_weight=weights, n_jobs=self.n_jobs)
+        both = {"auto": self.nested_, first.method: self.simple_}
+        self.verdict_ = verdicts(both, ["auto"], [first.method], test_share=outer.test_share)[0].told
 
 
-def _measured(
-    outer: Folds,
-    bags: Bags,
-    target: Target,
-    weights: NDArray[np.float64] | None,
-    answers: Sequence[NDArray[np.float64]],
-) -> CrossValidation:
-    assert bags.labels is not None
-    told = np.full((1, len(bags), answers[0].shape[1]), np.nan)
-    scores: dict[str, list[float]] = {}
-    for split, said in zip(outer.splits, answers, strict=True):
-        told[0, split.test] = said
-        counted = None if weights is None else weights[split.test]
-        for metric, value in measure(target, bags.labels[split.test], said, weights=counted).items():
-            scores.setdefault(metric, []).append(value)
-    return CrossValidation(
-        f"nested, {outer.name}",
-        target,
-        bags.labels,
-        outer.assignment,
-        told,
-        None,
-        {metric: np.array([values]) for metric, values in scores.items()},
-        sample_weight=weights,
-    )
-
-
-def _interval(scores: NDArray[np.float64], test_share: float) -> tuple[float, float]:
+def _interval(metric: str, scores: NDArray[np.float64], test_share: float) -> tuple[float, float]:
     if np.isfinite(scores).sum() < 2:
         return np.nan, np.nan
-    return corrected_interval(scores, np.zeros(scores.shape), test_share=test_share)
-
-
-def _averaged(
-    members: Sequence[BagEstimator], shares: NDArray[np.float64], bags: Bags, target: Target
-) -> NDArray[np.float64]:
-    said = [Said(getattr(member, "classes_", None), _at(member, bags, target), None) for member in members]
-    return target.averaged(np.stack([one.in_columns_of(target) for one in said]), shares)
-
-
-def _at(member: BagEstimator, bags: Bags, target: Target) -> NDArray[Any]:
-    """Ask a member; of lives at the times of the target, which are not those of every part of the bags."""
-    times = getattr(target, "times", None)
-    if times is None:
-        return member.answers(bags)
-    return np.column_stack([member.predict(bags), member.predict_survival(bags, times)])
+    low, high = np.clip(
+        corrected_interval(scores, np.zeros(scores.shape), test_share=test_share), *METRICS[metric].bounds
+    )
+    return float(low), float(high)
 
 
 def _leaderboard(found: Found, bags: Bags, target: Target, weights: NDArray[np.float64] | None) -> list[dict[str, Any]]:

@@ -22,6 +22,8 @@ from bagwise.evaluation.out_of_fold import out_of_fold
 from bagwise.evaluation.protocol import Folds, Split
 from bagwise.methods.base import BagEstimator
 from bagwise.methods.neural import NeuralMIL
+from bagwise.methods.threshold import ENOUGH_OF_A_CLASS, best_threshold, threshold_by_shares
+from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
 from bagwise.tensorfiles import read_tensors, write_tensors
 
@@ -76,6 +78,8 @@ class Found:
         Candidates, and their shares in the average, which sum to 1.
     splits
         The folds.
+    threshold
+        From which probability on the average calls a bag positive, where one of two classes is rare; else None.
 
     Examples
     --------
@@ -86,6 +90,7 @@ class Found:
     trials: list[Trial]
     chosen: list[tuple[Candidate, float]]
     splits: Sequence[Split]
+    threshold: float | None = None
 
     @property
     def whole(self) -> list[Trial]:
@@ -172,7 +177,7 @@ def search(
             "no candidate could learn from these bags"
             + "".join(f": {trial.failure}" for trial in trials if trial.failure is not None)[:500]
         )
-    return Found(trials, _chosen(found.whole, work), splits)
+    return Found(trials, *_chosen(found.whole, work))
 
 
 def inner_folds(bags: Bags, target: Target) -> int:
@@ -337,18 +342,30 @@ def _through_rungs(
         ]
 
 
-def _chosen(whole: Sequence[Trial], work: _Work) -> list[tuple[Candidate, float]]:
-    """Choose by the answers about all bags, each from a model that did not see it."""
-    bags, splits = work.bags, work.splits
+def _chosen(whole: Sequence[Trial], work: _Work) -> tuple[list[tuple[Candidate, float]], Sequence[Split], float | None]:
+    """Choose shares and threshold by the answers about all bags, each from a model that did not see it."""
+    bags, splits, target = work.bags, work.splits, work.target
     assert bags.labels is not None
     held_out = np.concatenate([split.test for split in splits])
     answers = np.stack([np.concatenate([trial.answers[fold] for fold in range(len(splits))]) for trial in whole])
-    shares = selected(
-        answers,
-        bags.labels[held_out],
-        work.target,
-        weights=None if work.sample_weight is None else work.sample_weight[held_out],
-        groups=None if bags.groups is None else bags.groups[held_out],
-        seed=work.seed,
-    )
-    return [(trial.candidate, float(share)) for trial, share in zip(whole, shares, strict=True) if share > 0]
+    labels, weights = bags.labels[held_out], None if work.sample_weight is None else work.sample_weight[held_out]
+    groups = None if bags.groups is None else bags.groups[held_out]
+    shares = selected(answers, labels, target, weights=weights, groups=groups, seed=work.seed)
+    chosen = [(trial.candidate, float(share)) for trial, share in zip(whole, shares, strict=True) if share > 0]
+    return chosen, splits, _threshold(target, labels, target.averaged(answers, shares), weights)
+
+
+def _threshold(
+    target: Target, labels: NDArray[Any], answers: NDArray[np.float64], weights: NDArray[np.float64] | None
+) -> float | None:
+    if not isinstance(target, ClassTarget) or target.positive is None:
+        return None
+    counted, positive = np.ones(len(labels)) if weights is None else weights, labels == target.positive
+    shares = np.array([counted[labels == name].sum() for name in target.names]) / counted.sum()
+    share = threshold_by_shares(target, shares, balanced=True)
+    if not isinstance(share, float):
+        return None
+    probabilities = answers[:, target.names.tolist().index(target.positive)]
+    if min(positive.sum(), (~positive).sum()) < ENOUGH_OF_A_CLASS:
+        return share
+    return best_threshold(positive, probabilities, counted, share)

@@ -5,7 +5,7 @@ from typing import Any
 
 from bagwise.commands.runs import Run
 from bagwise.methods.export import export_onnx
-from bagwise.methods.persistence import estimator_of
+from bagwise.methods.neural_files import estimator_of
 
 __all__ = ["run_export"]
 

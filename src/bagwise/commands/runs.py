@@ -83,7 +83,7 @@ class Run:
             If it is not finished, was written by a later version, or was edited.
         """
         check_run(folder)
-        from bagwise.methods.formats import check_format, is_classical
+        from bagwise.methods.formats import AVERAGED, CLASSICAL, check_format, family_in
 
         folder = Path(folder)
         path = folder / CONFIG
@@ -94,11 +94,11 @@ class Run:
             raise BagwiseError(f"{path} does not say what was asked for: it was edited, so train the model again")
         own = _own_method(folder, config.get("own"), asked.get("method"), method)
         models: Sequence[Asked]
-        if config.get("own"):
+        if config.get("own") or family_in(config) == AVERAGED:
             from bagwise.methods.persistence import load_described  # and with it all that estimators learn with
 
             models, described = load_described(folder, **own)
-        elif is_classical(config):
+        elif family_in(config) == CLASSICAL:
             from bagwise.methods.classical.files import read_classical
 
             classical, described = read_classical(folder)

@@ -1,7 +1,7 @@
 """Cross-validation of a method: all folds of all repetitions in one joint training."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ from bagwise.targets.contract import Target
 from bagwise.text import kind_of
 from bagwise.training.engine import OnEpoch
 
-__all__ = ["CrossValidation", "cross_validate", "validate_folds"]
+__all__ = ["CrossValidation", "cross_validate", "gathered", "validate_folds"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -343,6 +343,50 @@ def validate_folds(
         verbose=verbose,
         on_epoch=None if on_epoch is None else _telling(on_epoch, splits),
     )
+    found = gathered(division, bags, target, answers, scoring=scoring, sample_weight=weights)
+    return replace(found, protocol="leaky") if epoch_by_test else found
+
+
+def gathered(
+    division: Division,
+    bags: Bags,
+    target: Target,
+    answers: Sequence[Said],
+    *,
+    scoring: Any = None,
+    sample_weight: NDArray[np.float64] | None = None,
+) -> CrossValidation:
+    """Put together what the models of all folds say, and measure each fold.
+
+    Parameters
+    ----------
+    division
+        The folds.
+    bags
+        Bags with labels.
+    target
+        What all labels are.
+    answers
+        What the model of each fold says of its test bags.
+    scoring, sample_weight
+        As in `cross_validate`.
+
+    Returns
+    -------
+    CrossValidation
+
+    Examples
+    --------
+    >>> from bagwise.evaluation.protocol import Folds
+    >>> from bagwise.targets.classes import ClassTarget
+    >>> bags = Bags.from_arrays([[[float(bag % 2)]] for bag in range(12)], labels=[0, 1] * 6)
+    >>> folds = Folds(bags, folds=3)
+    >>> said = [Said(np.array([0, 1]), np.full((len(split.test), 2), 0.5), None) for split in folds.splits]
+    >>> gathered(folds, bags, ClassTarget.of(bags.labels), said).mean("auc")
+    0.5
+    """
+    assert bags.labels is not None
+    scoring, splits = scorers(target, scoring), division.splits
     width = answers[0].answers.shape[1] if target.names is None else len(target.names)
     told = np.full((*division.assignment.shape, width), np.nan)
     scores = {metric: np.full((division.repeats, division.folds), np.nan) for metric in scoring}
@@ -353,7 +397,7 @@ def validate_folds(
         told[repeat, test] = answer.in_columns_of(target)
         if attention is not None:
             attention[repeat, bags.rows(test)] = answer.weights
-        counted = None if weights is None else weights[test]
+        counted = None if sample_weight is None else sample_weight[test]
         if counted is not None and not counted.any():
             continue
         of_fold = measure(
@@ -362,7 +406,7 @@ def validate_folds(
         for metric, value in of_fold.items():
             scores[metric][repeat, fold] = value
     return CrossValidation(
-        protocol="leaky" if epoch_by_test else division.name,
+        protocol=division.name,
         target=target,
         labels=bags.labels,
         assignment=division.assignment,
@@ -370,7 +414,7 @@ def validate_folds(
         attention=attention,
         scores=scores,
         weight_axis=answers[0].weight_axis,
-        sample_weight=weights,
+        sample_weight=sample_weight,
         decided=_decided(target, told, splits, answers),
     )
 

@@ -175,11 +175,13 @@ class Metric(NamedTuple):
         What it says, for pages and help.
     higher
         Whether more is better.
+    bounds
+        The least that it can be, and the most.
 
     Examples
     --------
-    >>> METRICS["mae"].kinds, METRICS["mae"].higher
-    (('real', 'count', 'ordinal'), False)
+    >>> METRICS["mae"].kinds, METRICS["mae"].higher, METRICS["mae"].bounds
+    (('real', 'count', 'ordinal'), False, (0.0, inf))
     """
 
     title: str
@@ -187,6 +189,7 @@ class Metric(NamedTuple):
     function: Callable[[Judged], float]
     what: str
     higher: bool = True
+    bounds: tuple[float, float] = (0.0, 1.0)
 
 
 _OF_CLASSES = ("classes", "multi-label", "ordinal")
@@ -216,9 +219,15 @@ METRICS: dict[str, Metric] = {
         _brier,
         "Mean squared error of the probabilities; of three classes or more, their sum.",
         False,
+        (0.0, 2.0),
     ),
     "log_loss": Metric(
-        "Log-loss", _OF_CLASSES, _log_loss, "Mean of minus the logarithm of what the truth was given.", False
+        "Log-loss",
+        _OF_CLASSES,
+        _log_loss,
+        "Mean of minus the logarithm of what the truth was given.",
+        False,
+        (0.0, np.inf),
     ),
     "exact_match": Metric(
         "Exact match", ("multi-label",), _exact_match, "Share of bags of which all known labels are predicted."
@@ -228,6 +237,7 @@ METRICS: dict[str, Metric] = {
         ("classes", "ordinal"),
         _kappa,
         "Agreement beyond chance (Cohen); of grades, errors count as the square of their distance.",
+        bounds=(-1.0, 1.0),
     ),
     "mae": Metric(
         "MAE",
@@ -235,9 +245,23 @@ METRICS: dict[str, Metric] = {
         _mae,
         "Mean absolute error, in the unit of the labels; of grades, in steps.",
         False,
+        (0.0, np.inf),
     ),
-    "rmse": Metric("RMSE", _OF_NUMBERS, _rmse, "Root of the mean squared error, in the unit of the labels.", False),
-    "r2": Metric("R²", _OF_NUMBERS, _r2, "Share of the variance explained; undefined where all labels are equal."),
+    "rmse": Metric(
+        "RMSE",
+        _OF_NUMBERS,
+        _rmse,
+        "Root of the mean squared error, in the unit of the labels.",
+        False,
+        (0.0, np.inf),
+    ),
+    "r2": Metric(
+        "R²",
+        _OF_NUMBERS,
+        _r2,
+        "Share of the variance explained; undefined where all labels are equal.",
+        bounds=(-np.inf, 1.0),
+    ),
     "c_index": Metric(
         "C-index", ("survival",), _c_index, "Share of comparable pairs of which who died first had the higher risk."
     ),

@@ -24,7 +24,7 @@ from bagwise.targets.survival import SurvivalTarget
 from bagwise.training.engine import OnEpoch
 from bagwise.training.workers import in_turn, on_workers
 
-__all__ = ["Said", "out_of_fold"]
+__all__ = ["Said", "asked", "out_of_fold"]
 
 _FEW_NUMBERS = 1 << 15  # of more, a fold of a classical method may take as long as workers take to start
 
@@ -142,7 +142,7 @@ def out_of_fold(
             if on_epoch is None
             else lambda measured: on_epoch({**measured, "member": neural[int(measured["member"])]}),
         )
-        said |= zip(neural, _asked(fitted, bags, [split.test for split in of], target), strict=True)
+        said |= zip(neural, _asked_together(fitted, bags, [split.test for split in of], target), strict=True)
     if others:
         jobs = (
             delayed(_fitted_and_asked)(
@@ -150,6 +150,7 @@ def out_of_fold(
                 bags[splits[number].train],
                 None if sample_weight is None else sample_weight[splits[number].train],
                 bags[splits[number].test],
+                target,
             )
             for number in others
         )
@@ -169,7 +170,9 @@ def _told_the_kind(model: BagEstimator, bags: Bags) -> BagEstimator:
     return copy
 
 
-def _asked(models: Sequence[NeuralMIL], bags: Bags, tests: Sequence[NDArray[np.int64]], target: Target) -> list[Said]:
+def _asked_together(
+    models: Sequence[NeuralMIL], bags: Bags, tests: Sequence[NDArray[np.int64]], target: Target
+) -> list[Said]:
     """Ask those that are of one architecture in one pass over the bags."""
     answers: dict[int, Said] = {}
     architectures = [model.plan_.architecture for model in models]
@@ -192,10 +195,42 @@ def _decided(model: BagEstimator, answers: NDArray[Any]) -> NDArray[Any] | None:
     return target.predicted(answers) if isinstance(target, ClassTarget) and target.threshold is not None else None
 
 
-def _fitted_and_asked(model: BagEstimator, train: Bags, weights: NDArray[np.float64] | None, test: Bags) -> Said:
+def asked(model: BagEstimator, bags: Bags, target: Target) -> Said:
+    """Ask a fitted model about bags.
+
+    Parameters
+    ----------
+    model
+        Fitted.
+    bags
+        Those to ask about.
+    target
+        What all labels are, of which the model may have seen a part; lives are told at its times.
+
+    Returns
+    -------
+    Said
+        Without weights of instances.
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> bags = bw.Bags.from_arrays([[[float(bag % 2)]] for bag in range(12)], labels=[0, 1] * 6)
+    >>> model = bw.make("miVLAD", random_state=0).fit(bags)
+    >>> asked(model, bags[:3], model.target_).answers.argmax(axis=1).tolist()
+    [0, 1, 0]
+    """
+    if isinstance(target, SurvivalTarget) and isinstance(model.target_, SurvivalTarget):
+        return Said(None, np.column_stack([model.predict(bags), model.predict_survival(bags, target.times)]), None)
+    if hasattr(model, "classes_"):
+        said = model.predict_proba(bags)
+        return Said(np.asarray(model.classes_), said, None, decided=_decided(model, said))
+    return Said(None, model.answers(bags), None)
+
+
+def _fitted_and_asked(
+    model: BagEstimator, train: Bags, weights: NDArray[np.float64] | None, test: Bags, target: Target
+) -> Said:
     with threadpool_limits(1):  # as many workers as cores; and the last bits do not depend on how many there are
         model.fit(train, **({} if weights is None else {"sample_weight": weights}))  # which one's own may not take
-        if hasattr(model, "classes_"):
-            said = model.predict_proba(test)
-            return Said(np.asarray(model.classes_), said, None, decided=_decided(model, said))
-        return Said(None, model.answers(test), None)
+        return asked(model, test, target)

@@ -4,19 +4,35 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bagwise._version import __version__
 from bagwise.checks import is_count
 from bagwise.errors import BagwiseError
+from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
 from bagwise.targets.registry import TARGETS
 
-__all__ = ["CLASSICAL", "FILE", "FORMAT", "UNFIT", "as_written", "check_format", "is_classical", "reason", "target_in"]
+__all__ = [
+    "AVERAGED",
+    "CLASSICAL",
+    "FILE",
+    "FORMAT",
+    "UNFIT",
+    "as_written",
+    "check_format",
+    "deciding",
+    "family_in",
+    "reason",
+    "target_in",
+]
 
 # Of what is written here. 0.1 wrote format 1, and no number; in 3 models may have parts of a user's own; in 4 they say
 # which shares classes have that were balanced, and where predictions divide, and there are classical methods.
 FORMAT = 4
 FILE = "model.safetensors"
-CLASSICAL = "classical"  # the family of methods without networks; neural ones name none
+# The families of methods without networks, and of averages of unlike ones; neural ones name none.
+CLASSICAL, AVERAGED = "classical", "averaged"
 # What a description or tensors that were edited may raise when a model is made of them.
 UNFIT = (KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowError, RuntimeError)
 
@@ -50,8 +66,8 @@ def check_format(path: Path, config: Mapping[str, Any]) -> None:
         )
 
 
-def is_classical(config: Any) -> bool:
-    """Say whether a description is that of a classical method.
+def family_in(config: Any) -> Any:
+    """Say of which family the models are that a description is of.
 
     Parameters
     ----------
@@ -60,14 +76,15 @@ def is_classical(config: Any) -> bool:
 
     Returns
     -------
-    bool
+    str or None
+        None of neural ones; of what was edited, whatever stands there.
 
     Examples
     --------
-    >>> is_classical({"family": "classical"}), is_classical([])
-    (True, False)
+    >>> family_in({"family": "classical"}), family_in([])
+    ('classical', None)
     """
-    return isinstance(config, dict) and config.get("family") == CLASSICAL
+    return config.get("family") if isinstance(config, dict) else None
 
 
 def reason(error: BaseException) -> str:
@@ -110,3 +127,37 @@ def target_in(facts: Mapping[str, Any]) -> Target:
     if target.names is not None and (target.names.dtype.kind not in "biufU" or target.names.ndim != 1):
         raise ValueError("its classes are none")
     return target
+
+
+def deciding(target: Target, threshold: Any) -> Target:
+    """Give a target the threshold that a description names; before format 4 there was none.
+
+    Parameters
+    ----------
+    target
+        What labels are.
+    threshold
+        As `bagwise.targets.classes.ClassTarget` takes it, or whatever stands in its place.
+
+    Returns
+    -------
+    Target
+
+    Raises
+    ------
+    ValueError, TypeError
+        If there is none for such labels.
+
+    Examples
+    --------
+    >>> deciding(ClassTarget.of([0, 1]), 0.25).threshold
+    0.25
+    """
+    if threshold is None:
+        return target
+    if not isinstance(target, ClassTarget):
+        raise ValueError(f"its threshold is {threshold}")
+    shape, values = () if target.positive is not None else target.names.shape, np.array(threshold, np.float64)
+    if values.shape != shape or not ((values > 0) & (values <= 1)).all():
+        raise ValueError(f"its threshold is {threshold}")
+    return target.deciding(values.tolist())

@@ -15,7 +15,7 @@ from bagwise.bags import Bags, like_learnt
 from bagwise.checks import is_count
 from bagwise.errors import BagwiseError
 from bagwise.methods.fitted import Fitted
-from bagwise.methods.formats import FILE, UNFIT, as_written, check_format, target_in
+from bagwise.methods.formats import FILE, UNFIT, as_written, check_format, deciding, target_in
 from bagwise.models.architecture import Architecture, Design
 from bagwise.models.model import MILModel
 from bagwise.targets.classes import ClassTarget
@@ -208,7 +208,7 @@ def learnt_of(
         parameters=parameters,
         plan_=made,
         settings_=chosen,
-        target_=_deciding(target, learnt.get("threshold")),
+        target_=deciding(target, learnt.get("threshold")),
         model_=model,
         history_=learnt["history"],
         best_epoch_=learnt["best_epoch"],
@@ -238,18 +238,6 @@ def _check_history(history: Any, best_epoch: Any) -> None:
         raise ValueError("its history is none")
     if not is_count(best_epoch) or best_epoch > len(history):
         raise ValueError(f"its best epoch is {best_epoch!r}")
-
-
-def _deciding(target: Target, threshold: Any) -> Target:
-    """Give a target its threshold; before format 4 there was none."""
-    if threshold is None:
-        return target
-    if not isinstance(target, ClassTarget):
-        raise ValueError(f"its threshold is {threshold}")
-    shape, values = () if target.positive is not None else target.names.shape, np.array(threshold, np.float64)
-    if values.shape != shape or not ((values > 0) & (values <= 1)).all():
-        raise ValueError(f"its threshold is {threshold}")
-    return target.deciding(values.tolist())
 
 
 def _class_shares(told: Any, target: Target) -> NDArray[np.float64] | None:

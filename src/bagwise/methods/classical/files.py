@@ -37,9 +37,9 @@ from bagwise.methods.classical.questions import MEANINGS
 from bagwise.methods.classical.set_kernels import GraphKernelSVM, SetKernelSVM, SupportBags
 from bagwise.methods.classical.whole_bags import WholeBags
 from bagwise.methods.formats import CLASSICAL, FILE, FORMAT, UNFIT, as_written, check_format, reason, target_in
-from bagwise.tensorfiles import read_arrays, write_tensors
+from bagwise.tensorfiles import read_arrays
 
-__all__ = ["describe_classical", "is_kept", "made_of", "read_classical", "save_classical"]
+__all__ = ["contents_of_classical", "describe_classical", "is_kept", "made_of", "read_classical"]
 
 _METHODS: dict[str, type[ClassicalMIL]] = {
     kind.__name__: kind
@@ -100,30 +100,30 @@ def describe_classical(model: ClassicalMIL) -> dict[str, Any]:
     }
 
 
-def save_classical(model: ClassicalMIL, folder: str | Path) -> None:
-    """Write a fitted classical method to a folder, as `bagwise.methods.persistence.save_model` says.
+def contents_of_classical(model: ClassicalMIL) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Give what a file is to hold of a classical method, after it was seen that it can be made of that.
 
     Parameters
     ----------
     model
         Fitted.
-    folder
-        Where to.
+
+    Returns
+    -------
+    tuple
+        Arrays, and their description.
 
     Raises
     ------
     BagwiseError
-        If it is of a class of the user's own, was changed after it was fitted so that it could not be read, or the
-        folder cannot be written.
+        If it is of a class of the user's own, or was changed after it was fitted so that it could not be read.
 
     Examples
     --------
-    >>> import tempfile
     >>> import bagwise as bw
     >>> bags = bw.Bags.from_arrays([[[0.0]], [[1.0]]] * 5, labels=["no", "yes"] * 5)
-    >>> folder = tempfile.mkdtemp()
-    >>> save_classical(bw.make("MI-SVM", random_state=0).fit(bags), folder)
-    >>> read_classical(folder)[0].predict(bags[:2]).tolist()
+    >>> arrays, description = contents_of_classical(bw.make("MI-SVM", random_state=0).fit(bags))
+    >>> made_of(json.loads(json.dumps(description, default=plain)), arrays).predict(bags[:2]).tolist()
     ['no', 'yes']
     """
     config = describe_classical(model)
@@ -146,11 +146,11 @@ def save_classical(model: ClassicalMIL, folder: str | Path) -> None:
             f"this {type(model).__name__} cannot be saved, since it could not be loaded again ({reason(error)}): fit it"
             " again"
         ) from error
-    write_tensors(Path(folder) / FILE, arrays, description)
+    return arrays, description
 
 
 def read_classical(folder: str | Path) -> tuple[ClassicalMIL, dict[str, Any]]:
-    """Read a classical method that `save_classical` wrote, without PyTorch.
+    """Read a classical method that `bagwise.save_model` wrote, without PyTorch.
 
     Parameters
     ----------
