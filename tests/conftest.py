@@ -178,7 +178,7 @@ def run():
 @pytest.fixture
 def undrawn(monkeypatch):
     """Have commands draw neither figures nor maps, which takes longer than the rest and which other tests look at."""
-    monkeypatch.setattr("bagwise.commands.evaluate.figures_of", lambda _: [])
+    monkeypatch.setattr("bagwise.commands.held_out.figures_of", lambda _: [])
     monkeypatch.setattr("bagwise.commands.explain.draw_map", lambda *_, **__: None)
 
 

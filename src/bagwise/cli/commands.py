@@ -24,6 +24,7 @@ from bagwise.commands.options import (
     OwnMethod,
     Positive,
     Resume,
+    Search,
     Seed,
     Target,
     Training,
@@ -148,6 +149,43 @@ def fit(
     print_line(f"The number of epochs was {metrics['epochs_were']}.")
     print_line("These are numbers on the bags learnt from; bagwise evaluate measures how good predictions will be.")
     print_line(f"Open {out / 'report.html'} to see which instances count.")
+
+
+@app.command(epilog="Example: bagwise auto cells.csv --bag patient --label ill --minutes 10 --out run")
+@takes_options(but=("epochs", "patience", "class_weight", "parameters", "backend", "address", "device", "dtype"))
+def auto(
+    out: Annotated[Path, "Folder for the run, the leaderboard and a report.", "--out"],
+    source: Data,
+    budget: Search,
+    training: Training,
+    work: Work,
+    output: Output,
+) -> None:
+    """Try methods and settings for some minutes, keep the best average, and say honestly how good it is."""
+    with loading():
+        from bagwise.commands.data import DataSource
+
+    known = DataSource.of(source)
+    known.check_there()
+    with loading():
+        from bagwise.commands.auto import run_auto
+
+    metrics = run_auto(known, out, budget, training, work, output)
+    if output.json:
+        print_json(metrics)
+        return
+    rows = [(name, told(share)) for name, share in metrics["members"].items()]
+    print_table(f"{source.data}: the best average of {metrics['tried']} candidates", ["candidate", "share"], rows)
+    estimate = [
+        (metric, told(one["mean"]), f"{told(one['low'])} to {told(one['high'])}", told(one["claimed"]))
+        for metric, one in metrics["estimate"].items()
+    ]
+    if estimate:
+        columns = ["metric", "mean", "95 % interval", "the best candidate claims"]
+        print_table("How good such a search is, on bags that it did not see", columns, estimate)
+    print_line(metrics["verdict"])
+    _print_positive(metrics.get("positive"), to_be_named=True)
+    print_line(f"{out} is a run: bagwise predict and bagwise explain take it. Open {out / 'report.html'}.")
 
 
 @app.command(epilog="Example: bagwise evaluate musk1 --method attention --method MI-Net --repeats 5 --out evaluation")

@@ -1,25 +1,21 @@
 """`bagwise evaluate`: how good methods are on bags they did not learn from."""
 
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from bagwise._version import __version__
-from bagwise.bags import Bags
 from bagwise.checks import check_names, check_seed
 from bagwise.claims import claims_folder
-from bagwise.commands.columns import answer_columns, label_columns
 from bagwise.commands.data import DataSource, digest_of_labelled, in_memory_if_small
 from bagwise.commands.division import digest_of_division, divided
 from bagwise.commands.fit import check_parameters, configured
+from bagwise.commands.held_out import draw_figures, finite, shown_of, write_predictions
 from bagwise.commands.older import BLOCKS, written_before
 from bagwise.commands.options import Evaluation, Output, Training, Work
 from bagwise.commands.report import evaluation_report
@@ -35,8 +31,8 @@ from bagwise.folders import ResultFolder
 from bagwise.methods.base import BagEstimator
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.registry import make
-from bagwise.reports import Figure, write_report
-from bagwise.reports.figures import OutOfFold, figures_of, tables_of
+from bagwise.reports import write_report
+from bagwise.reports.figures import tables_of
 
 __all__ = ["run_evaluate"]
 
@@ -155,7 +151,7 @@ def run_evaluate(
         "positive": None if first.target.positive is None else str(first.target.positive),
         "epochs_were": why,
         "rows": [
-            {"dataset": source.data, "method": name, **_finite(row), "seconds": seconds[name]}
+            {"dataset": source.data, "method": name, **finite(row), "seconds": seconds[name]}
             for name, one in found.items()
             for row in one.rows()
         ],
@@ -166,14 +162,14 @@ def run_evaluate(
             "measured": measured,
             "left_out": left_out,
             "verdicts": [
-                _finite(one._asdict()) for one in verdicts(found, made, measured, test_share=division.test_share)
+                finite(one._asdict()) for one in verdicts(found, made, measured, test_share=division.test_share)
             ],
         },
     }
     write_table(folds_table(division, bags), out / f"folds.{output.format}")
-    _write_predictions(found, bags, out / f"predictions.{output.format}")
-    shown = _out_of_fold(found)
-    report = evaluation_report(found, bags, results, _draw(shown, out), source.data, tables_of(shown))
+    write_predictions(found, bags, out / f"predictions.{output.format}")
+    shown = shown_of(found)
+    report = evaluation_report(found, bags, results, draw_figures(shown, out), source.data, tables_of(shown))
     write_report(report, out / "report.html")
     write_json(out / RESULTS, results)
     ResultFolder(out).clear("checkpoints")
@@ -188,53 +184,5 @@ def _differences(found: Mapping[str, CrossValidation], test_share: float) -> lis
                 test = corrected_t_test(one.scores[metric], other.scores[metric], test_share=test_share)
             except BagwiseError:  # fewer than two folds define it for both
                 continue
-            rows.append({"first": first, "second": second, "metric": metric, **_finite(test._asdict())})
+            rows.append({"first": first, "second": second, "metric": metric, **finite(test._asdict())})
     return rows
-
-
-def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Put None where JSON has no number."""
-    return {name: None if isinstance(value, float) and not isfinite(value) else value for name, value in row.items()}
-
-
-def _write_predictions(found: Mapping[str, CrossValidation], bags: Bags, path: Path) -> None:
-    parts = []
-    for name, one in found.items():
-        for repeat, folds in enumerate(one.assignment):
-            tested = np.flatnonzero(folds >= 0)
-            columns: dict[str, Any] = {
-                "method": name,
-                "repeat": repeat,
-                "fold": folds[tested],
-                "bag": bags.names[tested],
-                **label_columns(one.labels[tested], bags.label_names),
-            }
-            answers = answer_columns(one.target, one.answers[repeat, tested])
-            if one.decided is not None:
-                answers["predicted"] = one.decided[repeat, tested]
-            columns |= {called: answers.pop(called) for called in ("predicted",) if called in answers}
-            if bags.groups is not None:
-                columns["group"] = bags.groups[tested]
-            parts.append(pd.DataFrame(columns | answers))
-    write_table(pd.concat(parts), path)
-
-
-def _out_of_fold(found: Mapping[str, CrossValidation]) -> OutOfFold:
-    """Give what figures look at."""
-    first = next(iter(found.values()))
-    answers = {name: one.answers for name, one in found.items()}
-    decided = {name: one.decided for name, one in found.items() if one.decided is not None}
-    return OutOfFold(first.target, first.labels, answers, first.assignment, first.sample_weight, decided)
-
-
-def _draw(found: OutOfFold, out: Path) -> list[Figure]:
-    """Draw figures as files of their own, and give them as the report shows them."""
-    figures = []
-    with tempfile.TemporaryDirectory() as folder:
-        for file, title, draw in figures_of(found):
-            draw(out / f"{file}.png")
-            drawn = Path(folder) / f"{file}.svg"
-            draw(drawn)
-            told = f"{title}, of out-of-fold predictions of {', '.join(found.answers)}"
-            figures.append(Figure(title, drawn.read_text(encoding="utf-8"), told))
-    return figures

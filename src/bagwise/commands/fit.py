@@ -323,7 +323,7 @@ def write_run(folder: Path, models: Sequence[Any], asked: Mapping[str, Any]) -> 
         If a file cannot be written.
     """
     write_json(folder / CONFIG, {**describe(models), "asked": asked})
-    if isinstance(models[0], ClassicalMIL):  # which has no epochs
+    if not isinstance(models[0], NeuralMIL):  # which has no epochs
         save_models(models, folder)
         return
     with replacing(folder / HISTORY) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:

@@ -30,6 +30,7 @@ __all__ = [
     "OwnMethod",
     "Positive",
     "Resume",
+    "Search",
     "Seed",
     "Training",
     "Work",
@@ -177,6 +178,16 @@ class Training(Options):
     positive: Positive = None
     seed: Seed = 0
     parameters: Annotated[tuple[str, ...], "NAME=VALUE: any parameter of the method; repeat it.", "--set"] = ()
+
+
+@dataclass(frozen=True)
+class Search(Options):
+    """How much is tried."""
+
+    minutes: Annotated[float | None, "For how long, about; 10 where --trials is not given."] = None
+    trials: Annotated[int | None, "How many candidates each search may try: then results are the same every time."] = (
+        None
+    )
 
 
 @dataclass(frozen=True)

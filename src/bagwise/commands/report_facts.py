@@ -9,6 +9,7 @@ from bagwise.bags import Bags
 from bagwise.classes import ASSUMPTION
 from bagwise.commands.label_facts import facts_of, sum_up
 from bagwise.methods.asked import common_target
+from bagwise.methods.averaged import Averaged
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
 
@@ -76,6 +77,10 @@ def model_facts(models: Sequence[Any], epochs_were: str | None = None) -> list[t
         Terms and what is said of each.
     """
     model = models[0]
+    if isinstance(model, Averaged):
+        parts = zip(model.members_, model.shares_, strict=True)
+        told = ", ".join(f"{share:.0%} {member._called}" for member, share in parts)
+        return [("Model", f"An average of {told}"), *_deciding(model.target_)]
     if not hasattr(model, "settings_"):  # a classical method
         chosen = ", ".join(f"{name} {value}" for name, value in model.parameters_.items())
         return [("Model", f"{model._called}, {chosen}"), ("Seed", str(model.seed_))]

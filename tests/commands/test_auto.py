@@ -1,0 +1,71 @@
+"""`bagwise auto`, in process, with a portfolio that takes little time."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from bagwise.auto import candidates as rooms
+from bagwise.auto import estimator
+from bagwise.auto.candidates import Candidate
+
+COLUMNS = ["--bag", "patient", "--label", "diagnosis", "--instance", "cell"]
+
+
+@pytest.fixture(autouse=True)
+def quick_ones(monkeypatch):
+    quick = (Candidate("mean-logistic", {"C": 0.1}), Candidate("MI-SVM", {"C": 1.0}))
+    monkeypatch.setattr(rooms, "PORTFOLIO", quick)
+    monkeypatch.setattr(estimator, "OUTER_FOLDS", 2)
+
+
+@pytest.fixture
+def table(tmp_path, cells):
+    path = tmp_path / "cells.csv"
+    cells().drop(columns="clinic").to_csv(path, index=False)
+    return path
+
+
+def test_a_search_is_a_run_that_can_be_asked(run, table, tmp_path):
+    out = tmp_path / "run"
+    found = json.loads(run("auto", table, *COLUMNS, "--trials", "2", "--out", out, "--json").out)
+    assert found["tried"] == 6
+    assert sum(found["members"].values()) == pytest.approx(1)
+    assert {"mean", "low", "high", "claimed"} == found["estimate"]["auc"].keys()
+    assert "mean-logistic" in found["verdict"]
+    board = pd.read_csv(out / "leaderboard.csv")
+    assert set(board["candidate"]) == {"mean-logistic (C 0.1)", "MI-SVM (C 1.0)"}
+    held_out = pd.read_csv(out / "predictions.csv")
+    assert held_out.groupby("method").size().to_dict() == {"auto": 24, "mean-logistic": 24}
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "What was tried" in page
+    assert found["verdict"] in page
+    said = run("predict", out, table, "--json")
+    assert len(json.loads(said.out)) == 24
+    assert run("explain", out, table, "--out", tmp_path / "explanation").status == 0
+    again = run("auto", table, *COLUMNS, "--trials", "2", "--out", out, "--json", "--resume")
+    assert json.loads(again.out) == found
+    other = run("auto", table, *COLUMNS, "--trials", "3", "--out", out, "--resume")
+    assert other.status == 1
+    assert "another trials" in other.told
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [(["--minutes", "0"], "--minutes is 0"), (["--trials", "0"], "--trials"), (["--minutes", "nan"], "--minutes")],
+)
+def test_a_budget_that_will_not_do_is_a_sentence(run, table, tmp_path, given, said):
+    done = run("auto", table, *COLUMNS, *given, "--out", tmp_path / "run")
+    assert done.status == 1
+    assert said in done.told
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_an_estimate_the_page_says_so(run, table, tmp_path):
+    few = pd.read_csv(table)
+    few = few[few["patient"].isin(few["patient"].unique()[:6])]
+    few.to_csv(table, index=False)
+    done = run("auto", table, *COLUMNS, "--trials", "1", "--out", tmp_path / "run")
+    assert done.status == 0, done.told
+    assert "too few bags for an estimate" in done.out
+    assert "too few bags for an estimate" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
