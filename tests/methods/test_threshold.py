@@ -7,13 +7,15 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score
 
 import bagwise as bw
-from bagwise import BagwiseError
+from bagwise import METHODS, BagwiseError
 from bagwise.explain import explain
+from bagwise.methods.classical.base import ClassicalMIL
 from bagwise.methods.formats import FILE
 from bagwise.methods.threshold import best_threshold, inner_folds
 from bagwise.targets.classes import ClassTarget
 from bagwise.tensorfiles import read_tensors, write_tensors
 
+CLASSICAL = [name for name, (kind, _) in METHODS.items() if issubclass(kind, ClassicalMIL)]
 QUICK = {"encoder": "identity", "hidden": 4, "epochs": 2, "random_state": 0}
 
 
@@ -126,16 +128,65 @@ def test_classes_that_are_rare_among_three_are_predicted():
 
 
 @pytest.mark.parametrize("value", [0, 1, -0.5, "half", None, np.nan])
-def test_what_is_no_threshold_is_refused(value):
+@pytest.mark.parametrize("name", ["attention", "mean-logistic"])
+def test_what_is_no_threshold_is_refused(name, value):
     with pytest.raises(BagwiseError, match="threshold is"):
-        bw.AttentionMIL(**QUICK, threshold=value).fit(rare())
+        bw.make(name, threshold=value).fit(rare())
 
 
 @pytest.mark.parametrize("labels", [["a", "b", "c"] * 4, np.linspace(0, 1, 12)])
-def test_a_number_needs_two_classes(labels):
+@pytest.mark.parametrize("name", ["attention", "summary-SVM"])
+def test_a_number_needs_two_classes(name, labels):
     bags = bw.Bags.from_arrays([[[0.0]], [[1.0]], [[2.0]]] * 4, labels)
     with pytest.raises(BagwiseError, match=r"threshold is 0\.3, which is one of two classes"):
-        bw.AttentionMIL(**QUICK, threshold=0.3).fit(bags)
+        bw.make(name, threshold=0.3).fit(bags)
+
+
+# ---- of classical methods ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CLASSICAL)
+def test_a_classical_method_decides_as_a_neural_one(name, tmp_path):
+    bags, others = rare(4, 36), rare(5, 5)
+    model = bw.make(name, random_state=0).fit(bags)
+    assert model.threshold_ == pytest.approx(0.1)
+    assert np.array_equal(model.predict(others) == "yes", model.predict_proba(others)[:, 1] > model.threshold_)
+    half = bw.make(name, random_state=0, threshold=0.5).fit(bags)
+    assert np.array_equal(half.predict_proba(others), model.predict_proba(others))
+    assert np.array_equal(half.predict(others) == "yes", half.predict_proba(others)[:, 1] > 0.5)
+    bw.save_model(model, tmp_path)
+    again = bw.load_model(tmp_path)
+    assert again.threshold_ == model.threshold_
+    assert np.array_equal(again.predict(others), model.predict(others))
+
+
+@pytest.mark.parametrize("groups", [None, 15])
+def test_a_classical_method_chooses_by_bags_held_out(groups):
+    places = np.repeat([0.0, 1.0, 4.0], [70, 24, 26])  # no line tells the middle, where the positive are, from the rest
+    values = (places + np.random.default_rng(0).normal(size=120) * 0.2)[:, None, None]
+    positive, given = places == 1, None if groups is None else np.arange(120) % groups
+    bags = bw.Bags.from_arrays(values, np.where(positive, "yes", "no"), groups=given)
+    model, decisions = bw.make("mean-logistic", C=0.1, random_state=0).fit(bags), np.empty(120)
+    for train, test in inner_folds(positive.astype(int), bags.groups, seed=0):
+        decisions[test] = bw.make("mean-logistic", C=0.1, random_state=0).fit(bags[train])._decisions(bags[test])
+    said = model.calibration_.answers(decisions)[:, 1]
+    assert model.threshold_ == best_threshold(positive, said, np.ones(120), 0.2) != 0.2
+
+
+def test_decisions_that_are_no_probabilities_divide_in_the_middle():
+    bags = rare(1, 9)  # of which none can be held out
+    assert bw.make("MI-SVM", random_state=0).fit(bags).threshold_ == 0.5
+    assert bw.make("mean-logistic", random_state=0).fit(bags).threshold_ == pytest.approx(0.1)
+    assert bw.make("summary-forest", trees=5, leaf=1, random_state=0).fit(rare()).threshold_ == pytest.approx(0.2)
+
+
+def test_rare_among_three_classes_is_found_by_a_classical_method():
+    labels = np.repeat(["a", "b", "c"], [18, 19, 3])
+    bags = bw.Bags.from_arrays(np.random.default_rng(0).normal(size=(40, 2, 3)), labels)
+    model = bw.make("mean-logistic", random_state=0).fit(bags)
+    np.testing.assert_allclose(model.threshold_, [18 / 40, 19 / 40, 3 / 40])
+    wanted = model.classes_[(model.predict_proba(bags) / model.threshold_).argmax(axis=1)]
+    assert np.array_equal(model.predict(bags), wanted)
 
 
 # ---- everywhere ----------------------------------------------------------------------------------------------------

@@ -83,7 +83,11 @@ def model_facts(models: Sequence[Any], epochs_were: str | None = None) -> list[t
         return [("Model", f"An average of {told}"), *_deciding(model.target_)]
     if not hasattr(model, "settings_"):  # a classical method
         chosen = ", ".join(f"{name} {value}" for name, value in model.parameters_.items())
-        return [("Model", f"{model._called}, {chosen}"), ("Seed", str(model.seed_))]
+        return [
+            ("Model", f"{model._called}, {chosen}"),
+            *_deciding(model.target_),
+            ("Seed", str(model.seed_)),
+        ]
     settings = model.settings_
     weights = settings.class_weights
     in_learning = model.target_.classes.in_learning if isinstance(model.target_, ClassTarget) else ()

@@ -12,7 +12,7 @@ from bagwise.errors import BagwiseError
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
 
-__all__ = ["Asked", "Said", "ask", "common_target"]
+__all__ = ["Asked", "Decides", "Said", "ask", "common_target"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,30 @@ class Said:
     weight_axis: Literal["heads", "classes"] = "heads"
 
 
-class Asked:
+class Decides:
+    """What has learnt what labels are, and how to decide between classes.
+
+    Attributes
+    ----------
+    target_
+        Of it.
+    """
+
+    target_: Target
+
+    @property
+    def threshold_(self) -> float | Sequence[float] | None:
+        """Above which probability the positive of two classes is predicted.
+
+        Of more classes of which one is rare, what the probability of each is divided by before the largest wins.
+        """
+        target = self.target_
+        if not isinstance(target, ClassTarget):
+            return None
+        return 0.5 if target.threshold is None and target.positive is not None else target.threshold
+
+
+class Asked(Decides):
     """A method that has learnt: a neural or a classical estimator, or what a file holds of one.
 
     Attributes
@@ -50,7 +73,6 @@ class Asked:
 
     SCORES_INSTANCES: ClassVar[bool] = True  # else it says nothing of single ones
 
-    target_: Target
     instance_shape_: tuple[int, ...]
 
     @property

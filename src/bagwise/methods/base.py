@@ -17,6 +17,7 @@ from bagwise.bags import Bags, BagsLike, as_bags, like_learnt
 from bagwise.checks import valid_weights
 from bagwise.classes import Classes
 from bagwise.errors import BagwiseError
+from bagwise.methods.asked import Decides
 from bagwise.parameters import Rule, annotations_of, check_parameters, rule_of
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
@@ -45,7 +46,7 @@ def _survives(model: "BagEstimator") -> bool:
     return str(model.target) == SurvivalTarget.kind if target is None else isinstance(target, SurvivalTarget)
 
 
-class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class BagEstimator(BaseEstimator, Decides):  # type: ignore[misc]  # scikit-learn has no types
     """A method that learns from bags and answers for bags; use one of the classes that build on it.
 
     The constructor only stores, `fit` learns, learnt attributes end in an underscore, and `clone`, `cross_val_score`,
@@ -67,6 +68,8 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
     positive_ : object
         Of two classes the one that the standard MIL assumption is about: a bag is positive if it holds a positive
         instance. None with more than two.
+    threshold_ : float, list of float, or None
+        What `predict` decides by, of classes.
     """
 
     SEES_INSTANCES: ClassVar[bool] = True  # else only what sums up those of a bag, so that it assumes nothing of them

@@ -57,17 +57,6 @@ class Fitted(Asked):
     instance_shape_: tuple[int, ...]
     class_shares_: NDArray[np.float64] | None
 
-    @property
-    def threshold_(self) -> float | Sequence[float] | None:
-        """Above which probability the positive of two classes is predicted.
-
-        Of more classes of which one is rare, what the probability of each is divided by before the largest wins.
-        """
-        target = self.target_
-        if not isinstance(target, ClassTarget):
-            return None
-        return 0.5 if target.threshold is None and target.positive is not None else target.threshold
-
     def _compute(self, device: str, dtype: str | None) -> None:
         self.device = device
         if dtype is not None:

@@ -16,7 +16,7 @@ from bagwise.methods.class_weights import balanced_shares, class_weights
 from bagwise.methods.fitted_estimator import FittedEstimator
 from bagwise.methods.joint import fit_members
 from bagwise.methods.recipes import MOST_EPOCHS, PATIENCE, RECIPES, Facts, Recipe, is_open, recipe_for
-from bagwise.methods.threshold import Deciding
+from bagwise.methods.threshold import Deciding, Threshold
 from bagwise.methods.validation import set_apart, validation_split
 from bagwise.models.architecture import Architecture, Design
 from bagwise.models.encoders import EncoderSpec
@@ -185,7 +185,7 @@ class NeuralMIL(FittedEstimator):
     class_weight: (
         Literal["balanced", "auto"] | Annotated[Mapping[Any, Any], "a mapping from label to weight"] | None
     ) = "auto"
-    threshold: Literal["auto"] | Annotated[float, Interval(gt=0, lt=1), "a number between 0 and 1"] = "auto"
+    threshold: Threshold = "auto"
     sample: int | None = None
     instance_budget: int | None = None
     bags_per_step: int | None = None

@@ -1,9 +1,10 @@
 """From which probability on a bag is called positive, where one of two classes is rare."""
 
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
+from annotated_types import Interval
 from numpy.typing import NDArray
 
 from bagwise.errors import BagwiseError
@@ -11,7 +12,18 @@ from bagwise.folds import stratified_folds
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
 
-__all__ = ["INNER_FOLDS", "Deciding", "best_threshold", "inner_folds", "is_rare", "threshold_by_shares"]
+__all__ = [
+    "INNER_FOLDS",
+    "Deciding",
+    "Threshold",
+    "best_threshold",
+    "inner_folds",
+    "is_rare",
+    "threshold_by_shares",
+]
+
+# What an estimator's parameter of that name may be.
+Threshold = Literal["auto"] | Annotated[float, Interval(gt=0, lt=1), "a number between 0 and 1"]
 
 # A class is rare that has less than half of an even share. Where classes are more even than that, the likeliest is
 # right about as often in each, and one half is what everybody takes for granted.
@@ -55,7 +67,7 @@ class Deciding(NamedTuple):
     def of(
         cls,
         target: Target,
-        asked: float | Literal["auto"],
+        asked: Threshold,
         encoded: NDArray[np.float64],
         train: NDArray[np.int64],
         sample_weight: NDArray[np.float64] | None,

@@ -233,7 +233,7 @@ class VLADSVM(_OnVectors):
     C
         The price of a training bag on the wrong side of the margin; of numbers, which ridge regression learns, what
         their squared errors count for beside the squared weights. None chooses.
-    target, positive, standardize, random_state
+    target, positive, threshold, standardize, random_state
         As in `ClassicalMIL`.
 
     References
@@ -271,7 +271,7 @@ class FisherVectorSVM(_OnVectors):
         The share of the variance that is kept by principal components, above 0 and at most 1; None chooses.
     C
         As in `VLADSVM`; None takes 1.
-    target, positive, standardize, random_state
+    target, positive, threshold, standardize, random_state
         As in `ClassicalMIL`.
 
     References

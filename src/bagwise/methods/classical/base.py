@@ -20,6 +20,7 @@ from bagwise.methods.asked import Asked, Said
 from bagwise.methods.base import BagEstimator, RandomState, drawn_seed
 from bagwise.methods.classical.packed import Packed, Scaler, check_extent, packed_as, scaler_of, values_of
 from bagwise.methods.classical.questions import Calibration, LabelCalibration, Meaning, Question, question_of
+from bagwise.methods.threshold import Deciding, Threshold
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
 
@@ -94,6 +95,10 @@ class ClassicalMIL(BagEstimator, Asked, ABC):
         As in `bagwise.methods.neural.NeuralMIL`: ``"auto"``, or one of `KINDS`.
     positive
         As in `bagwise.methods.neural.NeuralMIL`.
+    threshold
+        As in `bagwise.methods.neural.NeuralMIL`, and of the same probabilities: where one of two classes is rare, the
+        decisions about the bags that were held out choose it. Where none could be held out and decisions are no
+        log-odds but margins, they are divided at 0, as if it were one half.
     standardize
         False leaves features as they are: for those that have one scale already, such as pixels.
     random_state
@@ -106,6 +111,8 @@ class ClassicalMIL(BagEstimator, Asked, ABC):
         The labels, sorted; the last axis of `predict_proba` follows it. Not there where labels are numbers.
     positive_ : object
         Of two classes the positive one; None with more than two.
+    threshold_ : float, list of float, or None
+        As in `bagwise.methods.neural.NeuralMIL`.
     parameters_ : dict
         The hyper-parameters, with what was chosen.
     validation_errors_ : list of float
@@ -128,9 +135,11 @@ class ClassicalMIL(BagEstimator, Asked, ABC):
     SCORES_INSTANCES: ClassVar[bool] = False
     GRID: ClassVar[Grid]
     KINDS: ClassVar[tuple[str, ...]] = (ClassTarget.kind,)
+    LOG_ODDS: ClassVar[bool] = False  # whether decisions are that before anything is held out
 
     target: str = "auto"
     positive: Any = None
+    threshold: Threshold = "auto"
     standardize: bool = True
     random_state: RandomState = None
 
@@ -177,9 +186,17 @@ class ClassicalMIL(BagEstimator, Asked, ABC):
         question = question_of(target, bags.labels, weights)
         self.seed_ = seed = drawn_seed(self.random_state)
         points = self._points(self._grid(target))
-        judged = [
-            question.judged(decisions) for decisions in self._inner_decisions(seen, question, weights, points, seed)
-        ]
+        decisions = self._inner_decisions(seen, question, weights, points, seed)
+        judged = [question.judged(one) for one in decisions]
+        everything = np.arange(len(bags))
+        deciding = Deciding.of(
+            target,
+            self.threshold,
+            target.encoded(bags.labels),
+            everything,
+            weights,
+            balanced=True if judged or self.LOG_ODDS else None,
+        )
         best = min(range(len(judged)), key=lambda n: judged[n][:2], default=0)
         self.parameters_ = points[best]
         self.validation_errors_ = [found.error for found in judged]
@@ -187,7 +204,9 @@ class ClassicalMIL(BagEstimator, Asked, ABC):
         scaler, packed = self._prepared(seen, weights)
         self.learnt_ = Learnt(scaler, tuple(self._learn_all(packed, question.columns, points[best], seed)))
         self.bags_learnt_ = len(bags)
-        self._remember(bags, target)
+        held_out = everything if judged and deciding.can_choose(everything) else everything[:0]
+        answers = target.by_name(self.calibration_.answers(decisions[best])) if len(held_out) else np.zeros((0, 0))
+        self._remember(bags, deciding.decided(held_out, answers))
         return self
 
     def _compute(self, device: str, dtype: str | None) -> None:  # noqa: ARG002

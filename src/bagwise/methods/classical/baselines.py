@@ -77,12 +77,13 @@ class SummaryMIL(ClassicalMIL):
 
     Parameters
     ----------
-    target, positive, standardize, random_state
+    target, positive, threshold, standardize, random_state
         As in `ClassicalMIL`.
     """
 
     SEES_INSTANCES: ClassVar[bool] = False
     KINDS: ClassVar[tuple[str, ...]] = (ClassTarget.kind, MultiLabelTarget.kind, RealTarget.kind)
+    LOG_ODDS: ClassVar[bool] = True
 
     @abstractmethod
     def _machine(self, lesson: _Lesson) -> BaseEstimator:
@@ -197,7 +198,7 @@ class SummaryLogistic(SummaryMIL):
     ----------
     C
         What an error counts beside the squared weights; None chooses.
-    target, positive, standardize, random_state
+    target, positive, threshold, standardize, random_state
         As in `ClassicalMIL`.
 
     Examples
@@ -223,7 +224,7 @@ class MeanLogistic(SummaryLogistic):
 
     Parameters
     ----------
-    C, target, positive, standardize, random_state
+    C, target, positive, threshold, standardize, random_state
         As in `SummaryLogistic`.
 
     Examples
@@ -255,7 +256,7 @@ class SummarySVM(SummaryMIL):
         The sharpness of the Gaussian kernel, in units of one over the number of numbers in a summary; None chooses.
     epsilon
         By how many spreads of the training labels a number may be missed at no price.
-    target, positive, standardize, random_state
+    target, positive, threshold, standardize, random_state
         As in `ClassicalMIL`.
 
     Examples
@@ -267,6 +268,7 @@ class SummarySVM(SummaryMIL):
     """
 
     GRID: ClassVar[Grid] = tuple({"gamma": gamma, "C": 10.0} for gamma in (1.0, 0.25))
+    LOG_ODDS: ClassVar[bool] = False
 
     C: Positive | None = None
     gamma: Positive | None = None
@@ -290,7 +292,7 @@ class SummaryForest(SummaryMIL):
         The fewest training bags that a leaf of a tree may hold; None chooses. Where it is given, nothing is left to
         choose by bags held out, which takes most of the time, and the shares of the trees are probabilities as they
         are.
-    target, positive, standardize, random_state
+    target, positive, threshold, standardize, random_state
         As in `ClassicalMIL`. Trees do not ask for a scale, but for numbers of single precision.
 
     References
@@ -339,7 +341,7 @@ class SummaryBoosting(SummaryMIL):
         How many trees, one after the other; None chooses.
     leaf
         The fewest training bags that a leaf of a tree may hold; None takes 10.
-    target, positive, standardize, random_state
+    target, positive, threshold, standardize, random_state
         As in `ClassicalMIL`.
 
     References

@@ -36,7 +36,17 @@ from bagwise.methods.classical.packed import Scaler
 from bagwise.methods.classical.questions import MEANINGS
 from bagwise.methods.classical.set_kernels import GraphKernelSVM, SetKernelSVM, SupportBags
 from bagwise.methods.classical.whole_bags import WholeBags
-from bagwise.methods.formats import CLASSICAL, FILE, FORMAT, UNFIT, as_written, check_format, reason, target_in
+from bagwise.methods.formats import (
+    CLASSICAL,
+    FILE,
+    FORMAT,
+    UNFIT,
+    as_written,
+    check_format,
+    deciding,
+    reason,
+    target_in,
+)
 from bagwise.tensorfiles import read_arrays
 
 __all__ = ["contents_of_classical", "describe_classical", "is_kept", "made_of", "read_classical"]
@@ -132,6 +142,7 @@ def contents_of_classical(model: ClassicalMIL) -> tuple[dict[str, NDArray[Any]],
         "parameters": model.parameters_,
         "validation_errors": model.validation_errors_,
         "bags": model.bags_learnt_,
+        "threshold": getattr(model.target_, "threshold", None),
         "learnt": learnt.told,
         "calibration": calibration.told,
     }
@@ -229,7 +240,7 @@ def made_of(description: Mapping[str, Any], arrays: dict[str, NDArray[Any]]) -> 
     model.learnt_, model.calibration_ = learnt, calibration
     model.parameters_, model.validation_errors_ = told["parameters"], told["validation_errors"]
     model.bags_learnt_, model.seed_ = told["bags"], drawn_seed(model.random_state)
-    model._remember_target(target)
+    model._remember_target(deciding(target, told.get("threshold")))
     model.instance_shape_, model.n_features_in_ = shape, shape[0]
     if names is not None:
         model.feature_names_in_ = np.array(names, dtype=object)

@@ -318,7 +318,7 @@ class SetKernelSVM(_OnKernels):
         training labels beyond `epsilon`. None takes 10, and for numbers chooses.
     epsilon
         By how many spreads of the training labels a number may be missed at no price.
-    target, positive, standardize, random_state
+    target, positive, threshold, standardize, random_state
         As in `ClassicalMIL`.
 
     References
@@ -343,7 +343,7 @@ class GraphKernelSVM(_OnKernels):
     ----------
     normalize
         ``"mean"`` divides by the sums of the weights, as in the paper; ``"root"`` as in `SetKernelSVM`.
-    gamma, C, epsilon, target, positive, standardize, random_state
+    gamma, C, epsilon, target, positive, threshold, standardize, random_state
         As in `SetKernelSVM`.
 
     References

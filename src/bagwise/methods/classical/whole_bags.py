@@ -81,7 +81,7 @@ class WholeBagMIL(ClassicalMIL):
     ----------
     C
         The price of an error; None chooses.
-    target, positive, standardize, random_state
+    target, positive, threshold, standardize, random_state
         As in `ClassicalMIL`.
     """
 
