@@ -13,12 +13,12 @@ import typer
 
 from bagwise.cli import commands
 from bagwise.cli.options import KNOWN_TO_A_RUN, takes_options
-from bagwise.commands.options import Data, Evaluation, Model, Option, Options, Output, OwnMethod, Training, Work
+from bagwise.commands.options import Data, Evaluation, Model, Option, Options, Output, OwnMethod, Search, Training, Work
 from bagwise.commands.runs import check_asked_the_same
 from bagwise.errors import BagwiseError
-from bagwise.experiments.options import Assumption, Digits, Study, Table1, Tissue
+from bagwise.experiments.options import Assumption, Auto, Digits, Study, Table1, Tissue
 
-CLASSES = (Data, Model, Training, Evaluation, Work, Output)
+CLASSES = (Data, Model, Training, Search, Evaluation, Work, Output)
 DECLARED = [one for kind in CLASSES for one in kind.options().values()]
 TAKEN = {
     "check": {Data: ()},
@@ -28,6 +28,7 @@ TAKEN = {
     "explain": {Data: KNOWN_TO_A_RUN, Output: ()},
     "reproduce table1": {Table1: ()},
     "reproduce mil-assumption": {Assumption: ("seed", "data_dir")},
+    "reproduce auto": {Auto: ()},
     "reproduce mnist-bags": {Digits: ()},
     "reproduce figure4": {Digits: ("methods", "training_bags", "repeats", "jobs")},
     "reproduce table2": {Tissue: ()},
@@ -38,7 +39,7 @@ PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 # What a run was fitted with may have to be imported.
 OF_A_RUN = {"predict", "explain", "export", "tile"}
 # Experiments choose among their methods, and are as long as in the paper.
-OWN = {"--method", "--folds", "--repeats", "--epochs"}
+OWN = {"--method", "--folds", "--repeats", "--epochs", "--trials"}
 
 
 def walk(command, *path):

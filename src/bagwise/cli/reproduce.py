@@ -9,7 +9,7 @@ from bagwise.cli.loading import loading
 from bagwise.cli.options import takes_options
 from bagwise.cli.output import print_json, print_line, print_table, say, told
 from bagwise.commands.options import AsJson, Output
-from bagwise.experiments.options import Assumption, Defaults, Digits, Table1, Tissue
+from bagwise.experiments.options import Assumption, Auto, Defaults, Digits, Table1, Tissue
 
 __all__ = ["reproduce"]
 
@@ -93,6 +93,34 @@ def defaults(
     pairs = dict.fromkeys((row["dataset"], row["candidate"]) for row in results["rows"])
     rows = [(*pair, *(means[(*pair, metric)] for metric in MEASURED)) for pair in pairs]
     print_table("Candidates for defaults", ["data set", "candidate", "AUC", "accuracy", "log-loss"], rows)
+    print_line(f"The tables are in {out}.")
+
+
+@reproduce.command(epilog="Example: bagwise reproduce auto --part accuracy --repeats 1 --out auto")
+@takes_options()
+def auto(
+    out: Annotated[Path, "Folder for the numbers as JSON and Markdown, and finished cells.", "--out"],
+    study: Auto,
+    as_json: AsJson = Output.json,
+) -> None:
+    """How good AutoMIL is beside its candidates, and whether what it says of itself is true."""
+    with loading():
+        from bagwise.experiments.auto import run_auto
+
+    results = run_auto(out, study, tell=say)
+    if as_json:
+        print_json(results)
+        return
+    names = ["dataset", "name", "metric", "mean", "above", "low", "high"]
+    columns = ["data set", "name", "metric", "mean", "auto above", "from", "to"]
+    of_drawn = ["part", "sets", "reported", "true", "optimism", "se_optimism"]
+    drawn = ["part", "sets", "reported AUC", "true AUC", "difference", "standard error"]
+    if results["rows"]:
+        rows = [[told(row.get(name)) for name in names] for row in results["rows"]]
+        print_table("AutoMIL and its candidates", columns, rows)
+    if results["drawn"]:
+        rows = [[told(row[name]) for name in of_drawn] for row in results["drawn"]]
+        print_table("What AutoMIL says of itself", drawn, rows)
     print_line(f"The tables are in {out}.")
 
 

@@ -21,7 +21,7 @@ from bagwise.commands.runs import read_json, write_json
 from bagwise.errors import BagwiseError
 from bagwise.training.workers import as_done
 
-__all__ = ["OLDER", "cell", "cells_on_workers", "environment", "finite"]
+__all__ = ["OLDER", "cell", "cells_on_workers", "environment", "finished", "finite"]
 
 # Cells may come from elsewhere, such as a copy of those in `results/`.
 OLDER = written_before("cells/*.json")
@@ -58,16 +58,54 @@ def cell(folder: Path, question: Mapping[str, Any], answer: Callable[[], Mapping
     >>> cell(folder, {"how": "much"}, lambda: {"so": 2.0})
     {'so': 1.0}
     """
-    asked = json.loads(json.dumps(question))
-    name = blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=8).hexdigest()
-    path = folder / f"{name}.json"
+    known = finished(folder, question)
+    if known is not None:
+        return known
+    path, asked = _place(folder, question)
+    write_json(path, {"question": asked, "answer": finite(answer())})
+    answered = finished(folder, question)
+    assert answered is not None
+    return answered
+
+
+def finished(folder: Path, question: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Read the answer to a question, if it was written down.
+
+    Parameters
+    ----------
+    folder, question
+        As in `cell`.
+
+    Returns
+    -------
+    dict or None
+        The answer, as JSON holds it.
+
+    Raises
+    ------
+    BagwiseError
+        If the file is damaged.
+
+    Examples
+    --------
+    >>> finished(Path("nowhere"), {"how": "much"}) is None
+    True
+    """
+    path, asked = _place(folder, question)
     if not path.exists():
-        write_json(path, {"question": asked, "answer": finite(answer())})
+        return None
     kept = read_json(path)
     if kept.get("question") != asked or not isinstance(kept.get("answer"), dict):
         raise BagwiseError(f"{path} does not answer what is asked for: choose another folder")
     answered: dict[str, Any] = kept["answer"]
     return answered
+
+
+def _place(folder: Path, question: Mapping[str, Any]) -> tuple[Path, Any]:
+    """Name the file of a question, and give the question as JSON holds it."""
+    asked = json.loads(json.dumps(question))
+    name = blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=8).hexdigest()
+    return folder / f"{name}.json", asked
 
 
 def cells_on_workers(

@@ -17,7 +17,7 @@ from bagwise.commands.options import (
     Work,
 )
 
-__all__ = ["Assumption", "Defaults", "Digits", "Study", "Table1", "Tissue"]
+__all__ = ["Assumption", "Auto", "Defaults", "Digits", "Study", "Table1", "Tissue"]
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,27 @@ class Defaults(Study):
     datasets: Annotated[tuple[str, ...], "One of the development sets; repeat it. Else all.", "--dataset"] = ()
     folds: Annotated[int, "Number of folds."] = 3
     repeats: Annotated[int, "How often to divide the bags anew."] = 1
+
+
+@dataclass(frozen=True)
+class Auto(Study):
+    """Which parts of what `AutoMIL` is held to are measured, and how often.
+
+    ``"accuracy"`` and ``"baselines"`` divide real sets, ``"coins"`` and ``"signal"`` draw sets. Where a number is None
+    the part decides.
+    """
+
+    parts: Annotated[
+        tuple[str, ...], "'accuracy', 'baselines', 'coins' or 'signal'; repeat it. Else all.", "--part"
+    ] = ()
+    datasets: Annotated[tuple[str, ...], "One of the real sets; repeat it. Else all of the part.", "--dataset"] = ()
+    folds: Annotated[int | None, "Number of folds; else 10 for accuracy, and 5 for baselines."] = None
+    repeats: Annotated[int | None, "How often to divide the bags anew; else 5 times and twice."] = None
+    draws: Annotated[int | None, "How many sets to draw; else 200 with coin flips, and 50 with signal."] = None
+    trials: Annotated[int | None, "How many candidates a search tries; else 12 on real sets, and 8 on drawn ones."] = (
+        None
+    )
+    finished: Annotated[bool, "Put together what is finished, and measure nothing more."] = False
 
 
 @dataclass(frozen=True)
