@@ -35,6 +35,8 @@ COMPILING = pytest.StashKey()
 
 def pytest_configure(config):
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        # A worker has one processor; threads that wait for others would use up as much again.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
         config.stash[COMPILING] = compiling.start()
 
 
