@@ -1,6 +1,7 @@
 """What older versions wrote is read, and says what it said; each fixture has the script that made it."""
 
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 import bagwise as bw
-from bagwise.commands.runs import Run
+from bagwise import BagwiseError
+from bagwise.commands.older import asked_before
+from bagwise.commands.runs import Run, check_asked_the_same
 from bagwise.explain import explain
 from bagwise.methods.ensemble import predict_ensemble
 from bagwise.methods.neural_files import estimator_of
@@ -97,3 +100,26 @@ def test_an_old_run_is_read_and_answers(old, run, name):
     frame = pd.DataFrame(json.loads(done.out))
     columns = [f"probability_{label}" for label in told["classes"].tolist()]
     np.testing.assert_allclose(frame[columns], told["members"].mean(axis=0), atol=1e-6)
+
+
+def test_an_old_run_is_resumed_by_the_command_that_made_it(old, run, tmp_path, monkeypatch):
+    shutil.copytree(old / "0.1" / "runs", tmp_path / "runs")
+    monkeypatch.chdir(old / "0.1")  # as data were named then
+    columns = ("--bag", "bag", "--label", "label", "--group", "patient", "--instance", "cell")
+    asked = (*columns, "--coordinate", "x", "--coordinate", "y", "--epochs", 3, "--jobs", 1, "--resume")
+    done = run("fit", "data/words.csv", *asked, "--out", tmp_path / "runs" / "words")
+    assert done.status == 0, done.told
+    refused = run("fit", "data/three.csv", *asked, "--out", tmp_path / "runs" / "three")  # which was not balanced
+    assert "was asked for another class_weight ('none', now None" in refused.told
+
+
+@pytest.mark.parametrize(("then", "now"), [("balanced", None), ("balanced", "balanced"), (None, "none")])
+def test_an_old_evaluation_asked_for_what_it_would_now(then, now):
+    asked = {"class_weight": now, "no_baseline": False}
+    before = asked_before({"bagwise": "0.1.0", "asked": {"class_weight": then}}, asked)
+    check_asked_the_same(Path("results.json"), before, asked)
+    other = asked | {"class_weight": "none" if then else None}
+    with pytest.raises(BagwiseError, match="another class_weight"):
+        check_asked_the_same(
+            Path("results.json"), asked_before({"bagwise": "0.1.0", "asked": {"class_weight": then}}, other), other
+        )

@@ -35,11 +35,16 @@ def test_a_run_tells_its_threshold_and_predicts_by_it(rare, run, tmp_path):
 
 
 def test_predictions_of_folds_are_those_that_were_measured(rare, run, tmp_path):
-    done = run("evaluate", rare, *ASKED, "--folds", 2, "--no-baseline", "--out", tmp_path / "out", "--json")
+    methods = ("--method", "attention", "--method", "mean-logistic", "--folds", 2, "--no-baseline")
+    done = run("evaluate", rare, *ASKED, *methods, "--out", tmp_path / "out", "--json")
     assert done.status == 0, done.told
-    accuracy = next(row["mean"] for row in json.loads(done.out)["rows"] if row["metric"] == "accuracy")
-    table = pd.read_csv(tmp_path / "out" / "predictions.csv")
-    right = table.predicted == table.label
-    assert accuracy == pytest.approx(right.groupby(table.fold).mean().mean())
-    assert (table.predicted == "ill").any()
-    assert not np.array_equal(table.predicted == "ill", table.probability_ill > 0.5)
+    assert "mean-logistic has no --epochs: it learns without" in done.told
+    results = json.loads(done.out)
+    for method, table in pd.read_csv(tmp_path / "out" / "predictions.csv").groupby("method"):
+        rows = {row["metric"]: row["mean"] for row in results["rows"] if row["method"] == method}
+        right = table.predicted == table.label
+        assert rows["accuracy"] == pytest.approx(right.groupby(table.fold).mean().mean())
+        assert (table.predicted == "ill").any()
+        assert not np.array_equal(table.predicted == "ill", table.probability_ill > 0.5)
+        thresholds = np.array(results["thresholds"][method])[0, table.fold]
+        assert np.array_equal(table.predicted == "ill", table.probability_ill > thresholds)

@@ -146,7 +146,7 @@ def fit(
     shown = [(name.replace("_", " "), told(value)) for name, value in metrics.items() if name not in sentences]
     print_table(f"{model.method} on {source.data}", ["what", "value"], shown)
     _print_positive(metrics.get("positive"), to_be_named=True)
-    print_line(f"The number of epochs was {metrics['epochs_were']}.")
+    _print_epochs(metrics)
     print_line("These are numbers on the bags learnt from; bagwise evaluate measures how good predictions will be.")
     print_line(f"Open {out / 'report.html'} to see which instances count.")
 
@@ -235,7 +235,7 @@ def evaluate(
     for verdict in (results.get("baselines") or {"verdicts": []})["verdicts"]:
         print_line(verdict["told"])
     _print_positive(results.get("positive"), to_be_named=True)
-    print_line(f"The number of epochs was {results['epochs_were']}.")
+    _print_epochs(results)
     if results.get("never_tested"):
         print_line(f"{results['never_tested']:,} of the {results['bags']:,} bags are in no test.")
     print_line(f"Predictions of each bag by models that never saw it, and figures, are in {out}.")
@@ -414,6 +414,11 @@ def datasets(data_dir: DataDir = Data.data_dir, as_json: AsJson = Output.json) -
         one |= {"shape": " x ".join(map(str, one["shape"])), "here": "yes" if one["here"] else "no"}
     rows = [[told(one[name]) for name in columns] for one in known]
     print_table("Data sets", columns, rows)
+
+
+def _print_epochs(told_of: dict[str, object]) -> None:
+    if told_of.get("epochs_were"):
+        print_line(f"The number of epochs was {told_of['epochs_were']}.")
 
 
 def _print_positive(positive: object, *, to_be_named: bool = False) -> None:

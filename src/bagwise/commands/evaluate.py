@@ -16,7 +16,7 @@ from bagwise.commands.data import DataSource, digest_of_labelled, in_memory_if_s
 from bagwise.commands.division import digest_of_division, divided
 from bagwise.commands.fit import check_parameters, configured
 from bagwise.commands.held_out import draw_figures, finite, shown_of, write_predictions
-from bagwise.commands.older import BLOCKS, written_before
+from bagwise.commands.older import BLOCKS, asked_before, written_before
 from bagwise.commands.options import Evaluation, Output, Training, Work
 from bagwise.commands.report import evaluation_report
 from bagwise.commands.runs import check_asked_the_same, read_json, write_json
@@ -29,7 +29,6 @@ from bagwise.evaluation.significance import corrected_t_test
 from bagwise.explain import check_format, write_table
 from bagwise.folders import ResultFolder
 from bagwise.methods.base import BagEstimator
-from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.registry import make
 from bagwise.reports import write_report
 from bagwise.reports.figures import tables_of
@@ -71,6 +70,7 @@ def run_evaluate(
     -------
     dict
         What is in ``results.json``: ``rows`` (one a method and metric, as in the results of the experiments),
+        ``thresholds`` (by method, a list a repetition of what each fold's model decides by),
         ``differences`` (one a pair of the methods asked for and metric, with the corrected resampled t-test) and
         ``baselines``: which simple methods were ``measured`` on the same folds and how, which were ``left_out`` and
         why, and ``verdicts``, in numbers and ``told``, on whether each method is better.
@@ -98,15 +98,13 @@ def run_evaluate(
     }
     if work.resume and (out / RESULTS).exists():
         finished = read_json(out / RESULTS)
-        # Before there were baselines none was measured, whoever asks.
-        before = {"no_baseline": evaluation.no_baseline} | (finished.get("asked") or {})
-        check_asked_the_same(out / RESULTS, before, asked)
+        check_asked_the_same(out / RESULTS, asked_before(finished, asked), asked)
         return finished
     first_split = division.splits[0]
     learnt_from = bags[first_split.train]
     found: dict[str, CrossValidation] = {}
     seconds: dict[str, float] = {}
-    why = ""
+    why: str | None = None
     given = len(first_split.validation)
     made = {one: configured(learnt_from, one, training, work, validation=given) for one in evaluation.methods}
     for model, _ in made.values():
@@ -126,8 +124,7 @@ def run_evaluate(
         seconds[name] = round(time.perf_counter() - begin, 1)
 
     for name, (model, told) in made.items():
-        if isinstance(model, NeuralMIL) or not why:
-            why = told
+        why = told or why
         measure(name, model)
     measured: dict[str, Sequence[str]] = {}
     left_out: dict[str, str] = {}
@@ -155,6 +152,8 @@ def run_evaluate(
             for name, one in found.items()
             for row in one.rows()
         ],
+        # By which each fold's model decides that has one of its own.
+        "thresholds": {name: one.thresholds for name, one in found.items() if one.thresholds is not None},
         "differences": _differences({name: found[name] for name in made}, division.test_share),
         "baselines": None
         if evaluation.no_baseline

@@ -16,7 +16,7 @@ from bagwise.checks import check_count, check_seed
 from bagwise.claims import claims_folder
 from bagwise.commands.data import DataSource, digest_of_labelled, in_memory_if_small
 from bagwise.commands.division import parts_of
-from bagwise.commands.older import BLOCKS, written_before
+from bagwise.commands.older import BLOCKS, asked_before, written_before
 from bagwise.commands.options import Model, Training, Work
 from bagwise.commands.report import training_report
 from bagwise.commands.runs import (
@@ -33,7 +33,7 @@ from bagwise.errors import BagwiseError, BagwiseWarning
 from bagwise.evaluation.metrics import measure
 from bagwise.files import replacing
 from bagwise.folders import ResultFolder
-from bagwise.methods.asked import Asked, common_target
+from bagwise.methods.asked import Asked, common_target, of_neural_methods
 from bagwise.methods.base import BagEstimator
 from bagwise.methods.classical.base import ClassicalMIL
 from bagwise.methods.classical.files import is_kept
@@ -48,6 +48,9 @@ from bagwise.targets.classes import ClassTarget
 from bagwise.targets.registry import resolve
 
 __all__ = ["check_parameters", "configured", "run_fit", "write_run"]
+
+_PARAMETERS = {"dtype": "precision"}  # that options give which are spelt otherwise
+_OF_NETWORKS = {"epochs", "patience", "class_weight", "device", "precision"}
 
 
 def check_parameters(methods: Sequence[str], training: Training, work: Work) -> None:
@@ -73,17 +76,24 @@ def check_parameters(methods: Sequence[str], training: Training, work: Work) -> 
     flags = {"random_state": "--seed"}
     for group in (training, work):
         given = {name: option for name, option in group.options().items() if getattr(group, name) != option.default}
-        flags |= {name: str(option.flag) for name, option in given.items()}
+        flags |= {_PARAMETERS.get(name, name): str(option.flag) for name, option in given.items()}
+
+    def having(name: str, called: str) -> list[type[BagEstimator]]:
+        found = [kind for kind in kinds if name in kind._get_param_names()]
+        for method, kind in zip(methods, kinds, strict=True):
+            if found and kind not in found:
+                warnings.warn(f"{method} has no {called}: it learns without", BagwiseWarning, stacklevel=3)
+        return found
+
+    for name in flags.keys() & _OF_NETWORKS:
+        if not having(name, flags[name]):
+            raise of_neural_methods(methods[0], flags[name])
     for text in training.parameters:
         name = _name(text)
         if name in flags:
             raise BagwiseError(f"{name} is what {flags[name]} gives: leave it out of --set")
-        having = [kind for kind in kinds if name in kind._get_param_names()]
-        for kind in having or kinds[:1]:
+        for kind in having(name, f"parameter {name!r}") or kinds[:1]:
             assigned(kind, [text])
-        for method, kind in zip(methods, kinds, strict=True):
-            if kind not in having:
-                warnings.warn(f"{method} has no parameter {name!r}: it learns without", BagwiseWarning, stacklevel=2)
     for kind in kinds:
         assigned(kind, _of(kind, training.parameters))  # each once
 
@@ -98,7 +108,7 @@ def _of(kind: type[BagEstimator], texts: Sequence[str]) -> list[str]:
 
 def configured(
     bags: Bags, method: str, training: Training, work: Work | None = None, *, validation: int = 0
-) -> tuple[BagEstimator, str]:
+) -> tuple[BagEstimator, str | None]:
     """Make a method as it was asked for, and say how long it will train.
 
     Parameters
@@ -112,12 +122,12 @@ def configured(
     work
         Where and in what neural methods compute; None: as nobody says otherwise.
     validation
-        The number of bags that are given to decide when to stop; 0 splits a fifth off where that is enough.
+        The number of bags that are given to decide when to stop; 0 splits some off where there are enough.
 
     Returns
     -------
     tuple
-        The estimator and a sentence.
+        The estimator, and how the number of epochs comes about; None of a method that has none.
 
     Raises
     ------
@@ -138,24 +148,24 @@ def configured(
     target = resolve(
         training.target or given.get("target", "auto"), labels, names=bags.names, label_names=bags.label_names
     )
-    alike: dict[str, Any] = {"positive": training.positive, "random_state": training.seed}
+    work = work or Work()
+    said = {"epochs": training.epochs, "patience": training.patience, "class_weight": training.class_weight}
+    said |= {"target": training.target, "precision": work.dtype}
+    settings = {name: None if value == "none" else value for name, value in said.items() if value is not None}
+    alike: dict[str, Any] = {"positive": training.positive, "random_state": training.seed, "device": work.device}
     if not issubclass(kind, NeuralMIL):
         # A method of the user's own need not have what nobody asked for.
         if training.target is not None and target != "classes" and "target" not in kind._get_param_names():
             raise BagwiseError(
                 f"the method {method!r} learns classes, and --target is {training.target!r}: leave it out"
             )
-        own = {*kind._get_param_names()}
-        unasked = {name for name in alike if name == "random_state" or alike[name] is None} - own
-        asked = {name: value for name, value in alike.items() if name not in unasked}
-        asked |= {"target": training.target} if training.target is not None and "target" in own else {}
-        unused = f"; the {validation} bags for validation decided nothing" if validation else ""
-        return make(method, **asked | given), f"not asked for: the methods have none{unused}"
-    work = work or Work()
-    said = {"epochs": training.epochs, "patience": training.patience, "class_weight": training.class_weight}
-    said |= {"target": training.target, "precision": work.dtype}
-    settings = {name: None if value == "none" else value for name, value in said.items() if value is not None}
-    model = make(method, **alike, device=work.device, **settings | given)
+        if validation:
+            unused = f"the {validation} bags for validation decide nothing"
+            warnings.warn(f"{method} has no epochs to choose: {unused}", BagwiseWarning, stacklevel=2)
+        own = {*kind._get_param_names()} | ({"positive"} if training.positive is not None else set())
+        asked = {name: value for name, value in (alike | settings).items() if name in own}
+        return make(method, **asked | given), None
+    model = make(method, **alike, **settings | given)
     assert isinstance(model, NeuralMIL)
     everything = np.arange(len(bags))
     return model, model._recipe(Facts.of(bags, everything, model._target_of(bags, everything), validation)).why
@@ -228,7 +238,8 @@ def run_fit(
     learnt_from = bags if not validation.any() else bags[~validation]
     learnt = work.resume and (out / MODEL).exists()
     if learnt:
-        check_asked_the_same(out / CONFIG, Run.load(out, method=model.method).asked, asked)
+        Run.load(out, method=model.method)  # sees that it is one
+        check_asked_the_same(out / CONFIG, asked_before(read_json(out / CONFIG), asked), asked)
     estimator, why = configured(learnt_from, model.method, training, work, validation=int(validation.sum()))
     models: Sequence[Asked]
     if learnt:
@@ -271,7 +282,7 @@ def _metrics(
     bags: Bags,
     weights: NDArray[np.float64] | None,
     answers: NDArray[np.floating],
-    why: str,
+    why: str | None,
     seconds: float,
 ) -> dict[str, Any]:
     assert bags.labels is not None
@@ -285,7 +296,7 @@ def _metrics(
         "positive": None if target.positive is None else str(target.positive),
         **({"threshold": target.threshold} if isinstance(target, ClassTarget) and target.threshold is not None else {}),
         "members": len(models),
-        "epochs_were": why,
+        **({} if why is None else {"epochs_were": why}),
         **_learning(models),
         **{f"training_{name}": None if np.isnan(value) else value for name, value in on_training.items()},
         "seconds": round(seconds, 1),

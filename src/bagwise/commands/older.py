@@ -1,16 +1,17 @@
-"""Folders of Bagwise 0.1, which marked none: their files are known by what is in them."""
+"""Folders of Bagwise 0.1, which marked none: their files are known by what is in them, and read as they were meant."""
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import h5py
 
 from bagwise.reports.html import is_report
 from bagwise.tensorfiles import is_tensor_file
 
-__all__ = ["BLOCKS", "written_before"]
+__all__ = ["BLOCKS", "asked_before", "written_before"]
 
 BLOCKS = "checkpoints/**/block-*.safetensors"
 
@@ -48,6 +49,35 @@ def written_before(*patterns: str) -> Callable[[Path], list[Path]]:
         return found + [path for place in beside for path in place.iterdir() if _TEMPORARY.fullmatch(path.name)]
 
     return find
+
+
+def asked_before(told: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what a finished folder was asked for, as it is said now.
+
+    In 0.1 classes were balanced where nobody said otherwise, and no baselines measured, whoever asked.
+
+    Parameters
+    ----------
+    told
+        What was written: by which version, and what was ``asked``.
+    now
+        What is asked for.
+
+    Returns
+    -------
+    dict
+
+    Examples
+    --------
+    >>> asked_before({"bagwise": "0.1.0", "asked": {"class_weight": "balanced"}}, {"class_weight": None})
+    {'class_weight': None}
+    """
+    before = dict(told.get("asked") or {})
+    if str(told.get("bagwise")).startswith("0.1."):
+        usual = now["class_weight"] if now["class_weight"] == "balanced" else None
+        before["class_weight"] = usual if before.get("class_weight") == "balanced" else "none"
+        before |= {name: now[name] for name in ("no_baseline",) if name in now}
+    return before
 
 
 def _is_ours(path: Path) -> bool:

@@ -169,7 +169,7 @@ class Model(Options):
 
 @dataclass(frozen=True)
 class Training(Options):
-    """How methods learn; what has no epochs passes them over."""
+    """How methods learn; what none of those asked for has is refused, and what some have not, they learn without."""
 
     epochs: Epochs = None
     patience: Annotated[int | None, "Stop after so many epochs without progress on validation bags."] = None

@@ -49,7 +49,7 @@ def training_report(
     answers: NDArray[np.floating],
     metrics: Mapping[str, Any],
     data: str,
-    epochs_were: str,
+    epochs_were: str | None,
     weight: str | None = None,
 ) -> Report:
     """Put together what the page of a run says.
@@ -67,7 +67,7 @@ def training_report(
     data
         What the user calls the data.
     epochs_were
-        How the number of epochs came about.
+        How the number of epochs came about; None of a method that has none.
     weight
         The column that says how much bags count; None: all count the same.
 
@@ -220,7 +220,7 @@ def evaluation_report(
             ),
             ("Learnt in each fold", "Weights, scaler and class weights, from the training bags of the fold alone"),
             ("Class weights", asked["class_weight"] or ("balanced" if one.target.kind == "classes" else "none")),
-            ("Epochs", results["epochs_were"]),
+            *([("Epochs", results["epochs_were"])] if results["epochs_were"] else []),
             ("Seed", str(asked["seed"])),
             ("Time", ", ".join(f"{name}: {seconds[name]} s" for name in found)),
         ],

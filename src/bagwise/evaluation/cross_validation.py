@@ -59,6 +59,8 @@ class CrossValidation:
         What each bag counted, in learning and in `scores`, shape (B,); None where all counted the same.
     decided
         What out-of-fold models predict, shape (repeats, B), where some decide by thresholds of their own; else None.
+    thresholds
+        These, a list a repetition with one a fold, which is None where the likeliest is predicted; else None.
 
     Examples
     --------
@@ -79,6 +81,7 @@ class CrossValidation:
     weight_axis: Literal["heads", "classes"] = "heads"
     sample_weight: NDArray[np.float64] | None = None
     decided: NDArray[Any] | None = None
+    thresholds: list[list[Any]] | None = None
 
     @property
     def classes(self) -> NDArray[Any] | None:
@@ -416,6 +419,7 @@ def gathered(
         weight_axis=answers[0].weight_axis,
         sample_weight=sample_weight,
         decided=_decided(target, told, splits, answers),
+        thresholds=_thresholds(division, answers),
     )
 
 
@@ -429,6 +433,15 @@ def _decided(
         if answer.decided is not None:
             decided[split.repeat, split.test] = answer.decided
     return decided
+
+
+def _thresholds(division: Division, answers: Sequence[Said]) -> list[list[Any]] | None:
+    if all(answer.threshold is None for answer in answers):
+        return None
+    found: list[list[Any]] = [[] for _ in range(division.repeats)]
+    for split, answer in zip(division.splits, answers, strict=True):
+        found[split.repeat].append(answer.threshold)
+    return found
 
 
 def _telling(on_epoch: OnEpoch, splits: Sequence[Split]) -> OnEpoch:

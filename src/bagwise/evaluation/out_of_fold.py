@@ -44,6 +44,8 @@ class Said(NamedTuple):
         What the K columns of the weights are.
     decided
         What it predicts, as labels are, shape (tests,), where it decides by a threshold of its own; else None.
+    threshold
+        That, as `ClassTarget` takes it; else None.
 
     Examples
     --------
@@ -58,6 +60,7 @@ class Said(NamedTuple):
     weights: NDArray[np.floating] | None
     weight_axis: Literal["heads", "classes"] = "heads"
     decided: NDArray[Any] | None = None
+    threshold: float | Sequence[float] | None = None
 
     def in_columns_of(self, target: Target) -> NDArray[np.float64]:
         """Give the answers in the columns of a target that may know more classes, of which the model says 0."""
@@ -186,13 +189,15 @@ def _asked_together(
             if isinstance(target, SurvivalTarget) and isinstance(model.target_, SurvivalTarget):
                 # Each fold's own times are quantiles of its training events; the table needs the same for all.
                 said = model.target_.at(target.times, prediction.logits, model.model_.learnt.cpu()).numpy()
-            answers[number] = Said(model.target_.names, said, weights, axis, _decided(model, said))
+            answers[number] = Said(model.target_.names, said, weights, axis, *_decided(model, said))
     return [answers[number] for number in range(len(models))]
 
 
-def _decided(model: BagEstimator, answers: NDArray[Any]) -> NDArray[Any] | None:
+def _decided(model: BagEstimator, answers: NDArray[Any]) -> tuple[NDArray[Any] | None, float | Sequence[float] | None]:
     target = getattr(model, "target_", None)
-    return target.predicted(answers) if isinstance(target, ClassTarget) and target.threshold is not None else None
+    if not isinstance(target, ClassTarget) or target.threshold is None:
+        return None, None
+    return target.predicted(answers), target.threshold
 
 
 def asked(model: BagEstimator, bags: Bags, target: Target) -> Said:
@@ -224,7 +229,7 @@ def asked(model: BagEstimator, bags: Bags, target: Target) -> Said:
         return Said(None, np.column_stack([model.predict(bags), model.predict_survival(bags, target.times)]), None)
     if hasattr(model, "classes_"):
         said = model.predict_proba(bags)
-        return Said(np.asarray(model.classes_), said, None, decided=_decided(model, said))
+        return Said(np.asarray(model.classes_), said, None, "heads", *_decided(model, said))
     return Said(None, model.answers(bags), None)
 
 

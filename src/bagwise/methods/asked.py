@@ -12,7 +12,7 @@ from bagwise.errors import BagwiseError
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
 
-__all__ = ["Asked", "Decides", "Said", "ask", "common_target"]
+__all__ = ["Asked", "Decides", "Said", "ask", "common_target", "of_neural_methods"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +138,23 @@ def ask(members: Sequence[Asked], bags: Bags, *, instances: bool = False) -> lis
         family = [members[place] for place in places]
         said |= zip(places, family[0]._say(family, bags, instances=instances), strict=True)
     return [said[place] for place in range(len(members))]
+
+
+def of_neural_methods(called: str, option: str) -> BagwiseError:
+    """Say that a method has no such option.
+
+    Parameters
+    ----------
+    called
+        The method.
+    option
+        As it is spelt, such as ``"--dtype"``.
+
+    Returns
+    -------
+    BagwiseError
+    """
+    return BagwiseError(f"{called} has no {option}, which is of neural methods: leave it out")
 
 
 def common_target(models: Sequence[Asked]) -> Target:

@@ -83,7 +83,8 @@ class Averaged(BagEstimator, Asked):
         return any(member.SCORES_INSTANCES for member in self.members_)
 
     def _compute(self, device: str, dtype: str | None) -> None:
-        for member in self.members_:
+        neural = [member for member in self.members_ if hasattr(member, "plan_")]
+        for member in neural or self.members_:
             member._compute(device, dtype)
 
     @classmethod

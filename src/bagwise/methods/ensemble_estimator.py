@@ -105,14 +105,8 @@ class Ensemble(BagEstimator, Sequence[NeuralMIL]):
 
         Parameters
         ----------
-        X
-            `Bags`, or a list with one array a bag.
-        y
-            One label a bag. None takes those of the `Bags`.
-        sample_weight
-            One weight a bag, as `NeuralMIL.fit` takes it.
-        validation
-            Bags that decide when to stop, as `NeuralMIL.fit` takes them.
+        X, y, sample_weight, validation
+            As `NeuralMIL.fit` takes them.
         n_jobs, checkpoints, verbose, on_epoch
             As in `bagwise.training.engine.train`.
 
@@ -120,11 +114,6 @@ class Ensemble(BagEstimator, Sequence[NeuralMIL]):
         -------
         Self
             The estimator itself.
-
-        Raises
-        ------
-        BagwiseError
-            If the data or a parameter will not do.
         """
         apart = set_apart(as_bags(X, y), validation, sample_weight)
         alike = clone_with_seed(self.method)

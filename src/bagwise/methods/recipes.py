@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bagwise.bags import Bags
+from bagwise.methods.validation import share_of
 from bagwise.models.encoders import EncoderSpec
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
@@ -237,6 +239,8 @@ def recipe_for(facts: Facts, given: Mapping[str, Any] = MappingProxyType({})) ->
     ('lenet5', 'cell-cnn', None)
     >>> recipe_for(Facts((166,), bags=500, alike=(400, 100))).why
     'chosen on a fifth of the bags, which were not learnt from: stopped after 10 without progress'
+    >>> recipe_for(Facts((166,)), {"patience": 3, "validation_fraction": 0.3}).why.partition(",")[0]
+    'chosen on 3 in 10 of the bags'
     >>> recipe_for(Facts((166,), bags=500, alike=(400, 100)), {"epochs": 20}).settings.patience is None
     True
     """
@@ -251,6 +255,8 @@ def recipe_for(facts: Facts, given: Mapping[str, Any] = MappingProxyType({})) ->
         why += f"; the {facts.validation} bags for validation decided nothing" * bool(facts.validation)
     else:
         whole = "groups" if facts.groups is not None else "bags"
-        of = f"the {facts.validation} bags for validation" if facts.validation else f"a fifth of the {whole}"
+        share = share_of(given.get("validation_fraction", 0.2))
+        part = "a fifth" if share == Fraction(1, 5) else f"{share.numerator} in {share.denominator}"
+        of = f"the {facts.validation} bags for validation" if facts.validation else f"{part} of the {whole}"
         why = f"chosen on {of}, which were not learnt from: stopped after {patience} without progress"
     return replace(recipe, why=why)

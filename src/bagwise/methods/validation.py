@@ -16,7 +16,7 @@ from bagwise.stored import StoredInstances
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
 
-__all__ = ["SetApart", "set_apart", "validation_split"]
+__all__ = ["SetApart", "set_apart", "share_of", "validation_split"]
 
 
 class SetApart(NamedTuple):
@@ -99,6 +99,26 @@ def set_apart(bags: Bags, validation: Any, sample_weight: ArrayLike | None = Non
     return SetApart(bags, train, chosen, weights)
 
 
+def share_of(fraction: float) -> Fraction:
+    """Give the share that is held out: so many of at most ten parts, or one of more.
+
+    Parameters
+    ----------
+    fraction
+        Above 0.
+
+    Returns
+    -------
+    Fraction
+
+    Examples
+    --------
+    >>> share_of(0.3), share_of(0.01)
+    (Fraction(3, 10), Fraction(1, 100))
+    """
+    return Fraction(fraction).limit_denominator(10) or Fraction(1, round(1 / fraction))
+
+
 def validation_split(
     fraction: float, target: Target, labels: NDArray[Any], groups: NDArray[Any] | None, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -133,7 +153,7 @@ def validation_split(
     >>> [len(part) for part in validation_split(0.2, ClassTarget.of(labels), labels, None, seed=0)]
     [16, 4]
     """
-    share = Fraction(fraction).limit_denominator(10) or Fraction(1, round(1 / fraction))
+    share = share_of(fraction)
     wanted, parts = share.numerator, share.denominator
     strata = target.strata(labels, parts)
     for what, fewest in (

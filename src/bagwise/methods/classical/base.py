@@ -16,7 +16,7 @@ from bagwise.checks import valid_weights
 from bagwise.errors import BagwiseError
 from bagwise.folds import stratified_folds
 from bagwise.inputs import told_size
-from bagwise.methods.asked import Asked, Said
+from bagwise.methods.asked import Asked, Said, of_neural_methods
 from bagwise.methods.base import BagEstimator, RandomState, drawn_seed
 from bagwise.methods.classical.packed import Packed, Scaler, check_extent, packed_as, scaler_of, values_of
 from bagwise.methods.classical.questions import Calibration, LabelCalibration, Meaning, Question, question_of
@@ -209,9 +209,10 @@ class ClassicalMIL(BagEstimator, Asked, ABC):
         self._remember(bags, deciding.decided(held_out, answers))
         return self
 
-    def _compute(self, device: str, dtype: str | None) -> None:  # noqa: ARG002
-        if dtype not in (None, "float64"):
-            raise BagwiseError(f"{self._called} computes in double precision: leave --dtype {dtype} out")
+    def _compute(self, device: str, dtype: str | None) -> None:
+        for option, given in (("--device", device != "auto"), ("--dtype", dtype is not None)):
+            if given:
+                raise of_neural_methods(self._called, option)
 
     @classmethod
     def _say(cls, members: Sequence[Self], bags: Bags, *, instances: bool) -> list[Said]:
