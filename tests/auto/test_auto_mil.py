@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -5,10 +7,15 @@ from sklearn.base import clone
 import bagwise as bw
 from bagwise.auto import candidates as rooms
 from bagwise.auto import estimator
+from bagwise.auto import search as searching
 from bagwise.auto.candidates import Candidate
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.metrics import METRICS
+from bagwise.evaluation.out_of_fold import out_of_fold
+from bagwise.evaluation.protocol import Folds
+from bagwise.targets.registry import target_of
+from bagwise.training.workers import OutOfTime
 
 SIGNAL = np.arange(40) % 4
 LABELS = {
@@ -96,6 +103,32 @@ def test_too_few_bags_for_an_estimate_are_searched_without():
     bags = bags_with(LABELS["classes"])[:12]
     model = bw.AutoMIL(trials=1, random_state=0).fit(bags[[0, 2, 1, 3, 4, 6]])
     assert (model.estimate_, model.verdict_) == ([], "There are too few bags for an estimate.")
+
+
+def test_without_time_the_simplest_stands_untried_and_says_so(monkeypatch):
+    bags = bags_with(LABELS["classes"])
+    model = bw.AutoMIL(minutes=1e-9, random_state=0).fit(bags)
+    assert (model.tried_, len(model.members_), model.estimate_) == (0, 1, [])
+    assert model.verdict_ == (
+        "There was no time to try anything: this is mean-logistic (C 0.1), untried."
+        " There was no time for an estimate: give more minutes."
+    )
+    np.testing.assert_array_equal(model.predict_proba(bags), model.members_[0].predict_proba(bags))
+    monkeypatch.setattr(searching, "seconds_to_fit", lambda *_: 10.0**6)  # time for its estimate, and for nothing else
+    model = bw.AutoMIL(minutes=1, random_state=0).fit(bags)
+    assert model.tried_ == 0
+    assert [one.mean for one in model.estimate_] == [model.simple_.mean(one.metric) for one in model.estimate_]
+    assert "The numbers are its own, by cross-validation: give more minutes." in model.verdict_
+
+
+@pytest.mark.parametrize("method", ["attention", "mean-logistic"])
+def test_what_takes_longer_than_one_waits_is_given_up(method):
+    bags = bags_with(LABELS["classes"])
+    splits = Folds(bags, folds=2).splits
+    with pytest.raises(OutOfTime):
+        out_of_fold(
+            [bw.make(method)] * 2, bags, splits, target_of("classes", bags.labels), n_jobs=1, until=time.time() - 1
+        )
 
 
 def test_what_will_not_do_is_refused():

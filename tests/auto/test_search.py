@@ -78,16 +78,44 @@ def test_the_portfolio_goes_through_all_folds_and_of_what_is_drawn_the_worse_are
     assert all(folds[name] == 5 for name in chosen)
 
 
-def test_without_time_the_first_is_tried_and_nothing_else():
+def test_without_time_the_first_is_chosen_untried_and_the_others_say_that_they_are_left_out():
     found = found_in(bags_of(), seconds=0.0)
-    assert [trial.candidate.called for trial in found.trials] == ["mean-logistic (C 0.1)"]
+    assert found.tried == found.whole == []
+    assert [trial.candidate for trial in found.trials] == [*QUICK]
+    assert all("0 s are left" in trial.left_out for trial in found.trials)
+    assert found.chosen == [(QUICK[0], 1.0)]
+
+
+def test_what_takes_too_long_is_left_out_and_the_rest_is_tried(monkeypatch):
+    monkeypatch.setattr(rooms, "PORTFOLIO", (QUICK[0], Candidate("attention", {"epochs": 10**7}), QUICK[1]))
+    monkeypatch.setattr(rooms, "_DRAWN", ())
+    found = found_in(bags_of(), seconds=20.0)
+    assert {trial.candidate.method: trial.folds for trial in found.trials} == {
+        "mean-logistic": 5,
+        "summary-SVM": 5,
+        "attention": 0,
+    }
+    assert "attention takes about" in found.trials[-1].left_out
+
+
+def test_what_takes_too_long_to_fit_to_all_bags_is_not_chosen(monkeypatch):
+    bags, slow = bags_of(), QUICK[1].method
+    both = found_in(bags, trials=2)
+    assert len(both.chosen) == 2
+    monkeypatch.setattr(
+        searching._Work,
+        "seconds",
+        lambda _, trial, folds, **__: 100.0 if trial.candidate.method == slow and not folds else 0.0,
+    )
+    found = search(bags, target_of("classes", bags.labels), Budget(2, 50.0))
     assert found.chosen == [(QUICK[0], 1.0)]
 
 
 def test_time_that_ends_within_an_epoch_gives_up_what_is_under_way(monkeypatch):
     monkeypatch.setattr(rooms, "PORTFOLIO", (QUICK[0], Candidate("attention", {"epochs": 100_000})))
-    found = found_in(bags_of(), seconds=2.0)
-    assert [trial.folds for trial in found.trials][:2] == [5, 0]
+    monkeypatch.setattr(searching, "seconds_to_fit", lambda method, *_: 1e-6 if method == "attention" else 1.0)
+    found = found_in(bags_of(), seconds=10.0)
+    assert [trial.folds for trial in found.tried][:2] == [5, 0]
     assert found.chosen == [(QUICK[0], 1.0)]
 
 

@@ -1,15 +1,10 @@
 """How much may be tried: so many candidates, or for so long."""
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-__all__ = ["Budget", "OutOfTime"]
-
-
-class OutOfTime(Exception):  # noqa: N818 - nothing went wrong
-    """The time is over; raised between epochs, and not for users."""
+__all__ = ["Budget"]
 
 
 @dataclass
@@ -31,12 +26,17 @@ class Budget:
 
     trials: int | None
     seconds: float | None
-    _begin: float = field(default_factory=time.monotonic, repr=False)
+    _begin: float = field(default_factory=time.time, repr=False)
+
+    @property
+    def until(self) -> float | None:
+        """When the time is over, as `time.time` tells it; None: never."""
+        return None if self.seconds is None else self._begin + self.seconds
 
     @property
     def left(self) -> float:
         """Seconds that are left."""
-        return float("inf") if self.seconds is None else self._begin + self.seconds - time.monotonic()
+        return float("inf") if self.until is None else self.until - time.time()
 
     @property
     def is_over(self) -> bool:
@@ -46,8 +46,3 @@ class Budget:
     def part(self, of: int) -> Self:
         """Give one of so many equal parts of the time that is left, and all trials: it begins now."""
         return type(self)(self.trials, None if self.seconds is None else max(0.0, self.left) / of)
-
-    def look(self, _: Mapping[str, float]) -> None:
-        """Raise `OutOfTime` where no time is left; for what is called after each epoch."""
-        if self.is_over:
-            raise OutOfTime

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,18 @@ from bagwise.methods.classical.base import ClassicalMIL
 from bagwise.methods.registry import find, make
 from bagwise.targets.contract import Target
 
-__all__ = ["PORTFOLIO", "Candidate", "candidates"]
+__all__ = ["PORTFOLIO", "Candidate", "candidates", "left_out", "too_large"]
 
 # What takes time that grows with the square of its bags, or learns again and again from all instances.
 _MOST_BAGS = {"mi-Graph": 1_000, "MI-Kernel": 1_000, "summary-SVM": 5_000, "MI-SVM": 2_000, "mi-SVM": 1_000}
 _MOST_INSTANCES = {"mi-Graph": 20_000, "MI-Kernel": 20_000, "MI-SVM": 50_000, "mi-SVM": 10_000}
 _MOST_NUMBERS = {"miFV": 1 << 26, "miVLAD": 1 << 26}
+_GROWING = {
+    "MI-SVM": "learns again and again from all instances",
+    "mi-SVM": "learns again and again from all instances",
+    "miFV": "holds all instances in double precision, several times",
+    "miVLAD": "holds all instances in double precision, several times",
+}
 _DRAWN = ("attention", "gated-attention", "MI-Net-DS", "embedding-max", "embedding-mean")
 _SETTINGS: Mapping[str, tuple[Any, ...]] = {
     "epochs": (25, 50, 100, 200),
@@ -110,30 +117,79 @@ def candidates(bags: Bags, target: Target, seed: int) -> Iterator[Candidate]:
     ['summary-forest (trees 100, leaf 1)', 'mean-logistic', 'attention']
     """
     for candidate in PORTFOLIO:
-        if _takes(candidate.method, bags, target):
+        if _learns(candidate.method, bags, target) and too_large(candidate, bags) is None:
             yield candidate
     chance = np.random.default_rng(seed)
     seen: set[tuple[Any, ...]] = set()
     most = len(_DRAWN) * int(np.prod([len(values) for values in _SETTINGS.values()]))
-    while len(seen) < most:
+    while _DRAWN and len(seen) < most:
         method = _DRAWN[chance.integers(len(_DRAWN))]
         drawn = {name: values[chance.integers(len(values))] for name, values in _SETTINGS.items()}
         key = (method, *drawn.values())
         if key not in seen:
             seen.add(key)
-            if _takes(method, bags, target):
+            if _learns(method, bags, target):
                 yield Candidate(method, drawn, drawn=True)
 
 
-def _takes(method: str, bags: Bags, target: Target) -> bool:
+def left_out(bags: Bags, target: Target) -> list[tuple[Candidate, str]]:
+    """Give what could learn from some bags, were they fewer.
+
+    Parameters
+    ----------
+    bags, target
+        As in `candidates`.
+
+    Returns
+    -------
+    list of tuple
+        Candidates, and for each a sentence why it is not tried.
+
+    Examples
+    --------
+    >>> from bagwise.targets.classes import ClassTarget
+    >>> bags = Bags.from_arrays([[[0.0]], [[1.0]]] * 2_000, labels=[0, 1] * 2_000)
+    >>> print(left_out(bags, ClassTarget.of([0, 1]))[0][1])
+    mi-Graph compares every bag with every other: it is left out with more than 1,000 bags, and these are 4,000
+    """
+    suited = [candidate for candidate in PORTFOLIO if _learns(candidate.method, bags, target)]
+    return [(candidate, why) for candidate in suited if (why := too_large(candidate, bags)) is not None]
+
+
+def too_large(candidate: Candidate, bags: Bags) -> str | None:
+    """Say in a sentence why bags are too many or too large for a candidate; None where they are not.
+
+    Parameters
+    ----------
+    candidate
+        Of the portfolio.
+    bags
+        To learn from.
+
+    Returns
+    -------
+    str or None
+
+    Examples
+    --------
+    >>> too_large(Candidate("mi-Graph"), Bags.from_arrays([[[0.0]], [[1.0]]])) is None
+    True
+    """
+    method, instances = candidate.method, len(bags.instances)
+    for most, count, what in (
+        (_MOST_BAGS, len(bags), "bags"),
+        (_MOST_INSTANCES, instances, "instances"),
+        (_MOST_NUMBERS, instances * prod(bags.instance_shape), "numbers"),
+    ):
+        if count > most.get(method, count):
+            how = _GROWING.get(method, "compares every bag with every other")
+            return f"{method} {how}: it is left out with more than {most[method]:,} {what}, and these are {count:,}"
+    return None
+
+
+def _learns(method: str, bags: Bags, target: Target) -> bool:
     kind = find(method)[0]
     vectors = len(bags.instance_shape) == 1
     if issubclass(kind, ClassicalMIL):
-        return (
-            vectors
-            and target.kind in kind.KINDS
-            and len(bags) <= _MOST_BAGS.get(method, len(bags))
-            and len(bags.instances) <= _MOST_INSTANCES.get(method, len(bags.instances))
-            and len(bags.instances) * bags.instance_shape[0] <= _MOST_NUMBERS.get(method, np.inf)
-        )
+        return vectors and target.kind in kind.KINDS
     return vectors or method != "MI-Net-DS"  # whose encoder is of vectors

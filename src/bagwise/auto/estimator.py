@@ -1,35 +1,42 @@
 """AutoMIL: the best of many methods and their average, with a number that the choosing has not flattered."""
 
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+import joblib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from threadpoolctl import threadpool_limits
 
 from bagwise.auto.budget import Budget
+from bagwise.auto.candidates import Candidate, candidates
+from bagwise.auto.costs import Pace, seconds_to_fit
 from bagwise.auto.search import Found, inner_folds, search
 from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.checks import valid_weights
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.baselines import verdicts
-from bagwise.evaluation.cross_validation import CrossValidation, gathered, validate_folds
+from bagwise.evaluation.cross_validation import CrossValidation, gathered
 from bagwise.evaluation.metrics import METRICS, measure
-from bagwise.evaluation.out_of_fold import Said, asked
+from bagwise.evaluation.out_of_fold import Said, asked, out_of_fold
 from bagwise.evaluation.protocol import Folds
 from bagwise.evaluation.significance import corrected_interval
 from bagwise.evaluation.summary import summary
 from bagwise.methods.averaged import Averaged
-from bagwise.methods.base import RandomState, drawn_seed
+from bagwise.methods.base import BagEstimator, RandomState, drawn_seed
 from bagwise.methods.joint import fit_members
 from bagwise.methods.neural import NeuralMIL
 from bagwise.parameters import Count, Positive
 from bagwise.targets.contract import Target
+from bagwise.training.workers import OutOfTime, in_turn
 
 __all__ = ["AutoMIL", "Estimate"]
 
 OUTER_FOLDS = 5
-_FOR_FITTING = 0.8  # the share of a search's time after which nothing new begins: what is chosen is fitted once more
+_FOR_THE_SIMPLE = 0.5  # the share of the time that the simplest candidate alone may take for its estimate
 
 
 class Estimate(NamedTuple):
@@ -93,17 +100,18 @@ class AutoMIL(Averaged):
         As in `bagwise.methods.averaged.Averaged`; members are fitted to all bags.
     nested_ : CrossValidation
         What models of whole searches say of bags that these did not see; None without an estimate, also where there are
-        too few bags for one.
+        too few bags for one, or too little time. Where there was time for nothing but the first candidate untried, that
+        one's.
     simple_ : CrossValidation
         Of the simplest candidate, the first, on the same folds; None without an estimate.
     estimate_ : list of Estimate
         The same in a number a metric; empty without.
     trials_ : list of Trial
-        What was tried in the search on all bags, what was dropped or failed too.
+        What was tried in the search on all bags, what was dropped or failed too, and what was left out.
     leaderboard_ : list of dict
         The same in numbers, best first: ``candidate``, ``misfit`` (what candidates were chosen by, the smaller the
         better), each metric (mean over the folds that it went through), ``folds``, ``share``, ``seconds`` and
-        ``failure``.
+        ``failure``, which also says why one was left out.
     tried_ : int
         How many candidates all searches tried together.
     verdict_ : str
@@ -174,19 +182,59 @@ class AutoMIL(Averaged):
         minutes = 10.0 if self.minutes is None and self.trials is None else self.minutes
         budget = Budget(self.trials, None if minutes is None else 60 * minutes)
         folder = None if checkpoints is None else Path(checkpoints)
+        self._pace, first = Pace(), next(candidates(bags, target, self._seed))
         outer = self._outer_folds(bags, target) if self.estimate else None
-        parts = 1 if outer is None else 1 + len(outer.splits)
+        self.simple_ = None if outer is None else self._simple(first, outer, bags, target, weights, budget)
+        parts = 1 if outer is None or self.simple_ is None else 1 + len(outer.splits)
         found, average = self._searched(bags, target, weights, budget.part(parts), folder, 0)
-        self.trials_, self.tried_ = found.trials, len(found.trials)
+        self.trials_, self.tried_ = found.trials, len(found.tried)
         self.leaderboard_ = _leaderboard(found, bags, target, weights)
         self._gather(average.members_, average.shares_, found.threshold)
         self.nested_: CrossValidation | None = None
-        self.simple_: CrossValidation | None = None
         self.estimate_: list[Estimate] = []
-        self.verdict_ = "There are too few bags for an estimate." if self.estimate else "No estimate was asked for."
-        if outer is not None:
-            self._estimated(outer, bags, target, weights, budget, folder)
+        self.verdict_ = "" if found.whole else f"There was no time to try anything: this is {first.called}, untried. "
+        if outer is None:
+            few = "There are too few bags for an estimate." if self.estimate else "No estimate was asked for."
+            self.verdict_ += few
+        elif self.simple_ is None:
+            self.verdict_ += "There was no time for an estimate: give more minutes."
+        elif not found.whole:
+            self._told_of(self.simple_, outer, {})
+            self.verdict_ += "The numbers are its own, by cross-validation: give more minutes."
+        else:
+            self._estimated(first, outer, bags, target, weights, budget, folder)
         return self
+
+    def _simple(
+        self,
+        first: Candidate,
+        outer: Folds,
+        bags: Bags,
+        target: Target,
+        weights: NDArray[np.float64] | None,
+        budget: Budget,
+    ) -> CrossValidation | None:
+        """Cross-validate the simplest candidate, or give that up where it takes too much of the time."""
+        model = first.made(random_state=self._seed, **self._told(target))
+        time_for_it = Budget(None, None if budget.seconds is None else _FOR_THE_SIMPLE * budget.seconds)
+        takes = sum(seconds_to_fit(first.method, model, bags, split.train) for split in outer.splits)
+        if takes > time_for_it.left:
+            return None
+        begin = time.time()
+        try:
+            said = out_of_fold(
+                [model] * len(outer.splits),
+                bags,
+                outer.splits,
+                target,
+                sample_weight=weights,
+                n_jobs=self.n_jobs,
+                until=time_for_it.until,
+            )
+        except OutOfTime:
+            return None
+        self._pace.learn(first.method, reckoned=takes, measured=time.time() - begin)
+        return gathered(outer, bags, target, said, sample_weight=weights)
 
     def _searched(
         self,
@@ -202,21 +250,23 @@ class AutoMIL(Averaged):
         found = search(
             bags,
             target,
-            Budget(budget.trials, None if budget.seconds is None else _FOR_FITTING * budget.seconds),
+            budget,
             sample_weight=weights,
             seed=self._seed,
             n_jobs=self.n_jobs,
             folder=None if folder is None else folder / f"search-{part}",
             told=told,
+            pace=self._pace,
         )
         members = [candidate.made(random_state=self._seed, **told) for candidate, _ in found.chosen]
         neural = [member for member in members if isinstance(member, NeuralMIL)]
         everything = np.arange(len(bags))
         if neural:
             fit_members(neural, bags, [everything] * len(neural), sample_weight=weights, n_jobs=self.n_jobs)
-        for member in members:
-            if not isinstance(member, NeuralMIL):
-                member.fit(bags, sample_weight=weights)
+        others = [place for place, member in enumerate(members) if not isinstance(member, NeuralMIL)]
+        jobs = (joblib.delayed(_fitted)(members[place], bags, weights) for place in others)
+        for place, member in zip(others, in_turn(jobs, len(others), self.n_jobs), strict=True):
+            members[place] = member
         return found, Averaged.of(members, [share for _, share in found.chosen], found.threshold)
 
     def _told(self, target: Target) -> dict[str, Any]:
@@ -240,6 +290,7 @@ class AutoMIL(Averaged):
 
     def _estimated(
         self,
+        first: Candidate,
         outer: Folds,
         bags: Bags,
         target: Target,
@@ -258,19 +309,32 @@ class AutoMIL(Averaged):
                 folder,
                 1 + number,
             )
-            self.tried_ += len(found.trials)
+            self.tried_ += len(found.tried)
             said.append(asked(average, bags[split.test], target))
-        self.nested_ = replace(gathered(outer, bags, target, said, sample_weight=weights), protocol="nested")
-        claimed = self.leaderboard_[0]
-        self.estimate_ = [
-            Estimate(metric, self.nested_.mean(metric), *_interval(metric, scores, outer.test_share), claimed[metric])
-            for metric, scores in self.nested_.scores.items()
-        ]
-        first = self.trials_[0].candidate
-        simple = first.made(random_state=self._seed, **self._told(target))
-        self.simple_ = validate_folds(simple, bags, outer, sample_weight=weights, n_jobs=self.n_jobs)
-        both = {"auto": self.nested_, first.method: self.simple_}
+        nested = gathered(outer, bags, target, said, sample_weight=weights)
+        self._told_of(nested, outer, self.leaderboard_[0])
+        assert self.simple_ is not None
+        both = {"auto": nested, first.method: self.simple_}
         self.verdict_ = verdicts(both, ["auto"], [first.method], test_share=outer.test_share)[0].told
+
+    def _told_of(self, nested: CrossValidation, outer: Folds, claimed: Mapping[str, float]) -> None:
+        """Remember the estimate."""
+        self.nested_ = replace(nested, protocol="nested")
+        self.estimate_ = [
+            Estimate(
+                metric,
+                nested.mean(metric),
+                *_interval(metric, scores, outer.test_share),
+                claimed.get(metric, np.nan),
+            )
+            for metric, scores in nested.scores.items()
+        ]
+
+
+def _fitted(member: BagEstimator, bags: Bags, weights: NDArray[np.float64] | None) -> BagEstimator:
+    with threadpool_limits(1):  # as in its folds
+        member.fit(bags, sample_weight=weights)
+        return member
 
 
 def _interval(metric: str, scores: NDArray[np.float64], test_share: float) -> tuple[float, float]:
@@ -302,7 +366,7 @@ def _leaderboard(found: Found, bags: Bags, target: Target, weights: NDArray[np.f
                 "folds": trial.folds,
                 "share": shares.get(id(trial.candidate), 0.0),
                 "seconds": round(trial.seconds, 1),
-                "failure": trial.failure,
+                "failure": trial.failure or trial.left_out,
             }
         )
     return sorted(rows, key=lambda row: (-row["folds"], row["misfit"]))

@@ -5,16 +5,18 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bagwise.auto.budget import Budget, OutOfTime
-from bagwise.auto.candidates import Candidate, candidates
+from bagwise.auto.budget import Budget
+from bagwise.auto.candidates import Candidate, candidates, left_out
+from bagwise.auto.costs import Pace, seconds_to_fit
 from bagwise.auto.library import selected
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError, BagwiseWarning
@@ -26,12 +28,17 @@ from bagwise.methods.threshold import ENOUGH_OF_A_CLASS, best_threshold, thresho
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
 from bagwise.tensorfiles import read_tensors, write_tensors
+from bagwise.training.workers import OutOfTime, check_time
 
 __all__ = ["Found", "Trial", "inner_folds", "search"]
 
 INNER_FOLDS = 5
 _AT_ONCE = 4  # candidates that begin together: enough that neural ones train jointly, few enough for a short time
+_ALL = INNER_FOLDS / (INNER_FOLDS - 1)  # how much more than a fold's training bags all bags are
 _RUNGS = (slice(0, 1), slice(1, 3), slice(3, INNER_FOLDS))  # the folds after which the worse half is dropped
+
+
+Tell = Callable[[Sequence["Trial"], Sequence["Trial"]], object]
 
 
 @dataclass
@@ -48,6 +55,8 @@ class Trial:
         What it took; of candidates that trained together each has an even share.
     failure
         Why it did not learn, or None.
+    left_out
+        Why it was not tried at all, or None.
 
     Examples
     --------
@@ -59,6 +68,7 @@ class Trial:
     answers: dict[int, NDArray[np.float64]] = field(default_factory=dict)
     seconds: float = 0.0
     failure: str | None = None
+    left_out: str | None = None
 
     @property
     def folds(self) -> int:
@@ -73,7 +83,7 @@ class Found:
     Attributes
     ----------
     trials
-        All that was tried, in its order, what was dropped or failed too.
+        All that was tried, in its order, what was dropped or failed too; then what was left out.
     chosen
         Candidates, and their shares in the average, which sum to 1.
     splits
@@ -97,6 +107,11 @@ class Found:
         """Those that went through all folds."""
         return [trial for trial in self.trials if trial.folds == len(self.splits)]
 
+    @property
+    def tried(self) -> list[Trial]:
+        """Those that were not left out."""
+        return [trial for trial in self.trials if trial.left_out is None]
+
 
 def search(
     bags: Bags,
@@ -107,14 +122,15 @@ def search(
     seed: int = 0,
     n_jobs: int | None = 1,
     folder: Path | None = None,
-    tell: Callable[[Sequence[Trial]], None] | None = None,
+    tell: Tell | None = None,
     told: Mapping[str, Any] | None = None,
+    pace: Pace | None = None,
 ) -> Found:
     """Try candidates on the folds of some bags, and choose which to average.
 
-    The first of all is always tried, whatever the budget. What comes after the portfolio, drawn settings, is dropped
-    after one fold, and after three, where it is in the worse half of all that got so far; the families of the portfolio
-    stay, because an average of unlike models is better than its parts.
+    What comes after the portfolio, drawn settings, is dropped after one fold, and after three, where it is in the worse
+    half of all that got so far; the families of the portfolio stay, because an average of unlike models is better than
+    its parts. What is reckoned to take longer than there is time for, folds and the fit to all bags, is left out.
 
     Parameters
     ----------
@@ -123,7 +139,8 @@ def search(
     target
         What labels are.
     budget
-        How much may be tried. Where time ends within an epoch, what is under way is given up.
+        How much may be tried, and fitted once more to all bags. Where time ends, what is under way is given up before
+        its next epoch. Where there is none for any candidate, the first is chosen untried.
     sample_weight
         One weight a bag, or None.
     seed
@@ -133,9 +150,11 @@ def search(
     folder
         Where answers are kept as they come; a search that was stopped goes on from them. None: nowhere.
     tell
-        Called with all trials whenever there are new answers.
+        Called with all trials, and those among them that begin, whenever some begin.
     told
         Parameters that each candidate gets that has them: ``target``, and perhaps others; None: the target's kind.
+    pace
+        What other searches have found of how long things take; None: nothing.
 
     Returns
     -------
@@ -160,24 +179,30 @@ def search(
     assert bags.labels is not None
     told = {"target": target.kind} if told is None else told
     splits = Folds(bags, folds=inner_folds(bags, target), seed=seed, target=told["target"]).splits
-    work = _Work(bags, target, splits, sample_weight, seed, n_jobs, folder, told, budget)
+    work = _Work(bags, target, splits, sample_weight, seed, n_jobs, folder, told, budget, tell, pace or Pace())
     stream, trials = candidates(bags, target, seed), list[Trial]()
+    missed = [Trial(candidate, left_out=why) for candidate, why in left_out(bags, target)]
+    first = next(stream)
+    stream = chain([first], stream)
     while True:
         most = _AT_ONCE if budget.trials is None else min(_AT_ONCE, budget.trials - len(trials))
-        begun = [Trial(candidate) for candidate in islice(stream, 1 if not trials else max(0, most))]
-        if not begun or (trials and budget.is_over):
+        begun, late = work.in_time(
+            [Trial(candidate) for candidate in islice(stream, 1 if not trials else max(0, most))]
+        )
+        missed += [trial for trial in late if not trial.candidate.drawn]
+        if not begun and (not late or late[0].candidate.drawn):
             break
         try:
-            _through_rungs(begun, trials, work, tell)
+            _through_rungs(begun, trials, work)
         except OutOfTime:
             break
-    found = Found(trials, [], splits)
-    if not found.whole:
+    found = Found(trials + missed, [], splits)
+    if not found.whole and any(trial.failure for trial in trials):
         raise BagwiseError(
             "no candidate could learn from these bags"
             + "".join(f": {trial.failure}" for trial in trials if trial.failure is not None)[:500]
         )
-    return Found(trials, *_chosen(found.whole, work))
+    return Found(found.trials, *_chosen(found.whole, first, work))
 
 
 def inner_folds(bags: Bags, target: Target) -> int:
@@ -229,6 +254,38 @@ class _Work:
     folder: Path | None
     told: Mapping[str, Any]
     budget: Budget
+    tell: Tell | None
+    pace: Pace
+
+    def in_time(self, trials: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
+        """Divide trials into those for which, one after the other, there is time, and others, which say so."""
+        left, begun, late = self.budget.left, [], []
+        for trial in trials:
+            takes = 0.0 if left == np.inf or self._kept(trial) else self.seconds(trial, len(self.splits), fit=True)
+            if takes <= left:
+                left -= takes
+                begun.append(trial)
+            else:
+                trial.left_out = (
+                    f"{trial.candidate.method} takes about {takes:.0f} s, and {max(0, left):.0f} s are left"
+                )
+                late.append(trial)
+        return begun, late
+
+    def seconds(self, trial: Trial, folds: int, *, fit: bool) -> float:
+        """Say how long so many folds of a trial will take, and perhaps the fit to all bags."""
+        at_once = int(joblib.effective_n_jobs(self.n_jobs))  # of the folds, of which the fit is one by itself
+        if trial.folds:
+            each = trial.seconds / trial.folds
+            return each * folds + fit * each * _ALL * min(at_once, trial.folds)
+        return self.reckoned(trial) * self.pace.of(trial.candidate.method) * (folds + fit * _ALL)
+
+    def reckoned(self, trial: Trial) -> float:
+        """Reckon how long a fold of a trial takes."""
+        try:
+            return seconds_to_fit(trial.candidate.method, self.made(trial), self.bags, self.splits[0].train)
+        except BagwiseError:  # which is told when it is tried
+            return 0.0
 
     def misfit(self, trial: Trial, folds: Sequence[int]) -> float:
         """Average over some folds how far a trial is from the labels."""
@@ -243,24 +300,22 @@ class _Work:
         ]
         return float(np.mean(of))
 
-    def ask(self, trials: Sequence[Trial], folds: Sequence[int], *, first: bool) -> None:
+    def ask(self, trials: Sequence[Trial], folds: Sequence[int]) -> None:
         """Send trials through folds, neural ones together; what was kept of them is read."""
-        for number, company in enumerate(_companies(trials, self)):
+        for company in _companies(trials, self):
             kept = [self._read(trial, folds) for trial in company]
-            if all(kept):
-                continue
-            may_stop = not first or number > 0
-            if may_stop:
-                self.budget.look({})
-            self._together(company, folds, may_stop=may_stop)
+            if not all(kept):
+                self._together(company, folds)
 
     def made(self, trial: Trial) -> BagEstimator:
         """Make what a trial is of."""
         return trial.candidate.made(random_state=self.seed, **self.told)
 
-    def _together(self, company: Sequence[Trial], folds: Sequence[int], *, may_stop: bool) -> None:
-        begin, tasks = time.monotonic(), [(trial, fold) for trial in company for fold in folds]
+    def _together(self, company: Sequence[Trial], folds: Sequence[int]) -> None:
+        begin, tasks = time.time(), [(trial, fold) for trial in company for fold in folds]
         try:
+            check_time(self.budget.until)
+            shares = [self.reckoned(trial) * len(folds) for trial in company]
             with warnings.catch_warnings(action="ignore", category=BagwiseWarning):  # of models that nobody may see
                 said = out_of_fold(
                     [self.made(trial) for trial, _ in tasks],
@@ -269,19 +324,21 @@ class _Work:
                     self.target,
                     sample_weight=self.sample_weight,
                     n_jobs=self.n_jobs,
-                    on_epoch=self.budget.look if may_stop else None,
+                    until=self.budget.until,
                 )
         except BagwiseError as error:
             if len(company) == 1:
                 company[0].failure = str(error)
                 return
             for trial in company:  # one of them is at fault
-                self._together([trial], folds, may_stop=may_stop)
+                self._together([trial], folds)
             return
-        seconds = (time.monotonic() - begin) / len(company)
+        took = time.time() - begin
         for (trial, fold), one in zip(tasks, said, strict=True):
             trial.answers[fold] = one.in_columns_of(self.target)
-        for trial in company:
+        for trial, share in zip(company, shares, strict=True):
+            seconds = took * share / sum(shares)
+            self.pace.learn(trial.candidate.method, reckoned=share, measured=seconds)
             trial.seconds += seconds
             self._keep(trial, folds, seconds)
 
@@ -298,6 +355,11 @@ class _Work:
         if path is not None:
             answers = {str(fold): torch.from_numpy(trial.answers[fold]) for fold in folds}
             write_tensors(path, answers, {"candidate": trial.candidate.called, "seconds": seconds})
+
+    def _kept(self, trial: Trial) -> bool:
+        """Whether a search that was stopped has begun with it."""
+        path = self._place(trial, range(len(self.splits))[_RUNGS[0]])
+        return path is not None and path.exists()
 
     def _read(self, trial: Trial, folds: Sequence[int]) -> bool:
         path = self._place(trial, folds)
@@ -319,44 +381,58 @@ def _companies(trials: Sequence[Trial], work: _Work) -> list[list[Trial]]:
     return alone + ([neural] if neural else [])
 
 
-def _through_rungs(
-    begun: Sequence[Trial], trials: list[Trial], work: _Work, tell: Callable[[Sequence[Trial]], None] | None
-) -> None:
+def _through_rungs(begun: Sequence[Trial], trials: list[Trial], work: _Work) -> None:
     """Send candidates through all folds, or as far as they get."""
-    first, left = not trials, list(begun)
+    left, count = list(begun), len(work.splits)
     trials += begun
     for rung in _RUNGS:
-        folds = range(len(work.splits))[rung]
+        folds = range(count)[rung]
         if not folds or not left:
             break
-        work.ask(left, folds, first=first)
-        if tell is not None:
-            tell(trials)
+        if work.tell is not None:
+            work.tell(trials, left)
+        work.ask(left, folds)
         so_far = range(folds.stop)
         rivals = [work.misfit(trial, so_far) for trial in trials if trial.folds >= len(so_far)]
         middle = np.median(rivals) if rivals else np.inf
         left = [
             trial
             for trial in left
-            if trial.failure is None and (not trial.candidate.drawn or work.misfit(trial, so_far) <= middle)
+            if trial.failure is None
+            and (not trial.candidate.drawn or work.misfit(trial, so_far) <= middle)
+            and work.seconds(trial, count - len(so_far), fit=True) <= work.budget.left
         ]
 
 
-def _chosen(whole: Sequence[Trial], work: _Work) -> tuple[list[tuple[Candidate, float]], Sequence[Split], float | None]:
-    """Choose shares and threshold by the answers about all bags, each from a model that did not see it."""
+def _chosen(
+    whole: Sequence[Trial], first: Candidate, work: _Work
+) -> tuple[list[tuple[Candidate, float]], Sequence[Split], float | None]:
+    """Choose shares and threshold by the answers about all bags, each from a model that did not see it.
+
+    Where what is best takes longer to fit than there is time for, that which takes longest stays out.
+    """
     bags, splits, target = work.bags, work.splits, work.target
     assert bags.labels is not None
     held_out = np.concatenate([split.test for split in splits])
-    answers = np.stack([np.concatenate([trial.answers[fold] for fold in range(len(splits))]) for trial in whole])
     labels, weights = bags.labels[held_out], None if work.sample_weight is None else work.sample_weight[held_out]
+    if not whole:
+        return [(first, 1.0)], splits, _threshold(target, labels, None, weights)
+    answers = np.stack([np.concatenate([trial.answers[fold] for fold in range(len(splits))]) for trial in whole])
     groups = None if bags.groups is None else bags.groups[held_out]
-    shares = selected(answers, labels, target, weights=weights, groups=groups, seed=work.seed)
+    costs = np.array([work.seconds(trial, 0, fit=True) for trial in whole])
+    possible = np.ones(len(whole), dtype=bool)
+    while True:
+        shares = np.zeros(len(whole))
+        shares[possible] = selected(answers[possible], labels, target, weights=weights, groups=groups, seed=work.seed)
+        if costs[shares > 0].sum() <= work.budget.left or possible.sum() == 1:
+            break
+        possible[np.argmax(np.where(shares > 0, costs, -1))] = False
     chosen = [(trial.candidate, float(share)) for trial, share in zip(whole, shares, strict=True) if share > 0]
     return chosen, splits, _threshold(target, labels, target.averaged(answers, shares), weights)
 
 
 def _threshold(
-    target: Target, labels: NDArray[Any], answers: NDArray[np.float64], weights: NDArray[np.float64] | None
+    target: Target, labels: NDArray[Any], answers: NDArray[np.float64] | None, weights: NDArray[np.float64] | None
 ) -> float | None:
     if not isinstance(target, ClassTarget) or target.positive is None:
         return None
@@ -365,7 +441,7 @@ def _threshold(
     share = threshold_by_shares(target, shares, balanced=True)
     if not isinstance(share, float):
         return None
-    probabilities = answers[:, target.names.tolist().index(target.positive)]
-    if min(positive.sum(), (~positive).sum()) < ENOUGH_OF_A_CLASS:
+    if answers is None or min(positive.sum(), (~positive).sum()) < ENOUGH_OF_A_CLASS:
         return share
+    probabilities = answers[:, target.names.tolist().index(target.positive)]
     return best_threshold(positive, probabilities, counted, share)

@@ -22,7 +22,7 @@ from bagwise.targets.contract import Target
 from bagwise.targets.registry import resolve
 from bagwise.targets.survival import SurvivalTarget
 from bagwise.training.engine import OnEpoch
-from bagwise.training.workers import in_turn, on_workers
+from bagwise.training.workers import check_time, in_turn, on_workers
 
 __all__ = ["Said", "asked", "out_of_fold"]
 
@@ -83,6 +83,7 @@ def out_of_fold(
     checkpoints: Path | None = None,
     verbose: bool = False,
     on_epoch: OnEpoch | None = None,
+    until: float | None = None,
 ) -> list[Said]:
     """Fit each model to the training bags of its split, and ask it about the test bags.
 
@@ -105,6 +106,9 @@ def out_of_fold(
         As in `bagwise.cross_validate`.
     on_epoch
         Called with what is measured of each neural model in each epoch; ``"member"`` is its place among `models`.
+    until
+        A time, as `time.time` tells it, after which all is given up: before the next epoch of neural models, before the
+        next one of others.
 
     Returns
     -------
@@ -115,6 +119,8 @@ def out_of_fold(
     ------
     BagwiseError
         If the data or a parameter will not do.
+    OutOfTime
+        If it is later than `until`.
 
     Examples
     --------
@@ -144,6 +150,7 @@ def out_of_fold(
             on_epoch=None
             if on_epoch is None
             else lambda measured: on_epoch({**measured, "member": neural[int(measured["member"])]}),
+            until=until,
         )
         said |= zip(neural, _asked_together(fitted, bags, [split.test for split in of], target), strict=True)
     if others:
@@ -154,6 +161,7 @@ def out_of_fold(
                 None if sample_weight is None else sample_weight[splits[number].train],
                 bags[splits[number].test],
                 target,
+                until,
             )
             for number in others
         )
@@ -234,8 +242,14 @@ def asked(model: BagEstimator, bags: Bags, target: Target) -> Said:
 
 
 def _fitted_and_asked(
-    model: BagEstimator, train: Bags, weights: NDArray[np.float64] | None, test: Bags, target: Target
+    model: BagEstimator,
+    train: Bags,
+    weights: NDArray[np.float64] | None,
+    test: Bags,
+    target: Target,
+    until: float | None,
 ) -> Said:
+    check_time(until)
     with threadpool_limits(1):  # as many workers as cores; and the last bits do not depend on how many there are
         model.fit(train, **({} if weights is None else {"sample_weight": weights}))  # which one's own may not take
         return asked(model, test, target)

@@ -19,10 +19,10 @@ from bagwise.methods.one_class import warn_of_one_class
 from bagwise.methods.recipes import Facts, Recipe
 from bagwise.methods.threshold import Deciding, inner_folds
 from bagwise.targets.contract import Target
-from bagwise.training.engine import OnEpoch, train
+from bagwise.training.engine import OnEpoch, reckoned_seconds, train
 from bagwise.training.members import Member, Plan, Trained
 
-__all__ = ["fit_members"]
+__all__ = ["fit_members", "reckoned"]
 
 
 class Joint(Protocol):
@@ -81,6 +81,7 @@ def fit_members(
     checkpoints: Path | None = None,
     verbose: bool = False,
     on_epoch: OnEpoch | None = None,
+    until: float | None = None,
 ) -> list[Estimator]:
     """Fit estimators, each on its own choice of the bags, in one joint training.
 
@@ -102,7 +103,7 @@ def fit_members(
         ``subsets`` are then learnt from. None, also for one of them, splits them off by `validation_fraction`.
     sample_weight
         One weight a bag of `bags`, as `NeuralMIL.fit` takes it.
-    n_jobs, checkpoints, verbose, on_epoch
+    n_jobs, checkpoints, verbose, on_epoch, until
         As in `bagwise.training.engine.train`; a ``"member"`` is the place of its estimator.
 
     Returns
@@ -123,6 +124,69 @@ def fit_members(
     >>> [model.classes_.tolist() for model in fit_members(models, bags, [np.array([0, 1]), np.array([2, 3])])]
     [[0, 1], [0, 1]]
     """
+    companies = _companies(estimators, bags, subsets, places, validations, sample_weight)
+    for number, company in enumerate(companies):
+        folder = checkpoints if checkpoints is None or len(companies) == 1 else checkpoints / f"company-{number:03}"
+        results = train(
+            company.plan,
+            bags,
+            company.encoded,
+            company.members,
+            weights=company.weights,
+            n_jobs=n_jobs,
+            checkpoints=folder,
+            verbose=verbose,
+            on_epoch=None if on_epoch is None else _telling(on_epoch, [trainee.number for trainee in company.trainees]),
+            until=until,
+        )
+        company.learn(results, bags)
+    return list(estimators)
+
+
+def reckoned(estimators: Sequence[Estimator], bags: Bags, subsets: Sequence[NDArray[np.int64]]) -> list[float]:
+    """Reckon how long it takes to fit estimators, each on its own choice of the bags, if none stops early.
+
+    Parameters
+    ----------
+    estimators, bags, subsets
+        As in `fit_members`.
+
+    Returns
+    -------
+    list of float
+        Seconds of one core for each.
+
+    Raises
+    ------
+    BagwiseError
+        As `fit_members` does.
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> bags = bw.Bags.from_arrays([[[0.0]], [[1.0]]] * 50, labels=[0, 1] * 50)
+    >>> short, long = reckoned([bw.AttentionMIL(epochs=1), bw.AttentionMIL(epochs=10)], bags, [np.arange(100)] * 2)
+    >>> round(long / short)
+    10
+    """
+    seconds = [0.0] * len(estimators)
+    for company in _companies(estimators, bags, subsets):
+        owners = [trainee.number for trainee in company.trainees]
+        owners += [one.number for one in company.trainees for member, _ in one.held_out if member is not None]
+        for owner, takes in zip(owners, reckoned_seconds(company.plan, bags, company.members), strict=True):
+            seconds[owner] += takes
+    return seconds
+
+
+def _companies(
+    estimators: Sequence[Estimator],
+    bags: Bags,
+    subsets: Sequence[NDArray[np.int64]],
+    places: Sequence[int] | None = None,
+    validations: Sequence[NDArray[np.int64] | None] | None = None,
+    sample_weight: ArrayLike | None = None,
+) -> "list[_Company[Estimator]]":
+    """Make the members, and put those together that can train together."""
     if bags.labels is None:
         raise BagwiseError("the bags have no labels to learn from: give y, or bags with labels")
     weights = None if sample_weight is None else valid_weights(sample_weight, bags.names)
@@ -150,7 +214,7 @@ def fit_members(
         plan = estimator._plan(bags, target, seed, recipe)
         company = next((company for company in companies if company.plan == plan), None)
         if company is None:
-            company = _Company(plan, target.encoded(bags.labels))
+            company = _Company(plan, target.encoded(bags.labels), weights)
             companies.append(company)
         member_of = partial(
             estimator._member,
@@ -167,21 +231,7 @@ def fit_members(
         deciding = estimator._deciding(member.train, target, company.encoded, weights)
         held_out = _held_out(deciding, member, bags, subset, seed, member_of)
         company.trainees.append(_Trainee(number, estimator, member, deciding, held_out))
-    for number, company in enumerate(companies):
-        folder = checkpoints if checkpoints is None or len(companies) == 1 else checkpoints / f"company-{number:03}"
-        results = train(
-            company.plan,
-            bags,
-            company.encoded,
-            company.members,
-            weights=weights,
-            n_jobs=n_jobs,
-            checkpoints=folder,
-            verbose=verbose,
-            on_epoch=None if on_epoch is None else _telling(on_epoch, [trainee.number for trainee in company.trainees]),
-        )
-        company.learn(results, bags)
-    return list(estimators)
+    return companies
 
 
 def _telling(on_epoch: OnEpoch, numbers: Sequence[int]) -> OnEpoch:
@@ -234,6 +284,7 @@ class _Company(Generic[Estimator]):
 
     plan: Plan
     encoded: NDArray[np.float64]
+    weights: NDArray[np.float64] | None
     trainees: list[_Trainee[Estimator]] = field(default_factory=list)
 
     @property

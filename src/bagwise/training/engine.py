@@ -27,9 +27,9 @@ from bagwise.training.members import Member, Plan, Trained, fingerprint
 from bagwise.training.progress import Counter, progress_bar, spinner
 from bagwise.training.stack import compile_step
 from bagwise.training.stacked import Stacked
-from bagwise.training.workers import as_done, on_workers, worth_starting
+from bagwise.training.workers import as_done, check_time, on_workers, worth_starting
 
-__all__ = ["DivergedError", "OnEpoch", "train"]
+__all__ = ["DivergedError", "OnEpoch", "reckoned_seconds", "train"]
 
 # Takes what is measured in an epoch, an entry of a history and the member's number.
 OnEpoch = Callable[[Mapping[str, float]], object]
@@ -50,6 +50,7 @@ def train(
     checkpoints: Path | None = None,
     verbose: bool = False,
     on_epoch: OnEpoch | None = None,
+    until: float | None = None,
 ) -> list[Trained]:
     """Train members, a block at a time on each worker.
 
@@ -81,6 +82,8 @@ def train(
         and what its history keeps (`Trained`). In this process that is at once, after the checkpoint is written; what
         workers do is told in order when a block of members is done. Epochs that a checkpoint has are not told again.
         What it raises ends the training.
+    until
+        A time, as `time.time` tells it, after which training is given up, wherever it is, before the next epoch.
 
     Returns
     -------
@@ -92,6 +95,8 @@ def train(
     BagwiseError
         If the checkpoints there are of another training, a value is out of range once it is scaled, or a member's loss
         or weights are no numbers any more; then no checkpoints are left.
+    OutOfTime
+        If it is later than `until`.
 
     Examples
     --------
@@ -117,7 +122,7 @@ def train(
             compile_step(plan.target, plan.dtype)
     # One process has the device: several would share its memory, and none would be faster.
     alone = len(blocks) == 1 or resolve_device(plan.device).type != "cpu"
-    workers = 1 if alone else worth_starting(n_jobs, _reckoned(plan, bags, members, executor))
+    workers = 1 if alone else worth_starting(n_jobs, sum(reckoned_seconds(plan, bags, members)))
     at_once = on_epoch if joblib.effective_n_jobs(workers) == 1 else None  # what a user gives need not fit a pipe
     results: list[Trained] = []
     total = sum(member.settings.epochs for member in members)
@@ -139,6 +144,7 @@ def train(
                 names[first : first + len(block)],
                 first,
                 at_once,
+                until,
             )
             for block, path, counter, first in zip(blocks, paths, counters, firsts, strict=False)
         ]
@@ -156,15 +162,26 @@ def train(
     return results
 
 
-def _reckoned(plan: Plan, bags: Bags, members: Sequence[Member], executor: type[Looped]) -> float:
-    """Reckon how many seconds training takes one core, if nobody stops early."""
+def reckoned_seconds(plan: Plan, bags: Bags, members: Sequence[Member]) -> list[float]:
+    """Reckon how many seconds the training of each member takes one core, if it does not stop early.
+
+    Parameters
+    ----------
+    plan, bags, members
+        As in `train`.
+
+    Returns
+    -------
+    list of float
+    """
+    executor = executor_for(plan, bags, members)
     model = plan.architecture.build(bags.instance_shape, plan.target.outputs, seed=0)
     shapes, compiled = [parameter.shape for parameter in model.parameters()], executor is Stacked
     sizes = bags.sizes if plan.sample is None else np.minimum(bags.sizes, plan.sample)
-    return sum(
+    return [
         member.settings.epochs * epoch_seconds(shapes, bags.instance_shape, sizes[member.train], compiled=compiled)
         for member in members
-    )
+    ]
 
 
 def _cut(members: Sequence[Member], size: int) -> list[Sequence[Member]]:
@@ -188,6 +205,7 @@ def _train_block(
     names: Sequence[str],
     place: int,
     on_epoch: OnEpoch | None,
+    until: float | None,
 ) -> tuple[list[Trained], list[Mapping[str, float]]]:
     device = resolve_device(plan.device, plan.precision)
     with one_thread(), memory_told(device), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -205,6 +223,7 @@ def _train_block(
             active = [n for n, member in enumerate(members) if _goes_on(member, records[n], epoch)]
             if not active:
                 break
+            check_time(until)
             losses = executor.run_epoch(epoch, active)
             for number, loss in zip(active, losses.tolist(), strict=True):
                 if not np.isfinite(loss) or not executor.is_finite(number):

@@ -17,13 +17,38 @@ from joblib.externals.loky import reusable_executor
 from joblib.externals.loky.backend.process import LokyProcess
 from joblib.parallel import LokyBackend, get_active_backend
 
-__all__ = ["Job", "as_done", "in_turn", "on_workers", "worth_starting"]
+__all__ = ["Job", "OutOfTime", "as_done", "check_time", "in_turn", "on_workers", "worth_starting"]
 
 Job = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]  # as `joblib.delayed` gives it
 
 # A worker loads PyTorch and more before it begins, two or three seconds of a core; it is started for no less work.
 SECONDS_A_WORKER = 10.0
 _SECONDS_BETWEEN_LOOKS = 0.5
+
+
+class OutOfTime(Exception):  # noqa: N818 - nothing went wrong
+    """What is under way is given up, because it is later than whoever asked for it wants to wait."""
+
+
+def check_time(until: float | None) -> None:
+    """Give up where it is too late, in whichever process.
+
+    Parameters
+    ----------
+    until
+        When that is, as `time.time` tells it; None: never.
+
+    Raises
+    ------
+    OutOfTime
+        If it is later.
+
+    Examples
+    --------
+    >>> check_time(None)
+    """
+    if until is not None and time.time() > until:
+        raise OutOfTime
 
 
 class _Reckoned:
