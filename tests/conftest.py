@@ -96,7 +96,8 @@ def fitted(make_bags) -> Callable:
     @cache
     def fit(name: str, classes: int = 2, precision: str = "float32", epochs: int = 3):
         bags = make_bags(classes=classes)
-        return bw.make(name, epochs=epochs, precision=precision, learning_rate=0.01, random_state=0).fit(bags)
+        settings = {"epochs": epochs, "precision": precision, "learning_rate": 0.01, "clip": None}
+        return bw.make(name, **settings, random_state=0).fit(bags)
 
     return fit
 
