@@ -93,8 +93,9 @@ def fold_answer(question: Mapping[str, Any], data_dir: str | Path | None) -> dic
     division = Folds(bags, question["folds"], question["repeat"] + 1, seed)
     split = division.splits[question["repeat"] * question["folds"] + question["fold"]]
     learnt, target = bags[split.train], ClassTarget.of(bags.labels)
-    found = search(learnt, target, Budget(question["trials"], None), seed=seed, n_jobs=1)
-    models = [trial.candidate.made(random_state=seed, target=target.kind) for trial in found.whole]
+    told = {"target": target.kind, "threshold": 0.5}  # which candidates would choose at a cost, for nobody
+    found = search(learnt, target, Budget(question["trials"], None), seed=seed, n_jobs=1, told=told)
+    models = [trial.candidate.made(random_state=seed, **told) for trial in found.whole]
     said = out_of_fold(models, bags, [split] * len(models), target, n_jobs=1)
     inner = [np.concatenate([trial.answers[fold] for fold in sorted(trial.answers)]) for trial in found.whole]
     held_out = np.concatenate([one.test for one in found.splits])
