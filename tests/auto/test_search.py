@@ -86,6 +86,15 @@ def test_without_time_the_first_is_chosen_untried_and_the_others_say_that_they_a
     assert found.chosen == [(QUICK[0], 1.0)]
 
 
+def test_it_tells_what_begins_and_what_leads():
+    said = []
+    found_in(bags_of(), trials=2, tell=lambda *told: said.append(told))
+    trials, begun, leader = said[-1]
+    assert (trials, [one.method for one in begun], leader.metric) == (2, ["summary-SVM"], "auc")
+    assert 0.5 < leader.value <= 1
+    assert said[0] == (1, [QUICK[0]], None)
+
+
 def test_what_takes_too_long_is_left_out_and_the_rest_is_tried(monkeypatch):
     monkeypatch.setattr(rooms, "PORTFOLIO", (QUICK[0], Candidate("attention", {"epochs": 10**7}), QUICK[1]))
     monkeypatch.setattr(rooms, "_DRAWN", ())

@@ -14,7 +14,7 @@ from bagwise.targets.classes import ClassTarget
 from bagwise.training.device import autocast, one_thread, resolve_device, seed_generator
 from bagwise.training.engine import train
 from bagwise.training.members import Member, Plan, Settings
-from bagwise.training.progress import counting, progress_bar
+from bagwise.training.progress import counting, progress_bar, watched
 
 TWO = ClassTarget.of([0, 1])
 
@@ -192,4 +192,18 @@ def test_things_are_counted_as_they_are_done(capsys):
 def test_counting_leaves_no_trace_in_a_pipe(capsys, show):
     with counting("slide 7", total=5, show=show) as done:
         done(5)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("a_terminal")
+def test_what_is_told_is_shown_with_the_share_that_is_done(capsys):
+    with watched(lambda: ("search [1]\nleads: attention\x1b[2J", 0.25), show=True):
+        pass
+    out, shown = capsys.readouterr()
+    assert out == ""
+    assert "search [1]" in shown
+    assert "leads: attention" in shown
+    assert "\x1b[2J" not in shown
+    with watched(lambda: ("never asked", 0.5), show=False):
+        pass
     assert capsys.readouterr() == ("", "")

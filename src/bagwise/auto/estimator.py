@@ -15,6 +15,7 @@ from bagwise.auto.budget import Budget
 from bagwise.auto.candidates import Candidate, candidates
 from bagwise.auto.costs import Pace, seconds_to_fit
 from bagwise.auto.search import Found, inner_folds, search
+from bagwise.auto.standing import Standing
 from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.checks import valid_weights
 from bagwise.errors import BagwiseError
@@ -31,6 +32,7 @@ from bagwise.methods.joint import fit_members
 from bagwise.methods.neural import NeuralMIL
 from bagwise.parameters import Count, Positive
 from bagwise.targets.contract import Target
+from bagwise.training.progress import watched
 from bagwise.training.workers import OutOfTime, in_turn
 
 __all__ = ["AutoMIL", "Estimate"]
@@ -93,6 +95,8 @@ class AutoMIL(Averaged):
         Most worker processes; -1 is one a core.
     random_state
         Decides folds, draws, and the seeds of the models.
+    verbose
+        Show what is being tried, what leads, and how much of the budget is left.
 
     Attributes
     ----------
@@ -139,6 +143,7 @@ class AutoMIL(Averaged):
     positive: Any = None
     n_jobs: int | None = 1
     random_state: RandomState = None
+    verbose: bool = False
 
     def fit(
         self,
@@ -184,6 +189,21 @@ class AutoMIL(Averaged):
         folder = None if checkpoints is None else Path(checkpoints)
         self._pace, first = Pace(), next(candidates(bags, target, self._seed))
         outer = self._outer_folds(bags, target) if self.estimate else None
+        standing = self._standing = Standing(budget, 1 if outer is None else 1 + len(outer.splits))
+        with watched(standing.look, self.verbose):
+            self._fit(first, outer, bags, target, weights, budget, folder)
+        return self
+
+    def _fit(
+        self,
+        first: Candidate,
+        outer: Folds | None,
+        bags: Bags,
+        target: Target,
+        weights: NDArray[np.float64] | None,
+        budget: Budget,
+        folder: Path | None,
+    ) -> None:
         self.simple_ = None if outer is None else self._simple(first, outer, bags, target, weights, budget)
         parts = 1 if outer is None or self.simple_ is None else 1 + len(outer.splits)
         found, average = self._searched(bags, target, weights, budget.part(parts), folder, 0)
@@ -203,7 +223,6 @@ class AutoMIL(Averaged):
             self.verdict_ += "The numbers are its own, by cross-validation: give more minutes."
         else:
             self._estimated(first, outer, bags, target, weights, budget, folder)
-        return self
 
     def _simple(
         self,
@@ -215,6 +234,7 @@ class AutoMIL(Averaged):
         budget: Budget,
     ) -> CrossValidation | None:
         """Cross-validate the simplest candidate, or give that up where it takes too much of the time."""
+        self._standing.does(f"trying {first.called} on the folds of the estimate")
         model = first.made(random_state=self._seed, **self._told(target))
         time_for_it = Budget(None, None if budget.seconds is None else _FOR_THE_SIMPLE * budget.seconds)
         takes = sum(seconds_to_fit(first.method, model, bags, split.train) for split in outer.splits)
@@ -247,6 +267,7 @@ class AutoMIL(Averaged):
     ) -> tuple[Found, Averaged]:
         """Search, and fit what was chosen to all of these bags."""
         told = self._told(target)
+        self._standing.begins(part)
         found = search(
             bags,
             target,
@@ -255,9 +276,11 @@ class AutoMIL(Averaged):
             seed=self._seed,
             n_jobs=self.n_jobs,
             folder=None if folder is None else folder / f"search-{part}",
+            tell=self._standing.tell,
             told=told,
             pace=self._pace,
         )
+        self._standing.does("fitting what is best")
         members = [candidate.made(random_state=self._seed, **told) for candidate, _ in found.chosen]
         neural = [member for member in members if isinstance(member, NeuralMIL)]
         everything = np.arange(len(bags))

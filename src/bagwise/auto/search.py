@@ -18,8 +18,11 @@ from bagwise.auto.budget import Budget
 from bagwise.auto.candidates import Candidate, candidates, left_out
 from bagwise.auto.costs import Pace, seconds_to_fit
 from bagwise.auto.library import selected
+from bagwise.auto.standing import Leader
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError, BagwiseWarning
+from bagwise.evaluation.baselines import headline
+from bagwise.evaluation.metrics import mean_defined, measure
 from bagwise.evaluation.out_of_fold import out_of_fold
 from bagwise.evaluation.protocol import Folds, Split
 from bagwise.methods.base import BagEstimator
@@ -38,7 +41,7 @@ _ALL = INNER_FOLDS / (INNER_FOLDS - 1)  # how much more than a fold's training b
 _RUNGS = (slice(0, 1), slice(1, 3), slice(3, INNER_FOLDS))  # the folds after which the worse half is dropped
 
 
-Tell = Callable[[Sequence["Trial"], Sequence["Trial"]], object]
+Tell = Callable[[int, Sequence[Candidate], Leader | None], object]
 
 
 @dataclass
@@ -150,7 +153,8 @@ def search(
     folder
         Where answers are kept as they come; a search that was stopped goes on from them. None: nowhere.
     tell
-        Called with all trials, and those among them that begin, whenever some begin.
+        Called whenever candidates begin with some folds: with the number of trials so far, these candidates, and which
+        leads.
     told
         Parameters that each candidate gets that has them: ``target``, and perhaps others; None: the target's kind.
     pace
@@ -287,6 +291,22 @@ class _Work:
         except BagwiseError:  # which is told when it is tried
             return 0.0
 
+    def leader(self, trials: Sequence[Trial]) -> Leader | None:
+        """Say which leads of those that went through the most folds, and by what figure."""
+        most = max((trial.folds for trial in trials), default=0)
+        if not most:
+            return None
+        best = min((one for one in trials if one.folds == most), key=lambda one: self.misfit(one, range(most)))
+        metric = headline(self.target)
+        assert self.bags.labels is not None
+        of = []
+        for fold in range(most):
+            test = self.splits[fold].test
+            weights = None if self.sample_weight is None else self.sample_weight[test]
+            found = measure(self.target, self.bags.labels[test], best.answers[fold], scoring=metric, weights=weights)
+            of.append(found[metric])
+        return Leader(best.candidate, metric, mean_defined(of))
+
     def misfit(self, trial: Trial, folds: Sequence[int]) -> float:
         """Average over some folds how far a trial is from the labels."""
         assert self.bags.labels is not None
@@ -390,7 +410,7 @@ def _through_rungs(begun: Sequence[Trial], trials: list[Trial], work: _Work) -> 
         if not folds or not left:
             break
         if work.tell is not None:
-            work.tell(trials, left)
+            work.tell(len(trials), [trial.candidate for trial in left], work.leader(trials))
         work.ask(left, folds)
         so_far = range(folds.stop)
         rivals = [work.misfit(trial, so_far) for trial in trials if trial.folds >= len(so_far)]

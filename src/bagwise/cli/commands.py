@@ -170,7 +170,7 @@ def auto(
     with loading():
         from bagwise.commands.auto import run_auto
 
-    metrics = run_auto(known, out, budget, training, work, output)
+    metrics = run_auto(known, out, budget, training, work, output, verbose=not output.json)
     if output.json:
         print_json(metrics)
         return

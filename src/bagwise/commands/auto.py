@@ -38,6 +38,7 @@ def run_auto(
     training: Training,
     work: Work,
     output: Output,
+    verbose: bool = False,
 ) -> dict[str, Any]:
     """Search for the best model of some bags, and write a run, with what is to be expected of it.
 
@@ -55,6 +56,8 @@ def run_auto(
         Target, positive class and seed.
     work, output
         Where, and as which kind of file tables are written. A search that was stopped goes on where it is resumed.
+    verbose
+        Show what is being tried, what leads, and how much of the budget is left.
 
     Returns
     -------
@@ -91,6 +94,7 @@ def run_auto(
         positive=training.positive,
         n_jobs=work.jobs,
         random_state=training.seed,
+        verbose=verbose,
     ).fit(bags, sample_weight=weights, checkpoints=out / "checkpoints")
     write_table(pd.DataFrame(model.leaderboard_), out / f"leaderboard.{output.format}")
     metrics = _metrics(model, bags, round(time.perf_counter() - begin, 1))

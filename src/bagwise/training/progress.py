@@ -13,7 +13,7 @@ from rich.text import Text
 
 from bagwise.text import printable
 
-__all__ = ["Counter", "counting", "progress_bar", "spinner"]
+__all__ = ["Counter", "counting", "progress_bar", "spinner", "watched"]
 
 _SECONDS_BETWEEN_LOOKS = 0.2
 
@@ -84,8 +84,10 @@ def progress_bar(total: int, blocks: int, show: bool) -> Iterator[list[Counter]]
             TextColumn("epochs"),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=console, transient=True) as bar, _watching(path, bar, total):
-            yield counters
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task("training", total=total)
+            with _again_and_again(lambda: bar.update(task, completed=int(np.fromfile(path, np.int64).sum()))):
+                yield counters
 
 
 @contextmanager
@@ -146,10 +148,40 @@ def counting(text: str, total: int, show: bool) -> Iterator[Callable[[int], None
 
 
 @contextmanager
-def _watching(path: Path, bar: Progress, total: int) -> Iterator[None]:
-    task = bar.add_task("training", total=total)
+def watched(look: Callable[[], tuple[str, float]], show: bool) -> Iterator[None]:
+    """Show a bar and some lines of text, as somebody tells them who is asked again and again, while the body runs.
+
+    Parameters
+    ----------
+    look
+        Gives text and the share that is done.
+    show
+        False shows nothing, and asks nobody.
+
+    Examples
+    --------
+    >>> with watched(lambda: ("looking", 0.5), show=False):
+    ...     pass
+    """
+    console = Console(stderr=True)
+    if not show or not console.is_terminal:
+        yield
+        return
+    columns = (BarColumn(bar_width=20), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def ask() -> None:
+            text, share = look()
+            bar.update(task, description="\n".join(map(printable, text.split("\n"))), completed=share)
+
+        with _again_and_again(ask):
+            yield
+
+
+@contextmanager
+def _again_and_again(look: Callable[[], None]) -> Iterator[None]:
     done = threading.Event()
-    look: Callable[[], None] = lambda: bar.update(task, completed=int(np.fromfile(path, np.int64).sum()))  # noqa: E731
 
     def watch() -> None:
         while not done.wait(_SECONDS_BETWEEN_LOOKS):
