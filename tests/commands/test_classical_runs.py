@@ -62,12 +62,20 @@ def test_what_scores_instances_is_explained_and_what_does_not_says_so(run, runs,
     bags = bw.read_table(runs / "cells.csv", bag="patient", label="diagnosis", instance="cell")
     np.testing.assert_allclose(table["score"], bw.load_model(runs / "mi-SVM").instance_scores(bags), atol=1e-9)
     assert "weight" not in table
-    done = run("explain", runs / "summary-forest", runs / "cells.csv", "--out", tmp_path / "forest")
+    done = run("explain", runs / "summary-forest", runs / "cells.csv", "--out", tmp_path / "forest", "--json")
+    assert done.status == 0, done.told
+    table = pd.read_csv(tmp_path / "forest" / "instances.csv")
+    forest = bw.load_model(runs / "summary-forest")
+    whole = forest.predict_proba(bags).repeat(bags.sizes, axis=0)
+    falls = (whole - forest.without_instance(bags))[:, forest.classes_.tolist().index("ill")]
+    np.testing.assert_allclose(table["fall"], falls, atol=1e-9)
+    assert "by how much the answer falls without it" in (tmp_path / "forest" / "report.html").read_text()
+    done = run("explain", runs / "MI-Kernel", runs / "cells.csv", "--out", tmp_path / "kernel")
     assert done.told.strip() == (
-        "bagwise: SummaryForest looks at whole bags and says nothing of single instances: ask a method that does, such"
+        "bagwise: SetKernelSVM looks at whole bags and says nothing of single instances: ask a method that does, such"
         " as attention or mi-SVM"
     )
-    assert not (tmp_path / "forest" / "report.html").exists()
+    assert not (tmp_path / "kernel" / "report.html").exists()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 import bagwise as bw
 from bagwise import METHODS, BagwiseError
+from bagwise.explain import explain
 from bagwise.methods.classical import summaries
 from bagwise.methods.classical.baselines import SummaryMIL
 from bagwise.methods.classical.packed import Packed, packed_as
@@ -134,6 +135,35 @@ def prepared(train, test, only_means=False):
         vectors = [part[:, : train.instance_shape[0]] for part in vectors]
     mean, spread = vectors[0].mean(axis=0), vectors[0].std(axis=0)
     return [((part - mean) / spread).clip(-3, 3) for part in vectors]
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("name", BASELINES)
+def test_it_is_explained_by_what_deletion_changes(make_bags, name, classes):
+    model, asked = (
+        bw.make(name, random_state=0).fit(make_bags(24, classes=classes)),
+        make_bags(4, classes=classes, seed=1),
+    )
+    found = explain(model, asked)
+    falls = []
+    for bag, whole in zip(asked, model.predict_proba(asked), strict=True):
+        rows = np.arange(len(bag.instances))
+        left = [bag.instances[rows != row] for row in rows]
+        without = model.predict_proba(left) if len(rows) > 1 else np.full((1, classes), np.nan)
+        falls += list(whole - without)
+    falls = np.array(falls)[:, 1] if classes == 2 else np.array(falls)
+    np.testing.assert_allclose(found.scores, falls, atol=1e-6)
+    assert not found.alone
+    table = found.table(asked)
+    assert [column for column in table if column.startswith(("fall", "score"))] == (
+        ["fall"] if classes == 2 else ["fall_0", "fall_1", "fall_2"]
+    )
+    highest = table.groupby("bag", sort=False)["rank"].idxmin().to_numpy()
+    most = np.nan_to_num(falls if classes == 2 else falls.max(axis=1))
+    equal = found.equal(asked)
+    assert np.array_equal(most[highest][~equal], np.maximum.reduceat(most, asked.offsets[:-1])[~equal])
+    with pytest.raises(BagwiseError, match="explain them one by one"):
+        explain([model, bw.make("mi-SVM", random_state=0).fit(make_bags(24, classes=classes))], asked)
 
 
 @pytest.mark.parametrize("name", ["mean-logistic", "summary-logistic"])

@@ -32,7 +32,8 @@ def run_explain(
     source
         The data; labels may be missing. Where they are known, the report says which predictions are wrong.
     out
-        The folder for ``instances`` (weight, rescaled weight, rank and score of each), ``key_instances`` (of each bag
+        The folder for ``instances`` (weight, rescaled weight, rank and score of each; of a baseline, by how much the
+        answer falls without it), ``key_instances`` (of each bag
         the ones that count most), ``features`` (in which instances of high and low weight differ most) and, where
         there are coordinates, ``maps`` with a picture a bag, or a file where a bag has several, and ``maps.csv``, which
         says whose it is; and ``report.html``, which shows all of it.

@@ -41,6 +41,10 @@ _LEARNT = {
 _HEADLINES_OF_KNOWN = {"auc": "How well bags are ranked.", "accuracy": "Share predicted rightly."}
 _NO_INSTANCES = "This method looks at whole bags and says nothing of single instances."
 _NO_WEIGHTS = "This method has no weights of instances: the page shows each instance's share of the scores."
+_LEFT_OUT = (
+    "This method looks at whole bags: what the page shows of an instance is by how much the answer falls without it, as"
+    " a share."
+)
 
 
 def training_report(
@@ -90,8 +94,8 @@ def training_report(
         notes.append(f"Column {weight!r} says how much each bag counted, in learning and in the measures.")
     if found is None:
         notes.append(_NO_INSTANCES)
-    elif found.weights is None:
-        notes.append(_NO_WEIGHTS)
+    else:
+        notes += _unweighed(found)
     return Report(
         title=f"{data}: what decided",
         summary=f"{_counted(bags)} were learnt from.",
@@ -293,7 +297,7 @@ def explanation_report(
         facts=model_facts(models),
         history=getattr(models[0], "history_", ()),
         bags=bag_views(shown, *verdicts.take(chosen)[:3], found.importance[bags.rows(chosen)]),
-        notes=[*notes, *([_NO_WEIGHTS] if found.weights is None else []), *_left_out(shown, bags)],
+        notes=[*notes, *_unweighed(found), *_left_out(shown, bags)],
     )
 
 
@@ -315,6 +319,10 @@ def _judged(known: Known, found: Explanation) -> list[Metric]:
 
 def _counted(bags: Bags) -> str:
     return f"{len(bags):,} bags with {len(bags.instances):,} instances"
+
+
+def _unweighed(found: Explanation) -> list[str]:
+    return [] if found.weights is not None else [_NO_WEIGHTS if found.alone else _LEFT_OUT]
 
 
 def _left_out(shown: Bags, bags: Bags) -> list[str]:

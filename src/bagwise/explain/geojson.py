@@ -16,6 +16,8 @@ __all__ = ["write_geojson"]
 
 _KEY = {"name": "key instance", "color": [220, 0, 0]}
 
+_SCORES = ("score", "fall")  # how columns begin that are of classes
+
 
 def write_geojson(
     path: str | Path,
@@ -28,8 +30,9 @@ def write_geojson(
 ) -> None:
     """Write a polygon a tile, and one more around each key instance.
 
-    Each tile is an object of QuPath's kind ``tile``: coloured by its rescaled weight, classified by its score, and with
-    the columns ``weight``, ``rescaled_weight``, ``rank`` and ``score`` of the table as its measurements. Key instances
+    Each tile is an object of QuPath's kind ``tile``: coloured by its rescaled weight, classified by its score or by
+    what falls without it, and with the columns ``weight``, ``rescaled_weight``, ``rank`` and ``score`` or ``fall`` of
+    the table as its measurements. Key instances
     are objects of the kind ``annotation``. Of QuPath, 0.4 and newer read all of it.
 
     Parameters
@@ -67,10 +70,11 @@ def write_geojson(
     ('tumour', 'key instance 1')
     """
     measured = [
-        name for name in map(str, table) if name in ("weight", "rescaled_weight", "rank") or name.startswith("score")
+        name for name in map(str, table) if name in ("weight", "rescaled_weight", "rank") or name.startswith(_SCORES)
     ]
-    scores = table[[name for name in measured if name.startswith("score")]].to_numpy()
-    said = scores.argmax(axis=1) if scores.shape[1] > 1 else (scores[:, 0] >= 0.5).astype(int)
+    scores = table[[name for name in measured if name.startswith(_SCORES)]].to_numpy()
+    for_it = scores[:, 0] >= 0.5 if "score" in table else scores[:, 0] > 0
+    said = scores.argmax(axis=1) if scores.shape[1] > 1 else for_it.astype(int)
     kinds = [
         # QuPath refuses a class without a colour.
         {"name": str(label), "color": _bytes(colormaps["tab10"](number % 10))}
@@ -86,6 +90,8 @@ def write_geojson(
         for number, (row, (left, top), (right, bottom)) in enumerate(
             zip(table[measured].to_dict("records"), corners.tolist(), ends.tolist(), strict=True)
         ):
+            # By how much the answer falls without a tile that is alone is not known.
+            row = {name: value for name, value in row.items() if value == value or not str(name).startswith("fall")}
             ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
             told = {"objectType": "tile", "classification": kinds[said[number]], "color": _bytes(colours[number])}
             file.write(",\n" * (number > 0) + _feature(ring, told | {"measurements": row}))

@@ -38,7 +38,11 @@ class Explanation:
         taken for, or their mean where it is taken for none.
     scores
         What each instance, were it alone, would give its bag (`NeuralMIL.instance_scores`): the probability of the
-        positive class, the number or the risk, shape (N,); with more than two classes shape (N, number of classes).
+        positive class, the number or the risk, shape (N,); with more than two classes shape (N, number of classes). Of
+        a baseline, which looks at whole bags, by how much that falls in its bag without the instance
+        (`bagwise.methods.classical.baselines.SummaryMIL.without_instance`); NaN where no other is in the bag.
+    alone
+        Whether scores are of instances alone.
     weights_by
         Where the method has several heads, the weights of each, shape (N,), by its number from 1; where it has weights
         for each class, those, by the class. Else empty. The heads of one model are not those of another, so that means
@@ -58,6 +62,7 @@ class Explanation:
     weights: NDArray[np.floating] | None
     scores: NDArray[np.floating]
     weights_by: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
+    alone: bool = True
 
     @property
     def classes(self) -> NDArray[Any] | None:
@@ -92,11 +97,16 @@ class Explanation:
         return self.target.label_names or range(self.answers.shape[1]) if named is None else named.tolist()
 
     @property
+    def _score(self) -> str:
+        return "score" if self.alone else "fall"
+
+    @property
     def importance(self) -> NDArray[np.floating]:
         """What instances are ranked by, shape (N,): weights, else scores of the class each speaks for most."""
         if self.weights is not None:
             return self.weights
-        return self.scores if self.scores.ndim == 1 else self.scores.max(axis=1)
+        scores: NDArray[Any] = np.nan_to_num(self.scores)  # which are unknown of one that is alone in its bag
+        return scores if scores.ndim == 1 else scores.max(axis=1)
 
     def rescaled(self, bags: BagsLike) -> NDArray[np.float64]:
         """Bring the importance in each bag to 0..1, as the paper's figures do (section 4.3).
@@ -149,7 +159,8 @@ class Explanation:
             told += f" {self.probability[position]:.2f}"
         begin, end = bags.offsets[position : position + 2]
         equal = equal_in_bags(self.importance[begin:end], np.array([0, end - begin])).all()
-        return f"{told}, all {'scores' if self.weights is None else 'weights'} are equal" if equal else told
+        called = "weights" if self.weights is not None else f"{self._score}s"
+        return f"{told}, all {called} are equal" if equal else told
 
     def ranks(self, bags: BagsLike) -> NDArray[np.int64]:
         """Rank the instances of each bag by importance.
@@ -189,7 +200,8 @@ class Explanation:
             One row an instance, in the order of the bags: ``bag``, ``instance`` (its name, else its number in the bag
             from 0), ``file`` where the bags know it (`Bags.sources`), ``x``, ``y`` (and ``z``) where there are
             coordinates, ``weight`` where the method has weights, ``weight_HEAD`` (from 1) or ``weight_CLASS`` where it
-            has several (`weights_by`), ``rescaled_weight``, ``rank``, and ``score`` or ``score_CLASS``.
+            has several (`weights_by`), ``rescaled_weight``, ``rank``, and ``score`` or ``score_CLASS``, or of what is
+            left out ``fall`` or ``fall_CLASS``.
         """
         bags = as_bags(bags)
         bag = np.repeat(np.arange(len(bags)), bags.sizes)
@@ -207,9 +219,9 @@ class Explanation:
             columns |= {f"weight_{name}": weights for name, weights in self.weights_by.items()}
         columns |= {"rescaled_weight": self.rescaled(bags), "rank": self.ranks(bags)}
         if self.scores.ndim == 1:
-            columns["score"] = self.scores
+            columns[self._score] = self.scores
         else:
-            columns |= {f"score_{label}": self.scores[:, c] for c, label in enumerate(self._names)}
+            columns |= {f"{self._score}_{label}": self.scores[:, c] for c, label in enumerate(self._names)}
         return pd.DataFrame(columns)
 
 
@@ -225,8 +237,8 @@ def explain(models: Asked | Sequence[Asked], X: BagsLike) -> Explanation:
     Parameters
     ----------
     models
-        Fitted methods that say something of instances, neural ones or mi-SVM, MI-SVM and EM-DD: one, or the members of
-        an ensemble.
+        Fitted methods that say something of instances, neural ones or mi-SVM, MI-SVM and EM-DD, or baselines: one, or
+        the members of an ensemble.
     X
         `Bags`, or a list with one array a bag. Of bags in files one is in memory at a time.
 
@@ -238,16 +250,30 @@ def explain(models: Asked | Sequence[Asked], X: BagsLike) -> Explanation:
     Raises
     ------
     BagwiseError
-        If the bags are not like those learnt from, or a method looks at whole bags alone.
+        If the bags are not like those learnt from, a method looks at whole bags alone, or some methods say what
+        instances give alone and others what a bag is without them.
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> bags = bw.Bags.from_arrays([[[0.0]], [[5.0], [0.1]], [[0.2]], [[0.1], [4.8]]] * 3, labels=[0, 1, 0, 1] * 3)
+    >>> explain(bw.make("summary-logistic", random_state=0).fit(bags), bags[1:2]).scores.round(1).tolist()
+    [0.8, 0.2]
     """
     members, bags = members_of(models, "explain"), as_bags(X)
     said = ask(members, bags, instances=True)
+    if len({one.alone for one in said}) > 1:
+        raise BagwiseError(
+            "some of the models say what instances give alone, and others by how much the answer falls without them:"
+            " explain them one by one"
+        )
     weights = [one.weights for one in said]
     explanation = Explanation(
         target=common_target(members),
         answers=np.mean([one.answers for one in said], axis=0),
         weights=None,
         scores=np.mean([one.scores for one in said if one.scores is not None], axis=0),
+        alone=said[0].alone,
     )
     if any(one is None for one in weights):
         return explanation

@@ -29,12 +29,16 @@ class Said:
         Of instances, packed, as ``instance_scores`` gives them; None where nobody asked for instances.
     weight_axis
         What columns of weights are of, as a model says it.
+    alone
+        Whether scores are what each instance, alone, would give its bag; else they are by how much the answer falls
+        without it.
     """
 
     answers: NDArray[Any]
     weights: NDArray[Any] | None = None
     scores: NDArray[Any] | None = None
     weight_axis: Literal["heads", "classes"] = "heads"
+    alone: bool = True
 
 
 class Decides:
@@ -71,7 +75,8 @@ class Asked(Decides):
         Shape of an instance learnt from.
     """
 
-    SCORES_INSTANCES: ClassVar[bool] = True  # else it says nothing of single ones
+    SCORES_INSTANCES: ClassVar[bool] = True  # else it says nothing of single ones alone
+    LEAVES_OUT: ClassVar[bool] = False  # whether it says then by how much its answer falls without an instance
 
     instance_shape_: tuple[int, ...]
 
@@ -104,7 +109,7 @@ def ask(members: Sequence[Asked], bags: Bags, *, instances: bool = False) -> lis
     bags
         The bags.
     instances
-        Whether to ask for scores of instances, too.
+        Whether to ask for scores of instances, too, of methods that leave instances out for how the answer falls then.
 
     Returns
     -------
@@ -125,7 +130,7 @@ def ask(members: Sequence[Asked], bags: Bags, *, instances: bool = False) -> lis
     [(4, 2), (4, 2)]
     """
     for member in members:
-        if instances and not member.SCORES_INSTANCES:
+        if instances and not member.SCORES_INSTANCES and not member.LEAVES_OUT:
             raise BagwiseError(
                 f"{member._called} looks at whole bags and says nothing of single instances: ask a method that does,"
                 " such as attention or mi-SVM"

@@ -2,8 +2,8 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from sklearn.svm import SVC, SVR
 
 from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.checks import MOST_SPAN, check_span, constant_features
+from bagwise.methods.asked import Said
 from bagwise.methods.classical.base import ClassicalMIL, Grid, Learner
 from bagwise.methods.classical.machines import Linear, Machine, decided, frozen
 from bagwise.methods.classical.packed import Packed, Scaler, check_extent
@@ -82,6 +83,7 @@ class SummaryMIL(ClassicalMIL):
     """
 
     SEES_INSTANCES: ClassVar[bool] = False
+    LEAVES_OUT: ClassVar[bool] = True
     KINDS: ClassVar[tuple[str, ...]] = (ClassTarget.kind, MultiLabelTarget.kind, RealTarget.kind)
     LOG_ODDS: ClassVar[bool] = True
 
@@ -136,6 +138,15 @@ class SummaryMIL(ClassicalMIL):
         decisions = np.concatenate(parts)
         flat = decisions[:, 0] if decisions.shape[1] == 1 else decisions
         return self.target_.by_name(self.calibration_.answers(flat))
+
+    @classmethod
+    def _say(cls, members: Sequence[Self], bags: Bags, *, instances: bool) -> list[Said]:
+        said = super()._say(members, bags, instances=False)
+        return [one._leaving_out(whole, bags) for one, whole in zip(members, said, strict=True)] if instances else said
+
+    def _leaving_out(self, whole: Said, bags: Bags) -> Said:
+        with_it = self.target_.of_instances(whole.answers).repeat(bags.sizes, axis=0)
+        return replace(whole, scores=with_it - self.target_.of_instances(self.without_instance(bags)), alone=False)
 
     @staticmethod
     def _width(features: int) -> int:
