@@ -5,9 +5,11 @@ import json
 import pandas as pd
 import pytest
 
+import bagwise as bw
 from bagwise.auto import candidates as rooms
 from bagwise.auto import estimator
 from bagwise.auto.candidates import Candidate
+from bagwise.auto.estimator import AutoMIL
 
 COLUMNS = ["--bag", "patient", "--label", "diagnosis", "--instance", "cell"]
 
@@ -48,6 +50,28 @@ def test_a_search_is_a_run_that_can_be_asked(run, table, tmp_path):
     other = run("auto", table, *COLUMNS, "--trials", "3", "--out", out, "--resume")
     assert other.status == 1
     assert "another trials" in other.told
+
+
+def test_what_ends_a_search_leaves_the_best_run_so_far_and_it_can_go_on(run, table, tmp_path, monkeypatch):
+    out, asked = tmp_path / "run", ("auto", table, *COLUMNS, "--trials", "2", "--json")
+
+    def members_after(method):
+        with monkeypatch.context() as patch:
+            patch.setattr(AutoMIL, method, lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+            assert "--resume goes on from here" in run(*asked, "--out", out, "--resume").told
+        assert run("predict", out, table).status == 0
+        return [type(one).__name__ for one in bw.load_model(out).members_]
+
+    assert members_after("_simple") == ["MeanLogistic"]
+    found = members_after("_estimated")
+    assert found != ["MeanLogistic"]
+    assert members_after("_simple") == found
+    other = run("auto", table, *COLUMNS, "--trials", "3", "--out", out, "--resume")
+    assert "another trials" in other.told
+    assert [type(one).__name__ for one in bw.load_model(out).members_] == found
+    last, whole = run(*asked, "--out", out, "--resume"), run(*asked, "--out", tmp_path / "whole")
+    assert {**json.loads(last.out), "seconds": 0} == {**json.loads(whole.out), "seconds": 0}
+    assert not (out / "checkpoints").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """AutoMIL: the best of many methods and their average, with a number that the choosing has not flattered."""
 
 import time
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -14,11 +15,11 @@ from threadpoolctl import threadpool_limits
 from bagwise.auto.budget import Budget
 from bagwise.auto.candidates import Candidate, candidates
 from bagwise.auto.costs import Pace, seconds_to_fit
-from bagwise.auto.search import Found, inner_folds, search
+from bagwise.auto.search import Found, inner_folds, search, threshold_for
 from bagwise.auto.standing import Standing
 from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.checks import valid_weights
-from bagwise.errors import BagwiseError
+from bagwise.errors import BagwiseError, BagwiseWarning
 from bagwise.evaluation.baselines import verdicts
 from bagwise.evaluation.cross_validation import CrossValidation, gathered
 from bagwise.evaluation.metrics import METRICS, measure
@@ -38,6 +39,8 @@ from bagwise.training.workers import OutOfTime, in_turn
 __all__ = ["AutoMIL", "Estimate"]
 
 OUTER_FOLDS = 5
+_SEARCH = "search-{}"
+_LITTLE = 0.05  # the share of the time that it may take to have some model soon
 _FOR_THE_SIMPLE = 0.5  # the share of the time that the simplest candidate alone may take for its estimate
 
 
@@ -152,6 +155,7 @@ class AutoMIL(Averaged):
         sample_weight: ArrayLike | None = None,
         *,
         checkpoints: str | Path | None = None,
+        on_found: Callable[[Averaged], object] | None = None,
     ) -> Self:
         """Search, fit what was chosen to all bags, and estimate how good such a search is.
 
@@ -165,6 +169,10 @@ class AutoMIL(Averaged):
             One weight a bag, in learning, choosing and measuring. A bag of weight 0 is left out.
         checkpoints
             A folder to keep answers in; a fit that was stopped goes on from them.
+        on_found
+            Called with the best average so far, fitted to all bags, whenever there is one: with the simplest candidate
+            alone, if that takes little of the time and nothing was tried before, and with what the search chose, before
+            that is estimated.
 
         Returns
         -------
@@ -191,7 +199,7 @@ class AutoMIL(Averaged):
         outer = self._outer_folds(bags, target) if self.estimate else None
         standing = self._standing = Standing(budget, 1 if outer is None else 1 + len(outer.splits))
         with watched(standing.look, self.verbose):
-            self._fit(first, outer, bags, target, weights, budget, folder)
+            self._fit(first, outer, bags, target, weights, budget, folder, on_found)
         return self
 
     def _fit(
@@ -203,10 +211,17 @@ class AutoMIL(Averaged):
         weights: NDArray[np.float64] | None,
         budget: Budget,
         folder: Path | None,
+        on_found: Callable[[Averaged], object] | None,
     ) -> None:
+        if on_found is not None and (folder is None or not (folder / _SEARCH.format(0)).exists()):
+            alone = self._alone(first, bags, target, weights, budget)
+            if alone is not None:
+                on_found(alone)
         self.simple_ = None if outer is None else self._simple(first, outer, bags, target, weights, budget)
         parts = 1 if outer is None or self.simple_ is None else 1 + len(outer.splits)
         found, average = self._searched(bags, target, weights, budget.part(parts), folder, 0)
+        if on_found is not None:
+            on_found(average)
         self.trials_, self.tried_ = found.trials, len(found.tried)
         self.leaderboard_ = _leaderboard(found, bags, target, weights)
         self._gather(average.members_, average.shares_, found.threshold)
@@ -223,6 +238,19 @@ class AutoMIL(Averaged):
             self.verdict_ += "The numbers are its own, by cross-validation: give more minutes."
         else:
             self._estimated(first, outer, bags, target, weights, budget, folder)
+
+    def _alone(
+        self, first: Candidate, bags: Bags, target: Target, weights: NDArray[np.float64] | None, budget: Budget
+    ) -> Averaged | None:
+        """Fit the simplest candidate to all bags, if that takes little of the time."""
+        model = first.made(random_state=self._seed, **self._told(target))
+        if seconds_to_fit(first.method, model, bags, np.arange(len(bags))) > _LITTLE * budget.left:
+            return None
+        self._standing.does(f"fitting {first.called}")
+        assert bags.labels is not None
+        with warnings.catch_warnings(action="ignore", category=BagwiseWarning):  # it may not stay
+            fitted = _fitted(model, bags, weights)
+        return Averaged.of([fitted], [1.0], threshold_for(target, bags.labels, None, weights))
 
     def _simple(
         self,
@@ -275,7 +303,7 @@ class AutoMIL(Averaged):
             sample_weight=weights,
             seed=self._seed,
             n_jobs=self.n_jobs,
-            folder=None if folder is None else folder / f"search-{part}",
+            folder=None if folder is None else folder / _SEARCH.format(part),
             tell=self._standing.tell,
             told=told,
             pace=self._pace,

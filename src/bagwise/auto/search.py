@@ -33,7 +33,7 @@ from bagwise.targets.contract import Target
 from bagwise.tensorfiles import read_tensors, write_tensors
 from bagwise.training.workers import OutOfTime, check_time
 
-__all__ = ["Found", "Trial", "inner_folds", "search"]
+__all__ = ["Found", "Trial", "inner_folds", "search", "threshold_for"]
 
 INNER_FOLDS = 5
 _AT_ONCE = 4  # candidates that begin together: enough that neural ones train jointly, few enough for a short time
@@ -436,7 +436,7 @@ def _chosen(
     held_out = np.concatenate([split.test for split in splits])
     labels, weights = bags.labels[held_out], None if work.sample_weight is None else work.sample_weight[held_out]
     if not whole:
-        return [(first, 1.0)], splits, _threshold(target, labels, None, weights)
+        return [(first, 1.0)], splits, threshold_for(target, labels, None, weights)
     answers = np.stack([np.concatenate([trial.answers[fold] for fold in range(len(splits))]) for trial in whole])
     groups = None if bags.groups is None else bags.groups[held_out]
     costs = np.array([work.seconds(trial, 0, fit=True) for trial in whole])
@@ -448,12 +448,41 @@ def _chosen(
             break
         possible[np.argmax(np.where(shares > 0, costs, -1))] = False
     chosen = [(trial.candidate, float(share)) for trial, share in zip(whole, shares, strict=True) if share > 0]
-    return chosen, splits, _threshold(target, labels, target.averaged(answers, shares), weights)
+    return chosen, splits, threshold_for(target, labels, target.averaged(answers, shares), weights)
 
 
-def _threshold(
-    target: Target, labels: NDArray[Any], answers: NDArray[np.float64] | None, weights: NDArray[np.float64] | None
+def threshold_for(
+    target: Target,
+    labels: NDArray[Any],
+    answers: NDArray[np.float64] | None,
+    weights: NDArray[np.float64] | None,
 ) -> float | None:
+    """Choose from which probability on bags are called positive, where one of two classes is rare.
+
+    Parameters
+    ----------
+    target
+        What labels are.
+    labels
+        Of bags, shape (B,).
+    answers
+        What is said of these by models that did not see them, shape (B, A); None: nothing, and then the class's share
+        decides.
+    weights
+        What each bag counts, shape (B,), or None.
+
+    Returns
+    -------
+    float or None
+        None where the more probable class is predicted, or there are no two classes.
+
+    Examples
+    --------
+    >>> from bagwise.targets.classes import ClassTarget
+    >>> labels = np.array([0, 0, 0, 0, 0, 1, 0, 0, 0, 0])
+    >>> threshold_for(ClassTarget.of(labels), labels, None, None)
+    0.1
+    """
     if not isinstance(target, ClassTarget) or target.positive is None:
         return None
     counted, positive = np.ones(len(labels)) if weights is None else weights, labels == target.positive

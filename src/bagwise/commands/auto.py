@@ -27,6 +27,7 @@ from bagwise.reports.figures import tables_of
 
 __all__ = ["run_auto"]
 
+_ASKED = "asked.json"
 _EPOCHS = "the candidates' own"
 
 
@@ -87,6 +88,10 @@ def run_auto(
     if work.resume and (out / METRICS).exists() and (out / MODEL).exists():
         check_asked_the_same(out / CONFIG, read_json(out / CONFIG).get("asked") or {}, asked)
         return read_json(out / METRICS)
+    checkpoints = out / "checkpoints"
+    if (checkpoints / _ASKED).exists():
+        check_asked_the_same(checkpoints / _ASKED, read_json(checkpoints / _ASKED), asked)
+    write_json(checkpoints / _ASKED, asked)
     model = AutoMIL(
         minutes=budget.minutes,
         trials=budget.trials,
@@ -95,7 +100,12 @@ def run_auto(
         n_jobs=work.jobs,
         random_state=training.seed,
         verbose=verbose,
-    ).fit(bags, sample_weight=weights, checkpoints=out / "checkpoints")
+    ).fit(
+        bags,
+        sample_weight=weights,
+        checkpoints=checkpoints,
+        on_found=lambda found: write_run(out, [found], asked),  # so that whatever ends this leaves a run
+    )
     write_table(pd.DataFrame(model.leaderboard_), out / f"leaderboard.{output.format}")
     metrics = _metrics(model, bags, round(time.perf_counter() - begin, 1))
     write_report(_report(model, bags, weights, metrics, asked, source, out, output), out / "report.html")
