@@ -24,6 +24,7 @@ RUNS = {
     "0.1": ("words", "numbers", "truths", "three", "slides", "patches"),
     "format-2": ("words",),
     "format-3": ("rare",),
+    "format-4": ("rare",),
 }
 MODELS = {
     "0.1": (
@@ -32,6 +33,7 @@ MODELS = {
     ),
     "format-2": ("positive", "negative", "stopped"),
     "format-3": ("balanced", "balanced-three"),
+    "format-4": ("deciding", "pooled"),
 }
 DATA = {"slides": "data/features", "patches": "data/scans"}
 

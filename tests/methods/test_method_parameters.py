@@ -99,7 +99,7 @@ def test_a_value_is_read_as_what_the_parameter_must_be(text, value):
         ("=3", "AttentionMIL has no parameter ''"),
         ("learning-rate=3", "no parameter 'learning-rate': did you mean 'learning_rate'?"),
         ("Epochs=3", "did you mean 'epochs'"),
-        ("zzz=3", "no parameter 'zzz': its parameters are .*positive, .*gated, hidden"),
+        ("zzz=3", "no parameter 'zzz': its parameters are .*positive, .*gated, counting, hidden"),
         ("epochs=2.5", "epochs is 2.5: it must be a whole number from 1 on, or None"),
         ("epochs=", "epochs is '': it must be"),
         ("learning_rate=nan", "learning_rate is 'nan': it must be a number above 0"),

@@ -8,8 +8,8 @@ from bagwise.methods.neural import NeuralMIL
 
 CLASSICAL = ["mi-SVM", "MI-SVM", "MI-Kernel", "EM-DD", "mi-Graph", "miVLAD", "miFV"]
 CLASSICAL += ["mean-logistic", "summary-logistic", "summary-SVM", "summary-forest", "summary-boosting"]
-NEURAL = ["mi-Net", "MI-Net", "MI-Net-DS", "MI-Net-RC", "attention", "gated-attention"]
-NEURAL += ["instance-max", "instance-mean", "embedding-max", "embedding-mean"]
+NEURAL = ["mi-Net", "MI-Net", "MI-Net-DS", "MI-Net-RC", "attention", "gated-attention", "sum-attention"]
+NEURAL += ["instance-max", "instance-mean", "embedding-max", "embedding-mean", "embedding-sum"]
 DESIGNED = CLASSICAL + NEURAL
 
 

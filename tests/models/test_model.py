@@ -67,7 +67,7 @@ def test_every_level_and_pooling_composes_and_learns(level, pooling, outputs):
     assert output.logits.dtype == torch.float64
     if level == "embedding" and "attention" in pooling:
         for a, b in pairwise(OFFSETS.tolist()):
-            assert output.weights[a:b].sum().item() == pytest.approx(1)
+            assert ("sum" in pooling) != (output.weights[a:b].sum().item() == pytest.approx(1))
     else:
         assert output.weights is None
     if level == "instance":

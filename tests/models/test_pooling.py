@@ -22,8 +22,11 @@ from bagwise.training.device import one_thread
 
 REGISTRIES = {"embedding": EMBEDDING_POOLINGS, "instance": INSTANCE_POOLINGS}
 EVERY = [(level, name) for level, registry in REGISTRIES.items() for name in registry]
-COUNTING = {("instance", "isr"), ("instance", "noisy-or")}  # two copies of an instance count twice
-NO_IDENTITY = {("instance", "noisy-and")}  # a threshold even for one instance
+# Two copies of an instance count twice: of these a sum of probabilities, of those the bag vector itself.
+COUNTING = {("instance", "isr"), ("instance", "noisy-or")}
+SUMS = {("embedding", "sum"), ("embedding", "sum-attention"), ("embedding", "gated-sum-attention")}
+# A threshold even for one instance, and weights even of one instance.
+NO_IDENTITY = {("instance", "noisy-and"), ("embedding", "sum-attention"), ("embedding", "gated-sum-attention")}
 DTYPES = [torch.float32, torch.float64]
 
 every_pooling = pytest.mark.parametrize(("level", "name"), EVERY)
@@ -110,6 +113,8 @@ def test_only_counting_poolings_notice_a_bag_given_twice(level, name, sizes, see
     once, doubled = pooling(values, offsets).bags, pooling(twice, 2 * offsets).bags
     if (level, name) in COUNTING:
         assert (doubled > once + 1e-3).all()
+    elif (level, name) in SUMS:
+        assert_near(doubled, 2 * once, torch.float64)
     else:
         assert_near(doubled, once, torch.float64)
 
@@ -254,7 +259,23 @@ def test_attention_is_its_formula(kind):
         np.testing.assert_allclose(pooled.bags[bag].detach(), weights @ values[a:b].numpy(), rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("name", sorted(set(EMBEDDING_POOLINGS) - {"attention", "gated-attention"}))
+counting_attentions = pytest.mark.parametrize("name", ["sum-attention", "gated-sum-attention"])
+
+
+@counting_attentions
+def test_weights_that_count_are_each_its_instances_own(name):
+    pooling = make("embedding", name)
+    torch.nn.init.constant_(pooling.b, 0.3)
+    values = random_values(9)
+    together, alone = (pooling(values, offsets).weights for offsets in (offsets_of([9]), torch.arange(10)))
+    assert torch.equal(together, alone)
+    assert ((together > 0) & (together < 1)).all()
+    scores = make("embedding", name.replace("sum-", "")).scores(values)[:, 0]
+    assert_near(together, torch.sigmoid(scores + 0.3), torch.float64)
+    assert_near(pooling(values, offsets_of([9])).bags[0], together @ values, torch.float64)
+
+
+@pytest.mark.parametrize("name", sorted(name for name in EMBEDDING_POOLINGS if "attention" not in name))
 def test_poolings_without_weights_say_so(name):
     assert make("embedding", name)(random_values(3), offsets_of([3])).weights is None
 

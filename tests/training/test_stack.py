@@ -29,15 +29,18 @@ from bagwise.training.stacked import Stacked
 
 FAMILY = [("embedding", pooling, "mi-net") for pooling in EMBEDDING_POOLINGS]
 FAMILY += [("instance", pooling, "mi-net") for pooling in INSTANCE_POOLINGS]
-FAMILY += [("deep-supervision", pooling, "mi-net-levels") for pooling in ("max", "mean", "gated-attention")]
-FAMILY += [("residual", pooling, "mi-net-equal-levels") for pooling in ("max", "mean", "attention")]
+FAMILY += [
+    ("deep-supervision", pooling, "mi-net-levels")
+    for pooling in ("max", "mean", "gated-attention", "gated-sum-attention")
+]
+FAMILY += [("residual", pooling, "mi-net-equal-levels") for pooling in ("max", "mean", "attention", "sum")]
 every_family = pytest.mark.parametrize(
     ("level", "pooling", "encoder"), FAMILY, ids=["-".join(parts[:2]) for parts in FAMILY]
 )
 
 
-def architecture_of(level, pooling, encoder):
-    return Architecture(level, pooling, encoder, {"hidden": 32} if "attention" in pooling else {})
+def architecture_of(level, pooling, encoder, size=False):
+    return Architecture(level, pooling, encoder, {"hidden": 32} if "attention" in pooling else {}, size=size)
 
 
 # ---- the compiled step against torch's own differentiation -----------------------------------------------------------
@@ -64,7 +67,9 @@ def compiled_descent(model, bag, target, kept=None):
     optimizer = Optimizer(model.named_parameters(), Settings("sgd", learning_rate=1.0, epochs=1, momentum=0.0))
     head = model.heads[0] if hasattr(model, "heads") else model.head
     stack = Stack([model], [optimizer], ClassTarget.of(range(max(2, head.out_features))))
-    logits = stack.learn(0, bag, np.array([0, len(bag)]), np.array([[float(target)]]), np.full(1, WEIGHT), kept)
+    offsets, wanted = torch.tensor([0, len(bag)]), np.array([[float(target)]])
+    told = None if model.beside is None else model.beside(offsets)
+    logits = stack.learn(0, bag, offsets.numpy(), wanted, np.full(1, WEIGHT), kept, told)
     assert optimizer.steps == 1
     return logits[:, 0], dict(model.named_parameters())
 
@@ -83,7 +88,9 @@ def assert_same_descent(model, bag, target, kept=None, tolerance=1e-10):
 @pytest.mark.parametrize("outputs", [1, 3])
 @pytest.mark.parametrize("instances", [1, 3, 4, 13])
 def test_a_step_is_down_the_gradient_that_torch_gives(level, pooling, encoder, outputs, instances):
-    model = architecture_of(level, pooling, encoder).build((7,), outputs, seed=1, dtype=torch.float64)
+    model = architecture_of(level, pooling, encoder).build(
+        (7,), outputs, seed=1, sizes=np.array([2, 5]), dtype=torch.float64
+    )
     torch.manual_seed(instances)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -94,6 +101,15 @@ def test_a_step_is_down_the_gradient_that_torch_gives(level, pooling, encoder, o
         assert_same_descent(copy.deepcopy(model), bag, target)
     kept = 2.0 * (torch.rand(instances, width, dtype=torch.float64) > 0.5)
     assert_same_descent(model, bag, 1, kept)
+
+
+@pytest.mark.parametrize(("level", "pooling", "encoder"), [parts for parts in FAMILY[::3] if parts[0] != "instance"])
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_a_step_is_so_too_where_the_heads_are_told_the_number_of_instances(level, pooling, encoder, outputs):
+    architecture = architecture_of(level, pooling, encoder, size=True)
+    model = architecture.build((7,), outputs, seed=1, sizes=np.array([2, 9, 30]), dtype=torch.float64)
+    bag = torch.randn(4, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert_same_descent(model, bag, 1)
 
 
 @given(
@@ -300,9 +316,10 @@ def identical(a, b):
 @every_family
 @pytest.mark.parametrize(("optimizer", "classes"), [("sgd", 3), ("adamw", 2)])
 def test_stacked_equals_looped(monkeypatch, level, pooling, encoder, optimizer, classes):
+    size = level != "instance" and classes == 2
     bags, targets = bags_of([3, 1, 6, 2, 4, 1, 300, 2], 5, classes)  # the large one takes the plain step
     plan = Plan(
-        architecture_of(level, pooling, encoder),
+        architecture_of(level, pooling, encoder, size),
         target=ClassTarget.of(range(classes)),
         order_seed=3,
         scaling="standardize",

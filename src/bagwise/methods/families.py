@@ -19,6 +19,10 @@ class AttentionMIL(NeuralMIL):
     ----------
     gated
         Gated attention (equation 9) in place of plain attention (equation 8).
+    counting
+        Weights that count: each instance has one of its own between 0 and 1, and the bag vector is the weighted sum
+        (`bagwise.models.pooling.SumAttention`). Weights that share out a 1 in each bag, as the paper's do, find the
+        instance that makes a bag positive, and lose how many of them there are.
     hidden
         L, the size of the attention network. None takes 64 for vectors and 128 for images.
     encoder, epochs, ...
@@ -38,10 +42,12 @@ class AttentionMIL(NeuralMIL):
     level: ClassVar[str] = "embedding"
 
     gated: bool = False
+    counting: bool = False
     hidden: Count | None = None
 
     def _pooling(self, recipe: Recipe) -> tuple[PoolingSpec, dict[str, Any]]:
-        return "gated-attention" if self.gated else "attention", {"hidden": recipe.hidden}
+        name = "gated-" * self.gated + "sum-" * self.counting + "attention"
+        return name, {"hidden": recipe.hidden}
 
     def _may_weigh(self) -> bool:
         return True
@@ -54,7 +60,8 @@ class EmbeddingMIL(NeuralMIL):
     Parameters
     ----------
     pooling
-        ``"max"``, ``"mean"`` or ``"log-sum-exp"``, or a class that follows `bagwise.models.pooling.Pooling`.
+        ``"max"``, ``"mean"``, ``"log-sum-exp"`` or ``"sum"``, which counts, or a class that follows
+        `bagwise.models.pooling.Pooling`.
     encoder, epochs, ...
         As in `NeuralMIL`.
 
@@ -109,7 +116,8 @@ class DeepSupervisionMIL(EmbeddingMIL):
     Parameters
     ----------
     pooling
-        ``"max"``, ``"mean"`` or ``"log-sum-exp"``, or a class that follows `bagwise.models.pooling.Pooling`.
+        ``"max"``, ``"mean"``, ``"log-sum-exp"`` or ``"sum"``, or a class that follows
+        `bagwise.models.pooling.Pooling`.
     encoder
         ``"auto"`` is MI-Net's stack of 256, 128 and 64 units; your own must be a `bagwise.models.encoders.MultiLevel`.
     epochs, ...
@@ -134,7 +142,8 @@ class ResidualMIL(EmbeddingMIL):
     Parameters
     ----------
     pooling
-        ``"max"``, ``"mean"`` or ``"log-sum-exp"``, or a class that follows `bagwise.models.pooling.Pooling`.
+        ``"max"``, ``"mean"``, ``"log-sum-exp"`` or ``"sum"``, or a class that follows
+        `bagwise.models.pooling.Pooling`.
     encoder
         ``"auto"`` is MI-Net's three layers of 128 units; your own must be a `bagwise.models.encoders.MultiLevel`.
     epochs, ...

@@ -282,7 +282,8 @@ def _tensors_of_parts(plan: Plan, shape: tuple[int, ...]) -> dict[str, tuple[tor
     """
     if not plan.own:
         shapes = plan.architecture.shapes(shape, plan.target.outputs)
-        return {name: (plan.dtype, sides, False) for name, sides in shapes.items()}
+        doubles = {name: torch.float64 for name in shapes if name.startswith("beside.")}
+        return {name: (doubles.get(name, plan.dtype), sides, False) for name, sides in shapes.items()}
     made = plan.architecture.build(shape, plan.target.outputs, seed=0, dtype=plan.dtype)
     buffers = dict(made.named_buffers())
     return {

@@ -112,6 +112,10 @@ class NeuralMIL(FittedEstimator):
     crop
         Side of the square in the middle of an image that the model is shown; augmentation moves it about. None shows
         all of the image.
+    size
+        Tell the classifier that follows the pooling the number of instances, too: its logarithm, on a scale that the
+        training bags give. Not for methods that pool answers of instances, nor for a model of your own, which is given
+        the offsets. What a model says of one instance is then what it says of a bag of one.
     precision
         ``"float32"``, ``"float64"``, or ``"mixed"`` (CUDA only).
     device
@@ -193,6 +197,7 @@ class NeuralMIL(FittedEstimator):
     clip: float | Literal["auto"] | None = "auto"
     augmentation: str | None = None
     crop: Count | None = None
+    size: bool = False
     precision: str = "float32"
     device: str = "auto"
     random_state: RandomState = None
@@ -332,6 +337,8 @@ class NeuralMIL(FittedEstimator):
                 raise BagwiseError(f"{name} needs a model: give model=, or use a method that has one, as AttentionMIL")
             if not isinstance(self.encoder, str) or self.encoder != "auto":
                 raise BagwiseError("a model of your own encodes instances itself: leave encoder out")
+            if self.size:
+                raise BagwiseError("a model of your own counts instances itself, from the offsets: leave size False")
             return OwnArchitecture.of(model, self.crop)
         if model is not None:
             raise BagwiseError(f"{name} has a model of its own: give yours to bagwise.NeuralMIL")
@@ -341,7 +348,7 @@ class NeuralMIL(FittedEstimator):
                 " torch.nn.Module"
             )
         pooling, options = self._pooling(recipe)
-        return Architecture(self.level, pooling, recipe.encoder, options, crop=self.crop)
+        return Architecture(self.level, pooling, recipe.encoder, options, crop=self.crop, size=self.size)
 
     def _pooling(self, recipe: Recipe) -> tuple[PoolingSpec, dict[str, Any]]:
         """Name the pooling and its options, where the class has a model."""

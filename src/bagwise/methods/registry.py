@@ -50,10 +50,12 @@ METHODS: dict[str, tuple[type[BagEstimator], dict[str, Any]]] = {
     "MI-Net-RC": (ResidualMIL, {}),
     "attention": (AttentionMIL, {}),
     "gated-attention": (AttentionMIL, {"gated": True}),
+    "sum-attention": (AttentionMIL, {"counting": True}),
     "instance-max": (InstanceMIL, {"pooling": "max"}),
     "instance-mean": (InstanceMIL, {"pooling": "mean"}),
     "embedding-max": (EmbeddingMIL, {"pooling": "max"}),
     "embedding-mean": (EmbeddingMIL, {"pooling": "mean"}),
+    "embedding-sum": (EmbeddingMIL, {"pooling": "sum"}),
 }
 
 

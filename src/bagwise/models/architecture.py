@@ -13,7 +13,7 @@ from bagwise.checks import is_count
 from bagwise.errors import BagwiseError
 from bagwise.models.contract import check_encoder, check_pooling, embedding_width
 from bagwise.models.encoders import CentreCrop, EncoderSpec, MultiLevel, build_encoder, glorot
-from bagwise.models.model import DeepSupervision, EmbeddingLevel, InstanceLevel, MILModel, ResidualConnections
+from bagwise.models.model import Beside, DeepSupervision, EmbeddingLevel, InstanceLevel, MILModel, ResidualConnections
 from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS, Pooling, PoolingSpec
 from bagwise.models.scaling import Scaler
 
@@ -63,6 +63,7 @@ class Design(ABC):
         scaling: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None = None,
         clip: float = np.inf,
         learnt: np.ndarray[Any, Any] | None = None,
+        sizes: np.ndarray[Any, Any] | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> MILModel:
         """Build a model with its initial weights: Glorot's for Bagwise's own layers (paper, section 4).
@@ -83,6 +84,8 @@ class Design(ABC):
             Its limit.
         learnt
             What was learnt of the labels of training bags (`bagwise.targets.contract.Target.learn`); None: nothing.
+        sizes
+            How many instances the training bags have, for what has to know; None: nobody does.
         dtype
             What the model computes in.
 
@@ -102,7 +105,10 @@ class Design(ABC):
             shift, factor = scaling or (np.zeros(1), np.ones(1))
             model = self._compose(Scaler(shift, factor, dtype, clip), instance_shape, outputs, dropout)
         model.learn_of_labels(np.zeros(0) if learnt is None else learnt)
-        return model.cast(dtype).train()
+        model.cast(dtype)
+        if sizes is not None:
+            model.learn_of_sizes(sizes)
+        return model.train()
 
     def _shown(self, instance_shape: Sequence[int]) -> tuple[int, ...]:
         shape = tuple(instance_shape)
@@ -166,7 +172,7 @@ class Design(ABC):
         Returns
         -------
         dict
-            Shapes by name, those of the scaler left out.
+            Shapes by name, also of what is learnt of the sizes of bags; those of the scaler are left out.
 
         Raises
         ------
@@ -181,7 +187,7 @@ class Design(ABC):
         scaler = Scaler(np.zeros(1), np.ones(1), torch.float32)
         with torch.device("meta"):
             model = self._compose(scaler, instance_shape, outputs, dropout=0.0)
-        return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+        return {name: tuple(one.shape) for name, one in model.state_dict().items() if not name.startswith("scaler.")}
 
 
 @dataclass(frozen=True)
@@ -201,6 +207,8 @@ class Architecture(Design):
         What the pooling takes beside its width, for example ``{"hidden": 64}``.
     crop
         Side of the square in the middle of an image that the encoder is shown; None: all of it.
+    size
+        Whether the classifier of a bag is told how many instances there are, too (`bagwise.models.model.Beside`).
 
     Raises
     ------
@@ -217,8 +225,14 @@ class Architecture(Design):
     pooling: PoolingSpec
     encoder: EncoderSpec
     pooling_options: Mapping[str, Any] = field(default_factory=dict)
+    size: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
+        if self.size and self.level == "instance":
+            raise BagwiseError(
+                "size is True, and at the instance level no classifier of bags follows the pooling, to which the number"
+                " of instances could go: leave it False, or pool embeddings"
+            )
         if self.level not in LEVELS:
             raise BagwiseError(f"there is no level {self.level!r}: the levels are {', '.join(LEVELS)}")
         if not callable(self.pooling) and self.pooling not in self._poolings:
@@ -269,14 +283,16 @@ class Architecture(Design):
                 return made, width
             return made, check_pooling(made, width, outputs, anew=self.level != "instance")
 
+        beside = Beside() if self.size else None
+
         def head(width: int) -> nn.Module:
-            made = nn.Linear(width, outputs)
+            made = nn.Linear(width + (0 if beside is None else beside.width), outputs)
             glorot(made)
             return made
 
         if self.level == "embedding":
             pooling, wide = pooled(width)
-            return EmbeddingLevel(scaler, encoder, dropout, pooling, head(wide))
+            return EmbeddingLevel(scaler, encoder, dropout, pooling, head(wide), beside)
         if self.level == "instance":
             scoring = head(width)
             return InstanceLevel(scaler, encoder, dropout, scoring, pooled(outputs)[0])
@@ -286,5 +302,5 @@ class Architecture(Design):
             raise BagwiseError(f"residual connections add the layers up, so they need one width, not {encoder.widths}")
         poolings, widths = map(list, zip(*map(pooled, encoder.widths), strict=True))
         if self.level == "deep-supervision":
-            return DeepSupervision(scaler, encoder, dropout, poolings, [head(wide) for wide in widths])
-        return ResidualConnections(scaler, encoder, dropout, poolings, head(widths[0]))
+            return DeepSupervision(scaler, encoder, dropout, poolings, [head(wide) for wide in widths], beside)
+        return ResidualConnections(scaler, encoder, dropout, poolings, head(widths[0]), beside)

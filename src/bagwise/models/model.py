@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from bagwise.models.pooling import Pooling
 from bagwise.models.scaling import Scaler
+from bagwise.segments import segment_lengths
 
 __all__ = [
+    "Beside",
     "DeepSupervision",
     "Dropout",
     "EmbeddingLevel",
@@ -139,6 +141,64 @@ def keep_mask(
     return torch.rand(shape, dtype=dtype, generator=generator, pin_memory=pinned).ge_(rate).mul_(1 / (1 - rate))
 
 
+class Beside(nn.Module):
+    """What the classifier of a bag is told beside its vector: the logarithm of the number of instances.
+
+    It is brought to mean 0 and standard deviation 1 over the bags learnt from; where these are all of one size, it is 0
+    for them, and what it is for others nobody has learnt.
+
+    Examples
+    --------
+    >>> beside = Beside()
+    >>> beside.learn_of_sizes(np.array([1, 1, 100, 100]))
+    >>> beside(torch.tensor([0, 1, 11, 111])).round(decimals=3).tolist()
+    [[-1.0], [0.0], [1.0]]
+    """
+
+    shift: Tensor
+    factor: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("shift", torch.zeros(self.width, dtype=torch.float64))
+        self.register_buffer("factor", torch.ones(self.width, dtype=torch.float64))
+
+    @property
+    def width(self) -> int:
+        """How many numbers they are."""
+        return 1
+
+    def learn_of_sizes(self, sizes: NDArray[np.int64]) -> None:
+        """Learn the scale.
+
+        Parameters
+        ----------
+        sizes
+            Of the bags learnt from, shape (B,).
+        """
+        values = np.log(sizes.astype(np.float64))[:, None]
+        spread = values.std(axis=0)
+        constant = values.min(axis=0) == values.max(axis=0)
+        self.shift.copy_(torch.from_numpy(values.mean(axis=0)))
+        self.factor.copy_(torch.from_numpy(1 / np.where(constant, 1, spread)))
+
+    def forward(self, offsets: Tensor) -> Tensor:
+        """Say it of packed bags.
+
+        Parameters
+        ----------
+        offsets
+            Shape (B + 1,).
+
+        Returns
+        -------
+        Tensor
+            Shape (B, width), in double precision.
+        """
+        values = segment_lengths(offsets).double().log().unsqueeze(1)
+        return (values - self.shift) * self.factor
+
+
 class MILModel(nn.Module):
     """A model in two steps: `encode` treats each instance alone, `aggregate` treats bags.
 
@@ -152,6 +212,8 @@ class MILModel(nn.Module):
         Instances, shape (N, ...), to embeddings, shape (N, M).
     dropout
         Share of the embedding dropped in training.
+    beside
+        What the classifier of a bag is told beside the bag's vector; None: nothing.
 
     Attributes
     ----------
@@ -174,11 +236,12 @@ class MILModel(nn.Module):
     weight_axis: Literal["heads", "classes"] = "heads"
     learnt: Tensor
 
-    def __init__(self, scaler: Scaler, encoder: nn.Module, dropout: float) -> None:
+    def __init__(self, scaler: Scaler, encoder: nn.Module, dropout: float, beside: Beside | None = None) -> None:
         super().__init__()
         self.scaler = scaler
         self.encoder = encoder
         self.dropout = Dropout(dropout)
+        self.beside = beside
         self.learn_of_labels(np.zeros(0))
 
     def learn_of_labels(self, learnt: NDArray[np.float64]) -> None:
@@ -190,6 +253,22 @@ class MILModel(nn.Module):
             Shape (S,), as `bagwise.targets.contract.Target.learn` gives it.
         """
         self.register_buffer("learnt", torch.from_numpy(learnt.copy()), persistent=len(learnt) > 0)
+
+    def learn_of_sizes(self, sizes: NDArray[np.int64]) -> None:
+        """Take note of how many instances the bags have that will be learnt from, as a part of the state.
+
+        Parameters
+        ----------
+        sizes
+            Shape (B,).
+        """
+        for module in self.modules():
+            if isinstance(module, Pooling | Beside):
+                module.learn_of_sizes(sizes)
+
+    def _told(self, vectors: Tensor, offsets: Tensor) -> Tensor:
+        """Give vectors of bags, and what a classifier is told beside them."""
+        return vectors if self.beside is None else torch.cat([vectors, self.beside(offsets).to(vectors.dtype)], dim=1)
 
     @property
     def loss(self) -> Callable[..., Tensor] | None:
@@ -295,9 +374,9 @@ class MILModel(nn.Module):
             Itself.
         """
         self.scaler.cast(dtype)
-        # The scaler minds its own types.
+        # The scaler minds its own types, and what bags are told beside keeps double precision.
         for name, part in self.named_children():
-            if name != "scaler":
+            if name not in ("scaler", "beside"):
                 part.to(dtype)
         return self
 
@@ -326,16 +405,24 @@ class EmbeddingLevel(MILModel):
 
     Parameters
     ----------
-    scaler, encoder, dropout
+    scaler, encoder, dropout, beside
         As in `MILModel`.
     pooling
         An embedding pooling of the embedding's width M.
     head
-        Bag vectors, shape (B, M), to logits, shape (B, C).
+        Bag vectors, shape (B, M), and what is told beside them, to logits, shape (B, C).
     """
 
-    def __init__(self, scaler: Scaler, encoder: nn.Module, dropout: float, pooling: Pooling, head: nn.Module) -> None:
-        super().__init__(scaler, encoder, dropout)
+    def __init__(
+        self,
+        scaler: Scaler,
+        encoder: nn.Module,
+        dropout: float,
+        pooling: Pooling,
+        head: nn.Module,
+        beside: Beside | None = None,
+    ) -> None:
+        super().__init__(scaler, encoder, dropout, beside)
         self.pooling = pooling
         self._follow(pooling)
         self.head = head
@@ -343,7 +430,7 @@ class EmbeddingLevel(MILModel):
     def aggregate(self, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Output:
         """Aggregate as `MILModel.aggregate` says."""
         pooled = self.pooling(self.dropout(embeddings), offsets, coordinates)
-        return Output(self.head(pooled.bags).unsqueeze(0), pooled.weights)
+        return Output(self.head(self._told(pooled.bags, offsets)).unsqueeze(0), pooled.weights)
 
 
 class InstanceLevel(MILModel):
@@ -377,16 +464,22 @@ class DeepSupervision(MILModel):
 
     Parameters
     ----------
-    scaler, encoder, dropout
+    scaler, encoder, dropout, beside
         As in `MILModel`; the encoder gives all of its layers side by side.
     poolings, heads
         One of each for each layer, in the encoder's order.
     """
 
     def __init__(
-        self, scaler: Scaler, encoder: nn.Module, dropout: float, poolings: list[Pooling], heads: list[nn.Module]
+        self,
+        scaler: Scaler,
+        encoder: nn.Module,
+        dropout: float,
+        poolings: list[Pooling],
+        heads: list[nn.Module],
+        beside: Beside | None = None,
     ) -> None:
-        super().__init__(scaler, encoder, dropout)
+        super().__init__(scaler, encoder, dropout, beside)
         self.poolings = nn.ModuleList(poolings)
         self._follow(poolings[0])
         self.heads = nn.ModuleList(heads)
@@ -394,7 +487,8 @@ class DeepSupervision(MILModel):
     def aggregate(self, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Output:
         """Aggregate as `MILModel.aggregate` says."""
         levels = _pooled_levels(self.dropout(embeddings), offsets, coordinates, self.poolings)
-        return Output(torch.stack([head(level) for head, level in zip(self.heads, levels, strict=True)]))
+        told = [self._told(level, offsets) for level in levels]
+        return Output(torch.stack([head(one) for head, one in zip(self.heads, told, strict=True)]))
 
 
 class ResidualConnections(MILModel):
@@ -402,18 +496,24 @@ class ResidualConnections(MILModel):
 
     Parameters
     ----------
-    scaler, encoder, dropout
+    scaler, encoder, dropout, beside
         As in `MILModel`; the encoder gives all of its layers, of one width, side by side.
     poolings
         One for each layer.
     head
-        Bag vectors to logits.
+        Bag vectors, and what is told beside them, to logits.
     """
 
     def __init__(
-        self, scaler: Scaler, encoder: nn.Module, dropout: float, poolings: list[Pooling], head: nn.Module
+        self,
+        scaler: Scaler,
+        encoder: nn.Module,
+        dropout: float,
+        poolings: list[Pooling],
+        head: nn.Module,
+        beside: Beside | None = None,
     ) -> None:
-        super().__init__(scaler, encoder, dropout)
+        super().__init__(scaler, encoder, dropout, beside)
         self.poolings = nn.ModuleList(poolings)
         self._follow(poolings[0])
         self.head = head
@@ -421,7 +521,7 @@ class ResidualConnections(MILModel):
     def aggregate(self, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Output:
         """Aggregate as `MILModel.aggregate` says."""
         levels = _pooled_levels(self.dropout(embeddings), offsets, coordinates, self.poolings)
-        return Output(self.head(torch.stack(levels).sum(0)).unsqueeze(0))
+        return Output(self.head(self._told(torch.stack(levels).sum(0), offsets)).unsqueeze(0))
 
 
 def _pooled_levels(

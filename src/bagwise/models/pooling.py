@@ -12,9 +12,11 @@ overflows or vanishes however certain an instance is.
 
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
@@ -26,6 +28,7 @@ from bagwise.segments import (
     segment_max,
     segment_mean,
     segment_softmax,
+    segment_sum,
     segment_weighted_sum,
 )
 
@@ -34,7 +37,9 @@ __all__ = [
     "INSTANCE_POOLINGS",
     "ISR",
     "Attention",
+    "Counting",
     "GatedAttention",
+    "GatedSumAttention",
     "LogSumExp",
     "Max",
     "Mean",
@@ -45,6 +50,8 @@ __all__ = [
     "PoolingSpec",
     "ProbabilityLogSumExp",
     "ProbabilityMean",
+    "Sum",
+    "SumAttention",
 ]
 
 
@@ -127,6 +134,15 @@ class Pooling(nn.Module):
         """
         raise NotImplementedError
 
+    def learn_of_sizes(self, sizes: NDArray[np.int64]) -> None:
+        """Take note of how many instances the bags have that will be learnt from; most poolings need not know.
+
+        Parameters
+        ----------
+        sizes
+            Shape (B,).
+        """
+
     def __call__(self, values: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Pooled:
         """Pool, as `forward` says; coordinates reach it if it wants them."""
         pooled: Pooled = super().__call__(values, offsets, *([coordinates] if self.wants_coordinates else []))
@@ -164,6 +180,51 @@ class Mean(Pooling):
     def forward(self, values: Tensor, offsets: Tensor) -> Pooled:
         """Pool as `Pooling.forward` says."""
         return Pooled(segment_mean(values, offsets))
+
+
+class Counting(Pooling):
+    """A pooling that adds instances up, in the measure of the bags learnt from.
+
+    Sums of bags of four and of four thousand are a thousandfold apart, and so would be the steps of training; so a sum
+    is divided by the mean number of instances of the training bags, whatever the number in its own.
+
+    Parameters
+    ----------
+    width
+        Number of columns.
+
+    Attributes
+    ----------
+    share : Tensor
+        What a sum is multiplied with, shape (); 1 until the sizes of training bags are known.
+    """
+
+    share: Tensor
+
+    def __init__(self, width: int, **options: Any) -> None:
+        super().__init__(width, **options)
+        self.register_buffer("share", torch.ones(()))
+
+    def learn_of_sizes(self, sizes: NDArray[np.int64]) -> None:
+        """Do so, as `Pooling.learn_of_sizes` says."""
+        self.share.fill_(1 / float(np.mean(sizes)))
+
+
+class Sum(Counting):
+    """The sum over a bag, which tells how many instances there were where a mean or a maximum does not.
+
+    It is in the measure of the training bags (`Counting`), and for vectors alone: a sum of probabilities is none, and
+    ISR and noisy-or are what counts at the instance level.
+
+    Examples
+    --------
+    >>> Sum(1)(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([0, 2, 3])).bags.tolist()
+    [[3.0], [3.0]]
+    """
+
+    def forward(self, values: Tensor, offsets: Tensor) -> Pooled:
+        """Pool as `Pooling.forward` says."""
+        return Pooled(self.share * segment_sum(values, offsets))
 
 
 class LogSumExp(Pooling):
@@ -280,6 +341,57 @@ class GatedAttention(Attention):
         """Score each instance as `Attention.scores` says."""
         scores: Tensor = self.w(self.V(embeddings).tanh() * self.U(embeddings).sigmoid())
         return scores
+
+
+class SumAttention(Counting, Attention):
+    """Attention that counts: a weighted sum, in which each instance has a weight of its own, whatever the others have.
+
+    The weight of instance k is sigmoid(w^T tanh(V h_k) + b), between 0 and 1. Where the softmax of `Attention` shares
+    out a weight of 1 among the instances of a bag, so that four that count are as good as one, here each adds its own.
+    The sum is in the measure of the training bags (`Counting`).
+
+    Parameters
+    ----------
+    width
+        Number of columns M of the embeddings.
+    hidden
+        L, the number of rows of V.
+
+    Examples
+    --------
+    >>> pooling, offsets = SumAttention(3), torch.tensor([0, 2, 6])
+    >>> once, twice = pooling(torch.ones(6, 3), offsets).bags
+    >>> bool(torch.allclose(2 * once, twice))
+    True
+    """
+
+    def __init__(self, width: int, hidden: int = 128) -> None:
+        super().__init__(width, hidden=hidden)
+        self.b = nn.Parameter(torch.zeros(1))
+
+    def forward(self, values: Tensor, offsets: Tensor) -> Pooled:
+        """Pool as `Pooling.forward` says."""
+        weights = (self._scores_in_parts(values) + self.b).sigmoid()
+        return Pooled(self.share * segment_weighted_sum(weights, values, offsets), weights.squeeze(1))
+
+
+class GatedSumAttention(SumAttention, GatedAttention):
+    """`SumAttention` by the scores of `GatedAttention`.
+
+    The weight of instance k is sigmoid(w^T (tanh(V h_k) * sigmoid(U h_k)) + b).
+
+    Parameters
+    ----------
+    width
+        Number of columns M of the embeddings.
+    hidden
+        L, the number of rows of V and of U.
+
+    Examples
+    --------
+    >>> GatedSumAttention(3, hidden=4)(torch.randn(5, 3), torch.tensor([0, 2, 5])).weights.shape
+    torch.Size([5])
+    """
 
 
 class ProbabilityMean(Pooling):
@@ -452,6 +564,9 @@ EMBEDDING_POOLINGS: dict[str, Callable[..., Pooling]] = {
     "log-sum-exp": LogSumExp,
     "attention": Attention,
     "gated-attention": GatedAttention,
+    "sum": Sum,
+    "sum-attention": SumAttention,
+    "gated-sum-attention": GatedSumAttention,
 }
 
 INSTANCE_POOLINGS: dict[str, Callable[..., Pooling]] = {

@@ -41,11 +41,14 @@ EMBEDDING, INSTANCE, DEEP_SUPERVISION, RESIDUAL = LEVELS = range(4)
     ISR,
     NOISY_OR,
     NOISY_AND,
-) = POOLINGS = range(10)
+    SUM,
+    SUM_ATTENTION,
+    GATED_SUM_ATTENTION,
+) = POOLINGS = range(13)
 
 # Where parameters begin; how many columns go in and come out, and where the latter begin among those of all layers.
 AFFINE = np.dtype([(name, np.int64) for name in ("W", "b", "inputs", "units", "column")])
-POOLING = np.dtype([(name, np.int64) for name in ("V", "U", "w", "hidden", "threshold")])
+POOLING = np.dtype([(name, np.int64) for name in ("V", "U", "w", "b", "hidden", "threshold")])
 
 
 class Wiring(NamedTuple):
@@ -132,6 +135,8 @@ def learn(
     gradient: Any,
     weights: Array,
     scales: Array,
+    share: Any,
+    beside: Array,
     values: Array,
     slots: Array,
     logits: Array,
@@ -160,6 +165,10 @@ def learn(
     scales
         What each unit of the embedding is multiplied with: 0 where it is dropped, else 1 / (1 - rate). Shape (N, width
         of the embedding), or (0, 0) if nothing is dropped.
+    share
+        What sums are multiplied with, a number of the type of the values.
+    beside
+        What the heads are told beside a bag's vector, shape (B, G).
     values
         Parameters, shape (P,), changed in place.
     slots
@@ -198,7 +207,21 @@ def learn(
             _score_and_pool(wiring, level, wanted[bag], gradient, weights[bag], values, few, logits[bag], dlevel)
         else:
             _pool_and_score(
-                wiring, pace, K, u, wanted[bag], gradient, weights[bag], values, slots, few, logits[bag], du, whole
+                wiring,
+                pace,
+                K,
+                u,
+                wanted[bag],
+                gradient,
+                weights[bag],
+                share,
+                beside[bag],
+                values,
+                slots,
+                few,
+                logits[bag],
+                du,
+                whole,
             )
         for number in range(first, last + 1):
             dy = _level(du, layers[number], K)
@@ -233,6 +256,8 @@ def _pool_and_score(
     wanted: Array,
     gradient: Any,
     weight: Any,
+    share: Any,
+    beside: Array,
     values: Array,
     slots: Array,
     few: Array,
@@ -242,8 +267,9 @@ def _pool_and_score(
 ) -> None:
     """Pool levels into bag vectors z, score them, and write the gradient at the levels."""
     poolings, heads, levels = wiring.poolings, wiring.heads, wiring.layers[_first_level(wiring) :]
-    residual, gated = wiring.level == RESIDUAL, wiring.pooling == GATED_ATTENTION
-    attends = gated or wiring.pooling == ATTENTION
+    residual, gated = wiring.level == RESIDUAL, wiring.pooling in (GATED_ATTENTION, GATED_SUM_ATTENTION)
+    counts = wiring.pooling in (SUM_ATTENTION, GATED_SUM_ATTENTION)
+    attends = gated or counts or wiring.pooling == ATTENTION
     # Vectors of all levels one after the other; those of residual connections in one place, where they add up.
     z, dz = np.zeros(len(u) // K, values.dtype), np.zeros(len(u) // K, values.dtype)
     # What the backward pass needs: attention weights or derivatives of columns, and the attention's hidden units.
@@ -255,25 +281,37 @@ def _pool_and_score(
         vector = _vector(z, levels[0] if residual else level)
         if attends:
             weights = a[K * level.column : K * (level.column + 1)]
-            _attend(own, gated, _level(u, level, K), values, hidden[number], weights, vector)
+            _attend(own, gated, counts, share, _level(u, level, K), values, hidden[number], weights, vector)
         else:
-            _pool_columns(wiring.pooling, wiring.constant, _level(u, level, K), _level(a, level, K), vector)
+            _pool_columns(wiring.pooling, wiring.constant, share, _level(u, level, K), _level(a, level, K), vector)
     for number in range(len(heads)):
         head, vector, dvector = heads[number], _vector(z, levels[number]), _vector(dz, levels[number])
         _score(head, vector, values, logits[number])
+        # Heads have a weight for each number that they are told beside, after those for the vector.
+        for c in range(head.units):
+            begin = head.W + c * head.inputs + len(vector)
+            for g in range(len(beside)):
+                logits[number, c] += values[begin + g] * beside[g]
         dlogits = _loss_gradient(gradient, logits[number], wanted, weight)
         for c in range(head.units):
             begin = head.W + c * head.inputs
-            _add_multiple(dlogits[c], values[begin : begin + head.inputs], dvector)
+            _add_multiple(dlogits[c], values[begin : begin + len(vector)], dvector)
             _add_multiple(dlogits[c], vector, few[begin - wiring.few :])
+            _add_multiple(dlogits[c], beside, few[begin + len(vector) - wiring.few :])
             few[head.b - wiring.few + c] = dlogits[c]
     for number in range(len(poolings)):
         own, level = poolings[number], levels[number]
         dvector, dlevel = _vector(dz, levels[0] if residual else level), _level(du, level, K)
         if attends:
-            h, dw = _level(u, level, K), few[own.w - wiring.few :]
-            weights = a[K * level.column : K * (level.column + 1)]
-            _attend_backward(own, gated, pace, h, hidden[number], weights, dvector, values, slots, dw, dlevel, whole)
+            h, dw, weights = (
+                _level(u, level, K),
+                few[own.w - wiring.few :],
+                a[K * level.column : K * (level.column + 1)],
+            )
+            ds = _scores_backward(counts, share, h, weights, dvector, dlevel)
+            if counts:
+                few[own.b - wiring.few] = _sum(ds)
+            _attend_backward(own, gated, pace, h, hidden[number], ds, values, slots, dw, dlevel, whole)
         else:
             derivatives = _level(a, level, K)
             for k in range(K):
@@ -511,7 +549,7 @@ def _descend(pace: _Pace, gradient: Array, begin: int | np.int64, values: Array,
 def _score(head: Any, x: Array, values: Array, logits: Array) -> None:
     for c in range(head.units):
         begin = head.W + c * head.inputs
-        logits[c] = values[head.b + c] + _dot(x, values[begin : begin + head.inputs])
+        logits[c] = values[head.b + c] + _dot(x, values[begin : begin + len(x)])
 
 
 @compiled
@@ -528,8 +566,13 @@ def _loss_gradient(gradient: Any, logits: Array, wanted: Array, weight: Any) -> 
 
 
 @pasted
-def _attend(own: Any, gated: bool, h: Array, values: Array, hidden: Array, a: Array, z: Array) -> None:
-    """Z += sum_k a_k h_k, a = softmax_k(w^T tanh(V h_k)), gated: w^T (tanh(V h_k) * sigmoid(U h_k))."""
+def _attend(
+    own: Any, gated: bool, counts: bool, share: Any, h: Array, values: Array, hidden: Array, a: Array, z: Array
+) -> None:
+    """Z += sum_k a_k h_k, a the softmax of scores; or where it counts share sum_k a_k h_k, a_k = sigmoid(score + b).
+
+    A score is w^T tanh(V h_k), gated: w^T (tanh(V h_k) * sigmoid(U h_k)).
+    """
     one = values.dtype.type(1)
     for side in range(2 if gated else 1):
         _add_product(h, _attention_matrix(own, side, h.shape[1], values), hidden[side])
@@ -539,9 +582,26 @@ def _attend(own: Any, gated: bool, h: Array, values: Array, hidden: Array, a: Ar
             hidden[0, k, m] = math.tanh(hidden[0, k, m])
             hidden[1, k, m] = one / (one + math.exp(-hidden[1, k, m])) if gated else one
         scores[k] = _dot_of_three(w, hidden[0, k], hidden[1, k])
-    _softmax(scores, a)
+    if counts:
+        for k in range(len(h)):
+            a[k] = one / (one + math.exp(-scores[k] - values[own.b]))
+    else:
+        _softmax(scores, a)
     for k in range(len(h)):
-        _add_multiple(a[k], h[k], z)
+        _add_multiple(a[k] * share if counts else a[k], h[k], z)
+
+
+@compiled
+def _scores_backward(counts: bool, share: Any, h: Array, a: Array, dz: Array, dh: Array) -> Array:
+    """Give the gradient at the scores, and add to that at the embeddings what they pass on by themselves."""
+    ds = np.empty(len(h), h.dtype)
+    for k in range(len(h)):
+        ds[k] = _dot(h[k], dz)
+    mean = h.dtype.type(0) if counts else _dot(a, ds)
+    for k in range(len(h)):
+        _add_multiple(a[k] * share if counts else a[k], dz, dh[k])
+        ds[k] = a[k] * (share * ds[k] * (h.dtype.type(1) - a[k]) if counts else ds[k] - mean)
+    return ds
 
 
 @pasted
@@ -551,8 +611,7 @@ def _attend_backward(
     pace: _Pace,
     h: Array,
     hidden: Array,
-    a: Array,
-    dz: Array,
+    ds: Array,
     values: Array,
     slots: Array,
     dw: Array,
@@ -560,13 +619,7 @@ def _attend_backward(
     whole: Array,
 ) -> None:
     one = values.dtype.type(1)
-    ds = np.empty(len(h), values.dtype)
     for k in range(len(h)):
-        ds[k] = _dot(h[k], dz)
-    mean = _dot(a, ds)
-    for k in range(len(h)):
-        _add_multiple(a[k], dz, dh[k])
-        ds[k] = a[k] * (ds[k] - mean)
         # The hidden units become the gradients at V h and U h.
         for m in range(own.hidden):
             tanh, sigmoid, w = hidden[0, k, m], hidden[1, k, m], values[own.w + m]
@@ -586,7 +639,7 @@ def _attention_matrix(own: Any, side: int, columns: int, values: Array) -> Array
 
 
 @compiled
-def _pool_columns(kind: int, sharpness: float, h: Array, a: Array, z: Array) -> None:
+def _pool_columns(kind: int, sharpness: float, share: Any, h: Array, a: Array, z: Array) -> None:
     """Z += the pooled columns; a is the derivative of each by its instances."""
     count, (r, one) = len(h), (h.dtype.type(sharpness), h.dtype.type(1))
     for m in range(h.shape[1]):
@@ -599,9 +652,13 @@ def _pool_columns(kind: int, sharpness: float, h: Array, a: Array, z: Array) -> 
                 a[k, m] = one if h[k, m] == highest else h.dtype.type(0)
             elif kind == MEAN:
                 a[k, m] = one
+            elif kind == SUM:
+                a[k, m] = share
             else:
                 a[k, m] = math.exp(r * (h[k, m] - highest))
             total += a[k, m]
+        if kind == SUM:
+            total = one
         pooled = h.dtype.type(0)
         for k in range(count):
             a[k, m] /= total

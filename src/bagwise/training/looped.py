@@ -107,6 +107,7 @@ class Looped:
             scaling=scaling,
             clip=np.inf if self.plan.clip is None else self.plan.clip,
             learnt=learnt,
+            sizes=self.packed.sizes[member.train],
             dtype=self.plan.dtype,
         )
 

@@ -17,7 +17,9 @@ from bagwise.models.pooling import (
     INSTANCE_POOLINGS,
     ISR,
     Attention,
+    Counting,
     GatedAttention,
+    GatedSumAttention,
     LogSumExp,
     Max,
     Mean,
@@ -26,6 +28,8 @@ from bagwise.models.pooling import (
     Pooling,
     ProbabilityLogSumExp,
     ProbabilityMean,
+    Sum,
+    SumAttention,
 )
 from bagwise.targets.contract import Target
 from bagwise.training import kernels
@@ -51,6 +55,9 @@ _POOLINGS: dict[type[nn.Module], int] = {
     ISR: kernels.ISR,
     NoisyOr: kernels.NOISY_OR,
     NoisyAnd: kernels.NOISY_AND,
+    Sum: kernels.SUM,
+    SumAttention: kernels.SUM_ATTENTION,
+    GatedSumAttention: kernels.GATED_SUM_ATTENTION,
 }
 # A whole line of the processor's cache, for any precision.
 _LINE = 16
@@ -112,6 +119,8 @@ def compile_step(target: Target, dtype: torch.dtype) -> None:
         gradient,
         empty,
         nothing,
+        empty.dtype.type(1),
+        nothing,
         empty,
         nothing,
         nothing[None],
@@ -147,6 +156,7 @@ class Stack:
 
     def __init__(self, models: Sequence[MILModel], optimizers: Sequence[Optimizer], target: Target) -> None:
         self.optimizers = optimizers
+        self._shares = [_share(model) for model in models]
         begins, few, spared, size = _places(models[0])
         self._wiring = _wiring(models[0], begins, few, spared)
         layers = self._wiring.layers
@@ -176,6 +186,7 @@ class Stack:
         wanted: NDArray[np.floating[Any]],
         weights: NDArray[np.floating[Any]],
         scales: Tensor | None,
+        beside: Tensor | None = None,
     ) -> Tensor:
         """Let one model learn from packed bags, one bag a step.
 
@@ -194,6 +205,8 @@ class Stack:
         scales
             What each unit of the embedding is multiplied with, shape (N, width of the embedding): 0 where it is
             dropped, else 1 / (1 - rate). None drops nothing.
+        beside
+            What the classifier of each bag is told beside its vector, shape (B, G); None: nothing.
 
         Returns
         -------
@@ -205,6 +218,7 @@ class Stack:
         heads = self._wiring.heads
         logits = np.empty((len(wanted), len(heads), heads["units"][0]), values.dtype)
         kept = np.empty((0, 0)) if scales is None else scales.numpy()
+        told = np.empty((len(wanted), 0)) if beside is None else beside.numpy()
         kernels.learn(
             self._wiring,
             rule,
@@ -217,6 +231,8 @@ class Stack:
             # Other precisions than the model's would have the step compiled once more, for half a minute.
             weights.astype(values.dtype, copy=False),
             kept.astype(values.dtype, copy=False),
+            values.dtype.type(self._shares[place]),
+            told.astype(values.dtype, copy=False),
             values,
             self._slots[place],
             logits,
@@ -291,6 +307,12 @@ def _poolings(model: MILModel) -> list[Pooling]:
     return [module for module in model.modules() if isinstance(module, Pooling)]
 
 
+def _share(model: MILModel) -> float:
+    """Say what sums are multiplied with."""
+    pooling = _poolings(model)[0]
+    return float(pooling.share) if isinstance(pooling, Counting) else 1.0
+
+
 def _heads(model: MILModel) -> list[nn.Linear]:
     many = isinstance(model, DeepSupervision)
     return [cast(nn.Linear, head) for head in (cast(DeepSupervision, model).heads if many else [model.head])]
@@ -308,7 +330,8 @@ def _wiring(model: MILModel, begins: dict[str, int], few: int, spared: int) -> W
     def pooling(own: Pooling) -> tuple[int, ...]:
         V, U, w = (at[id(getattr(own, name).weight)] if hasattr(own, name) else 0 for name in ("V", "U", "w"))
         hidden = own.V.out_features if isinstance(own, Attention) else 0
-        return V, U, w, hidden, at[id(own.threshold_logit)] if isinstance(own, NoisyAnd) else 0
+        b = at[id(own.b)] if isinstance(own, SumAttention) else 0
+        return V, U, w, b, hidden, at[id(own.threshold_logit)] if isinstance(own, NoisyAnd) else 0
 
     return Wiring(
         _LEVELS[type(model)],

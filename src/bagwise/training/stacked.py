@@ -109,6 +109,7 @@ class Stacked(Looped):
             self.wanted[number][bags].numpy(),
             weights.numpy(),
             scales,
+            None if model.beside is None else model.beside(offsets),
         )
 
     def _loss(self, number: int, logits: Tensor, bags: NDArray[np.int64]) -> float:
