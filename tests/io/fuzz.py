@@ -20,8 +20,10 @@ import sys
 import time
 import traceback
 from collections import Counter
+from math import prod
 from pathlib import Path
 
+import numpy as np
 from fuzz_changes import changed
 
 LONGEST, MEMORY = 10, 1 << 30  # seconds of the processor, and bytes
@@ -36,6 +38,7 @@ FORBIDDEN = {"subprocess.Popen", "os.system", "os.exec", "os.fork", "os.forkpty"
 
 def read(kind, path):
     """Read an input as the commands do."""
+    from bagwise import Bags, BagwiseError
     from bagwise.commands.runs import Run
     from bagwise.io.features import open_features, peek_features
     from bagwise.io.image_files import read_image
@@ -43,6 +46,7 @@ def read(kind, path):
     from bagwise.io.points import read_points
     from bagwise.io.tables import read_table, read_tolerantly
     from bagwise.label_columns import LabelColumns
+    from bagwise.methods.asked import ask
 
     path = Path(path)
     if kind == "image":
@@ -54,8 +58,6 @@ def read(kind, path):
                 file[begin : begin + 4]
             file[:]
     elif kind == "table":
-        from bagwise import BagwiseError
-
         errors = []
         for reader in (
             lambda: read_table(path, bag="bag", label="label", group="group"),
@@ -71,7 +73,11 @@ def read(kind, path):
         if errors:
             raise errors[0]
     elif kind == "run":
-        Run.load(path)
+        models = Run.load(path).models
+        shape = models[0].instance_shape_
+        bags = Bags(np.linspace(-3, 3, 7 * prod(shape)).reshape(7, *shape), np.array([0, 1, 7]))
+        with contextlib.suppress(BagwiseError):  # which need not name the file
+            ask(models, bags)
     else:
         raise LookupError(kind)
 

@@ -19,6 +19,17 @@ WORDS = [b"", b"NaN", b"inf", b"-inf", b"1e999", b"1e-400", b"9" * 40, b"-1", b"
 VALUES = [None, True, False, 0, 1, -1, 5, 0.5, -0.0, 1e308, 1 << 70, float("nan"), float("inf"), "", "x", "0",
           "\ud800", [], [[]], {}, {"x": 1}, [1, 2, 3], "F64", "I32", "F8_E4M3", "a" * 5000]  # fmt: skip
 
+_NOTHING_LEFT = (
+    ValueError,
+    TypeError,
+    LookupError,
+    OverflowError,
+    OSError,
+    zlib.error,
+    zipfile.BadZipFile,
+    struct.error,
+)
+
 
 def changed(rng, name, data, others):
     """Change a file.
@@ -42,7 +53,7 @@ def changed(rng, name, data, others):
     if inside is not None and rng.random() < 0.6:
         try:
             return inside(rng, data, others)
-        except (ValueError, OSError, zlib.error, zipfile.BadZipFile, struct.error, KeyError, IndexError):
+        except _NOTHING_LEFT:
             pass  # an earlier change left nothing to unpack
     return _bytes(rng, data, others)
 
@@ -162,13 +173,32 @@ def _in_zip(rng, data, others):
 def _in_safetensors(rng, data, others):
     (length,) = struct.unpack_from("<Q", data)
     head, values = json.loads(data[8 : 8 + length]), data[8 + length :]
-    said = head.get("__metadata__", {})
-    if "bagwise" in said and rng.random() < 0.6:
+    said, chance = head.get("__metadata__", {}), rng.random()
+    if chance < 0.3:
+        values = _with_number(rng, head, values)
+    elif chance < 0.4:
+        values = _bytes(rng, values, others)
+    elif chance < 0.8 and "bagwise" in said:
         said["bagwise"] = json.dumps(_json(rng, json.loads(said["bagwise"])))
     else:
         head = _json(rng, head)
     text = json.dumps(head).encode("utf-8", "surrogatepass")
-    return struct.pack("<Q", len(text)) + text + (values if rng.random() < 0.8 else _bytes(rng, values, others))
+    return struct.pack("<Q", len(text)) + text + values
+
+
+def _with_number(rng, head, values):
+    """Change one number of a tensor, such as an index, to what may be out of its range, or no number."""
+    told = rng.choice([one for name, one in head.items() if name != "__metadata__"])
+    form = {"I64": "q", "I8": "b", "F64": "d", "F32": "f", "BOOL": "B"}[told["dtype"]]
+    begin, end = told["data_offsets"]
+    place = begin + rng.randrange((end - begin) // struct.calcsize(form)) * struct.calcsize(form)
+    (held,) = struct.unpack_from(f"<{form}", values, place)
+    floats = [held + 1, -held, 0.0, 1e308, -1e38, 1e-320, float("nan"), float("inf")]
+    signed = [held + 1, held - 1, -held - 1, *(number for number in NUMBERS if number < 1 << 63)]
+    value = rng.choice(floats if form in "df" else signed if form == "q" else [0, 1, 2, 100])
+    changed = bytearray(values)
+    struct.pack_into(f"<{form}", changed, place, value)
+    return bytes(changed)
 
 
 def _in_json(rng, data, _):

@@ -114,12 +114,33 @@ def _runs(folder):
     from bagwise.cli import main
 
     runs = []
-    for method in ("attention", "MI-Net", "additive"):
-        argv = ["fit", str(folder / "a.csv"), "--bag", "bag", "--label", "label", "--group", "group", "--epochs", "1"]
-        runs.append(folder / f"run-{method}")
+    given = {"attention": "epochs=1", "MI-Net": "epochs=1", "summary-forest": "trees=5", "summary-boosting": "leaf=1"}
+    given |= {
+        "summary-SVM": "C=1",
+        "MI-SVM": "C=1",
+        "MI-Kernel": "C=1",
+        "mi-Graph": "C=1",
+        "miVLAD": "C=1",
+        "EM-DD": "scale=1",
+    }
+    for number, (method, parameter) in enumerate(given.items()):
+        argv = [
+            "fit",
+            str(folder / "a.csv"),
+            "--bag",
+            "bag",
+            "--label",
+            "label",
+            "--group",
+            "group",
+            "--set",
+            parameter,
+        ]
+        runs.append(folder / f"run-{number}")
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             _called(main, [*argv, "--method", method, "--out", str(runs[-1]), "--json"])
-    return [run for run in runs if (run / "config.json").exists()]
+        assert (runs[-1] / "config.json").exists(), method
+    return runs
 
 
 def _called(main, argv):
