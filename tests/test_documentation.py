@@ -55,6 +55,7 @@ NOT_RUN = {
     "docs/mil-assumption.md": ["takes five minutes"],
     "docs/mnist-bags.md": ["takes hours", "takes minutes"],
     "docs/slides.md": ["wants slides"] * 4,
+    "docs/auto.md": ["takes hours"],
     "docs/defaults.md": ["takes half an hour"],
     "docs/table1.md": ["takes an hour", "takes half an hour"],
     "docs/your-data.md": ["needs two hosts"],

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bagwise.experiments import defaults, histology, mnist_bags, mnist_figures
+from bagwise.experiments import auto, defaults, histology, mnist_bags, mnist_figures
 from bagwise.experiments.markdown import short
 from bagwise.experiments.mil_assumption import TESTED, table
 from bagwise.experiments.paper import TABLE1
@@ -82,6 +82,7 @@ def test_the_readme_shows_an_overview_of_table_1(table1):
         ("mil_assumption", table),
         ("mnist_bags", mnist_figures.tables),
         ("defaults", defaults.tables),
+        ("auto", auto.tables),
     ],
 )
 def test_the_pages_show_the_results(name, shown):
