@@ -204,6 +204,7 @@ def site(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow(seconds=15)
 def test_no_link_leads_nowhere_and_nothing_is_fetched(site):
     pages = {path: Links(path) for path in site.rglob("*.html")}
     assert len(pages) > len(PAGES)
@@ -221,6 +222,7 @@ def test_no_link_leads_nowhere_and_nothing_is_fetched(site):
                 assert unquote(parts.fragment) in pages[target].anchors | {"__top"}, f"{path.name} links {url}"
 
 
+@pytest.mark.slow(seconds=15)
 def test_the_reference_tells_what_a_default_becomes_and_what_a_parameter_must_be(site):
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", (site / "reference/methods.html").read_text(encoding="utf-8")))
     text = html.unescape(text)
@@ -232,6 +234,7 @@ def test_the_reference_tells_what_a_default_becomes_and_what_a_parameter_must_be
         assert told in text
 
 
+@pytest.mark.slow(seconds=15)
 def test_the_reference_lists_every_option_with_its_default(site):
     page = html.unescape((site / "reference" / "options.html").read_text(encoding="utf-8"))
     rows = set(re.findall(r"<tr>\n<td><code>(.*?)</code></td>\n<td>(?:<code>(.*?)</code>)?</td>\n<td>(.*?)</td>", page))

@@ -38,12 +38,6 @@ def start(*argv):
     )
 
 
-def finished(process, status=0):
-    out, told = process.communicate(timeout=240)
-    assert process.returncode == status, told
-    return out, told
-
-
 @pytest.fixture(scope="session")
 def encoder(run, data_directory, tmp_path_factory):
     """A run on a few images of colon tissue."""
@@ -159,7 +153,7 @@ def test_resolution_is_chosen_by_microns_or_by_level(run, encoder, tmp_path, opt
 # ---- slides that cannot be used --------------------------------------------------------------------------------------
 
 
-def test_slides_that_are_broken_are_said_and_the_others_go_on(encoder, samples, tmp_path):
+def test_slides_that_are_broken_are_said_and_the_others_go_on(run, encoder, samples, tmp_path):
     place = tmp_path / "slides"
     place.mkdir()
     whole = (samples / f"{NAMES[0]}.svs").read_bytes()
@@ -171,13 +165,14 @@ def test_slides_that_are_broken_are_said_and_the_others_go_on(encoder, samples, 
     holed = bytearray(whole)
     holed[20_000:1_500_000] = bytes(1_480_000)
     (place / "f-holed.svs").write_bytes(holed)
-    out, told = finished(start("tile", place, "--encoder", encoder, "--out", tmp_path / "out", "--json"), status=1)
-    result = json.loads(out)
+    done = run("tile", place, "--encoder", encoder, "--out", tmp_path / "out", "--json")
+    assert done.status == 1
+    result = json.loads(done.out)
     assert [Path(row["slide"]).name for row in result["slides"]] == ["d-good.tif"]
     broken = ["a-empty.svs", "b-text.svs", "c-truncated.svs", "e-glass.tif", "f-holed.svs"]
     assert [Path(row["slide"]).name for row in result["failed"]] == broken
-    lines = told.splitlines()
-    assert len(lines) == len(broken), told
+    lines = done.told.splitlines()
+    assert len(lines) == len(broken), done.told
     for line, row, name in zip(lines, result["failed"], broken, strict=True):
         assert line == f"bagwise: {row['reason']}"
         assert name in line
@@ -272,6 +267,7 @@ def test_an_ensemble_is_no_encoder(run, vectors, tmp_path):
 # ---- resuming --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow(seconds=10)
 def test_a_run_that_was_killed_goes_on_and_ends_the_same(run, encoder, tmp_path):
     slides, out = tmp_path / "slides", tmp_path / "features"
     slides.mkdir()

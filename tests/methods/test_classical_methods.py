@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.exceptions import NotFittedError
 from sklearn.mixture import GaussianMixture
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV
 from sklearn.svm import SVC
 
 import bagwise as bw
@@ -325,7 +325,7 @@ def test_no_more_starts_than_allowed(monkeypatch):
 
 
 @every_method
-@pytest.mark.parametrize(("classes", "kind"), [(2, "int"), (2, "bool"), (2, "string"), (3, "string")])
+@pytest.mark.parametrize(("classes", "kind"), [(2, "bool"), (3, "string")])
 def test_every_method_answers_in_the_users_labels(make_bags, name, classes, kind):
     bags = make_bags(classes=classes, kind=kind)
     model = decided(name).fit(bags)
@@ -389,11 +389,15 @@ def test_neither_packing_nor_order_nor_repetition_changes_an_answer(learnt, name
 
 
 @every_method
-def test_the_same_seed_gives_the_same_bits(make_bags, name):
-    bags = make_bags()
-    one, two = (bw.make(name, random_state=3).fit(bags) for _ in range(2))
+def test_the_same_seed_gives_the_same_bits_and_fit_changes_neither_bags_nor_parameters(make_bags, learnt, name):
+    bags, one, two = make_bags(count=30), learnt(name), bw.make(name, random_state=0)
+    before, parameters = bags.instances.copy(), two.get_params()
+    two.fit(bags)
     assert_array_equal(one.predict_proba(bags), two.predict_proba(bags))
     assert one.parameters_ == two.parameters_
+    assert_array_equal(bags.instances, before)
+    assert two.get_params() == parameters
+    assert not [key for key in vars(clone(two)) if key.endswith("_")]
 
 
 @every_method
@@ -403,22 +407,9 @@ def test_a_pickled_model_gives_the_same_bits(make_bags, learnt, name):
 
 
 @every_method
-def test_fit_changes_neither_the_bags_nor_the_parameters(make_bags, name):
-    bags = make_bags()
-    before = bags.instances.copy()
-    model = bw.make(name, random_state=0)
-    parameters = model.get_params()
-    model.fit(bags)
-    assert_array_equal(bags.instances, before)
-    assert model.get_params() == parameters
-    assert not [key for key in vars(clone(model)) if key.endswith("_")]
-
-
-@every_method
 def test_scikit_learn_works_with_it(make_bags, name):
     bags = make_bags(count=30)
-    assert len(cross_val_score(decided(name), bags, bags.labels, cv=3)) == 3
-    search = GridSearchCV(decided(name), {"random_state": [0, 1]}, cv=2).fit(bags, bags.labels)
+    search = GridSearchCV(decided(name), {"random_state": [1]}, cv=2).fit(bags, bags.labels)
     assert search.predict(bags).shape == (30,)
 
 
@@ -446,16 +437,16 @@ def test_tiny_sets_are_learnt_from_without_an_inner_cross_validation(name):
 
 
 @every_method
-def test_the_grid_is_small_and_what_is_given_is_kept(make_bags, name):
+def test_the_grid_is_small_and_what_is_given_is_kept(make_bags, learnt, name):
     kind = METHODS[name][0]
     assert 1 < len(kind.GRID) <= 4
     assert base.INNER_FOLDS == 3
-    bags, point = make_bags(), dict(kind.GRID[-1])
+    bags, point = make_bags(count=30), dict(kind.GRID[-1])
     model = bw.make(name, random_state=0, **point).fit(bags)
     assert {key: model.parameters_[key] for key in point} == point
     # A forest says probabilities by itself: no bag is held out where there is nothing to choose.
     assert len(model.validation_errors_) == (name != "summary-forest")
-    free = bw.make(name, random_state=0).fit(bags)
+    free = learnt(name)
     assert len(free.validation_errors_) == len(kind.GRID)
     chosen = [{key: free.parameters_[key] for key in point} == dict(one) for one in kind.GRID].index(True)
     assert free.validation_errors_[chosen] == min(free.validation_errors_)

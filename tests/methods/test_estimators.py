@@ -599,6 +599,7 @@ def test_cross_val_score_is_a_loop_over_folds(make_bags, name):
     np.testing.assert_array_equal(cross_val_score(model, arrays, bags.labels, cv=FOLDS), wanted)
 
 
+@pytest.mark.slow(seconds=15)
 def test_cross_val_score_works_in_processes(make_bags):
     bags = make_bags()
     given = cross_val_score(fast(), bags, bags.labels, cv=FOLDS, n_jobs=2)

@@ -76,6 +76,7 @@ def exported(make_bags, tmp_path_factory):
 SIZES = st.lists(st.one_of(st.integers(1, 30), st.integers(1, 10_000)), min_size=1, max_size=5)
 
 
+@pytest.mark.slow(seconds=8)
 @settings(max_examples=8, deadline=None, derandomize=True)
 @given(sizes=SIZES, seed=st.integers(0, 99))
 def test_the_file_says_what_the_ensemble_says_of_bags_of_any_size_and_number(exported, sizes, seed):

@@ -12,7 +12,7 @@ from bagwise.methods.neural import NeuralMIL
 NEURAL = [name for name, (kind, _) in METHODS.items() if issubclass(kind, NeuralMIL)]
 COUNTING = ("embedding-sum", "sum-attention")
 every_method = pytest.mark.parametrize("name", NEURAL)
-some = settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
+some = settings(max_examples=5, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite

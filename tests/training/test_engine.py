@@ -333,6 +333,7 @@ def _train_for_long(folder, data, members):
     train(plan_of("stacked"), *data, members, checkpoints=folder)
 
 
+@pytest.mark.slow(seconds=8)
 def test_a_killed_process_leaves_a_checkpoint_to_go_on_from(data, tmp_path):
     members = members_of(3, epochs=150)
     whole = train(plan_of("stacked"), *data, members)

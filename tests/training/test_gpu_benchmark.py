@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
 
 # Says which packages are loaded that come neither with Python nor with NumPy or torch.
@@ -37,6 +39,7 @@ def test_the_joint_executor_needs_nothing_but_numpy_and_torch():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow(seconds=10)
 def test_the_benchmark_checks_and_measures_every_workload(tmp_path):
     out = tmp_path / "gpu.json"
     command = [sys.executable, str(SCRIPT), "--scale", "0.01", "--device", "cpu", "--out", str(out)]
