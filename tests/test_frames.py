@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
+from bagwise.feature_columns import Column
 
 quick = settings(max_examples=60)
 
@@ -81,8 +82,9 @@ def test_nullable_columns_are_numbers_and_their_gaps_are_found(dtype):
     bags = Bags.from_table(FRAME.assign(x=pd.array([1, 0, 1], dtype=dtype)), "bag", "label", features=["x"])
     assert bags.instances.tolist() == [[1], [1], [0]]
     assert bags.instances.dtype.kind == "f"
-    text = refusal(FRAME.assign(x=pd.array([1, 0, None], dtype=dtype)), "bag", "label")
-    assert "column 'x' has a NaN or an infinity in row 2 (bag 'p')" in text
+    bags = Bags.from_table(FRAME.assign(x=pd.array([1, 0, None], dtype=dtype)), "bag", "label", features=["x"])
+    np.testing.assert_array_equal(bags.instances, [[1], [np.nan], [0]])
+    assert bags.columns == (Column("x", "number"),)
 
 
 @pytest.mark.parametrize("dtype", [bool, np.int8, np.uint64, np.float16, np.float32, np.float64])
@@ -106,11 +108,6 @@ def test_object_columns_of_numbers_are_numbers():
     [
         (["1.5", "2", "3"], 0, "'1.5'"),
         ([1.0, "two", 3.0], 1, "'two'"),
-        ([1.0, 2.0, None], 2, "None"),
-        ([1, 2, pd.NA], 2, ""),
-        (pd.to_datetime(["2020-01-01"] * 3), 0, "2020"),
-        (pd.to_timedelta([1, 2, 3], unit="s"), 0, "Timedelta"),
-        (pd.Categorical(["u", "v", "u"]), 0, "'u'"),
         ([1j, 2j, 3j], 0, "1j"),
         ([[1], [2], [3]], 0, "[1]"),
     ],
@@ -130,8 +127,9 @@ def test_a_gap_in_a_table_is_found_in_its_column_and_row(value, column):
     frame = FRAME.copy()
     frame.loc[1, column] = value
     expected = f"column {column!r} has a NaN or an infinity in row 1 (bag 'q')"
-    assert expected in refusal(frame, "bag", "label")
     assert expected in refusal(frame, "bag", "label", features=["xy".replace(column, "")], coordinates=[column])
+    if np.isinf(value):
+        assert f"column {column!r} has an infinity in row 1 (bag 'q')" in refusal(frame, "bag", "label")
 
 
 @pytest.mark.parametrize("use", ["label", "group"])
@@ -249,7 +247,7 @@ def test_a_table_of_another_library_gives_what_that_of_pandas_gives(make):
             np.testing.assert_array_equal(getattr(one, part), getattr(other, part))
 
 
-@pytest.mark.parametrize("column", ["bag", "label", "x"])
+@pytest.mark.parametrize("column", ["bag", "label"])
 def test_a_gap_in_a_table_of_another_library_is_found(column):
     table = pl.from_pandas(FRAME).with_columns(pl.Series(column, [1, None, 1]))
     text = refusal(table, "bag", "label")

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bagwise import checks
 from bagwise.errors import BagwiseError
+from bagwise.feature_columns import Column, recoded
 from bagwise.frames import as_pandas, in_one_order, packed_parts
 from bagwise.label_columns import LabelColumns
 from bagwise.labels import summed_up, valid_label_names, valid_labels
@@ -99,6 +100,10 @@ class Bags:
         Which file an instance is from: a slide of a patient has a map of its own. Bags from a folder know it.
     label_names
         What each of several labels is called, where labels have shape (B, L).
+    columns
+        What the numbers of each feature stand for (`bagwise.feature_columns.Column`), where they are not all numbers
+        without gaps. Instances are then raw: a category is a code, a date seconds, and what is missing NaN; each model
+        learns from its own training bags what it is shown of them (`bagwise.encoding`). Bags from a table know it.
 
     Raises
     ------
@@ -129,6 +134,7 @@ class Bags:
     instance_names: NDArray[np.object_] | None = None
     sources: NDArray[np.object_] | None = None
     label_names: tuple[str, ...] | None = None
+    columns: tuple[Column, ...] | None = None
 
     def __post_init__(self) -> None:
         parts: dict[str, Any] = {"offsets": checks.valid_offsets(self.offsets)}
@@ -137,7 +143,9 @@ class Bags:
         if isinstance(self.instances, StoredInstances):
             checks.check_extent(self.instances.shape, parts["offsets"], parts["names"])
         else:
-            parts["instances"] = checks.valid_instances(self.instances, parts["offsets"], parts["names"])
+            parts["instances"] = checks.valid_instances(
+                self.instances, parts["offsets"], parts["names"], gaps=self.columns is not None
+            )
         instances = parts.get("instances", self.instances)
         rows = len(instances)
         if self.labels is not None:
@@ -152,6 +160,10 @@ class Bags:
             parts["coordinates"] = checks.valid_coordinates(self.coordinates, parts["offsets"], parts["names"])
         if self.feature_names is not None:
             parts["feature_names"] = checks.valid_feature_names(self.feature_names, instances.shape[1:])
+        if self.columns is not None:
+            parts["columns"] = tuple(self.columns)
+            named = tuple(column.name for column in parts["columns"])
+            parts["feature_names"] = checks.valid_feature_names(named, instances.shape[1:])
         for what in ("instance_names", "sources"):
             if getattr(self, what) is not None:
                 given = checks.of_length(getattr(self, what), rows, what, "instance")
@@ -251,6 +263,8 @@ class Bags:
         time: str | None = None,
         features: Sequence[str] | None = None,
         drop: Sequence[str] = (),
+        categorical: Sequence[str] = (),
+        like: Sequence[Column] | None = None,
         group: str | None = None,
         instance_label: str | None = None,
         instance: str | None = None,
@@ -259,7 +273,7 @@ class Bags:
         """Read bags from a table whose rows are instances.
 
         Rows of a bag need not stand together. Bags keep the order in which they first appear, and rows their order
-        within the bag.
+        within the bag. Features may be of all kinds, as `bagwise.read_table` says.
 
         Parameters
         ----------
@@ -278,6 +292,12 @@ class Bags:
             columns that nothing else here names.
         drop
             Names or patterns of columns that would be features, and are not.
+        categorical
+            Names or patterns of features that are categories, whatever they hold: numbers that name something, or
+            texts that would be left out.
+        like
+            What features stood for in the bags that a model learnt from, its ``columns_``: these columns are read, as
+            that. None: all features, as what they hold.
         group
             The column with the bag's group (patient, ...), the same in all rows of a bag.
         instance_label
@@ -295,8 +315,8 @@ class Bags:
         Raises
         ------
         BagwiseError
-            If this is no table, if a column is missing, not numeric or holds a gap, or if a bag's rows disagree about
-            its label or group.
+            If this is no table, if a column is missing or holds what no model can take, or if a bag's rows disagree
+            about its label or group.
 
         Examples
         --------
@@ -316,6 +336,8 @@ class Bags:
                 LabelColumns.of(label, event, time),
                 features=features,
                 drop=drop,
+                categorical=categorical,
+                like=like,
                 group=group,
                 instance_label=instance_label,
                 instance=instance,
@@ -352,7 +374,7 @@ class Bags:
         if not parts:
             raise BagwiseError("there is nothing to concatenate: give at least one set of bags")
         head = parts[0]
-        joined: dict[str, Any] = {"feature_names": head.feature_names, "label_names": head.label_names}
+        joined: dict[str, Any] = {name: getattr(head, name) for name in ("feature_names", "label_names", "columns")}
         for number, part in enumerate(parts):
             if part.instances.shape[1:] != head.instances.shape[1:]:
                 raise BagwiseError(
@@ -365,6 +387,11 @@ class Bags:
             ):
                 if one != other:
                     raise BagwiseError(f"the {of} names of set {number} differ from those of set 0")
+            if part.columns != head.columns:
+                raise BagwiseError(
+                    f"the columns of set {number} hold other categories or kinds than those of set 0: read them as one"
+                    " table"
+                )
         for name in ("instances", "labels", "names", "groups", "instance_labels", "coordinates", "instance_names"):
             pieces = [getattr(part, name) for part in parts]
             if all(piece is None for piece in pieces):
@@ -455,6 +482,7 @@ class Bags:
         False
         """
         digest = blake2b(self.keys.tobytes() + self.offsets.tobytes())
+        digest.update(b"" if self.columns is None else repr(self.columns).encode())
         if isinstance(self.instances, StoredInstances):
             digest.update(self.instances.identity.encode())
             return digest.digest()
@@ -595,6 +623,7 @@ class Bags:
                 "instance_names": take(self.instance_names, rows),
                 "sources": take(self.sources, rows),
                 "label_names": self.label_names,
+                "columns": self.columns,
             }
         )
 
@@ -693,10 +722,13 @@ def in_feature_order(bags: Bags, names: Sequence[str]) -> Bags:
             "the bags have other features than the model learnt from, or in another order: give the same"
         )
     order = [place[name] for name in names]
-    return replace(bags, instances=bags.instances[:, order], feature_names=tuple(names))
+    columns = None if bags.columns is None else tuple(bags.columns[number] for number in order)
+    return replace(bags, instances=bags.instances[:, order], feature_names=tuple(names), columns=columns)
 
 
-def like_learnt(bags: Bags, shape: Sequence[int], names: Sequence[str] | None) -> Bags:
+def like_learnt(
+    bags: Bags, shape: Sequence[int], names: Sequence[str] | None, columns: Sequence[Column] | None = None
+) -> Bags:
     """Give bags with their features in the order that a model learnt from, where names are known.
 
     Parameters
@@ -707,11 +739,13 @@ def like_learnt(bags: Bags, shape: Sequence[int], names: Sequence[str] | None) -
         Of an instance learnt from.
     names
         Of the features learnt from; None where they had none.
+    columns
+        What these stood for, where not all were numbers.
 
     Returns
     -------
     Bags
-        The very same, where the order is that already.
+        The very same, where the order is that already, and categories have the same codes.
 
     Raises
     ------
@@ -731,4 +765,28 @@ def like_learnt(bags: Bags, shape: Sequence[int], names: Sequence[str] | None) -
             f"the instances have shape {bags.instance_shape}, but the model learnt from instances of shape"
             f" {tuple(shape)}: give it the same features in the same order"
         )
-    return bags
+    if columns is None and bags.columns is not None:
+        _check_plain(bags)
+        return replace(bags, columns=None)
+    if columns is None or bags.columns == tuple(columns):
+        return bags
+    if bags.feature_names is None:
+        raise BagwiseError("the bags have features without names, and the model learnt from columns of a table")
+    assert isinstance(bags.instances, np.ndarray)
+    codes = recoded(bags.instances, bags.columns, bags.feature_names, columns)
+    return replace(bags, instances=codes, columns=tuple(columns))
+
+
+def _check_plain(bags: Bags) -> None:
+    """Refuse what is no number, or missing, where a model learnt from numbers without gaps."""
+    assert bags.columns is not None
+    assert isinstance(bags.instances, np.ndarray)
+    for number, column in enumerate(bags.columns):
+        if column.kind != "number":
+            raise BagwiseError(f"the feature {column.name!r} is a {column.kind}, and the model learnt from numbers")
+        gaps = np.isnan(bags.instances[:, number])
+        if gaps.any():
+            bag = bags.names[np.searchsorted(bags.offsets, np.argmax(gaps), side="right") - 1]
+            raise BagwiseError(
+                f"the feature {column.name!r} has a gap in bag {bag!r}, and had none where the model learnt: fill it in"
+            )

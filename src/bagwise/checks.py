@@ -141,11 +141,13 @@ def valid_names(names: ArrayLike | None, count: int) -> NDArray[np.object_]:
     return array
 
 
-def valid_instances(values: ArrayLike, offsets: NDArray[np.int64], names: NDArray[np.object_]) -> NDArray[Any]:
+def valid_instances(
+    values: ArrayLike, offsets: NDArray[np.int64], names: NDArray[np.object_], *, gaps: bool = False
+) -> NDArray[Any]:
     array = np.ascontiguousarray(numeric(values, "the array of instances"))
     check_extent(array.shape, offsets, names)
     if array.dtype.kind == "f":
-        check_finite(array, offsets, names, "instances")
+        check_finite(array, offsets, names, "instances", gaps=gaps)
     return array
 
 
@@ -160,17 +162,21 @@ def check_extent(shape: tuple[int, ...], offsets: NDArray[np.int64], names: NDAr
         raise BagwiseError(f"bag {names[position]!r} is empty: leave it out, or give it at least one instance")
 
 
-def check_finite(array: NDArray[Any], offsets: NDArray[np.int64], names: NDArray[np.object_], what: str) -> None:
+def check_finite(
+    array: NDArray[Any], offsets: NDArray[np.int64], names: NDArray[np.object_], what: str, *, gaps: bool = False
+) -> None:
     step = max(1, _FINITE_CHECK_VALUES // max(1, array[0].size))
     for begin in range(0, len(array), step):
         part = array[begin : begin + step]
-        finite = np.isfinite(part).reshape(len(part), -1).all(axis=1)
+        good = ~np.isinf(part) if gaps else np.isfinite(part)
+        finite = good.reshape(len(part), -1).all(axis=1)
         if not finite.all():
             row = begin + int(np.argmin(finite))
             position = int(np.searchsorted(offsets, row, side="right")) - 1
+            found = "an infinity" if gaps else "a NaN or an infinity"
             raise BagwiseError(
-                f"the {what} of bag {names[position]!r} have a NaN or an infinity in row {row - offsets[position]}"
-                f" (row {row} of all): fill it in, or leave the row out"
+                f"the {what} of bag {names[position]!r} have {found} in row {row - offsets[position]} (row {row} of"
+                " all): fill it in, or leave the row out"
             )
 
 

@@ -1,16 +1,122 @@
-"""Which columns of a table are features."""
+"""Which columns of a table are features, and what their numbers stand for."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bagwise.errors import BagwiseError
 
-__all__ = ["selected"]
+__all__ = ["MOST_PLACES", "Column", "recoded", "selected"]
 
 _SHOWN = 20
 _MOST_COMPARED = 2_000  # names that are searched for a similar one
+# Of so many values of a category each has a place of its own; rarer ones share one.
+MOST_PLACES = 30
+
+
+@dataclass(frozen=True)
+class Column:
+    """What the numbers of one column of `bagwise.Bags` stand for.
+
+    Attributes
+    ----------
+    name
+        Of the feature.
+    kind
+        ``"number"``: they are what they are. ``"category"``: n stands for ``values[n]``, and ``len(values)`` for any
+        text that is not among them. ``"date"``: seconds since 1970, or since midnight. NaN is what is missing.
+    values
+        Of a category, sorted.
+    of
+        The column of the table that it was made from, where that has another name.
+
+    Examples
+    --------
+    >>> Column("colour", "category", ("blue", "red")).values[1]
+    'red'
+    """
+
+    name: str
+    kind: Literal["number", "category", "date"]
+    values: tuple[str, ...] = ()
+    of: str | None = None
+
+    @property
+    def source(self) -> str:
+        """The column of the table."""
+        return self.of or self.name
+
+    def as_dict(self) -> dict[str, Any]:
+        """Say it in what JSON can hold."""
+        return {"name": self.name, "kind": self.kind, "values": [*self.values], "of": self.of}
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> "Column":
+        """Make it of what `as_dict` gave; a ValueError or KeyError where it was edited."""
+        values, of = tuple(told["values"]), told["of"]
+        texts = all(isinstance(text, str) for text in (told["name"], *values, of or ""))
+        if told["kind"] not in ("number", "category", "date") or not texts or len(set(values)) < len(values):
+            raise ValueError(f"its column {told['name']!r} is none")
+        return cls(told["name"], told["kind"], values, of)
+
+
+def recoded(
+    instances: NDArray[Any], columns: Sequence[Column] | None, names: Sequence[str], learnt: Sequence[Column]
+) -> NDArray[np.float64]:
+    """Give raw numbers with the codes and in the order that a model learnt from.
+
+    Parameters
+    ----------
+    instances
+        Shape (N, D).
+    columns
+        What they stand for; None: all are numbers.
+    names
+        Of the features.
+    learnt
+        What a model learnt from.
+
+    Returns
+    -------
+    array
+        Shape (N, D), float64.
+
+    Raises
+    ------
+    BagwiseError
+        If a column is missing, or of another kind.
+
+    Examples
+    --------
+    >>> here, there = Column("colour", "category", ("green", "red")), Column("colour", "category", ("blue", "red"))
+    >>> recoded(np.array([[0.0], [1.0], [np.nan]]), [here], ["colour"], [there]).ravel().tolist()
+    [2.0, 1.0, nan]
+    """
+    place = {name: number for number, name in enumerate(names)}
+    given = columns or [Column(name, "number") for name in names]
+    found = np.empty((len(instances), len(learnt)))
+    for number, column in enumerate(learnt):
+        if column.name not in place:
+            raise BagwiseError(f"the bags have no feature {column.name!r}, which the model learnt from")
+        here, values = given[place[column.name]], instances[:, place[column.name]]
+        if here.kind != column.kind:
+            raise BagwiseError(
+                f"the feature {column.name!r} is a {here.kind} in these bags, and a {column.kind} in those learnt from:"
+                " read it as that"
+            )
+        if here.values != column.values:
+            known = {text: float(code) for code, text in enumerate(column.values)}
+            other = float(len(column.values))
+            meanings = np.array([*(known.get(text, other) for text in here.values), other, np.nan])
+            values = meanings[np.where(np.isnan(values), len(here.values) + 1, values).astype(np.int64)]
+        found[:, number] = values
+    return found
 
 
 def selected(

@@ -1,7 +1,9 @@
 """What a table in memory, whose rows are instances, says of bags."""
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
 from numbers import Real
@@ -10,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bagwise.checks import check_no_gap
-from bagwise.errors import BagwiseError
-from bagwise.feature_columns import selected
+from bagwise.checks import check_no_gap, is_missing
+from bagwise.errors import BagwiseError, BagwiseWarning
+from bagwise.feature_columns import Column, selected
 from bagwise.label_columns import LabelColumns
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from bagwise.kinds import Kind
 
 __all__ = ["as_pandas", "in_one_order", "packed_parts"]
 
@@ -115,6 +119,8 @@ def packed_parts(
     *,
     features: Sequence[str] | None,
     drop: Sequence[str] = (),
+    categorical: Sequence[str] = (),
+    like: Sequence[Column] | None = None,
     group: str | None,
     instance_label: str | None,
     instance: str | None,
@@ -126,7 +132,7 @@ def packed_parts(
     ----------
     label
         The columns of labels.
-    frame, bag, features, drop, group, instance_label, instance, coordinates
+    frame, bag, features, drop, categorical, like, group, instance_label, instance, coordinates
         As in `bagwise.Bags.from_table`.
 
     Returns
@@ -147,13 +153,16 @@ def packed_parts(
     >>> packed_parts(frame, "bag", LabelColumns(), coordinates=(), **nothing)["instances"].tolist()
     [[1.0], [3.0], [2.0]]
     """
-    for use, several in (("features", features), ("drop", drop), ("coordinates", coordinates)):
+    listed = {"features": features, "drop": drop, "categorical": categorical, "coordinates": coordinates}
+    for use, several in listed.items():
         if isinstance(several, str):
             raise BagwiseError(f"{use} is {several!r}: give a list of names of columns")
     spoken_for = [bag, *label.names, group, instance_label, instance, *coordinates]
     _check_columns(frame, [column for column in spoken_for if column is not None])
     if len(frame) == 0:
         raise BagwiseError("the table has no rows: a bag needs at least one")
+    if like is not None:
+        features, drop = [column.name for column in like if column.of is None], ()
     asked = None if features is None else list(features)
     for column in set(spoken_for).intersection(asked or ()):
         raise BagwiseError(f"column {column!r} is given two uses: give each use a column of its own")
@@ -164,7 +173,9 @@ def packed_parts(
     offsets = np.concatenate([[0], np.cumsum(np.bincount(codes))])
     names = np.array([str(value) for value in values], dtype=object)
     bag_of_row = names[codes]
-    instances = np.column_stack([_numbers(frame, column, bag_of_row) for column in given])
+    named = selected(given, categorical) if len(categorical) else []
+    names_of_features, parts, columns = _features(frame, given, bag_of_row, codes, named, like)
+    instances = np.column_stack(parts)
     if (np.diff(order) != 1).any():  # else the copy would cost as much as all the rest
         instances = instances[order]
     first = order[offsets[:-1]]
@@ -198,7 +209,8 @@ def packed_parts(
         "groups": of_bag(group),
         "instance_labels": None if instance_label is None else np.asarray(frame[instance_label].to_numpy())[order],
         "coordinates": np.column_stack(where)[order] if where else None,
-        "feature_names": tuple(str(column) for column in given),
+        "feature_names": names_of_features,
+        "columns": columns,
         "instance_names": None if instance is None else np.asarray(frame[instance].to_numpy(dtype=object))[order],
     }
 
@@ -256,16 +268,79 @@ def _check_constant(
         )
 
 
+def _features(
+    frame: "pd.DataFrame",
+    given: Sequence[str],
+    bag_of_row: NDArray[Any],
+    codes: NDArray[np.int64],
+    categorical: Sequence[str],
+    like: Sequence[Column] | None,
+) -> tuple[list[str], Sequence[NDArray[Any]], tuple[Column, ...] | None]:
+    """Give names and values of features, and what these stand for where they are not all numbers without gaps."""
+    if like is None and not categorical and all(frame[column].dtype.kind in "biuf" for column in given):
+        parts = [_floats(frame, column, bag_of_row) for column in given]
+        if all(np.isfinite(values).all() for values in parts):
+            return [str(column) for column in given], parts, None
+    from bagwise.mixed import read_mixed  # which loads Arrow
+
+    mixed = read_mixed(_Rows(frame, bag_of_row), given, codes, categorical, like)
+    sentences = mixed.told()
+    if not mixed.columns:
+        raise BagwiseError(f"the table has no feature columns: {sentences[0]}")
+    for sentence in sentences:
+        warnings.warn(sentence, BagwiseWarning, stacklevel=4)
+    return mixed.names, mixed.parts, None if mixed.plain and like is None else tuple(mixed.columns)
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """A frame whose columns are read as `bagwise.mixed.Rows` says."""
+
+    frame: "pd.DataFrame"
+    bag_of_row: NDArray[Any]
+
+    def kind(self, column: str) -> "Kind":
+        from bagwise.kinds import kind_of
+
+        return kind_of(self._arrow(column))
+
+    def floats(self, column: str) -> NDArray[Any]:
+        return _floats(self.frame, column, self.bag_of_row)
+
+    def texts(self, column: str) -> tuple[NDArray[np.int64], list[str | None]]:
+        codes, values = self.frame[column].factorize()
+        return codes, [str(int(one)) if isinstance(one, float) and one.is_integer() else str(one) for one in values]
+
+    def seconds(self, column: str) -> NDArray[np.float64]:
+        import pyarrow as pa
+
+        from bagwise.kinds import seconds_of
+
+        values = self._arrow(column)
+        if not (pa.types.is_temporal(values.type) or pa.types.is_null(values.type)):
+            raise BagwiseError(
+                f"column {column!r} is not a date or time, as what the model learnt from was: make it one with"
+                " pandas.to_datetime"
+            )
+        seconds: NDArray[np.float64] = seconds_of(values)
+        return seconds
+
+    def infinite(self, column: str, row: int) -> BagwiseError:
+        return BagwiseError(
+            f"column {column!r} has an infinity in row {row} (bag {self.bag_of_row[row]!r}): mend it, or leave it empty"
+        )
+
+    def _arrow(self, column: str) -> Any:
+        import pyarrow as pa
+
+        try:
+            return pa.chunked_array(pa.Array.from_pandas(self.frame[column]))
+        except (pa.ArrowException, TypeError):  # numbers of several types, or what are none
+            return pa.chunked_array([self.floats(column)])
+
+
 def _numbers(frame: "pd.DataFrame", column: str, bag_of_row: NDArray[np.object_]) -> NDArray[Any]:
-    series = frame[column]
-    if series.dtype.kind not in "biuf":
-        for row, value in enumerate(series):
-            if series.dtype != object or not isinstance(value, Real | Decimal):
-                raise BagwiseError(
-                    f"column {column!r} is not numeric: row {row} (bag {bag_of_row[row]!r}) holds {value!r};"
-                    " leave the column out, or turn it into numbers"
-                )
-    values = series.to_numpy(dtype=np.float32 if series.dtype == np.float32 else np.float64, na_value=np.nan)
+    values = _floats(frame, column, bag_of_row)
     finite = np.isfinite(values)
     if not finite.all():
         row = int(np.argmin(finite))
@@ -273,4 +348,21 @@ def _numbers(frame: "pd.DataFrame", column: str, bag_of_row: NDArray[np.object_]
             f"column {column!r} has a NaN or an infinity in row {row} (bag {bag_of_row[row]!r}):"
             " fill it in, or leave the row out"
         )
+    return values
+
+
+def _floats(frame: "pd.DataFrame", column: str, bag_of_row: NDArray[np.object_]) -> NDArray[Any]:
+    series = frame[column]
+    if series.dtype.kind == "m":
+        return np.asarray(series.dt.total_seconds())
+    if series.dtype.kind not in "biuf":
+        for row, value in enumerate(series):
+            if series.dtype != object or not (isinstance(value, Real | Decimal) or is_missing(value)):
+                raise BagwiseError(
+                    f"column {column!r} is not numeric: row {row} (bag {bag_of_row[row]!r}) holds {value!r};"
+                    " leave the column out, or turn it into numbers"
+                )
+    values: NDArray[Any] = series.to_numpy(
+        dtype=np.float32 if series.dtype == np.float32 else np.float64, na_value=np.nan
+    )
     return values

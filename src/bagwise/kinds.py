@@ -4,23 +4,35 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["KINDS", "MOST_CATEGORIES", "Kind", "Kinds", "kind_of"]
+from bagwise.feature_columns import MOST_PLACES
+
+__all__ = ["KINDS", "LEFT_OUT", "MOST_CATEGORIES", "Kind", "Kinds", "kind_of", "seconds_of"]
 
 Kinds = Literal["number", "boolean", "category", "date", "text", "identifier", "constant", "mixed", "other"]
 KINDS: tuple[Kinds, ...] = get_args(Kinds)
+
+LEFT_OUT = ("constant", "text", "identifier")  # kinds that tell a model nothing that it could use elsewhere
 
 # A column of more values than this, or of more than half as many as rows, is text and no category.
 MOST_CATEGORIES = 1_000
 _FEW_NUMBERS = 10  # of which one may ask whether they are names
 _EXAMPLES = 3
+_MARKED = ("boolean", "date")
 _LOOKED_AT = 1_000  # rows that examples are taken from
 _LONGEST_EXAMPLE = 24
 # Numbers, and what is one to a reader: with thousands set apart, a comma for the point, a unit of money or per cent.
 _NUMBER_LIKE = r"^\s*[+-]?[$€£]?\s?(\d[\d_' ]*|\d{1,3}([.,]\d{3})+)?([.,]\d+)?([eE][+-]?\d+)?\s?[%$€£]?\s*$"
-_READ = {"number": "as numbers", "boolean": "as 0 and 1", "constant": "as it is, though it tells nothing"}
+_READ = {
+    "boolean": "as 0 and 1",
+    "date": "time of the day, the week and the year, and since the bag's first",
+    "constant": "left out",
+    "text": "left out",
+    "identifier": "left out",
+}
 
 
 @dataclass(frozen=True)
@@ -40,19 +52,35 @@ class Kind:
         The share of rows without one.
     examples
         Some values, as text.
+    numeric
+        Whether they are numbers or booleans, or nothing at all.
     """
 
     kind: Kinds
     distinct: int | None
     missing: float
     examples: tuple[str, ...]
+    numeric: bool = False
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether no model can take it."""
+        return self.kind in ("mixed", "other")
 
     @property
     def read(self) -> str:
         """How such a column is read as a feature."""
-        if self.kind == "number" and self.distinct is not None and self.distinct <= _FEW_NUMBERS:
-            return "as numbers, also if they name something"
-        return _READ.get(self.kind, "not at all: leave it out, or turn it into numbers")
+        gaps = "; what is missing has a mark" if self.missing else ""
+        if self.kind == "number":
+            few = self.distinct is not None and self.distinct <= _FEW_NUMBERS
+            return f"as numbers{', also if they name something' if few else ''}{gaps}"
+        if self.kind == "category":
+            assert self.distinct is not None
+            most = "" if self.distinct <= MOST_PLACES else f" for each of the {MOST_PLACES} most frequent, and one"
+            return f"0 or 1{most} for {'the others' if most else 'each value'}{gaps}"
+        if self.kind == "constant" and self.numeric:
+            return "as numbers, which tell nothing"
+        return _READ.get(self.kind, "not at all: mend it, or leave it out") + (gaps if self.kind in _MARKED else "")
 
     def as_dict(self) -> dict[str, Any]:
         """Say it in what JSON can hold."""
@@ -95,7 +123,38 @@ def kind_of(column: Any) -> Kind:
         values = pc.unique(column).drop_null()
         distinct = len(values)
         named = _named(kind, values, distinct, len(column) - missing)
-    return Kind(named, distinct, missing / len(column), _examples(column))
+    numeric = not _is_text(kind) and (pa.types.is_duration(kind) or not pa.types.is_temporal(kind))
+    return Kind(named, distinct, missing / len(column), _examples(column), numeric)
+
+
+def seconds_of(column: Any) -> Any:
+    """Give dates or times as seconds.
+
+    Parameters
+    ----------
+    column
+        An Arrow array of a temporal type, or of nulls.
+
+    Returns
+    -------
+    array
+        Shape (N,), float64: since 1970, of a time since midnight; as clocks show them there, where a time zone is
+        known. NaN in gaps.
+
+    Examples
+    --------
+    >>> import datetime
+    >>> seconds_of(pa.array([datetime.date(1970, 1, 2), None])).tolist()
+    [86400.0, nan]
+    """
+    kind = column.type
+    if pa.types.is_null(kind):
+        return np.full(len(column), np.nan)
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        column = pc.local_timestamp(column)
+    column = column.cast(pa.time64("us") if pa.types.is_time(kind) else pa.timestamp("us"), safe=False)
+    seconds = pc.divide(column.cast(pa.int64()).cast(pa.float64(), safe=False), 1e6)
+    return seconds.to_numpy(zero_copy_only=False) if isinstance(seconds, pa.Array) else seconds.to_numpy()
 
 
 def _named(kind: Any, values: Any, distinct: int, given: int) -> Kinds:

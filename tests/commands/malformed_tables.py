@@ -31,6 +31,10 @@ def replaced(column, row, value):
     return change
 
 
+def words(frame):
+    return [f"w{number}" for number in range(len(frame))]
+
+
 def csv_text(frame):
     return frame.to_csv(index=False)
 
@@ -41,8 +45,16 @@ table_case("only_a_header", r"table\.csv.*no rows", lambda _: "bag,label,x\n")
 table_case("ragged_row", r"table\.csv.*row 4", lambda frame: csv_text(frame.head(2)) + "b9,1,0.5\n")
 table_case("too_many_fields", r"table\.csv.*row 4", lambda frame: csv_text(frame.head(2)) + "b9,1,0.5,0.5,7\n")
 table_case("open_quote", r"table\.csv.*quote", lambda frame: csv_text(frame) + '"b9,1,0.5,0.5\n')
-table_case("gap_in_a_feature", r"'x'.*row 7", replaced("x", 5, None))
-table_case("nan_in_a_feature", r"'x'.*row 7", replaced("x", 5, "nan"))
+table_case("gap_in_a_coordinate", r"'x'.*row 7", replaced("x", 5, None), [*COLUMNS, "--coordinate", "x"])
+table_case("a_comma_for_the_point", r"'x'.*row 2.*'0,5'", lambda frame: frame.assign(x=["0,5", "1,25"] * 18))
+table_case("only_identifiers", r"no feature columns.*'x' \(an identifier\)", lambda f: f.assign(x=words(f), y=words(f)))
+table_case("only_one_value", r"no feature columns.*'x' \(one value\)", lambda f: f.assign(x="tall").drop(columns="y"))
+table_case("nothing_but_gaps", r"nothing to learn from", lambda frame: frame.assign(x=None).drop(columns="y"))
+table_case("no_such_feature", r"no column 'z' to be a feature.*x, y", lambda f: f, [*COLUMNS, "--features", "z"])
+table_case("no_such_column_to_drop", r"no column 'z\*'", lambda f: f, [*COLUMNS, "--drop", "z*"])
+table_case("no_such_category", r"no column 'z'", lambda f: f, [*COLUMNS, "--categorical", "z"])
+table_case("all_features_dropped", r"all that would be features are left out", lambda f: f, [*COLUMNS, "--drop", "x,y"])
+table_case("a_feature_that_is_the_bag", r"no column 'bag' to be a feature", lambda f: f, [*COLUMNS, "--drop", "bag"])
 table_case("infinity_in_a_feature", r"'x'.*row 7", replaced("x", 5, "inf"))
 table_case("text_in_a_feature", r"'x'.*row 7.*'tall'", replaced("x", 5, "tall"))
 table_case("gap_in_the_bag_column", r"'bag'", replaced("bag", 5, None))

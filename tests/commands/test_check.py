@@ -69,9 +69,9 @@ def with_copy_of_bag(name, label):
     [
         (lambda f: f.assign(const=1.5), "constant-column", False, "const"),
         (lambda f: f.assign(copy=f["marker"]), "duplicate-column", False, "copy"),
-        (emptied("marker", [3, 9]), "nan", True, "marker"),
         (lambda f: f.assign(marker=f["marker"].where(f.index != 5, np.inf)), "nan", True, "marker"),
-        (lambda f: f.assign(note="tall"), "not-numeric", True, "note"),
+        (lambda f: f.assign(note=np.where(f.index == 3, "tall", "2")), "not-numeric", True, "row 5 holds 'tall'"),
+        (lambda f: f.assign(note="tall"), "left-out", False, "note"),
         (emptied("patient", [2]), "gap-in-bag", True, "row 4"),
         (emptied("diagnosis", slice(0, 20)), "missing-label", True, "P000"),
         (
@@ -106,8 +106,8 @@ def test_what_is_wrong_is_said(checked, change, code, fails, named):
 
 
 def test_several_faults_are_said_at_once(checked):
-    found = checked(lambda f: emptied("marker", [3])(f).assign(note="tall", const=0, copy=f["size"]))
-    assert codes(found) >= {"nan", "not-numeric", "constant-column", "duplicate-column"}
+    found = checked(lambda f: f.assign(marker=np.inf, note="1,5", const=0, copy=f["size"], words="tall"))
+    assert codes(found) >= {"nan", "left-out", "constant-column", "duplicate-column"}
     assert [problem.severity for problem in found.problems] == sorted(problem.severity for problem in found.problems)
 
 

@@ -238,6 +238,7 @@ def _examine_table(source: DataSource, path: Path, found: Findings) -> None:
         group=source.first_group,
         features=source.features or None,
         drop=source.drop,
+        categorical=source.categorical,
         others=[
             *source.coordinates,
             *source.beside_in(path, source.weight, source.split, *source.group[1:]),
@@ -245,8 +246,8 @@ def _examine_table(source: DataSource, path: Path, found: Findings) -> None:
         ],
         labels=source.labels,
     )
-    found.feature_names = table.feature_names
-    found.kinds = table.kinds
+    found.feature_names = [column.name for column in table.columns]
+    found.kinds, found.raw = table.kinds, table.columns
     found.item_bytes = 8
     found.problems += table.problems
     for name, label, group, instances in table.bags():

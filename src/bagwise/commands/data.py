@@ -18,12 +18,13 @@ from bagwise.commands.options import Data
 from bagwise.datasets import list_datasets, load_dataset
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.divisions import connected_groups
+from bagwise.feature_columns import Column
 from bagwise.io.folders import read_folder
 from bagwise.io.images import Grid, Points, holds_images, read_images
 from bagwise.io.labels import known_values, known_weights
 from bagwise.io.points import read_points
 from bagwise.io.problems import Problem, listed, tell
-from bagwise.io.tables import read_table, table_columns
+from bagwise.io.tables import number_columns, read_table, table_columns
 from bagwise.label_columns import LABEL, LabelColumns
 from bagwise.stored import StoredInstances
 
@@ -69,9 +70,9 @@ class DataSource(Data):
             raise BagwiseError(
                 f"--skip-missing is for a folder with a table of --labels, and {self.data} is none: drop it"
             )
-        if (self.features or self.drop) and not path.is_file():
-            option = "--features" if self.features else "--drop"
-            raise BagwiseError(f"{option} is for columns of a table, and {self.data} is none: drop it")
+        for option, value in (("features", self.features), ("drop", self.drop), ("categorical", self.categorical)):
+            if value and not path.is_file():
+                raise BagwiseError(f"--{option} is for columns of a table, and {self.data} is none: drop it")
         return path if path.exists() else None
 
     def check_there(self) -> None:
@@ -207,6 +208,7 @@ class DataSource(Data):
             coordinates=self.coordinates,
             features=self.features or None,
             drop=self.drop,
+            categorical=self.categorical,
             labels=self.labels,
             others=self.beside_in(path, self.weight, self.split, *self.group[1:], *apart),
         )
@@ -302,16 +304,24 @@ class DataSource(Data):
         """Give the file that says a column of bags."""
         return path if self.labels is None or self.beside_in(path, column) else self.labels
 
-    def read_like(self, features: Sequence[str] | None, *, coordinates: bool = False) -> Bags:
+    def read_like(
+        self,
+        features: Sequence[str] | None,
+        *,
+        coordinates: bool = False,
+        like: Sequence[Column] | None = None,
+    ) -> Bags:
         """Read bags to predict, whose labels do not matter and may be missing.
 
         Parameters
         ----------
         features
             The names of the features that the model learnt from, in its order; None where they had no names. A table
-            must have these columns; others it may only have if this source names them.
+            must have these columns; others of numbers it may only have if this source names them.
         coordinates
             Read the coordinates that are in the files of a folder, too.
+        like
+            What features stood for, where not all were numbers: columns are read as that, and others not at all.
 
         Returns
         -------
@@ -336,10 +346,13 @@ class DataSource(Data):
         columns = table_columns(path)
         bag = self._bag(path)
         roles = [bag, *self.label_columns.names, *self.group, self.weight, self.split, self.instance, *self.coordinates]
+        if like is not None:
+            features = [column.name for column in like if column.of is None]
         if features is not None and bag in columns:
             there, known = set(columns), {*features, *roles, *self._left_out(columns, roles)}
             lacking = [name for name in features if name not in there]
-            strange = [name for name in columns if name not in known]
+            others = [name for name in columns if name not in known] if like is None else []
+            strange = number_columns(path, others) if others else []
             for these, what, cure in (
                 (lacking, "lacks", "which the model learnt from: add them"),
                 (strange, "has", "which the model did not learn from: leave them out"),
@@ -354,6 +367,7 @@ class DataSource(Data):
             instance=self.instance if self.instance in columns else None,
             coordinates=present if len(present) == len(self.coordinates) else (),
             features=[name for name in columns if name not in roles] if features is None else features,
+            like=like,
         )
 
     def _left_out(self, columns: Sequence[str], roles: Collection[str | None]) -> set[str]:

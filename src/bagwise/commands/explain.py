@@ -56,7 +56,7 @@ def run_explain(
         If the data are not like those learnt from, or the folder is in use.
     """
     check_format(output.format)
-    bags = source.read_like(run.feature_names, coordinates=True)
+    bags = source.read_like(run.feature_names, coordinates=True, like=run.columns)
     placed = [] if slides is None else find_on_slides(bags, slides)
     found = explain(run.models, bags)
     tables = {

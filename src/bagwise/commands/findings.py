@@ -18,6 +18,7 @@ from bagwise.commands.data import DataSource
 from bagwise.commands.label_facts import spread_of, sum_up
 from bagwise.errors import BagwiseError, BagwiseWarning
 from bagwise.evaluation.rehearsal import rehearse
+from bagwise.feature_columns import Column
 from bagwise.io.problems import Problem, counted, listed
 from bagwise.kinds import Kind
 from bagwise.label_columns import LABEL, LabelColumns
@@ -61,6 +62,7 @@ class Findings:
     instance_digests: list[NDArray[np.uint64]] = field(default_factory=list)
     feature_names: Sequence[str] | None = None
     kinds: Mapping[str, Kind] = field(default_factory=dict)
+    raw: Sequence[Column] | None = None  # of a table what the numbers of instances stand for
     width: int = 0
     item_bytes: int = 4
     in_files: bool = False
@@ -114,7 +116,7 @@ class Findings:
             self.running = [blake2b(digest_size=16) for _ in range(width)]
         assert self.low is not None
         assert self.high is not None
-        finite = np.isfinite(block)
+        finite = np.isfinite(block) if self.raw is None else np.ones(block.shape, bool)  # a gap is nothing wrong there
         if not finite.all():
             self.bags_not_finite.append(name)
             self.not_finite.update(dict(enumerate((~finite).sum(axis=0))))
@@ -150,8 +152,10 @@ class Findings:
             )
         if self.low is None or self.high is None or sum(self.sizes) < 2:
             return
+        numbers = self._numbers
         if not bad:
-            beyond = [self.column_name(int(number)) for number in out_of_span(self.low, self.high)]
+            places = out_of_span(self.low[numbers], self.high[numbers])
+            beyond = [self.column_name(int(numbers[place])) for place in places]
             if beyond:
                 self.say(
                     "error",
@@ -161,10 +165,11 @@ class Findings:
                     " them out",
                     beyond,
                 )
-        constant = [self.column_name(int(number)) for number in np.flatnonzero(self.low == self.high)]
+        constant = [self.column_name(int(number)) for number in np.flatnonzero(~(self.low < self.high))]
         if constant:
+            known = np.isfinite(self.low).all()  # else features have gaps, and each is encoded if something differs
             self.say(
-                "warning",
+                "warning" if known or len(constant) < self.width else "error",
                 "constant-column",
                 f"{len(constant)} of {self.width} features are the same everywhere ({listed(constant)}): they say"
                 " nothing, so they may be left out",
@@ -184,6 +189,14 @@ class Findings:
                 f"{counted(len(copies), 'feature')} stand twice ({told}): leave the copies out",
                 [copy for copy, _ in copies],
             )
+
+    @property
+    def _numbers(self) -> NDArray[np.int64]:
+        """Which features are numbers."""
+        if self.raw is None:
+            return np.arange(self.width)
+        known = [number for number, column in enumerate(self.raw) if column.kind == "number" and column.of is None]
+        return np.array([number for number in known if self.low is None or self.low[number] < np.inf], np.int64)
 
     @property
     def kind(self) -> str:
@@ -351,7 +364,9 @@ class Findings:
         """Sum up what was seen in what JSON can hold."""
         sizes = np.array(self.sizes or [0])
         labels = self.known_labels
-        known = self.low is not None and self.high is not None and np.isfinite(self.low).any()
+        of_numbers = self._numbers
+        low, high = (np.zeros(0) if ends is None else ends[of_numbers] for ends in (self.low, self.high))
+        known = np.isfinite(low).any()
         held = int(sizes.sum()) * self.width * max(4, self.item_bytes)
         streams = self.in_files and held > 0.25 * psutil.virtual_memory().total
         largest = int(sizes.max()) * self.width * 4
@@ -360,7 +375,7 @@ class Findings:
         return {
             "bags": len(self.names),
             "instances": int(sizes.sum()),
-            "features": self.width,
+            "features": self.width if self.raw is None else len({column.source for column in self.raw}),
             "groups": len({group for group in self.groups if group is not None}),
             "bag_sizes": {
                 "smallest": int(sizes.min()),
@@ -371,7 +386,7 @@ class Findings:
             "labels": {} if labels is None else sum_up(self.kind, labels, self.columns.label or None),
             "weights": spread_of(weights),
             "positive": None if self.positive is None else str(self.positive),
-            "range": [float(np.nanmin(self.low)), float(np.nanmax(self.high))] if known else None,  # type: ignore[arg-type]
+            "range": [float(low.min()), float(high.max())] if known else None,
             "memory_bytes": _MODEL_BYTES + (4 * largest if streams else held + largest),
             "memory_note": ", read from the files as it goes" if streams else "",
             "epoch_seconds": self.epoch_seconds,

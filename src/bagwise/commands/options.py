@@ -56,7 +56,7 @@ Resume = Annotated[bool, "Go on where a stopped run in --out was."]
 AsJson = Annotated[bool, "Print the result as JSON.", "--json"]
 
 _SEVERAL = ("label", "group")  # columns of which there may be several, and one is a text
-_LISTED = ("features", "drop")  # which may be said several times, and several at a time
+_LISTED = ("features", "drop", "categorical")  # which may be said several times, and several at a time
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,10 @@ class Data(Options):
         tuple[str, ...], "Columns that are features, names or patterns joined by commas: 'size,red_*'; else all."
     ] = ()
     drop: Annotated[tuple[str, ...], "Columns that are no features, names or patterns joined by commas."] = ()
+    categorical: Annotated[
+        tuple[str, ...],
+        "Features that are categories, also if they are numbers; names or patterns joined by commas.",
+    ] = ()
     labels: Annotated[Path | None, "Table with a bag's label in each row: bag,label[,group][,file]."] = None
     patch: Annotated[int | None, "Side of the patches that images are cut into, in pixels."] = None
     points: Annotated[Path | None, "CSV of points to cut images around: bag,x,y, in pixels from 0."] = None

@@ -10,6 +10,7 @@ from bagwise.checks import is_count
 from bagwise.commands.data import DataSource
 from bagwise.commands.options import Data, Work
 from bagwise.errors import BagwiseError
+from bagwise.feature_columns import Column
 from bagwise.files import plain, write_text
 from bagwise.inputs import read_whole
 
@@ -163,6 +164,12 @@ class Run:
         """What the features were called, in their order."""
         names = getattr(self.models[0], "feature_names_in_", None)
         return None if names is None else [str(name) for name in names]
+
+    @property
+    def columns(self) -> tuple[Column, ...] | None:
+        """What the features stood for, where not all were numbers."""
+        columns: tuple[Column, ...] | None = getattr(self.models[0], "columns_", None)
+        return columns
 
 
 def check_run(folder: str | Path) -> None:

@@ -56,6 +56,7 @@ def deletion_curves(
         # What stays keeps its order in the bag.
         kept += [np.sort(order[min(removed, len(order) - 1) :]) for removed in range(most + 1)]
     offsets = np.cumsum([0, *(len(rows) for rows in kept)])
-    shortened = Bags(bags.instances[:][np.concatenate(kept)], offsets, feature_names=bags.feature_names)
+    instances = bags.instances[:][np.concatenate(kept)]
+    shortened = Bags(instances, offsets, feature_names=bags.feature_names, columns=bags.columns)
     probabilities = predict_proba(shortened)
     return probabilities.reshape(len(bags), most + 1, -1)

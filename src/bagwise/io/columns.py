@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bagwise.classes import MISSING
 from bagwise.errors import BagwiseError
 from bagwise.io.tablefiles import numbered_rows, read_file
-from bagwise.kinds import Kind, kind_of
+from bagwise.kinds import Kind, kind_of, seconds_of
 
 __all__ = ["Coded", "Table"]
 
@@ -213,6 +213,35 @@ class Table:
         """Say what a column holds."""
         return kind_of(self._column(column))
 
+    def is_number(self, column: str) -> bool:
+        """Say whether a column holds nothing but numbers, booleans and gaps."""
+        return _is_number(self._column(column).type)
+
+    def floats(self, column: str) -> NDArray[Any]:
+        """Give a column of numbers or booleans, with NaN in gaps."""
+        found, wrong = self.numbers([column])
+        if wrong:
+            raise wrong[column]
+        return found[column]
+
+    def texts(self, column: str) -> Coded:
+        """Give a column of categories."""
+        return self.names(column)
+
+    def seconds(self, column: str) -> NDArray[np.float64]:
+        """Give a column of dates or times as seconds, with NaN in gaps."""
+        kind = self._column(column).type
+        if not (pa.types.is_temporal(kind) or pa.types.is_null(kind)) or pa.types.is_duration(kind):
+            raise self._not(column, "a date or time", kind)
+        seconds: NDArray[np.float64] = seconds_of(self._column(column))
+        return seconds
+
+    def infinite(self, column: str, row: int) -> BagwiseError:
+        """Say that a number is infinite."""
+        return BagwiseError(
+            f"{self.path}: column {column!r} has an infinity in row {self.row(row)}: mend it, or leave it empty"
+        )
+
     # ---- the inside ------------------------------------------------------------------------------------------------
 
     def _column(self, name: str) -> Any:
@@ -317,8 +346,10 @@ class Table:
                 column = column.cast(pa.float64())
             except pa.ArrowInvalid as error:
                 raise self._huge(name, column.to_pylist()) or self._not(name, "numeric", kind) from error
-        elif pa.types.is_float16(kind):
+        elif pa.types.is_float16(kind) or pa.types.is_decimal(kind):
             column = column.cast(pa.float64())
+        elif pa.types.is_duration(kind):
+            column = pc.divide(column.cast(pa.duration("us"), safe=False).cast(pa.int64()).cast(pa.float64()), 1e6)
         elif not pa.types.is_floating(kind):
             raise self._not(name, "numeric", kind)
         values: NDArray[Any] = column.to_numpy()

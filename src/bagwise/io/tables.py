@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
-from bagwise.feature_columns import selected
+from bagwise.feature_columns import Column, selected
 from bagwise.io.columns import Coded, Table
 from bagwise.io.labels import BagRows, labels_apart, spaces
 from bagwise.io.problems import Problem, left_out, some, tell
 from bagwise.kinds import Kind
 from bagwise.label_columns import LabelColumns
+from bagwise.mixed import Mixed, as_said, read_mixed
 
-__all__ = ["TolerantTable", "read_table", "read_tolerantly", "table_columns"]
+__all__ = ["TolerantTable", "number_columns", "read_table", "read_tolerantly", "table_columns"]
 
 _MOST_TOLD = 20
 
@@ -35,16 +36,22 @@ def read_table(
     coordinates: Sequence[str] = (),
     features: Sequence[str] | None = None,
     drop: Sequence[str] = (),
+    categorical: Sequence[str] = (),
     labels: str | Path | None = None,
     others: Sequence[str] = (),
+    like: Sequence[Column] | None = None,
 ) -> Bags:
     """Read bags from a file whose rows are instances.
 
     Every column that no parameter names is a feature, unless `features` says which are, or `drop` which are not. Rows
     of a bag need not stand together; bags keep the order in which they first appear. Empty fields and ``NA``, ``N/A``,
-    ``NaN`` and ``null`` in any case are gaps, as are nulls in Parquet. Bags without a label are left out; no other
-    column that is used may have a gap. White space around names of columns, bags and groups and around labels does not
-    count.
+    ``NaN`` and ``null`` in any case are gaps, as are nulls in Parquet. Bags without a label are left out; but for these
+    and for features, nothing that is used may have a gap. White space around names of columns, bags and groups and
+    around labels does not count.
+
+    Features may be numbers, booleans, categories, and dates or times; of these, and of features with gaps, instances
+    hold raw numbers, and `Bags.columns` says what they stand for. Columns in which a text has a row of its own, that
+    have too many texts, or the same everywhere, are left out.
 
     What was left out, and labels or groups that differ by case alone, are told in a `BagwiseWarning`.
 
@@ -74,11 +81,17 @@ def read_table(
         columns without a use are left alone.
     drop
         Names or patterns of columns that would be features, and are not.
+    categorical
+        Names or patterns of features that are categories, whatever they hold: numbers that name something, or texts
+        that would be left out.
     labels
         A file of the same kinds with a row a bag, or several that agree: the columns `bag` and those of labels, and
         `group` if it has it. Other columns of it are not looked at.
     others
         Further columns that are no features, and are not looked at.
+    like
+        What features stood for in the bags that a model learnt from, its ``columns_``: these columns are read, as that.
+        None: all features, as what they hold.
 
     Returns
     -------
@@ -89,7 +102,7 @@ def read_table(
     Raises
     ------
     BagwiseError
-        If a file cannot be read, if a column is missing, not numeric or holds a gap, if a bag's rows disagree about
+        If a file cannot be read, if a column is missing or holds what no model can take, if a bag's rows disagree about
         its label or group, if a bag has no group, or if `labels` has a bag that is not here. Rows are counted as in a
         spreadsheet: the header is row 1.
 
@@ -115,26 +128,31 @@ def read_table(
         if uses > 1:
             raise BagwiseError(f"{path}: column {name!r} is given {uses} uses: give each use a column of its own")
     texts = [name for name in (bag, *columns.names, group, instance) if name is not None]
-    read = _Read.of(Path(path), bag, columns, group, labels, texts, [*coordinates, *others])
+    named_texts = _categories(path, {*texts, *coordinates, *others}, categorical, like)
+    read = _Read.of(Path(path), bag, columns, group, labels, texts, [*coordinates, *others], named_texts)
     table, rows = read.table, read.rows
     names = None if instance is None else table.names(instance)
     tell([*read.problems(), *spaces(table)])
-    given = _features(table, {*texts, *coordinates, *others}, features, drop)
+    if like is not None:
+        features = [column.name for column in like if column.of is None]
+    given = _features(table, {*texts, *coordinates, *others}, features, drop if like is None else ())
     chosen = [name for name in rows.bags.values if not columns or name in read.labels]
     place = {name: number for number, name in enumerate(chosen)}
     bag_of_row = np.array([place.get(name, -1) for name in rows.bags.values])[rows.bags.codes]
     order = np.argsort(bag_of_row, kind="stable")[np.count_nonzero(bag_of_row < 0) :]
-    numbers = _numbers(table, [*coordinates, *given], bag_of_row, chosen)
+    where = _numbers(table, coordinates, bag_of_row, chosen)
+    feature_names, parts, kinds = _values(table, given, bag_of_row, named_texts, like)
     return Bags(
-        _in_order([numbers[name] for name in given], order),
+        _in_order(parts, order),
         np.concatenate([[0], np.cumsum(np.bincount(bag_of_row[order]))]),
         labels=columns.array([read.labels[name] for name in chosen]) if columns else None,
         names=np.array(chosen, dtype=object),
         groups=None if group is None or not read.groups else np.array([read.groups[name] for name in chosen]),
-        coordinates=_in_order([numbers[name] for name in coordinates], order) if coordinates else None,
-        feature_names=tuple(given),
+        coordinates=_in_order([where[name] for name in coordinates], order) if coordinates else None,
+        feature_names=tuple(feature_names),
         instance_names=None if names is None else np.array([*names.values, ""], dtype=object)[names.codes[order]],
         label_names=columns.label_names,
+        columns=kinds,
     )
 
 
@@ -159,14 +177,37 @@ def table_columns(path: str | Path) -> list[str]:
     return Table.read(Path(path), only=[]).header
 
 
+def number_columns(path: str | Path, columns: Sequence[str]) -> list[str]:
+    """Give those of some columns of a table that hold numbers.
+
+    Parameters
+    ----------
+    path
+        As `read_table` takes it.
+    columns
+        Names of columns.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    BagwiseError
+        If the file cannot be read.
+    """
+    table = Table.read(Path(path), only=columns)
+    return [name for name in columns if table.is_number(name)]
+
+
 @dataclass(frozen=True, eq=False)
 class TolerantTable:
     """A table whose faults were written down and not raised.
 
     Attributes
     ----------
-    feature_names
-        The features that are numbers.
+    columns
+        What features there are, and what their numbers stand for.
     kinds
         What each column holds that would be a feature.
     problems
@@ -181,7 +222,7 @@ class TolerantTable:
         Bags that have no label while others have, which nobody learns from.
     """
 
-    feature_names: list[str]
+    columns: tuple[Column, ...]
     kinds: dict[str, Kind]
     problems: list[Problem]
     instances: NDArray[Any]
@@ -209,6 +250,7 @@ def read_tolerantly(
     group: str | None = None,
     features: Sequence[str] | None = None,
     drop: Sequence[str] = (),
+    categorical: Sequence[str] = (),
     others: Sequence[str] = (),
     labels: str | Path | None = None,
 ) -> TolerantTable:
@@ -216,7 +258,7 @@ def read_tolerantly(
 
     Parameters
     ----------
-    path, bag, group, features, drop, labels
+    path, bag, group, features, drop, categorical, labels
         As in `read_table`.
     label
         The columns of labels.
@@ -233,7 +275,8 @@ def read_tolerantly(
         If it is no table, or lacks a column.
     """
     texts = [name for name in (bag, *label.names, group) if name is not None]
-    read = _Read.of(Path(path), bag, label, group, labels, texts, others)
+    as_written = _categories(path, {*texts, *others}, categorical, None)
+    read = _Read.of(Path(path), bag, label, group, labels, texts, others, as_written)
     table = read.table
     problems = [*read.problems(), *spaces(table)]
     names: list[str] = []
@@ -241,16 +284,30 @@ def read_tolerantly(
         names = _features(table, {*texts, *others}, features, drop)
     except BagwiseError as error:
         problems.append(Problem.of("error", "no-features", str(error)))
-    kinds = {name: table.kind(name) for name in names}
-    numbers, wrong = table.numbers(names)
-    problems += [Problem.of("error", "not-numeric", str(wrong[name]), [name]) for name in list(wrong)[:_MOST_TOLD]]
+    kinds = {name: as_said(table.kind(name), name in as_written) for name in names}
+    bags, apart = read.rows.bags, set(read.left_out)
+    kept = np.array([name not in apart for name in bags.values] + [False])[bags.codes]
+    mixed = Mixed(np.where(kept, bags.codes, -1))
+    wrong: list[str] = []
+    for name, kind in kinds.items():
+        if len(wrong) < _MOST_TOLD or not kind.unreadable:  # to look for the place takes its time
+            try:
+                mixed.read(table, name, kind)
+                continue
+            except BagwiseError as error:
+                told = "nan" if kind.numeric else "not-numeric"
+                problems.append(Problem.of("error", told, str(error), [name]))
+        wrong.append(name)
     if len(wrong) > _MOST_TOLD:
-        more = f"{path}: {len(wrong) - _MOST_TOLD:,} more columns are not numeric: leave them out, or convert them"
-        problems.append(Problem.of("error", "not-numeric", more, list(wrong)[_MOST_TOLD:]))
-    instances = np.column_stack(list(numbers.values())) if numbers else np.zeros((len(table), 0))
-    return TolerantTable(
-        list(numbers), kinds, problems, instances, read.rows.bags, read.labels, read.groups, read.left_out
-    )
+        more = f"{path}: {len(wrong) - _MOST_TOLD:,} more columns hold what no model can read: leave them out"
+        problems.append(Problem.of("error", "not-numeric", more, wrong[_MOST_TOLD:]))
+    problems += [Problem.of("warning", "left-out", f"{path}: {told}", mixed.left_out) for told in mixed.told()]
+    if names and not mixed.columns and not wrong:
+        told = f"{path}: the table has no feature columns: all that would be features are left out"
+        problems.append(Problem.of("error", "no-features", told))
+    instances = np.column_stack(mixed.parts) if mixed.parts else np.zeros((len(table), 0))
+    columns = tuple(mixed.columns)
+    return TolerantTable(columns, kinds, problems, instances, bags, read.labels, read.groups, read.left_out)
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,13 +330,14 @@ class _Read:
         labels: str | Path | None,
         texts: Sequence[str],
         others: Sequence[str],
+        as_written: Sequence[str] = (),
     ) -> "_Read":
         apart = None
         if labels is not None:
             if not label:
                 raise BagwiseError(f"{labels}: label says no column of this file: name the column with the labels")
             apart = labels_apart(Path(labels), bag, label, group)
-        table = Table.read(path, texts)
+        table = Table.read(path, [*texts, *as_written])
         elsewhere = [] if apart is None else [name for name in (*label.names, group) if name in apart.table.header]
         for name in elsewhere:
             if name in table.header:
@@ -322,6 +380,39 @@ class _Read:
 def _features(table: Table, used: Collection[str], features: Sequence[str] | None, drop: Sequence[str]) -> list[str]:
     """Give the features among the columns without another use."""
     return selected([name for name in table.header if name not in used], features, drop, f"{table.path}: the table")
+
+
+def _categories(
+    path: str | Path, used: Collection[str], categorical: Sequence[str], like: Sequence[Column] | None
+) -> list[str]:
+    """Give the columns that are categories, as was said."""
+    if like is not None:
+        return [column.name for column in like if column.kind == "category"]
+    if not categorical:
+        return []
+    return selected([name for name in table_columns(path) if name not in used], categorical, where=f"{path}: the table")
+
+
+def _values(
+    table: Table,
+    given: Sequence[str],
+    bag_of_row: NDArray[np.int64],
+    categorical: Collection[str],
+    like: Sequence[Column] | None,
+) -> tuple[list[str], Sequence[NDArray[Any]], tuple[Column, ...] | None]:
+    """Give names and values of features, and what these stand for where they are not all numbers without gaps."""
+    if like is None and not categorical and all(map(table.is_number, given)):
+        numbers, wrong = table.numbers(given)
+        for error in wrong.values():
+            raise error
+        if all(np.isfinite(values[bag_of_row >= 0]).all() for values in numbers.values()):
+            return list(given), [numbers[name] for name in given], None
+    mixed = read_mixed(table, given, bag_of_row, categorical, like)
+    sentences = [f"{table.path}: {sentence}" for sentence in mixed.told()]
+    if not mixed.columns:
+        raise BagwiseError(f"{table.path}: the table has no feature columns: {sentences[0].partition(': ')[2]}")
+    tell(Problem("warning", "columns", sentence) for sentence in sentences)
+    return mixed.names, mixed.parts, None if mixed.plain and like is None else tuple(mixed.columns)
 
 
 def _numbers(

@@ -67,7 +67,7 @@ class Averaged(BagEstimator, Asked):
         self.members_, self.shares_ = members_of(members, "an average"), np.asarray(shares, dtype=np.float64)
         target = members[0].target_
         self._remember_target(target.deciding(threshold) if isinstance(target, ClassTarget) else target)
-        for name in ("instance_shape_", "n_features_in_", "feature_names_in_"):
+        for name in ("instance_shape_", "n_features_in_", "feature_names_in_", "columns_"):
             self.__dict__.pop(name, None)
             if hasattr(members[0], name):
                 setattr(self, name, getattr(members[0], name))

@@ -17,6 +17,7 @@ from bagwise.bags import Bags, BagsLike, as_bags, like_learnt
 from bagwise.checks import valid_weights
 from bagwise.classes import Classes
 from bagwise.errors import BagwiseError
+from bagwise.feature_columns import Column
 from bagwise.methods.asked import Decides
 from bagwise.parameters import Rule, annotations_of, check_parameters, rule_of
 from bagwise.targets.classes import ClassTarget
@@ -80,6 +81,7 @@ class BagEstimator(BaseEstimator, Decides):  # type: ignore[misc]  # scikit-lear
     target_: Target
     classes_: NDArray[Any]
     positive_: Any
+    columns_: tuple[Column, ...] | None = None  # what features stood for, where not all were numbers
 
     def __init_subclass__(cls, **given: Any) -> None:
         super().__init_subclass__(**given)
@@ -281,7 +283,7 @@ class BagEstimator(BaseEstimator, Decides):  # type: ignore[misc]  # scikit-lear
     def _remember(self, bags: Bags, target: Target) -> None:
         """Keep what later bags are compared with."""
         self._remember_target(target)
-        self.instance_shape_ = bags.instance_shape
+        self.instance_shape_, self.columns_ = bags.instance_shape, bags.columns
         for learnt_before in ("n_features_in_", "feature_names_in_"):
             self.__dict__.pop(learnt_before, None)
         if len(bags.instance_shape) == 1:
@@ -303,7 +305,7 @@ class BagEstimator(BaseEstimator, Decides):  # type: ignore[misc]  # scikit-lear
         """Give bags with their features in the order learnt from, where names are known; refuse those with others."""
         check_is_fitted(self)
         names = getattr(self, "feature_names_in_", None)
-        return like_learnt(bags, self.instance_shape_, None if names is None else names.tolist())
+        return like_learnt(bags, self.instance_shape_, None if names is None else names.tolist(), self.columns_)
 
 
 @cache

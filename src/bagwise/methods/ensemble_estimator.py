@@ -135,7 +135,7 @@ class Ensemble(BagEstimator, Sequence[NeuralMIL]):
     def _gather(self, members: Sequence[NeuralMIL]) -> None:
         self.members_ = list(members)
         self._remember_target(common_target(members))
-        for name in ("instance_shape_", "n_features_in_", "feature_names_in_"):
+        for name in ("instance_shape_", "n_features_in_", "feature_names_in_", "columns_"):
             self.__dict__.pop(name, None)
             if hasattr(members[0], name):
                 setattr(self, name, getattr(members[0], name))

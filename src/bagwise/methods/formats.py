@@ -1,6 +1,6 @@
 """What files of models have in common, whatever models they hold: their name, their format, and what is refused."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 from bagwise._version import __version__
 from bagwise.checks import is_count
 from bagwise.errors import BagwiseError
+from bagwise.feature_columns import Column
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
 from bagwise.targets.registry import TARGETS
@@ -21,6 +22,8 @@ __all__ = [
     "UNFIT",
     "as_written",
     "check_format",
+    "columns_in",
+    "columns_told",
     "deciding",
     "family_in",
     "reason",
@@ -100,6 +103,43 @@ def as_written(path: Path, error: BaseException) -> BagwiseError:
         f"{path} does not hold a model as it was written ({reason(error)}): put the old file back, or train the model"
         " again"
     )
+
+
+def columns_in(config: Mapping[str, Any]) -> tuple[Column, ...] | None:
+    """Give what features stood for, as a description says.
+
+    Parameters
+    ----------
+    config
+        The description.
+
+    Returns
+    -------
+    tuple or None
+        None where all were numbers.
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError, ...
+        If it says none (`UNFIT`).
+
+    Examples
+    --------
+    >>> columns_in({"columns": None}) is None
+    True
+    """
+    told = config.get("columns")  # of no older format
+    if told is None:
+        return None
+    columns = tuple(Column.from_dict(one) for one in told)
+    if [column.name for column in columns] != config["feature_names"]:
+        raise ValueError("its columns are not its features")
+    return columns
+
+
+def columns_told(columns: Sequence[Column] | None) -> list[dict[str, Any]] | None:
+    """Say what features stood for in what JSON can hold, so that `columns_in` reads it."""
+    return None if columns is None else [column.as_dict() for column in columns]
 
 
 def target_in(facts: Mapping[str, Any]) -> Target:

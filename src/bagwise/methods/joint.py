@@ -36,7 +36,9 @@ class Joint(Protocol):
 
     def _recipe(self, facts: Facts) -> Recipe: ...
 
-    def _plan(self, bags: Bags, target: Target, order_seed: int, recipe: Recipe) -> Plan: ...
+    def _plan(
+        self, bags: Bags, target: Target, order_seed: int, recipe: Recipe, subset: NDArray[np.int64] | None = None
+    ) -> Plan: ...
 
     def _member(
         self,
@@ -211,7 +213,7 @@ def _companies(
         seed = drawn_seed(estimator.random_state)
         stopping = 0 if validation is None else len(validation)
         recipe = estimator._recipe(Facts.of(bags, subset, target, stopping))
-        plan = estimator._plan(bags, target, seed, recipe)
+        plan = estimator._plan(bags, target, seed, recipe, subset)
         company = next((company for company in companies if company.plan == plan), None)
         if company is None:
             company = _Company(plan, target.encoded(bags.labels), weights)

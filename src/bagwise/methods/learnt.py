@@ -14,10 +14,12 @@ from torch import Tensor
 from bagwise.bags import Bags, like_learnt
 from bagwise.checks import is_count
 from bagwise.errors import BagwiseError
+from bagwise.feature_columns import Column
 from bagwise.methods.fitted import Fitted
-from bagwise.methods.formats import FILE, UNFIT, as_written, check_format, deciding, target_in
+from bagwise.methods.formats import FILE, UNFIT, as_written, check_format, columns_in, deciding, target_in
 from bagwise.models.architecture import Architecture, Design
 from bagwise.models.model import MILModel
+from bagwise.models.shown_columns import encoding_in, tensors_of
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
 from bagwise.tensorfiles import read_tensors
@@ -40,6 +42,8 @@ class Learnt(Fitted):
         Its parameters.
     feature_names_in_
         Of the features, in the order learnt from; None where they had none.
+    columns_
+        What they stood for, where not all were numbers.
     plan_, settings_, ...
         As `bagwise.methods.fitted.Fitted` has them.
     """
@@ -55,6 +59,7 @@ class Learnt(Fitted):
     instance_shape_: tuple[int, ...]
     class_shares_: NDArray[np.float64] | None
     feature_names_in_: NDArray[np.object_] | None
+    columns_: tuple[Column, ...] | None
     device: str
     precision: str
 
@@ -67,7 +72,7 @@ class Learnt(Fitted):
 
     def _like_learnt(self, bags: Bags) -> Bags:
         names = self.feature_names_in_
-        return like_learnt(bags, self.instance_shape_, None if names is None else names.tolist())
+        return like_learnt(bags, self.instance_shape_, None if names is None else names.tolist(), self.columns_)
 
 
 def read_learnt(folder: str | Path) -> tuple[list[Learnt], dict[str, Any]]:
@@ -200,9 +205,11 @@ def learnt_of(
     if not all(map(is_count, shape)):
         raise ValueError(f"an instance has the shape {shape}")
     _check_history(learnt["history"], learnt["best_epoch"])
-    chosen = Settings(**settings)
+    chosen, columns = Settings(**settings), columns_in(config)
+    if (columns is None) is (made.scaling == "columns") or (made.encoded is None) is not (columns is None):
+        raise ValueError("its columns are not those of its plan")
     _check_tensors(made, shape, number, state)
-    model = design.rebuild(shape, target.outputs, dict(state), dropout=chosen.dropout, dtype=made.dtype)
+    model = design.rebuild(made.shown(shape), target.outputs, dict(state), dropout=chosen.dropout, dtype=made.dtype)
     return Learnt(
         called=config["class"],
         parameters=parameters,
@@ -215,6 +222,7 @@ def learnt_of(
         instance_shape_=shape,
         class_shares_=_class_shares(learnt.get("class_shares"), target),
         feature_names_in_=None if names is None else np.array(names, dtype=object),
+        columns_=columns,
         device=made.device,
         precision=made.precision,
     )
@@ -254,9 +262,20 @@ def _class_shares(told: Any, target: Target) -> NDArray[np.float64] | None:
 def _check_tensors(plan: Plan, shape: tuple[int, ...], number: int, state: Mapping[str, Tensor]) -> None:
     """See that tensors are of the model's types and shapes, and numbers, before any is made or copied."""
     one = shape if plan.scaling == "standardize" else (1,)
+    own: dict[str, tuple[torch.dtype, tuple[int, ...], bool]] = {}
+    if plan.encoded is not None:
+        encoding = encoding_in(state)
+        if encoding is None:
+            raise ValueError(f"the tensor {number}.scaler.places is missing")
+        encoding.check(*shape)
+        if encoding.width != plan.encoded:
+            raise ValueError(f"its encoding gives {encoding.width} numbers, and its models take {plan.encoded}")
+        one = encoding.shift.shape
+        own = {f"scaler.{name}": (dtype, sides, False) for name, (dtype, sides) in tensors_of(encoding).items()}
     wanted = {
         "scaler.shift": (torch.float64, one, False),
         "scaler.factor": (plan.dtype, one, False),
+        **own,
         "scaler.limit": (plan.dtype, (), False),
         **({"learnt": (torch.float64, (plan.target.learns,), False)} if plan.target.learns else {}),
         **_tensors_of_parts(plan, shape),
@@ -281,10 +300,10 @@ def _tensors_of_parts(plan: Plan, shape: tuple[int, ...]) -> dict[str, tuple[tor
     The user's own code alone knows what it makes, and what its buffers are.
     """
     if not plan.own:
-        shapes = plan.architecture.shapes(shape, plan.target.outputs)
+        shapes = plan.architecture.shapes(plan.shown(shape), plan.target.outputs)
         doubles = {name: torch.float64 for name in shapes if name.startswith("beside.")}
         return {name: (doubles.get(name, plan.dtype), sides, False) for name, sides in shapes.items()}
-    made = plan.architecture.build(shape, plan.target.outputs, seed=0, dtype=plan.dtype)
+    made = plan.architecture.build(plan.shown(shape), plan.target.outputs, seed=0, dtype=plan.dtype)
     buffers = dict(made.named_buffers())
     return {
         name: (value.dtype, tuple(value.shape), name in buffers)

@@ -10,6 +10,7 @@ from annotated_types import Interval
 from numpy.typing import ArrayLike, NDArray
 
 from bagwise.bags import Bags, BagsLike, as_bags
+from bagwise.encoding import Encoding
 from bagwise.errors import BagwiseError
 from bagwise.methods.base import RandomState
 from bagwise.methods.class_weights import balanced_shares, class_weights
@@ -302,7 +303,9 @@ class NeuralMIL(FittedEstimator):
         asked = {name: value for name, value in self.get_params(deep=False).items() if not is_open(name, value)}
         return recipe_for(facts, given | asked)
 
-    def _plan(self, bags: Bags, target: Target, order_seed: int, recipe: Recipe) -> Plan:
+    def _plan(
+        self, bags: Bags, target: Target, order_seed: int, recipe: Recipe, subset: NDArray[np.int64] | None = None
+    ) -> Plan:
         _check_augmentation(self.augmentation, bags)
         return Plan(
             self._design(bags.instance_shape, recipe),
@@ -318,6 +321,7 @@ class NeuralMIL(FittedEstimator):
             precision=self.precision,
             device=self.device,
             loss=self.loss,
+            encoded=_encoded_width(bags, subset),
         )
 
     def make_model(self) -> ModelSpec | None:
@@ -386,8 +390,9 @@ class NeuralMIL(FittedEstimator):
         self.history_ = trained.history
         self.best_epoch_ = trained.best_epoch
         self.class_shares_ = balanced_shares(self.class_weight, plan.target, member.settings.class_weights)
+        shown, dropout = plan.shown(bags.instance_shape), member.settings.dropout
         self.model_ = plan.architecture.rebuild(
-            bags.instance_shape, plan.target.outputs, trained.state, dropout=member.settings.dropout, dtype=plan.dtype
+            shown, plan.target.outputs, trained.state, dropout=dropout, dtype=plan.dtype
         )
 
     def _deciding(
@@ -401,13 +406,29 @@ class NeuralMIL(FittedEstimator):
         return Deciding.of(target, self.threshold, encoded, train, sample_weight, balanced=balanced)
 
 
-def _scaling(bags: Bags, standardize: bool | str) -> Literal["standardize", "pixels", "none"]:
+def _scaling(bags: Bags, standardize: bool | str) -> Literal["standardize", "pixels", "none", "columns"]:
+    if bags.columns is not None:
+        if not standardize:
+            raise BagwiseError("standardize=False leaves columns of all kinds as no model can take them: use 'auto'")
+        return "columns"
     vectors = len(bags.instance_shape) == 1
     if standardize is True and not vectors:
         raise BagwiseError(f"standardize=True needs vectors, not instances of shape {bags.instance_shape}: use 'auto'")
     if vectors:
         return "standardize" if standardize else "none"
     return "pixels" if bags.instances.dtype == np.uint8 else "none"
+
+
+def _encoded_width(bags: Bags, subset: NDArray[np.int64] | None) -> int | None:
+    """Say how many numbers a model is shown of columns of all kinds, by the training bags alone.
+
+    In steps of eight, so that models whose bags differ by a rare category train side by side.
+    """
+    if bags.columns is None:
+        return None
+    train = np.arange(len(bags)) if subset is None else subset
+    width = Encoding.learn(bags.columns, np.asarray(bags.instances), bags.offsets, train).width
+    return -(-width // 8) * 8
 
 
 def _check_augmentation(augmentation: str | None, bags: Bags) -> None:

@@ -12,7 +12,7 @@ from bagwise.errors import BagwiseError
 from bagwise.files import plain
 from bagwise.methods.asked import Asked
 from bagwise.methods.base import BagEstimator
-from bagwise.methods.formats import FORMAT, UNFIT, reason
+from bagwise.methods.formats import FORMAT, UNFIT, columns_told, reason
 from bagwise.methods.learnt import Learnt, learnt_of, rebuilt
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.parts import CLASSES, TO_LEARN, Absent, design_of, own_parts, says_the_same
@@ -54,6 +54,7 @@ def describe_neural(members: Sequence[NeuralMIL]) -> dict[str, Any]:
         **plan.target.facts(),
         "instance_shape": model.instance_shape_,
         "feature_names": None if names is None else names.tolist(),
+        "columns": columns_told(model.columns_),
     }
 
 
@@ -159,7 +160,7 @@ def _facts(model: NeuralMIL) -> dict[str, Any]:
         "target": model.target_,
         "shares of classes, or threshold": _of_classes(model),
         "hyper-parameters": (_as_json(_described(model.plan_)), _as_json(_described_settings(model.settings_))),
-        "features": (model.instance_shape_, [*getattr(model, "feature_names_in_", ())]),
+        "features": (model.instance_shape_, [*getattr(model, "feature_names_in_", ())], model.columns_),
         "layers": [*map(type, model.model_.modules())],
     }
 
@@ -238,7 +239,8 @@ def _as_estimator(model: NeuralMIL, learnt: Learnt) -> NeuralMIL:
     if isinstance(model.class_weight, list):
         model.class_weight = dict(map(tuple, model.class_weight))
     model._remember_target(learnt.target_)
-    for name in ("instance_shape_", "plan_", "settings_", "history_", "best_epoch_", "class_shares_", "model_"):
+    learnt_names = ("instance_shape_", "columns_", "plan_", "settings_", "history_", "best_epoch_", "class_shares_")
+    for name in (*learnt_names, "model_"):
         setattr(model, name, getattr(learnt, name))
     if len(learnt.instance_shape_) == 1:
         model.n_features_in_ = learnt.instance_shape_[0]

@@ -23,6 +23,7 @@ from bagwise.methods.formats import (
     UNFIT,
     as_written,
     check_format,
+    columns_told,
     deciding,
     family_in,
     reason,
@@ -126,6 +127,7 @@ def describe(models: Sequence[BagEstimator]) -> dict[str, Any]:
         **model.target_.facts(),
         "instance_shape": model.instance_shape_,
         "feature_names": None if names is None else names.tolist(),
+        "columns": columns_told(model.columns_),
     }
 
 

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from bagwise.checks import is_count
+from bagwise.encoding import Encoding
 from bagwise.errors import BagwiseError
 from bagwise.models.contract import check_encoder, check_pooling, embedding_width
 from bagwise.models.encoders import CentreCrop, EncoderSpec, MultiLevel, build_encoder, glorot
 from bagwise.models.model import Beside, DeepSupervision, EmbeddingLevel, InstanceLevel, MILModel, ResidualConnections
 from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS, Pooling, PoolingSpec
 from bagwise.models.scaling import Scaler
+from bagwise.models.shown_columns import ShownColumns, encoding_in
 
 __all__ = ["LEVELS", "Architecture", "Design"]
 
@@ -60,7 +62,7 @@ class Design(ABC):
         seed: int,
         *,
         dropout: float = 0.0,
-        scaling: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None = None,
+        scaling: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | Encoding | None = None,
         clip: float = np.inf,
         learnt: np.ndarray[Any, Any] | None = None,
         sizes: np.ndarray[Any, Any] | None = None,
@@ -79,7 +81,8 @@ class Design(ABC):
         dropout
             Share of units dropped in training.
         scaling
-            Shift and factor of the model's `Scaler`; by default instances stay as they are.
+            Shift and factor of the model's `Scaler`; by default instances stay as they are. Or what is done instead to
+            instances of columns of all kinds; `instance_shape` is then that of what becomes of them.
         clip
             Its limit.
         learnt
@@ -102,8 +105,12 @@ class Design(ABC):
         """
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            shift, factor = scaling or (np.zeros(1), np.ones(1))
-            model = self._compose(Scaler(shift, factor, dtype, clip), instance_shape, outputs, dropout)
+            if isinstance(scaling, Encoding):
+                scaler: Scaler = ShownColumns(scaling, dtype)
+            else:
+                shift, factor = scaling or (np.zeros(1), np.ones(1))
+                scaler = Scaler(shift, factor, dtype, clip)
+            model = self._compose(scaler, instance_shape, outputs, dropout)
         model.learn_of_labels(np.zeros(0) if learnt is None else learnt)
         model.cast(dtype)
         if sizes is not None:
@@ -150,7 +157,7 @@ class Design(ABC):
             If the weights are not of this architecture.
         """
         try:
-            scaling = state["scaler.shift"].numpy(), state["scaler.factor"].numpy()
+            scaling = encoding_in(state) or (state["scaler.shift"].numpy(), state["scaler.factor"].numpy())
             clip = float(state["scaler.limit"])
             learnt = state["learnt"].numpy() if "learnt" in state else None
             model = self.build(

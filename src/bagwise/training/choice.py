@@ -33,7 +33,7 @@ def executor_for(plan: Plan, bags: Bags, members: Sequence[Member]) -> type[Loop
         On a CPU `Stacked` for one bag a step of fully connected models, else `Looped`; on other devices `Together`
         unless there is a `hindrance`, of which a warning tells: then `Looped`.
     """
-    model = plan.architecture.build(bags.instance_shape, plan.target.outputs, seed=0)
+    model = plan.architecture.build(plan.shown(bags.instance_shape), plan.target.outputs, seed=0)
     device = resolve_device(plan.device, plan.precision)
     if device.type == "cpu":
         one_bag_a_step = not _several(plan) and plan.sample is None
@@ -81,6 +81,8 @@ def hindrance(plan: Plan, bags: Bags, model: MILModel) -> str | None:
         return (
             "a loss of your own sees all bags of a step together, which are others for each model: take one bag a step"
         )
+    if plan.encoded is not None:
+        return "each makes something else of the columns of instances, by what its own training bags taught"
     if plan.augmentation is not None and _several(plan):
         return (
             f"the augmentation {plan.augmentation!r} changes all bags of a step together, which are others for each"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bagwise.bags import Bags
+from bagwise.encoding import Encoding
 from bagwise.errors import BagwiseError
 from bagwise.models.scaling import Scaler
 from bagwise.stored import StoredInstances
@@ -100,6 +101,24 @@ class PackedTensors:
         self.encoded = given.reshape(len(bags), -1).astype(np.float64)
         self.weights = None if weights is None else torch.from_numpy(weights)
         self._coordinates = bags.coordinates
+        self._columns = bags.columns
+
+    def encoding(self, positions: NDArray[np.int64], width: int | None) -> Encoding:
+        """Learn of some bags what a model is shown of their columns.
+
+        Parameters
+        ----------
+        positions
+            Of the bags.
+        width
+            How many numbers a model is shown of an instance.
+
+        Returns
+        -------
+        Encoding
+        """
+        assert self._columns is not None
+        return Encoding.learn(self._columns, np.asarray(self._instances), self.offsets, positions, width)
 
     def turn(
         self, visits: Sequence[tuple[NDArray[np.int64], Visitor]], device: torch.device = _CPU

@@ -175,11 +175,12 @@ def reckoned_seconds(plan: Plan, bags: Bags, members: Sequence[Member]) -> list[
     list of float
     """
     executor = executor_for(plan, bags, members)
-    model = plan.architecture.build(bags.instance_shape, plan.target.outputs, seed=0)
+    shown = plan.shown(bags.instance_shape)
+    model = plan.architecture.build(shown, plan.target.outputs, seed=0)
     shapes, compiled = [parameter.shape for parameter in model.parameters()], executor is Stacked
     sizes = bags.sizes if plan.sample is None else np.minimum(bags.sizes, plan.sample)
     return [
-        member.settings.epochs * epoch_seconds(shapes, bags.instance_shape, sizes[member.train], compiled=compiled)
+        member.settings.epochs * epoch_seconds(shapes, shown, sizes[member.train], compiled=compiled)
         for member in members
     ]
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bagwise.bags import Bags
 from bagwise.checks import check_span
+from bagwise.encoding import Encoding
 from bagwise.models.model import MILModel, Output
 from bagwise.models.scaling import Moments
 from bagwise.training.data import PackedTensors
@@ -82,8 +83,10 @@ class Looped:
         ]
 
     def _build(self, member: Member, moments: Moments | None, learnt: NDArray[np.float64]) -> MILModel:
-        scaling = None
-        if self.plan.scaling == "pixels":
+        scaling: tuple[NDArray[np.float64], NDArray[np.float64]] | Encoding | None = None
+        if self.plan.scaling == "columns":
+            scaling = self.packed.encoding(member.train, self.plan.encoded)
+        elif self.plan.scaling == "pixels":
             scaling = np.zeros(1), np.full(1, 1 / 255)
         elif self.plan.scaling == "standardize":
             assert moments is not None
@@ -96,11 +99,11 @@ class Looped:
     def _initial(
         self,
         member: Member,
-        scaling: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
+        scaling: tuple[NDArray[np.float64], NDArray[np.float64]] | Encoding | None,
         learnt: NDArray[np.float64],
     ) -> MILModel:
         return self.plan.architecture.build(
-            self.packed.instance_shape,
+            self.plan.shown(self.packed.instance_shape),
             self.plan.target.outputs,
             member.seed,
             dropout=member.settings.dropout,
@@ -126,7 +129,9 @@ class Looped:
     def _check_range(self, model: MILModel, member: Member, moments: Moments | None) -> None:
         """See that all that a member meets stays a number once it is scaled: once here, and not at every step."""
         met = np.concatenate([member.train, member.validation])
-        if moments is None:  # nothing but what is cast to fewer digits can leave the range
+        if self.plan.encoded is not None:  # which no number leaves
+            safe = True
+        elif moments is None:  # nothing but what is cast to fewer digits can leave the range
             safe = self.packed.dtype.itemsize <= self.plan.dtype.itemsize or self.packed.dtype.kind != "f"
         else:
             extremes = torch.from_numpy(np.stack(moments.range(met)))

@@ -196,7 +196,8 @@ class Plan:
         Decides, with the epoch and the bag's key, in which order bags come.
     scaling
         ``"standardize"`` learns mean and spread from each member's training instances, ``"pixels"`` maps 0..255 to
-        0..1, ``"none"`` leaves instances as they are.
+        0..1, ``"none"`` leaves instances as they are, ``"columns"`` learns from each member's training instances what
+        to make of columns of all kinds (`bagwise.encoding`).
     clip
         After scaling, the largest absolute value that a model is shown; None: as they are.
     augmentation
@@ -218,6 +219,8 @@ class Plan:
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ..., or ``"auto"``: CUDA where there is one.
     loss
         In the place of the target's loss and of one that the model has (`bagwise.training.losses`); None: neither.
+    encoded
+        How many numbers a model is shown of an instance whose columns are encoded; None: they are not.
 
     Raises
     ------
@@ -236,7 +239,7 @@ class Plan:
     architecture: Design
     target: Target
     order_seed: int
-    scaling: Literal["standardize", "pixels", "none"]
+    scaling: Literal["standardize", "pixels", "none", "columns"]
     clip: Positive | None = None
     augmentation: Annotated[str, Among(AUGMENTATIONS)] | None = None
     sample: Count | None = None
@@ -246,6 +249,7 @@ class Plan:
     precision: Annotated[str, Among(PRECISIONS)] = "float32"
     device: str = "auto"
     loss: Loss | None = None
+    encoded: Count | None = None
 
     def __post_init__(self) -> None:
         check_parameters(self)
@@ -260,6 +264,10 @@ class Plan:
     def own(self) -> dict[str, Any]:
         """What is a user's own, and only the user's code can make: a loss, and the parts of the architecture."""
         return self.architecture.own | ({} if self.loss is None else {"loss": self.loss})
+
+    def shown(self, instance_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Give the shape of what a model's encoder is shown of instances of a shape."""
+        return instance_shape if self.encoded is None else (self.encoded,)
 
     @property
     def dtype(self) -> torch.dtype:

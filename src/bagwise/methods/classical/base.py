@@ -13,6 +13,7 @@ from sklearn.utils.metaestimators import available_if
 
 from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.checks import valid_weights
+from bagwise.encoding import Encoding, encoded
 from bagwise.errors import BagwiseError
 from bagwise.folds import stratified_folds
 from bagwise.inputs import told_size
@@ -124,6 +125,9 @@ class ClassicalMIL(BagEstimator, Asked, ABC):
         The scaler and the learners, in arrays.
     bags_learnt_ : int
         How many bags were learnt from.
+    encoding_ : Encoding or None
+        What the bags learnt from taught of columns that are not all numbers; methods see what it makes of them. Inner
+        folds share it.
     seed_ : int
         What `random_state` was, or was drawn from it.
 
@@ -181,8 +185,14 @@ class ClassicalMIL(BagEstimator, Asked, ABC):
         if not weights.all():
             bags, weights = bags[weights > 0], weights[weights > 0]
         assert bags.labels is not None
-        self._check_room(bags, len(bags))
-        seen = self._seen(bags, learning=True)
+        self.encoding_ = None
+        if bags.columns is not None:
+            assert isinstance(bags.instances, np.ndarray)
+            everything = np.arange(len(bags))
+            self.encoding_ = Encoding.learn(bags.columns, bags.instances, bags.offsets, everything)
+        shown = self._shown(bags)
+        self._check_room(shown, len(bags))
+        seen = self._seen(shown, learning=True)
         question = question_of(target, bags.labels, weights)
         self.seed_ = seed = drawn_seed(self.random_state)
         points = self._points(self._grid(target))
@@ -253,6 +263,13 @@ class ClassicalMIL(BagEstimator, Asked, ABC):
         bags = self._like_learnt(bags)
         self._check_room(bags, self.bags_learnt_)
         return self.learnt_.decide(self._seen(bags, learning=False))
+
+    def _shown(self, bags: Bags) -> Bags:
+        """Give bags with what training bags taught of their columns."""
+        return bags if self.encoding_ is None else encoded(bags, self.encoding_)
+
+    def _like_learnt(self, bags: Bags) -> Bags:
+        return self._shown(super()._like_learnt(bags))
 
     def _target_of(self, bags: Bags, subset: NDArray[np.int64]) -> Target:
         if len(bags.instance_shape) != 1:  # known as early as the kind of target, and as final

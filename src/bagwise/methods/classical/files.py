@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bagwise._version import __version__
 from bagwise.checks import is_count
+from bagwise.encoding import Encoding
 from bagwise.errors import BagwiseError
 from bagwise.files import plain
 from bagwise.methods.base import drawn_seed, rules_for
@@ -43,6 +44,8 @@ from bagwise.methods.formats import (
     UNFIT,
     as_written,
     check_format,
+    columns_in,
+    columns_told,
     deciding,
     reason,
     target_in,
@@ -107,6 +110,7 @@ def describe_classical(model: ClassicalMIL) -> dict[str, Any]:
         **model.target_.facts(),
         "instance_shape": model.instance_shape_,
         "feature_names": None if names is None else names.tolist(),
+        "columns": columns_told(model.columns_),
     }
 
 
@@ -148,6 +152,10 @@ def contents_of_classical(model: ClassicalMIL) -> tuple[dict[str, NDArray[Any]],
     }
     arrays = {f"learnt.{name}": array for name, array in learnt.arrays.items()}
     arrays |= {f"calibration.{name}": array for name, array in calibration.arrays.items()}
+    if model.encoding_ is not None:
+        encoding = apart(model.encoding_)
+        told["encoding"] = encoding.told
+        arrays |= {f"encoding.{name}": array for name, array in encoding.arrays.items()}
     description = {"config": config, "learnt": told}
     try:
         read = json.loads(json.dumps(description, default=plain))
@@ -222,13 +230,17 @@ def made_of(description: Mapping[str, Any], arrays: dict[str, NDArray[Any]]) -> 
         raise ValueError("it has other feature names than features")
     learnt = together(_PARTS, told["learnt"], arrays, "learnt")
     calibration = together(_PARTS, told["calibration"], arrays, "calibration")
+    columns_learnt, encoding = columns_in(config), None
+    if columns_learnt is not None:
+        encoding = together({"Encoding": Encoding}, told["encoding"], arrays, "encoding")
+        encoding.check(*shape)
     if arrays:
         raise ValueError(f"the tensor {min(arrays)} is there without need")
     if not isinstance(learnt, Learnt) or not isinstance(calibration, MEANINGS[target.kind]):
         raise TypeError("what it learnt is something else")
     if (learnt.scaler is None) is model.standardize:
         raise ValueError("it has a scaler that nothing asks for, or none")
-    columns = learnt.check(model._width(*shape))
+    columns = learnt.check(model._width(*shape if encoding is None else (encoding.width,)))
     if columns != target.outputs:
         raise ValueError(f"it learnt {columns} columns, and answers with {target.outputs}")
     calibration.check(columns)
@@ -242,6 +254,7 @@ def made_of(description: Mapping[str, Any], arrays: dict[str, NDArray[Any]]) -> 
     model.bags_learnt_, model.seed_ = told["bags"], drawn_seed(model.random_state)
     model._remember_target(deciding(target, told.get("threshold")))
     model.instance_shape_, model.n_features_in_ = shape, shape[0]
+    model.columns_, model.encoding_ = columns_learnt, encoding
     if names is not None:
         model.feature_names_in_ = np.array(names, dtype=object)
     return model

@@ -1,0 +1,271 @@
+"""What training bags teach of columns of all kinds, and the numbers that a model is shown of them.
+
+skrub and scikit-learn have encoders like these. What they learn is kept in objects that only pickle can write, and they
+make a table where a page of instances is wanted, in torch or in NumPy; so what is learnt here is a few arrays.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bagwise.bags import Bags
+from bagwise.checks import LEAST_SPAN, MOST_SPAN
+from bagwise.errors import BagwiseError
+from bagwise.feature_columns import MOST_PLACES, Column
+from bagwise.stored import Part, StoredInstances
+
+__all__ = ["FEWEST_BAGS", "LIMIT", "Encoding", "encoded"]
+
+# Of a category that has a place of its own; it is also among the `MOST_PLACES` most frequent.
+FEWEST_BAGS = 3
+LIMIT = 6.0  # of a number, which is far in a tail: there, it is the logarithm of the distance
+_NORMAL_QUARTILES = 1.349  # how far these lie apart in a normal distribution of spread 1
+_TURNS = (86_400.0, 604_800.0, 31_556_952.0)  # seconds of a day, a week and a year
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """How raw numbers of columns become those that a model is shown.
+
+    A number becomes the inverse hyperbolic sine of its distance from the median, in spreads that come from the
+    quartiles (the standard deviation, where these are equal), at most `LIMIT` either way; a missing one the median,
+    with a mark beside it where training bags lacked any. A category has a place for each of the `MOST_PLACES` most
+    frequent values that at least `FEWEST_BAGS` training bags have, one for all rarer ones, which is that of values
+    never seen too, and one for nothing. A date becomes sine and cosine of the time of the day, the week and the year.
+    What is the same in all training bags becomes nothing.
+
+    Attributes
+    ----------
+    numbers, shift, factor
+        Columns of numbers, what is taken off them, and what they are then multiplied with.
+    gaps
+        Columns with a mark where something is missing.
+    dates, pace
+        Columns of seconds, each once for each of its turns, and the angle of a second.
+    categories, begins, sizes
+        Columns of codes, where each begins in `places`, and how many values it has.
+    places
+        Of each code, of an unknown one and of nothing, one category after the other: its place, or `hot` for none.
+    hot
+        How many places there are; the last may be nobody's.
+
+    Examples
+    --------
+    >>> columns = (Column("size", "number"), Column("colour", "category", ("blue", "red")))
+    >>> raw = np.array([[0.0, 0], [1, 1], [2, 0], [np.nan, 1], [4, 0], [5, 1]])
+    >>> encoding = Encoding.learn(columns, raw, np.arange(7), np.arange(6))
+    >>> encoding.apply(raw[1:4]).round(2).tolist()
+    [[-0.44, 0.0, 0.0, 1.0], [0.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 1.0]]
+    """
+
+    numbers: Annotated[NDArray[np.int64], "N"]
+    shift: Annotated[NDArray[np.float64], "N"]
+    factor: Annotated[NDArray[np.float64], "N"]
+    gaps: Annotated[NDArray[np.int64], "G"]
+    dates: Annotated[NDArray[np.int64], "D"]
+    pace: Annotated[NDArray[np.float64], "D"]
+    categories: Annotated[NDArray[np.int64], "C"]
+    begins: Annotated[NDArray[np.int64], "C"]
+    sizes: Annotated[NDArray[np.int64], "C"]
+    places: Annotated[NDArray[np.int64], "P"]
+    hot: int
+
+    @property
+    def width(self) -> int:
+        """How many numbers a model is shown of an instance."""
+        return len(self.numbers) + len(self.gaps) + 2 * len(self.dates) + self.hot
+
+    @classmethod
+    def learn(
+        cls,
+        columns: Sequence[Column],
+        instances: NDArray[Any],
+        offsets: NDArray[np.int64],
+        bags: NDArray[np.int64],
+        width: int | None = None,
+    ) -> Self:
+        """Learn from some bags.
+
+        Parameters
+        ----------
+        columns
+            What raw numbers stand for.
+        instances
+            Those of all bags, shape (N, D).
+        offsets
+            Where bags begin and the last one ends, shape (B + 1,).
+        bags
+            Positions of the training bags.
+        width
+            How many numbers a model is shown, at least as many as needed; None: as many as that.
+
+        Returns
+        -------
+        Encoding
+
+        Raises
+        ------
+        BagwiseError
+            If a number spans more than can be scaled, or nothing differs in any column.
+        """
+        sizes = np.diff(offsets)[bags]
+        bag = np.repeat(np.arange(len(bags)), sizes)
+        rows = np.repeat(offsets[bags] - np.cumsum(sizes) + sizes, sizes) + np.arange(len(bag))
+        numbers: list[tuple[int, float, float]] = []
+        dates: list[tuple[int, float]] = []
+        tables: list[tuple[int, NDArray[np.int64]]] = []
+        gaps, hot = [], 0
+        for number, column in enumerate(columns):
+            values = instances[rows, number]
+            missing = np.isnan(values)
+            if column.kind == "category":
+                table = _places(values, missing, bag, len(column.values), len(bags))
+                used = int(table.max(initial=-1)) + 1
+                if used > 1:
+                    tables.append((number, np.where(table < 0, -1, table + hot)))
+                    hot += used
+                continue
+            known = values[~missing] if missing.any() else values
+            if column.kind == "date":
+                turns = [turn for turn in _TURNS if len(known) and np.ptp(known % turn) > 0]
+                dates += [(number, 2 * np.pi / turn) for turn in turns]
+            elif (scale := _scale(column, known)) is not None:
+                numbers.append((number, *scale))
+            if missing.any() and not missing.all() and column.of is None:
+                gaps.append(number)
+        made = cls(
+            np.array([number for number, _, _ in numbers], np.int64),
+            np.array([shift for _, shift, _ in numbers]),
+            np.array([factor for _, _, factor in numbers]),
+            np.array(gaps, np.int64),
+            np.array([number for number, _ in dates], np.int64),
+            np.array([pace for _, pace in dates]),
+            np.array([number for number, _ in tables], np.int64),
+            np.cumsum([0, *(len(table) for _, table in tables)])[:-1].astype(np.int64),
+            np.array([len(table) - 2 for _, table in tables], np.int64),
+            np.concatenate([np.zeros(0, np.int64), *(table for _, table in tables)]),
+            hot,
+        )
+        if not made.width:
+            raise BagwiseError("in no column anything differs within the training bags: there is nothing to learn from")
+        wider = made if width is None else replace(made, hot=hot + width - made.width)
+        return replace(wider, places=np.where(made.places < 0, wider.hot, made.places))
+
+    def apply(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Give what a model is shown of raw numbers, shape (n, D): shape (n, `width`)."""
+        shown = np.zeros((len(rows), self.width))
+        numbers, marked, turned, hot = np.split(
+            shown, np.cumsum([len(self.numbers), len(self.gaps), 2 * len(self.dates)]), 1
+        )
+        with np.errstate(over="ignore"):
+            scaled = np.arcsinh((rows[:, self.numbers] - self.shift) * self.factor)
+        numbers[:] = np.nan_to_num(np.clip(scaled, -LIMIT, LIMIT))
+        marked[:] = np.isnan(rows[:, self.gaps])
+        angles = rows[:, self.dates] * self.pace
+        turned[:] = np.nan_to_num(np.concatenate([np.sin(angles), np.cos(angles)], axis=1))
+        codes = rows[:, self.categories]
+        codes = np.where(np.isnan(codes), self.sizes + 1, np.clip(codes, 0, self.sizes)).astype(np.int64)
+        place = self.places[self.begins + codes]
+        row, _ = np.nonzero(place < self.hot)
+        hot[row, place[place < self.hot]] = 1.0
+        return shown
+
+    def check(self, width: int) -> None:
+        """See that it goes together, and reads so many columns; a ValueError says that it does not."""
+        columns = (self.numbers, self.gaps, self.dates, self.categories)
+        inside = all(((column >= 0) & (column < width)).all() for column in columns)
+        begins = np.cumsum([0, *(self.sizes + 2)])
+        if not inside or self.hot < 0 or (self.sizes < 0).any() or not np.array_equal(begins[:-1], self.begins):
+            raise ValueError("its encoding is none")
+        if len(self.places) != begins[-1] or ((self.places < 0) | (self.places > self.hot)).any():
+            raise ValueError("its encoding has places out of range")
+
+
+def encoded(bags: Bags, encoding: Encoding) -> Bags:
+    """Give bags as a model is shown them, each page when it is read.
+
+    Parameters
+    ----------
+    bags
+        With `columns`.
+    encoding
+        What was learnt of training bags.
+
+    Returns
+    -------
+    Bags
+        Of numbers, without names of features.
+
+    Examples
+    --------
+    >>> columns = (Column("colour", "category", ("blue", "red")),)
+    >>> bags = Bags(np.array([[0.0], [1.0]] * 3), np.arange(7), columns=columns)
+    >>> encoding = Encoding.learn(columns, bags.instances, bags.offsets, np.arange(6))
+    >>> encoded(bags[:2], encoding).instances[:].tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    assert isinstance(bags.instances, np.ndarray)
+    shown = StoredInstances([Part(_Shown(bags.instances, encoding), 0, len(bags.instances))])
+    return replace(bags, instances=shown, columns=None, feature_names=None)
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """Raw instances in memory as a source of what a model is shown."""
+
+    instances: NDArray[Any]
+    encoding: Encoding
+    name: ClassVar[str] = "the table"
+    dtype: ClassVar[np.dtype[Any]] = np.dtype(np.float64)
+    identity: ClassVar[str] = ""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return len(self.instances), self.encoding.width
+
+    def read(self, begin: int, end: int) -> NDArray[np.float64]:
+        return self.encoding.apply(self.instances[begin:end])
+
+
+def _scale(column: Column, known: NDArray[np.float64]) -> tuple[float, float] | None:
+    """Give median and the inverse of the spread; None where all are the same."""
+    if not len(known):
+        return None
+    lowest, highest = float(known.min()), float(known.max())
+    span = highest - lowest
+    if span <= 8 * np.finfo(np.float64).eps * max(abs(lowest), abs(highest)):
+        return None
+    if not LEAST_SPAN <= span <= MOST_SPAN:
+        raise BagwiseError(
+            f"feature {column.name!r} reaches from {lowest:.4g} to {highest:.4g}, and only what spans {LEAST_SPAN:g} to"
+            f" {MOST_SPAN:g} can be scaled: mend the value, or give the feature in other units"
+        )
+    lower, median, upper = np.quantile(known, (0.25, 0.5, 0.75))
+    spread = (upper - lower) / _NORMAL_QUARTILES or float(np.std(known - median))
+    return float(median), 1 / max(spread, 1e-6 * span)
+
+
+def _places(
+    values: NDArray[np.float64], missing: NDArray[np.bool_], bag: NDArray[np.int64], size: int, bags: int
+) -> NDArray[np.int64]:
+    """Give the place of each of a category's values, of an unknown one and of nothing; -1: it has none."""
+    codes = np.where(missing, size, values).astype(np.int64)  # an unknown one is not among training bags
+    present = np.zeros((bags, size + 1), bool)
+    present[bag, codes] = True
+    counts = present.sum(axis=0)[:size]
+    often = np.flatnonzero(counts >= FEWEST_BAGS)
+    kept = np.sort(often[np.argsort(-counts[often], kind="stable")[:MOST_PLACES]])
+    rare = np.setdiff1d(np.flatnonzero(counts), kept)
+    places = np.full(size + 2, -1, np.int64)
+    places[kept] = np.arange(len(kept))
+    used = len(kept)
+    if len(rare):
+        places[places < 0] = used  # those that training bags lack as well, and the unknown
+        places[size + 1] = -1
+        used += 1
+    if missing.any():
+        places[size + 1] = used
+    return places
