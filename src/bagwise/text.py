@@ -4,7 +4,7 @@ import unicodedata
 from functools import partial
 from typing import Any
 
-__all__ = ["called", "encodable", "kind_of", "printable"]
+__all__ = ["called", "encodable", "kind_of", "printable", "told_seconds"]
 
 # Control and format characters, halves of surrogate pairs, and what ends a line: each can make a terminal do something.
 _ACTING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -110,3 +110,26 @@ def kind_of(model: Any) -> str:
     if isinstance(model, type):
         return f"the class {model.__name__} itself"
     return f"an object of type {type(model).__name__}"
+
+
+def told_seconds(seconds: float) -> str:
+    """Say how long something takes, in the unit that people would choose.
+
+    Parameters
+    ----------
+    seconds
+        Not negative.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> told_seconds(0.123), told_seconds(42.4), told_seconds(600), told_seconds(9000)
+    ('0.12 s', '42 s', '10 min', '2 h')
+    """
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"

@@ -40,7 +40,8 @@ def test_a_search_is_a_run_that_can_be_asked(run, table, tmp_path):
     held_out = pd.read_csv(out / "predictions.csv")
     assert held_out.groupby("method").size().to_dict() == {"auto": 24, "mean-logistic": 24}
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert "What was tried" in page
+    for told in ("How good the search is", "The best candidate claims", "What was tried"):
+        assert told in page
     assert found["verdict"] in page
     said = run("predict", out, table, "--json")
     assert len(json.loads(said.out)) == 24

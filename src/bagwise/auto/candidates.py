@@ -20,10 +20,10 @@ _MOST_BAGS = {"mi-Graph": 1_000, "MI-Kernel": 1_000, "summary-SVM": 5_000, "MI-S
 _MOST_INSTANCES = {"mi-Graph": 20_000, "MI-Kernel": 20_000, "MI-SVM": 50_000, "mi-SVM": 10_000}
 _MOST_NUMBERS = {"miFV": 1 << 26, "miVLAD": 1 << 26}
 _GROWING = {
-    "MI-SVM": "learns again and again from all instances",
-    "mi-SVM": "learns again and again from all instances",
-    "miFV": "holds all instances in double precision, several times",
-    "miVLAD": "holds all instances in double precision, several times",
+    "MI-SVM": "learns from all instances again and again",
+    "mi-SVM": "learns from all instances again and again",
+    "miFV": "holds all instances in double precision",
+    "miVLAD": "holds all instances in double precision",
 }
 _DRAWN = ("attention", "gated-attention", "MI-Net-DS", "embedding-max", "embedding-mean")
 _SETTINGS: Mapping[str, tuple[Any, ...]] = {
@@ -150,7 +150,7 @@ def left_out(bags: Bags, target: Target) -> list[tuple[Candidate, str]]:
     >>> from bagwise.targets.classes import ClassTarget
     >>> bags = Bags.from_arrays([[[0.0]], [[1.0]]] * 2_000, labels=[0, 1] * 2_000)
     >>> print(left_out(bags, ClassTarget.of([0, 1]))[0][1])
-    mi-Graph compares every bag with every other: it is left out with more than 1,000 bags, and these are 4,000
+    takes at most 1,000 bags: it compares all pairs of bags
     """
     suited = [candidate for candidate in PORTFOLIO if _learns(candidate.method, bags, target)]
     return [(candidate, why) for candidate in suited if (why := too_large(candidate, bags)) is not None]
@@ -182,8 +182,7 @@ def too_large(candidate: Candidate, bags: Bags) -> str | None:
         (_MOST_NUMBERS, instances * prod(bags.instance_shape), "numbers"),
     ):
         if count > most.get(method, count):
-            how = _GROWING.get(method, "compares every bag with every other")
-            return f"{method} {how}: it is left out with more than {most[method]:,} {what}, and these are {count:,}"
+            return f"takes at most {most[method]:,} {what}: it {_GROWING.get(method, 'compares all pairs of bags')}"
     return None
 
 

@@ -111,6 +111,8 @@ class AutoMIL(Averaged):
         one's.
     simple_ : CrossValidation
         Of the simplest candidate, the first, on the same folds; None without an estimate.
+    baseline_ : str
+        The method of that.
     estimate_ : list of Estimate
         The same in a number a metric; empty without.
     trials_ : list of Trial
@@ -222,6 +224,7 @@ class AutoMIL(Averaged):
         found, average = self._searched(bags, target, weights, budget.part(parts), folder, 0)
         if on_found is not None:
             on_found(average)
+        self.baseline_ = first.method
         self.trials_, self.tried_ = found.trials, len(found.tried)
         self.leaderboard_ = _leaderboard(found, bags, target, weights)
         self._gather(average.members_, average.shares_, found.threshold)

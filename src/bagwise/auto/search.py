@@ -31,6 +31,7 @@ from bagwise.methods.threshold import ENOUGH_OF_A_CLASS, best_threshold, thresho
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
 from bagwise.tensorfiles import read_tensors, write_tensors
+from bagwise.text import told_seconds
 from bagwise.training.workers import OutOfTime, check_time
 
 __all__ = ["Found", "Trial", "inner_folds", "search", "threshold_for"]
@@ -194,8 +195,8 @@ def search(
             [Trial(candidate) for candidate in islice(stream, 1 if not trials else max(0, most))]
         )
         missed += [trial for trial in late if not trial.candidate.drawn]
-        if not begun and (not late or late[0].candidate.drawn):
-            break
+        if not begun and (not trials or not late or late[0].candidate.drawn):
+            break  # without the first, which all others must beat, nothing is known of them
         try:
             _through_rungs(begun, trials, work)
         except OutOfTime:
@@ -270,9 +271,7 @@ class _Work:
                 left -= takes
                 begun.append(trial)
             else:
-                trial.left_out = (
-                    f"{trial.candidate.method} takes about {takes:.0f} s, and {max(0, left):.0f} s are left"
-                )
+                trial.left_out = f"takes about {told_seconds(takes)}, and {told_seconds(max(0, left))} are left"
                 late.append(trial)
         return begun, late
 
@@ -429,7 +428,7 @@ def _chosen(
 ) -> tuple[list[tuple[Candidate, float]], Sequence[Split], float | None]:
     """Choose shares and threshold by the answers about all bags, each from a model that did not see it.
 
-    Where what is best takes longer to fit than there is time for, that which takes longest stays out.
+    Where what is best takes longer to fit than there is time for, that which takes longest stays out, but the first.
     """
     bags, splits, target = work.bags, work.splits, work.target
     assert bags.labels is not None
@@ -444,9 +443,10 @@ def _chosen(
     while True:
         shares = np.zeros(len(whole))
         shares[possible] = selected(answers[possible], labels, target, weights=weights, groups=groups, seed=work.seed)
-        if costs[shares > 0].sum() <= work.budget.left or possible.sum() == 1:
+        if costs[shares > 0].sum() <= work.budget.left or (shares > 0).sum() == 1:
             break
-        possible[np.argmax(np.where(shares > 0, costs, -1))] = False
+        besides = [place for place, trial in enumerate(whole) if shares[place] > 0 and trial.candidate != first]
+        possible[max(besides, key=lambda place: costs[place])] = False
     chosen = [(trial.candidate, float(share)) for trial, share in zip(whole, shares, strict=True) if share > 0]
     return chosen, splits, threshold_for(target, labels, target.averaged(answers, shares), weights)
 

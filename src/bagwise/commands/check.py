@@ -19,6 +19,7 @@ from bagwise.io.problems import Problem, listed
 from bagwise.io.tables import read_tolerantly
 from bagwise.label_columns import LABEL, LabelColumns
 from bagwise.targets.classes import ClassTarget
+from bagwise.text import told_seconds
 
 __all__ = ["Examination", "Problem", "examine"]
 
@@ -90,8 +91,8 @@ class Examination:
         if n.get("memory_bytes"):
             facts.append(("memory to train", f"{n['memory_bytes'] / 2**20:,.0f} MiB{n['memory_note']}"))
         if n.get("epoch_seconds") is not None:
-            facts.append(("time of an epoch", _duration(n["epoch_seconds"])))
-            facts.append((f"time of {_EPOCHS} epochs", _duration(n["epoch_seconds"] * _EPOCHS)))
+            facts.append(("time of an epoch", f"about {told_seconds(n['epoch_seconds'])}"))
+            facts.append((f"time of {_EPOCHS} epochs", f"about {told_seconds(n['epoch_seconds'] * _EPOCHS)}"))
         return facts
 
     def as_dict(self) -> dict[str, Any]:
@@ -252,10 +253,3 @@ def _examine_table(source: DataSource, path: Path, found: Findings) -> None:
     found.problems += table.problems
     for name, label, group, instances in table.bags():
         found.take(name, label, group, [instances])
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in (("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"about {seconds / length:.0f} {unit}"
-    return f"about {seconds:.2g} s"

@@ -1,0 +1,150 @@
+"""The page of a search: how good it is, what it tried, and what it left out."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bagwise.auto.estimator import AutoMIL, Estimate
+from bagwise.bags import Bags
+from bagwise.commands.held_out import draw_figures, finite, shown_of
+from bagwise.commands.report import evaluation_report, training_report
+from bagwise.evaluation.cross_validation import CrossValidation
+from bagwise.evaluation.metrics import METRICS, measure
+from bagwise.reports import Metric, Report, Table
+from bagwise.reports.figures import tables_of
+
+__all__ = ["search_report"]
+
+_EPOCHS = "the candidates' own"
+
+
+def search_report(
+    model: AutoMIL,
+    bags: Bags,
+    weights: NDArray[np.float64] | None,
+    metrics: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    data: str,
+    out: Path,
+) -> Report:
+    """Put together what the page of a search says, and draw its figures.
+
+    Parameters
+    ----------
+    model
+        Fitted.
+    bags
+        Those that it learnt from.
+    weights
+        What each counts, or None.
+    metrics
+        As ``metrics.json`` has them.
+    asked
+        What was asked for.
+    data
+        What the user calls the data.
+    out
+        Where figures go.
+
+    Returns
+    -------
+    Report
+        That of an evaluation of whole searches; without an estimate that of a training.
+    """
+    members = ", ".join(f"{share:.0%} {name}" for name, share in metrics["members"].items())
+    told = [("Model", f"An average of {members}"), ("Tried", f"{model.tried_} candidates in all searches")]
+    if model.nested_ is None:
+        answers = model.answers(bags)
+        assert bags.labels is not None
+        learnt = measure(model.target_, bags.labels, answers, weights=weights)
+        known = {**metrics, **{f"training_{name}": value for name, value in finite(learnt).items()}}
+        page = training_report([model], bags, answers, known, data, _EPOCHS, asked["data"].get("weight"))
+        facts = [told[1], *page.facts]
+        return replace(page, summary=f"{page.summary} {model.verdict_}", tables=_boards(model), facts=facts)
+    found = compared(model)
+    shown = shown_of(found)
+    rows = [(name, row) for name, one in found.items() for row in one.rows()]
+    results = {
+        "asked": {**asked, "class_weight": None},
+        "rows": [{"method": name, **finite(row), "seconds": 0.0} for name, row in rows],
+        "differences": [],
+        "baselines": None,
+        "epochs_were": _EPOCHS,
+    }
+    page = evaluation_report(found, bags, results, draw_figures(shown, out), data)
+    return replace(
+        page,
+        title=f"{data}: the best that was found",
+        summary=f"{page.summary} {model.verdict_}",
+        metrics=[replace(one, name=_without_method(one)) for one in page.metrics],
+        tables=[_estimate(model), *_boards(model), *tables_of(shown)],
+        facts=[*told, *(fact for fact in page.facts if fact[0] in ("Protocol", "Seed"))],
+    )
+
+
+def compared(model: AutoMIL) -> dict[str, CrossValidation]:
+    """Give what stands side by side: whole searches, and the simplest candidate.
+
+    Parameters
+    ----------
+    model
+        With an estimate.
+
+    Returns
+    -------
+    dict
+        By the names that people read.
+    """
+    assert model.nested_ is not None
+    assert model.simple_ is not None
+    return {"auto": model.nested_, model.baseline_: model.simple_}
+
+
+def _without_method(metric: Metric) -> str:
+    return metric.name.removesuffix(", auto")
+
+
+def _estimate(model: AutoMIL) -> Table:
+    """Show how good whole searches are, and beside it what the choosing flatters."""
+    assert model.simple_ is not None
+
+    def cells(one: Estimate) -> list[str]:
+        interval = f"{one.low:.3f} to {one.high:.3f}" if np.isfinite(one.low) else "–"
+        simple = model.simple_.mean(one.metric) if model.simple_ is not None else np.nan
+        return [METRICS[one.metric].title, _number(one.mean), interval, _number(simple), _number(one.claimed)]
+
+    return Table(
+        "How good the search is",
+        ["Metric", "Mean", "95 % interval", model.baseline_, "The best candidate claims"],
+        [cells(one) for one in model.estimate_],
+        "Means over folds, of whole searches asked about bags that they did not see. What the best candidate claims is"
+        " from the folds by which it was chosen: flattered by the choosing.",
+    )
+
+
+def _boards(model: AutoMIL) -> list[Table]:
+    """Show candidates, best first, and why others were not tried."""
+    names = [*model.target_.metrics]
+    tried = [row for row in model.leaderboard_ if row["folds"]]
+    failed = [(row["candidate"], row["failure"]) for row in model.leaderboard_ if row["failure"]]
+
+    def cells(row: Mapping[str, Any]) -> list[str]:
+        share = f"{row['share']:.0%}" if row["share"] else "–"
+        return [row["candidate"], share, *(_number(row.get(name, np.nan)) for name in names), str(row["folds"])]
+
+    board = Table(
+        "What was tried",
+        ["Candidate", "Share", *(METRICS[name].title for name in names), "Folds"],
+        [cells(row) for row in tried],
+        "Best first: its share in the average, and means over the inner folds that it went through.",
+    )
+    why = Table("What was left out", ["Candidate", "Why"], failed)
+    return [one for one in (board, why) if one.rows]
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if np.isfinite(value) else "–"
