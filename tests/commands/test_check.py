@@ -145,7 +145,7 @@ def test_folds_are_divided_as_evaluate_will(cells, tmp_path, run):
     assert "of 10 folds 8 would have no test bag of a class" in told.sentence
     assert "--folds 3" in told.sentence
     assert not found.fails
-    argv = ["--bag", "patient", "--label", "diagnosis", "--group", "clinic", "--instance", "cell", "--epochs", "1"]
+    argv = ["--bag", "patient", "--label", "diagnosis", "--group", "clinic", "--instance", "cell"]
     argv += ["--method", "miVLAD", "--no-baseline"]
     done = run("evaluate", tmp_path / "cells.csv", *argv, "--out", tmp_path / "cv")
     assert done.status == 0, done.told
