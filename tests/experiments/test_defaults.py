@@ -31,6 +31,8 @@ def test_candidates_are_measured_within_bags_that_leave_test_bags_out(tmp_path, 
     again = defaults.run_defaults(tmp_path / "out", Defaults(**vars(STUDY) | {"resume": True}))
     assert again["rows"] == results["rows"]
     assert len(fitted) == 4  # longer and no longer are the same
+    one = defaults.run_defaults(tmp_path / "one", Defaults(**vars(STUDY) | {"candidates": ("paper",)}))
+    assert one["rows"] == [row for row in results["rows"] if row["candidate"] == "paper"]
 
 
 def test_steps_are_so_many_at_least_and_never_fewer_epochs_than_the_papers():

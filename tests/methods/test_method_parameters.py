@@ -25,7 +25,7 @@ SHAPES |= {"other images": (30, 30)}
 def test_what_is_told_of_a_default_is_what_a_model_is_trained_with(name, data):
     assert SHAPES.keys() == RECIPES.keys()
     size = 101 if "large" in data else 1
-    bags = bw.Bags(np.zeros((4 * size, *SHAPES[data])), size * np.arange(5), labels=[0, 1, 0, 1])
+    bags = bw.Bags(np.zeros((40 * size, *SHAPES[data])), size * np.arange(41), labels=[0, 1] * 20)
     told = {one.name: one.values[data] for one in parameters_of(KINDS[name]).values() if data in one.values}
     model = KINDS[name](**({} if "encoder" in told else {"encoder": "identity"}))
     target = ClassTarget.of(bags.labels)

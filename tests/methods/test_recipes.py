@@ -91,6 +91,13 @@ def test_how_long_a_model_trains_is_told_with_the_reason(facts, given, patience,
     assert ("because" in recipe.why) == ("because" in why)
 
 
+@pytest.mark.parametrize(("bags", "epochs"), [(1, 2000), (24, 84), (39, 52), (40, 50), (299, 50)])
+def test_few_bags_of_vectors_are_seen_as_often_as_makes_enough_steps(bags, epochs):
+    assert recipe_for(Facts((5,), bags=bags)).settings.epochs == epochs
+    assert recipe_for(Facts((5,), bags=bags), {"epochs": 7}).settings.epochs == 7
+    assert recipe_for(Facts((5,), bags=bags, median_size=101)).settings.epochs == 50
+
+
 def test_what_is_given_is_taken_and_the_rest_is_not_changed():
     given = {"optimizer": "adamw", "clip": 2.0, "class_weight": None, "hidden": 7, "gated": True}
     plain, changed = recipe_for(Facts((5,))), recipe_for(Facts((5,)), given)

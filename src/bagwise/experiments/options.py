@@ -73,6 +73,7 @@ class Defaults(Study):
     """On which development sets candidates for the defaults are measured, within training bags alone."""
 
     datasets: Annotated[tuple[str, ...], "One of the development sets; repeat it. Else all.", "--dataset"] = ()
+    candidates: Annotated[tuple[str, ...], "Name of a candidate; repeat it. Else all.", "--candidate"] = ()
     folds: Annotated[int, "Number of folds."] = 3
     repeats: Annotated[int, "How often to divide the bags anew."] = 1
 

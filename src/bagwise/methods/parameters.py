@@ -71,7 +71,7 @@ def parameters_of(kind: Any) -> dict[str, Parameter]:
     >>> found["epochs"].values["vectors"], found["epochs"].rule.said
     (50, 'a whole number from 1 on, or None')
     >>> found["epochs"].told
-    '50 (vectors, vectors in large bags), 40 (digits, colour images, other images), 200 (enough bags, at most)'
+    '50 (vectors, ...), 40 (digits, ...), 200 (enough bags, at most), 2000 (steps of few bags of vectors, at least)'
     """
     defaults = {name: parameter.default for name, parameter in signature(kind).parameters.items()}
     left_open = {name: values for name, values in kind._left_open().items() if is_open(name, defaults.get(name))}

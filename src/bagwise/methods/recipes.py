@@ -24,6 +24,8 @@ ENOUGH_OF_A_CLASS = 20
 ENOUGH_GIVEN = ENOUGH_TO_VALIDATE // 5
 PARTS = 5  # of which one decides when to stop
 PATIENCE, MOST_EPOCHS = 10, 200
+# 50 epochs of fewer than forty bags are too few steps to learn from (docs/defaults.md).
+FEWEST_STEPS = 2_000
 # The paper's settings for vectors are those of small bags; in large ones (slides) they move too slowly.
 LARGE_BAG = 100
 
@@ -251,6 +253,8 @@ def recipe_for(facts: Facts, given: Mapping[str, Any] = MappingProxyType({})) ->
     asked = "epochs" in given or "patience" in given
     if not asked and not facts.too_few:
         recipe = recipe.having({"epochs": MOST_EPOCHS, "patience": PATIENCE})
+    elif facts.kind == "vectors":
+        recipe = recipe.having({"epochs": max(recipe.settings.epochs, -(-FEWEST_STEPS // facts.bags))})
     recipe = recipe.having({"class_weight": "balanced" if facts.classes else None, **given})
     patience = recipe.settings.patience
     if patience is None:
