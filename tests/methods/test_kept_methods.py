@@ -7,6 +7,8 @@ import pytest
 
 import bagwise as bw
 from bagwise import METHODS, BagwiseError
+from bagwise.explain import explain
+from bagwise.methods.base import BagEstimator
 from bagwise.methods.classical.base import ClassicalMIL
 from bagwise.methods.classical.files import describe_classical, read_classical
 from bagwise.tensorfiles import read_arrays, write_tensors
@@ -87,6 +89,20 @@ def test_what_cannot_be_kept_is_refused_and_nothing_is_written(make_bags, tmp_pa
         with pytest.raises(BagwiseError, match="this BagMarginSVM cannot be saved"):
             bw.save_model(model, tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+def test_a_method_of_ones_own_is_refused_by_name(make_bags, tmp_path):
+    class Guess(BagEstimator):
+        def fit(self, X, y=None):  # noqa: ARG002
+            self.classes_ = np.array([0, 1])
+            return self
+
+    for ask in (lambda model: bw.save_model(model, tmp_path / "kept"), lambda model: explain(model, make_bags())):
+        with pytest.raises(
+            BagwiseError, match="an object of type Guess is a method of your own, and .* knows not what"
+        ):
+            ask(Guess().fit(make_bags()))
+    assert not (tmp_path / "kept").exists()
 
 
 def test_parts_of_ones_own_are_refused(make_bags, tmp_path):
@@ -193,6 +209,24 @@ def test_whole_numbers_may_be_huge(files, told, name):
                 spoilt[place] = value
                 # The feature that a leaf looks at is any.
                 assert told(arrays | {array: spoilt}, description) is not None
+
+
+@pytest.mark.parametrize("name", CLASSICAL)
+@pytest.mark.filterwarnings("ignore:overflow encountered", "ignore:invalid value encountered")
+def test_other_numbers_may_be_huge_too(files, make_bags, tmp_path, name):
+    """What such a method says is a number, or a sentence says that it is none."""
+    (arrays, description), bags = files[name], make_bags(4)
+    for array, values in arrays.items():
+        if values.dtype == np.float64:
+            spoilt = values.copy()
+            spoilt.flat[0] = 1e308
+            write_tensors(tmp_path / FILE, arrays | {array: spoilt}, description)
+            try:
+                said = read_classical(tmp_path)[0].predict_proba(bags)
+            except BagwiseError as error:
+                assert "\n" not in str(error)  # noqa: PT017 - either must hold
+            else:
+                assert np.isfinite(said).all()
 
 
 @pytest.mark.parametrize(

@@ -126,8 +126,9 @@ def fisher_vectors(bags: Packed, mixture: Mixture) -> NDArray[np.float64]:
 
 
 def _power_normalized(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    normalized: NDArray[np.float64] = normalize(np.sign(vectors) * np.sqrt(np.abs(vectors)))
-    return normalized
+    roots = np.sign(vectors) * np.sqrt(np.abs(vectors))
+    known = np.isfinite(roots).all(axis=1, keepdims=True)  # of what is not, the decision is no number either
+    return np.where(known, normalize(np.where(known, roots, 0.0)), np.nan)
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,6 +31,7 @@ __all__ = [
 
 UNKNOWN = -1  # of a label
 _FLATTEST = 10.0  # of the logarithm of the sharpness
+_SUREST = 1e300  # log-odds, of which differences are numbers
 
 
 class Scale(NamedTuple):
@@ -82,7 +83,7 @@ class Calibration(NamedTuple):
 
     def log_probabilities(self, decisions: NDArray[np.float64]) -> NDArray[np.float64]:
         """Give logarithms of probabilities, shape (B, number of classes)."""
-        logits = self.sharpness * decisions + self.offsets
+        logits = (self.sharpness * decisions + self.offsets).clip(-_SUREST, _SUREST)
         if logits.ndim == 1:
             logits = np.stack([np.zeros_like(logits), logits], axis=1)
         logarithms: NDArray[np.float64] = log_softmax(logits, axis=1)
