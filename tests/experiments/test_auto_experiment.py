@@ -6,16 +6,19 @@ import numpy as np
 import pytest
 
 import bagwise as bw
+from bagwise.auto.candidates import Candidate
 from bagwise.evaluation.metrics import measure
 from bagwise.evaluation.protocol import Folds
 from bagwise.experiments import auto, auto_cells
 
 ASKED = {"dataset": "fox", "folds": 3, "repeat": 1, "fold": 2, "seed": 4, "trials": 2}
+SAID = {"reported": 0.6, "low": 0.5, "high": 0.7, "claimed": 0.65, "bags": 40, "seconds": 1.0}
 
 
 @pytest.fixture
 def small(monkeypatch):
-    """Put a set that is quick to learn in the place of real ones."""
+    """Put a set, and candidates, that are quick to learn in the place of real ones."""
+    monkeypatch.setattr("bagwise.auto.candidates.PORTFOLIO", (Candidate("mean-logistic"), Candidate("MI-Kernel")))
     rng = np.random.default_rng(0)
     arrays = [rng.normal(size=(3, 2)) + bag % 2 for bag in range(30)]
     bags = bw.Bags.from_arrays(arrays, labels=[0, 1] * 15)
@@ -79,4 +82,20 @@ def test_what_is_finished_can_be_put_together_while_the_rest_is_missing(run, tmp
     assert "has no part 'nonsense'" in refused.told
 
 
-SAID = {"reported": 0.6, "low": 0.5, "high": 0.7, "claimed": 0.65, "bags": 40, "seconds": 1.0}
+@pytest.mark.usefixtures("small")
+def test_all_stand_beside_auto_with_differences_on_the_same_folds(run, tmp_path):
+    options = ["--part", "accuracy", "--dataset", "fox", "--folds", 3, "--repeats", 1, "--trials", 2, "--jobs", 1]
+    done = run("reproduce", "auto", *options, "--out", tmp_path / "out")
+    assert done.status == 0, done.told
+    assert "AutoMIL and its candidates" in done.out
+    results = json.loads((tmp_path / "out" / "auto.json").read_text())
+    assert results["cells"] == {"accuracy": {"asked": 3, "finished": 3}}
+    rows = {(row["name"], row["metric"]): row for row in results["rows"]}
+    names = ["auto", auto_cells.EQUAL, auto_cells.BEST, *auto_cells.names_of(auto.named(), 2, 0)]
+    assert list(rows) == [(name, metric) for name in names for metric in auto.MEASURED]
+    for name in names[1:]:
+        row = rows[name, "auc"]
+        assert row["above"] == pytest.approx(rows["auto", "auc"]["mean"] - row["mean"])
+        assert row["low"] <= row["above"] <= row["high"]
+    shown = (tmp_path / "out" / "auto.md").read_text()
+    assert all(shown.count(f"| {name} |") == (2 if name == "auto" else 4) for name in names)
