@@ -179,7 +179,9 @@ def warm(tmp_path_factory):
 # What Lightning and torch_geometric call of torch's is deprecated there.
 @pytest.mark.filterwarnings("ignore:.*(LeafSpec|torch.jit.script)")
 @pytest.mark.usefixtures("workplace")
-@pytest.mark.parametrize("name", [pytest.param(p, marks=pytest.mark.slow) if p in SLOW else p for p in PAGES])
+@pytest.mark.parametrize(
+    "name", [pytest.param(p, marks=pytest.mark.slow(seconds=30)) if p in SLOW else p for p in PAGES]
+)
 def test_what_a_page_shows_is_what_happens(name, request):
     run_page(PAGES[name], request.getfixturevalue("warm") if name in SLOW else None)
 
