@@ -7,6 +7,7 @@ import pandas as pd
 
 from bagwise.bags import BagsLike, as_bags
 from bagwise.errors import BagwiseError
+from bagwise.explain.compared import compared
 from bagwise.explain.instances import Explanation
 
 __all__ = ["contrast"]
@@ -31,8 +32,9 @@ def contrast(explanation: Explanation, bags: BagsLike, top: float = 0.1) -> pd.D
     Returns
     -------
     DataFrame
-        One row a feature, the largest difference first: ``feature``, ``mean_high``, ``mean_low``, ``difference`` in
-        standard deviations (0 for a feature that is constant within all bags).
+        One row a feature (of a table of all kinds of columns: one for each frequent value of a category, the hour of a
+        date, and what is missing), the largest difference first: ``feature``, ``mean_high``, ``mean_low``,
+        ``difference`` in standard deviations (0 for a feature that is constant within all bags).
 
     Raises
     ------
@@ -50,10 +52,11 @@ def contrast(explanation: Explanation, bags: BagsLike, top: float = 0.1) -> pd.D
     if explanation.positive is not None:
         positive = several[explanation.predicted[several] == explanation.positive]
         several = positive if len(positive) else several
-    high, low, square, freedom = np.zeros(bags.instance_shape), np.zeros(bags.instance_shape), 0.0, 0
+    names, comparable = compared(bags)
+    high, low, square, freedom = np.zeros(len(names)), np.zeros(len(names)), 0.0, 0
     for position in several:
         rows = slice(*bags.offsets[position : position + 2])
-        instances = np.asarray(bags.instances[rows], np.float64)
+        instances = comparable(np.asarray(bags.instances[rows], np.float64))
         count = min(max(1, round(top * len(instances))), len(instances) - 1)
         order = np.argsort(-explanation.importance[rows], kind="stable")
         high += instances[order[:count]].mean(axis=0)
@@ -63,6 +66,5 @@ def contrast(explanation: Explanation, bags: BagsLike, top: float = 0.1) -> pd.D
     high, low = high / len(several), low / len(several)
     deviation = np.sqrt(square / freedom)
     difference = np.divide(high - low, deviation, out=np.zeros_like(high), where=deviation > 0)
-    names = bags.feature_names or tuple(str(number) for number in range(len(high)))
     table = pd.DataFrame({"feature": names, "mean_high": high, "mean_low": low, "difference": difference})
     return table.iloc[np.argsort(-np.abs(difference), kind="stable")].reset_index(drop=True)

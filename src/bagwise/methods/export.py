@@ -145,6 +145,11 @@ class _Answering(nn.Module):
 
 
 def _exported(onnx: Any, members: Sequence[NeuralMIL]) -> tuple[bytes, dict[str, Any]]:
+    if members[0].columns_ is not None:
+        raise BagwiseError(
+            "the model learnt from columns that are not all numbers without gaps, which an ONNX file cannot say how to"
+            " read: predict with bagwise, or learn from numbers"
+        )
     bags = made_up_bags(members[0], _TRACED)
     module = _Answering(members)
     given = {name: torch.from_numpy(value) for name, value in _inputs(members[0], bags).items()}

@@ -128,7 +128,7 @@ def predict_members(
             raise BagwiseError("the models learnt from the same features in different orders: ask them one by one")
     device = resolve_device(first.device, first.precision)
     ask: Callable[..., list[Prediction]] = predict
-    if device.type != "cpu":
+    if device.type != "cpu" and first.plan_.encoded is None:  # else each makes something else of an instance
         from bagwise.training.joint_inference import predict_together  # which a CPU never waits for
 
         ask = predict_together
