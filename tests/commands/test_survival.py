@@ -9,6 +9,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -116,44 +117,77 @@ def test_a_run_killed_twenty_times_ends_with_the_same_weights(table, tmp_path):
     }
 
 
-def workers_at_work():
+@pytest.fixture
+def cluster(monkeypatch):
+    """Start a Ray of our own with two workers, whatever the machine has; give its address and its process."""
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # else its workers wait for all other tests
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # names of sockets must be short
+    argv = [Path(sys.executable).parent / "ray", "start", "--block", "--head", "--port", "0", "--num-cpus", "2"]
+    argv += ["--include-dashboard", "false", "--temp-dir", folder]
+    told = folder / "told.txt"
+    with told.open("w") as stream:
+        ray = psutil.Popen(argv, stdout=stream, stderr=stream)
+    try:
+        address = folder / "ray_current_cluster"
+        deadline = time.monotonic() + 120
+        while not address.exists() and ray.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert address.exists(), told.read_text()
+        yield address.read_text().strip(), ray
+    finally:
+        family = [ray, *ray.children(recursive=True)]
+        for member in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
+        psutil.wait_procs(family)
+        shutil.rmtree(folder)
+
+
+def workers_at_work(ray):
     found = []
-    for process in psutil.process_iter(["cmdline"]):
-        line = process.info["cmdline"]
-        if line and line[0].startswith("ray::PoolActor.run_batch"):
-            found.append(process)
+    for process in ray.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "".join(process.cmdline()[:1]).startswith("ray::PoolActor.run_batch"):
+                found.append(process)
     return found
 
 
 @pytest.mark.slow(seconds=90)
-def test_a_cluster_that_loses_a_worker_finds_the_same(table, tmp_path, monkeypatch):
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    what = ["evaluate", table, *COLUMNS, "--no-baseline"]
-    command = [BAGWISE, *what, "--folds", "8", "--repeats", "3", "--epochs", "300", "--json"]
-    local = subprocess.run([*command, "--out", tmp_path / "local"], capture_output=True, text=True)
-    assert local.returncode == 0, local.stderr
-    # Two workers, whatever the machine has.
-    ray = Path(sys.executable).parent / "ray"
-    head = ["start", "--head", "--port", "0", "--num-cpus", "2", "--include-dashboard", "false"]
-    started = subprocess.run([ray, *head, "--temp-dir", "/tmp/bagwise-ray"], capture_output=True, text=True)
-    assert started.returncode == 0, started.stderr
+def test_a_cluster_that_loses_a_worker_finds_the_same(table, tmp_path, cluster):
+    address, ray = cluster
+    command = [
+        "evaluate",
+        table,
+        *COLUMNS,
+        "--no-baseline",
+        "--folds",
+        "8",
+        "--repeats",
+        "3",
+        "--epochs",
+        "300",
+        "--json",
+    ]
+    argv = [BAGWISE, *command, "--backend", "ray", "--address", address, "--jobs", "2", "--out", tmp_path / "cluster"]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    local = starting(*command, "--jobs", "1", "--out", tmp_path / "local")  # while Ray starts its workers
     try:
-        address = (Path("/tmp/bagwise-ray") / "ray_current_cluster").read_text().strip()
-        argv = [*command, "--backend", "ray", "--address", address, "--jobs", "2", "--out", tmp_path / "cluster"]
-        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         deadline = time.monotonic() + 120
-        while len(workers_at_work()) < 2 and process.poll() is None and time.monotonic() < deadline:
+        while len(workers_at_work(ray)) < 2 and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.1)
         time.sleep(1)
-        victims = workers_at_work()
+        victims = workers_at_work(ray)
         assert len(victims) == 2, process.communicate()[1][-2000:]
         victims[0].kill()
         _, told = process.communicate(timeout=300)
         assert process.returncode == 0, told
+        local.join()
+        assert local.exitcode == 0
     finally:
-        subprocess.run([ray, "stop", "--force"], capture_output=True)
-        shutil.rmtree("/tmp/bagwise-ray", ignore_errors=True)
+        process.kill()
+        local.kill()
     one, other = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("local", "cluster"))
     for results in (one, other):
         for row in results["rows"]:
