@@ -79,7 +79,7 @@ def test_all_doors_read_the_same_of_a_table_of_all_kinds(door, tmp_path):
         (pa.array(["v", "u"]).dictionary_encode(), [1.0, 0.0]),
         (pa.nulls(2), [np.nan, np.nan]),
     ],
-    ids=repr,
+    ids=["date", "time", "timestamp", "timestamp with a zone", "duration", "decimal", "dictionary", "nulls"],
 )
 def test_types_of_arrow_are_read(tmp_path, values, wanted):
     import pyarrow.parquet as pq

@@ -13,7 +13,7 @@ from torch import nn
 import bagwise as bw
 from bagwise import METHODS, BagwiseError
 from bagwise.bags import Bags
-from bagwise.methods import formats, persistence
+from bagwise.methods import formats, neural_files
 from bagwise.methods.ensemble import fit_ensemble, predict_ensemble
 from bagwise.methods.neural import NeuralMIL
 from bagwise.models.pooling import Mean
@@ -437,7 +437,7 @@ def test_a_planted_pickle_is_not_executed(folder, tmp_path):
 
 
 @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt(), TypeError("no")])
-@pytest.mark.parametrize("at", [(json, "dumps"), (Path, "write_bytes"), (persistence, "describe")], ids=str)
+@pytest.mark.parametrize("at", [(json, "dumps"), (Path, "write_bytes"), (neural_files, "describe_neural")], ids=str)
 def test_a_failure_while_writing_leaves_the_old_model_readable(make_bags, folder, monkeypatch, failure, at):
     bags = make_bags()
     old = bw.load_model(folder)

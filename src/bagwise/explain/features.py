@@ -34,7 +34,8 @@ def contrast(explanation: Explanation, bags: BagsLike, top: float = 0.1) -> pd.D
     DataFrame
         One row a feature (of a table of all kinds of columns: one for each frequent value of a category, the hour of a
         date, and what is missing), the largest difference first: ``feature``, ``mean_high``, ``mean_low``,
-        ``difference`` in standard deviations (0 for a feature that is constant within all bags).
+        ``difference`` in standard deviations (0 for a feature that is constant within all bags, or has numbers
+        too large to square).
 
     Raises
     ------
@@ -54,17 +55,19 @@ def contrast(explanation: Explanation, bags: BagsLike, top: float = 0.1) -> pd.D
         several = positive if len(positive) else several
     names, comparable = compared(bags)
     high, low, square, freedom = np.zeros(len(names)), np.zeros(len(names)), 0.0, 0
-    for position in several:
-        rows = slice(*bags.offsets[position : position + 2])
-        instances = comparable(np.asarray(bags.instances[rows], np.float64))
-        count = min(max(1, round(top * len(instances))), len(instances) - 1)
-        order = np.argsort(-explanation.importance[rows], kind="stable")
-        high += instances[order[:count]].mean(axis=0)
-        low += instances[order[count:]].mean(axis=0)
-        square = square + ((instances - instances.mean(axis=0)) ** 2).sum(axis=0)
-        freedom += len(instances) - 1
-    high, low = high / len(several), low / len(several)
-    deviation = np.sqrt(square / freedom)
-    difference = np.divide(high - low, deviation, out=np.zeros_like(high), where=deviation > 0)
+    with np.errstate(over="ignore", invalid="ignore"):  # of numbers too large to square no deviation is told
+        for position in several:
+            rows = slice(*bags.offsets[position : position + 2])
+            instances = comparable(np.asarray(bags.instances[rows], np.float64))
+            count = min(max(1, round(top * len(instances))), len(instances) - 1)
+            order = np.argsort(-explanation.importance[rows], kind="stable")
+            high += instances[order[:count]].mean(axis=0)
+            low += instances[order[count:]].mean(axis=0)
+            square = square + ((instances - instances.mean(axis=0)) ** 2).sum(axis=0)
+            freedom += len(instances) - 1
+        high, low = high / len(several), low / len(several)
+        deviation = np.sqrt(square / freedom)
+    told = np.isfinite(deviation) & (deviation > 0)
+    difference = np.divide(high - low, deviation, out=np.zeros_like(high), where=told)
     table = pd.DataFrame({"feature": names, "mean_high": high, "mean_low": low, "difference": difference})
     return table.iloc[np.argsort(-np.abs(difference), kind="stable")].reset_index(drop=True)
