@@ -55,7 +55,13 @@ def test_what_people_write_is_left_as_it_is(text):
 
 
 def found(**changes):
-    given = {"facts": [(text, text) for text in ACTING], "problems": [], "fails": False, "numbers": {"positive": None}}
+    given = {
+        "facts": [(text, text) for text in ACTING],
+        "problems": [],
+        "fails": False,
+        "columns": [],
+        "numbers": {"positive": None},
+    }
     return SimpleNamespace(**given | changes, as_dict=lambda: {text: text for text in ACTING})
 
 

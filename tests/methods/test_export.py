@@ -246,4 +246,4 @@ def test_every_kind_of_target_is_exported(make_bags, tmp_path, target):
     assert described["target"] == target.partition(":")[0]
     asked = bags_of([1, 3, 5000])
     said, wanted = said_by(started(tmp_path / "model.onnx"), asked), model.answers(asked)
-    np.testing.assert_allclose(said["answers"], wanted, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(said["answers"], wanted, rtol=5e-6, atol=1e-6)  # sums of 5,000 instances in float32

@@ -81,7 +81,7 @@ class AutoMIL(Averaged):
     says of itself in `estimate_` is nested: the whole search, with dropping and averaging, is done again inside each of
     `OUTER_FOLDS` training parts, with an equal share of the budget, and asked about bags that it did not see.
 
-    `bagwise.save_model` keeps its members one by one, not their average.
+    `bagwise.save_model` keeps the average of what was chosen, and not the search.
 
     Parameters
     ----------

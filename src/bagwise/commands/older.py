@@ -54,7 +54,8 @@ def written_before(*patterns: str) -> Callable[[Path], list[Path]]:
 def asked_before(told: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
     """Give what a finished folder was asked for, as it is said now.
 
-    In 0.1 classes were balanced where nobody said otherwise, and no baselines measured, whoever asked.
+    In 0.1 classes were balanced where nobody said otherwise, and before baselines were measured nobody was asked about
+    them.
 
     Parameters
     ----------
@@ -76,8 +77,7 @@ def asked_before(told: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, A
     if str(told.get("bagwise")).startswith("0.1."):
         usual = now["class_weight"] if now["class_weight"] == "balanced" else None
         before["class_weight"] = usual if before.get("class_weight") == "balanced" else "none"
-        before |= {name: now[name] for name in ("no_baseline",) if name in now}
-    return before
+    return {name: now[name] for name in ("no_baseline",) if name in now} | before
 
 
 def _is_ours(path: Path) -> bool:

@@ -180,7 +180,8 @@ def members_of(models: Model | Sequence[Model], asked_by: str) -> list[Model]:
         raise BagwiseError(f"{asked_by} got no model: give at least one")
     for model in members:
         if not isinstance(model, Asked):
-            if hasattr(model, "_learnt_target"):  # a class of the user's own, built on BagEstimator
+            # One of a class of the user's own, built on BagEstimator.
+            if not isinstance(model, type) and hasattr(model, "_learnt_target"):
                 raise BagwiseError(
                     f"{kind_of(model)} is a method of your own, and {asked_by} knows not what it learnt: keep what it"
                     " needs yourself, ask it itself, or use one of bagwise.METHODS"
