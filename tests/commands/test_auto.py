@@ -86,6 +86,15 @@ def test_a_budget_that_will_not_do_is_a_sentence(run, table, tmp_path, given, sa
     assert not (tmp_path / "run").exists()
 
 
+def test_bags_that_will_not_do_leave_no_folder(run, table, tmp_path):
+    cells = pd.read_csv(table)
+    cells.assign(diagnosis="ill").to_csv(table, index=False)
+    done = run("auto", table, *COLUMNS, "--trials", 1, "--out", tmp_path / "found")
+    assert (done.status, done.told.count("\n")) == (1, 1)
+    assert "all training bags have the label ill" in done.told
+    assert not (tmp_path / "found").exists()
+
+
 def test_without_an_estimate_the_page_says_so(run, table, tmp_path):
     few = pd.read_csv(table)
     few = few[few["patient"].isin(few["patient"].unique()[:6])]

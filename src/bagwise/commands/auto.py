@@ -94,12 +94,18 @@ def run_auto(
         n_jobs=work.jobs,
         random_state=training.seed,
         verbose=verbose,
-    ).fit(
-        bags,
-        sample_weight=weights,
-        checkpoints=checkpoints,
-        on_found=lambda found: write_run(out, [found], asked),  # so that whatever ends this leaves a run
     )
+    try:
+        model.fit(
+            bags,
+            sample_weight=weights,
+            checkpoints=checkpoints,
+            on_found=lambda found: write_run(out, [found], asked),  # so that whatever ends this leaves a run
+        )
+    except BagwiseError:
+        if [path.name for path in checkpoints.iterdir()] == [_ASKED]:  # refused: there is nothing to go on with
+            ResultFolder(out).clear("checkpoints")
+        raise
     write_table(pd.DataFrame(model.leaderboard_), out / f"leaderboard.{output.format}")
     metrics = _metrics(model, bags, round(time.perf_counter() - begin, 1))
     if model.nested_ is not None:
