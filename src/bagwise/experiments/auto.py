@@ -27,7 +27,7 @@ from bagwise.experiments.auto_cells import (
     set_answer,
 )
 from bagwise.experiments.cells import OLDER, cells_on_workers, environment, finished, finite
-from bagwise.experiments.markdown import markdown_table, short, signed
+from bagwise.experiments.markdown import markdown_table, means_table, short, signed
 from bagwise.experiments.options import Auto
 from bagwise.files import write_text
 
@@ -216,7 +216,7 @@ def tables(results: Mapping[str, Any]) -> str:
             if row["metric"] == metric and row["part"] in parts
         }
         if rows:
-            shown.append(_means(title, rows))
+            shown.append(means_table(title, _ordered(rows), {key: row["mean"] for key, row in rows.items()}))
             if any("above" in row for row in rows.values()):
                 shown.append(_differences(f"{title} of auto less that of", rows))
     if results["drawn"]:
@@ -235,18 +235,6 @@ def tables(results: Mapping[str, Any]) -> str:
         ]
         shown.append(markdown_table(heads, lines))
     return "\n".join(shown)
-
-
-def _means(title: str, rows: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:
-    """Show means by name and set; a mean over the sets where a name has all of them."""
-    datasets = list(dict.fromkeys(dataset for _, dataset in rows))
-    lines = []
-    for name in _ordered(rows):
-        found = [rows[name, dataset]["mean"] if (name, dataset) in rows else None for dataset in datasets]
-        every = [value for value in found if value is not None]
-        mean = float(np.mean(every)) if len(every) == len(datasets) else None
-        lines.append([name, *map(short, [*found, mean])])
-    return markdown_table([title, *datasets, "mean"], lines)
 
 
 def _differences(title: str, rows: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:

@@ -21,7 +21,7 @@ from bagwise.evaluation.out_of_fold import out_of_fold
 from bagwise.evaluation.protocol import Folds
 from bagwise.evaluation.summary import summary
 from bagwise.experiments.cells import OLDER, cell, environment, finite
-from bagwise.experiments.markdown import markdown_table, short
+from bagwise.experiments.markdown import means_table
 from bagwise.experiments.options import Defaults
 from bagwise.files import write_text
 from bagwise.methods.families import AttentionMIL
@@ -218,10 +218,5 @@ def tables(results: Mapping[str, Any]) -> str:
     shown = []
     for metric in (metric for metric in MEASURED if any(row["metric"] == metric for row in results["rows"])):
         means = {(row["candidate"], row["dataset"]): row["mean"] for row in results["rows"] if row["metric"] == metric}
-        datasets = list(dict.fromkeys(dataset for _, dataset in means))
-        lines = []
-        for candidate in dict.fromkeys(candidate for candidate, _ in means):
-            found = [means[candidate, dataset] for dataset in datasets]
-            lines.append([candidate, *map(short, [*found, float(np.mean(found))])])
-        shown.append(markdown_table([titles[metric], *datasets, "mean"], lines))
+        shown.append(means_table(titles[metric], list(dict.fromkeys(name for name, _ in means)), means))
     return "\n".join(shown)

@@ -1,10 +1,10 @@
 """Results as Markdown: tables, and numbers as papers print them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-__all__ = ["markdown_table", "short", "signed", "with_error"]
+__all__ = ["markdown_table", "means_table", "short", "signed", "with_error"]
 
 
 def markdown_table(heads: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
@@ -33,6 +33,41 @@ def markdown_table(heads: Sequence[object], rows: Sequence[Sequence[object]]) ->
     lines = [f"| {' | '.join(map(str, cells))} |\n" for cells in (heads, *rows)]
     lines.insert(1, "|---" * len(heads) + "|\n")
     return "".join(lines)
+
+
+def means_table(title: str, names: Sequence[str], means: Mapping[tuple[str, str], float | None]) -> str:
+    """Write what names have on data sets, and their mean over these where they have all of them.
+
+    Parameters
+    ----------
+    title
+        What the numbers are.
+    names
+        In which order.
+    means
+        By name and data set; None where there is nothing to tell.
+
+    Returns
+    -------
+    str
+        Markdown.
+
+    Examples
+    --------
+    >>> print(means_table("AUC", ["attention"], {("attention", "fox"): 0.6, ("attention", "tiger"): 0.8}))
+    | AUC | fox | tiger | mean |
+    |---|---|---|---|
+    | attention | .600 | .800 | .700 |
+    <BLANKLINE>
+    """
+    datasets = list(dict.fromkeys(dataset for _, dataset in means))
+    lines = []
+    for name in names:
+        found = [means.get((name, dataset)) for dataset in datasets]
+        known = [value for value in found if value is not None]
+        mean = float(np.mean(known)) if len(known) == len(datasets) else None
+        lines.append([name, *map(short, [*found, mean])])
+    return markdown_table([title, *datasets, "mean"], lines)
 
 
 def short(value: float | None, digits: int = 3) -> str:
