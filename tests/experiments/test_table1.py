@@ -3,9 +3,12 @@ import json
 import numpy as np
 import pytest
 
+import bagwise as bw
+from bagwise.datasets.named import load_dataset
 from bagwise.experiments.options import Table1
 from bagwise.experiments.paper import TABLE1
 from bagwise.experiments.table1 import METHODS, SETTINGS, run_table1
+from bagwise.methods.registry import make
 
 SMALL = ["--folds", "2", "--repeats", "2", "--epochs", "2", "--jobs", "1", "--dataset", "musk1"]
 
@@ -105,6 +108,16 @@ def test_protocols_and_choices(reproduce, tmp_path, options, protocol):
     assert untimed(tmp_path / "plain" / "table1.json")[0] != rows
 
 
+def test_a_recipe_is_what_a_method_has_where_nobody_gives_it_anything(data_directory, tmp_path):
+    few = {"methods": ("MI-Net",), "datasets": ("musk1",), "folds": 2, "repeats": 1, "jobs": 1}
+    results = run_table1(tmp_path, Table1(protocol="recipe", **few, data_dir=data_directory))
+    assert results["asked"]["epochs"] is None
+    bags = load_dataset("musk1", data_directory)
+    own = bw.cross_validate(make("MI-Net", random_state=0), bags, folds=2, n_jobs=1)
+    (row,) = [row for row in results["rows"] if row["metric"] == "accuracy"]
+    assert row["mean"] == pytest.approx(np.mean(own.scores["accuracy"]), abs=1e-12)
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -114,6 +127,8 @@ def test_protocols_and_choices(reproduce, tmp_path, options, protocol):
         (["--protocol", "lucky"], "there is no protocol 'lucky'"),
         (["--protocol", "leaky", "--method", "MI-SVM"], "MI-SVM has no epochs to choose"),
         (["--protocol", "leaky", "--select-epoch"], "leave --select-epoch"),
+        (["--protocol", "recipe", "--select-epoch"], "leave the options of epochs out"),
+        (["--protocol", "recipe"], "leave the options of epochs out"),
         (["--folds", "1"], "is too few"),
         (["--folds", "60"], "fewer than the 60 folds"),
         (["--repeats", "0"], "is too few"),
