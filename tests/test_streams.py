@@ -115,6 +115,8 @@ def test_notes_are_told_once_and_what_others_say_is_not(run, monkeypatch):
         (KeyError("shape"), 70, "unexpected KeyError ('shape'): this is a fault of Bagwise"),
         (RecursionError("maximum recursion depth exceeded"), 70, "unexpected RecursionError"),
         (MemoryError("Unable to allocate 8.00 GiB"), 1, "memory ran out (Unable to allocate 8.00 GiB): use fewer"),
+        (SystemError("error return without exception set"), 1, "failed without saying why, most often because memory"),
+        (SystemError("bad argument to internal function"), 70, "unexpected SystemError"),
         (OSError(24, "Too many open files", "a.h5"), 1, "too many files are open at once: raise the limit"),
         (PermissionError(13, "Permission denied", "a\n.h5"), 1, "refused something (a\\n.h5): Permission denied"),
         (KeyboardInterrupt(), 130, "bagwise: stopped\n"),

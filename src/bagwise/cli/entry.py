@@ -122,6 +122,9 @@ def _told(error: Exception) -> tuple[str, int]:
     if isinstance(error, MemoryError) or starved or "OutOfMemory" in type(error).__name__:
         told = f"memory ran out{f' ({reason})' * bool(reason)}"
         return f"{told}: use fewer --jobs, end other programs, or take a machine with more memory", FAILED
+    if isinstance(error, SystemError) and "exception set" in reason:  # what CPython says of a call that failed silently
+        told = "a library failed without saying why, most often because memory ran out"
+        return f"{told}: use fewer --jobs, or end other programs; BAGWISE_DEBUG=1 shows where it is", FAILED
     if isinstance(error, BrokenProcessPool):
         return "a worker process was killed, most often because memory ran out: use fewer --jobs", FAILED
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
