@@ -760,21 +760,35 @@ def test_standardize_by_hand_or_by_the_model_is_the_same(make_bags):
     bags = make_bags()
     x = bags.instances
     ready = bw.Bags((x - x.mean(axis=0)) / x.std(axis=0), bags.offsets, bags.labels)
-    one = fast(precision="float64").fit(bags).predict_proba(bags)
+    one = fast(precision="float64", standardize=True).fit(bags).predict_proba(bags)
     two = fast(precision="float64", standardize=False).fit(ready).predict_proba(ready)
     np.testing.assert_allclose(one, two, rtol=1e-8)
     assert weights_of(fast(standardize=False).fit(bags))["scaler.factor"].tolist() == [1]
 
 
+def tails_as_logarithms(scaled):
+    return np.where(abs(scaled) > 4, np.sign(scaled) * 4 * (1 + np.log(np.maximum(abs(scaled), 4) / 4)), scaled)
+
+
 @pytest.mark.parametrize("name", ["attention", "mi-Net", "MI-Net-DS"])
-def test_what_is_far_from_the_mean_is_clipped_after_scaling(make_bags, tmp_path, name):
+@pytest.mark.parametrize(
+    ("scaling", "by_hand"),
+    [
+        ({"standardize": True, "clip": 1.5}, lambda scaled: scaled.clip(-1.5, 1.5)),
+        ({"standardize": "log", "clip": None}, tails_as_logarithms),
+        ({"standardize": "log", "clip": 4.5}, lambda scaled: tails_as_logarithms(scaled).clip(-4.5, 4.5)),
+    ],
+    ids=["clipped", "squashed", "both"],
+)
+def test_what_is_far_from_the_mean_is_brought_nearer_after_scaling(make_bags, tmp_path, name, scaling, by_hand):
     plain = make_bags()
     instances = plain.instances.copy()
     instances[3] = 100.0
     bags = bw.Bags(instances, plain.offsets, plain.labels)
     scaled = (bags.instances - bags.instances.mean(axis=0)) / bags.instances.std(axis=0)
-    ready = bw.Bags(scaled.clip(-1.5, 1.5), bags.offsets, bags.labels)
-    one = fast(name, precision="float64", clip=1.5).fit(bags)
+    assert scaled.max() > 5
+    ready = bw.Bags(by_hand(scaled), bags.offsets, bags.labels)
+    one = fast(name, precision="float64", **scaling).fit(bags)
     two = fast(name, precision="float64", standardize=False).fit(ready)
     np.testing.assert_allclose(one.predict_proba(bags), two.predict_proba(ready), rtol=1e-9)
     bw.save_model(one, tmp_path)

@@ -32,6 +32,7 @@ from bagwise.training.together import Together
 RNG = np.random.default_rng(0)
 SIZES = np.array([1, 2, 5, 3, 9, 7, 4, 8, 1, 6, 10, 12])
 BAGS = Bags.from_arrays([RNG.normal(2.0, 3.0, size=(size, 4)) for size in SIZES])
+TAILED = Bags(BAGS.instances**7, BAGS.offsets)  # some values are more than four spreads off
 LABELS = {
     "classes": np.arange(12) % 2,
     "multi-label": np.where(RNG.random((12, 2)) < 0.1, np.nan, np.arange(24).reshape(12, 2) % 3 == 0),
@@ -103,7 +104,7 @@ def members_of(*settings):
 
 
 def both(plan, members, bags=BAGS, weights=None, labels=None, **options):
-    moments = Moments(bags.instances, bags.offsets) if plan.scaling == "standardize" else None
+    moments = Moments(bags.instances, bags.offsets) if plan.standardizes else None
     encoded = plan.target.encoded(LABELS[plan.target.kind] if labels is None else labels)
     packed = PackedTensors(bags, encoded, weights)
     return Masked(plan, packed, members, moments), Together(plan, packed, members, moments, **options)
@@ -159,10 +160,10 @@ def test_several_bags_a_step_end_where_the_plain_loop_ends(steps, sample):
 
 
 @pytest.mark.parametrize(("level", "pooling", "encoder"), SHAPES[::3])
-@pytest.mark.parametrize("clip", [None, 0.5])
-def test_members_that_draw_their_instances_draw_those_of_the_plain_loop(level, pooling, encoder, clip):
+@pytest.mark.parametrize("scaling", [{}, {"clip": 0.5}, {"scaling": "log"}])
+def test_members_that_draw_their_instances_draw_those_of_the_plain_loop(level, pooling, encoder, scaling):
     members = members_of(settings_of("sgd", dropout=0.5), settings_of("adam"))
-    assert_equal(*both(plan_of(level, pooling, encoder, sample=3, clip=clip), members))
+    assert_equal(*both(plan_of(level, pooling, encoder, sample=3, **scaling), members, TAILED if scaling else BAGS))
 
 
 def focal(output, targets):
@@ -307,11 +308,20 @@ def test_validation_bags_are_measured_together_as_they_are_one_by_one(chunk, giv
         assert len(asked) < len(one_by_one)
 
 
-@pytest.mark.parametrize("clip", [0.5, 100.0])
-def test_what_is_clipped_after_scaling_is_clipped_the_same(clip):
+@pytest.mark.parametrize(
+    ("scaling", "bags", "shares"),
+    [
+        ({"clip": 0.5}, BAGS, False),
+        ({"clip": 100.0}, BAGS, True),
+        ({"scaling": "log"}, BAGS, True),
+        ({"scaling": "log"}, TAILED, False),
+        ({"scaling": "log", "clip": 4.5}, TAILED, False),
+    ],
+)
+def test_what_is_far_off_after_scaling_is_brought_nearer_the_same(scaling, bags, shares):
     members = members_of(settings_of("sgd"), settings_of("sgd"))
-    looped, together = both(plan_of("embedding", "max", "mi-net", clip=clip), members)
-    assert together.joined.shares_inputs == (clip == 100.0)
+    looped, together = both(plan_of("embedding", "max", "mi-net", **scaling), members, bags)
+    assert together.joined.shares_inputs == shares
     assert_equal(looped, together)
 
 
@@ -360,7 +370,7 @@ def test_nothing_waits_for_the_device_within_an_epoch(kind, given):
         bags = Bags(RNG.integers(0, 256, (len(BAGS.instances), 11, 11, 3), dtype=np.uint8), BAGS.offsets)
         given |= {"scaling": "pixels"}
     plan = plan_of("embedding", "attention", **given)
-    moments = Moments(bags.instances, bags.offsets) if plan.scaling == "standardize" else None
+    moments = Moments(bags.instances, bags.offsets) if plan.standardizes else None
     executor = kind(plan, PackedTensors(bags, plan.target.encoded(LABELS["classes"])), members, moments)
     with Waits() as waits:
         executor.run_epoch(0, [0, 1])

@@ -31,18 +31,22 @@ from bagwise.targets.classes import ClassTarget
 __all__ = ["CANDIDATES", "DATASETS", "MEASURED", "made", "run_defaults", "tables"]
 
 MEASURED = ("auc", "accuracy", "log_loss")
-_BALANCED = {**PAPER, "class_weight": "balanced"}
+_PAPER = {**PAPER, "standardize": True}
+_BALANCED = {**_PAPER, "class_weight": "balanced"}
 _CLIPPED = {**_BALANCED, "clip": 3.0}
+_SQUASHED = {**_BALANCED, "standardize": "log"}
 # What attention is tried with, on top of the paper's settings for vectors. ``steps`` are no parameter: epochs are then
 # as many as make so many steps, and the paper's 50 at least.
 CANDIDATES: Mapping[str, Mapping[str, Any]] = {
-    "paper": PAPER,
+    "paper": _PAPER,
     "balanced": _BALANCED,
     "balanced, clipped at 3": _CLIPPED,
     "balanced, clipped at 3, 2,000 steps": {**_CLIPPED, "steps": 2_000},
     "balanced, clipped at 3, 5,000 steps": {**_CLIPPED, "steps": 5_000},
     "balanced, clipped at 3, 10,000 steps": {**_CLIPPED, "steps": 10_000},
     "balanced, clipped at 3, Adam": {**_CLIPPED, "optimizer": "adam"},
+    "balanced, log": _SQUASHED,
+    "balanced, log, 2,000 steps": {**_SQUASHED, "steps": 2_000},
 }
 # In files, the classical five and those of `mil_sets`; and what is made up here.
 _MADE = (*(f"made-few-{draw}" for draw in range(1, 10)), "made-rare")

@@ -238,7 +238,7 @@ def _configured(method: str, dataset: str, protocol: str, epochs: int, seed: int
     model = make(method, random_state=seed)
     if not isinstance(model, NeuralMIL) or protocol == "recipe":
         return model
-    scaling = {"standardize": False} if protocol == "paper" else {"clip": CLIP}
+    scaling = {"standardize": False} if protocol == "paper" else {"standardize": True, "clip": CLIP}
     patience = epochs if select_epoch or protocol == "leaky" else None
     protocol_says = {**PAPER, "epochs": epochs, "patience": patience, **SETTINGS[dataset], **scaling}
     chosen: BagEstimator = model.set_params(**protocol_says)

@@ -209,7 +209,7 @@ def learnt_of(
     if (columns is None) is (made.scaling == "columns") or (made.encoded is None) is not (columns is None):
         raise ValueError("its columns are not those of its plan")
     _check_tensors(made, shape, number, state)
-    model = design.rebuild(made.shown(shape), target.outputs, dict(state), dropout=chosen.dropout, dtype=made.dtype)
+    model = made.rebuilt(shape, state, chosen.dropout)
     return Learnt(
         called=config["class"],
         parameters=parameters,
@@ -261,7 +261,7 @@ def _class_shares(told: Any, target: Target) -> NDArray[np.float64] | None:
 
 def _check_tensors(plan: Plan, shape: tuple[int, ...], number: int, state: Mapping[str, Tensor]) -> None:
     """See that tensors are of the model's types and shapes, and numbers, before any is made or copied."""
-    one = shape if plan.scaling == "standardize" else (1,)
+    one = shape if plan.standardizes else (1,)
     own: dict[str, tuple[torch.dtype, tuple[int, ...], bool]] = {}
     if plan.encoded is not None:
         encoding = encoding_in(state)

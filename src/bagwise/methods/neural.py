@@ -101,11 +101,13 @@ class NeuralMIL(FittedEstimator):
         step of an epoch takes what is left. With an `instance_budget` both hold. None: one bag a step, or as many as
         the budget allows.
     standardize
-        ``"auto"`` brings each feature to mean 0 and spread 1, learnt on training instances, where instances are
-        vectors; True and False insist.
+        True brings each feature of vectors to mean 0 and spread 1, learnt on training instances; ``"log"`` does
+        so too, and beyond 4 spreads from the mean z is shown as 4 (1 + log |z / 4|), with its sign: a feature that is
+        nearly always 0 has standardised values of 30 and more where it is not. False leaves instances as they are;
+        ``"auto"`` takes the recipe's value.
     clip
-        What is further from 0 than this, after scaling, is brought there. A feature that is nearly always 0 has
-        standardised values of 30 and more where it is not. None leaves them; ``"auto"`` takes the recipe's value.
+        What is further from 0 than this, after scaling, is brought there. None leaves it; ``"auto"`` takes the recipe's
+        value.
     augmentation
         How image instances are changed whenever they are learnt from; in prediction they are as they are. ``"affine"``
         turns, scales, shears and shifts them a little, ``"tissue"`` is for stained tissue of 8 bits a channel
@@ -194,7 +196,7 @@ class NeuralMIL(FittedEstimator):
     sample: int | None = None
     instance_budget: int | None = None
     bags_per_step: int | None = None
-    standardize: Literal["auto"] | bool = "auto"
+    standardize: Literal["auto", "log"] | bool = "auto"
     clip: float | Literal["auto"] | None = "auto"
     augmentation: str | None = None
     crop: Count | None = None
@@ -217,7 +219,7 @@ class NeuralMIL(FittedEstimator):
     def _left_open(cls) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
         for kind, recipe in RECIPES.items():
-            values = {**recipe.having(cls._own_recipe()).values, "standardize": kind.startswith("vectors")}
+            values = recipe.having(cls._own_recipe()).values
             for name in cls._get_param_names():
                 if name in values and (name, values[name]) != ("encoder", None):  # there the user has to give one
                     found.setdefault(name, {})[kind] = values[name]
@@ -312,7 +314,7 @@ class NeuralMIL(FittedEstimator):
             self._design(bags.instance_shape, recipe),
             target,
             order_seed=order_seed,
-            scaling=_scaling(bags, self.standardize),
+            scaling=_scaling(bags, recipe.standardize),
             clip=recipe.clip,
             augmentation=self.augmentation,
             sample=self.sample,
@@ -391,10 +393,7 @@ class NeuralMIL(FittedEstimator):
         self.history_ = trained.history
         self.best_epoch_ = trained.best_epoch
         self.class_shares_ = balanced_shares(self.class_weight, plan.target, member.settings.class_weights)
-        shown, dropout = plan.shown(bags.instance_shape), member.settings.dropout
-        self.model_ = plan.architecture.rebuild(
-            shown, plan.target.outputs, trained.state, dropout=dropout, dtype=plan.dtype
-        )
+        self.model_ = plan.rebuilt(bags.instance_shape, trained.state, member.settings.dropout)
 
     def _deciding(
         self,
@@ -407,16 +406,18 @@ class NeuralMIL(FittedEstimator):
         return Deciding.of(target, self.threshold, encoded, train, sample_weight, balanced=balanced)
 
 
-def _scaling(bags: Bags, standardize: bool | str) -> Literal["standardize", "pixels", "none", "columns"]:
+def _scaling(bags: Bags, standardize: bool | str) -> Literal["standardize", "log", "pixels", "none", "columns"]:
     if bags.columns is not None:
         if not standardize:
             raise BagwiseError("standardize=False leaves columns of all kinds as no model can take them: use 'auto'")
         return "columns"
     vectors = len(bags.instance_shape) == 1
-    if standardize is True and not vectors:
-        raise BagwiseError(f"standardize=True needs vectors, not instances of shape {bags.instance_shape}: use 'auto'")
+    if standardize and not vectors:
+        raise BagwiseError(
+            f"standardize={standardize!r} needs vectors, not instances of shape {bags.instance_shape}: use 'auto'"
+        )
     if vectors:
-        return "standardize" if standardize else "none"
+        return "log" if standardize == "log" else "standardize" if standardize else "none"
     return "pixels" if bags.instances.dtype == np.uint8 else "none"
 
 

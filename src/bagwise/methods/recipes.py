@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,6 +140,8 @@ class Recipe:
         Instances above which a step is encoded in chunks.
     clip
         The largest absolute value after scaling; None: any.
+    standardize
+        How vectors are scaled, as a neural method takes it.
     class_weight
         How classes are weighed, as a neural method takes it.
     why
@@ -156,13 +158,14 @@ class Recipe:
     settings: Settings
     chunk: int
     clip: float | None = None
+    standardize: bool | Literal["log"] = False
     class_weight: str | Mapping[Any, float] | None = None
     why: str = "fixed in advance"
 
     @property
     def values(self) -> dict[str, Any]:
         """What parameters of a neural method are, by name, that nobody gives."""
-        own = {name: getattr(self, name) for name in ("encoder", "hidden", "clip", "class_weight")}
+        own = {name: getattr(self, name) for name in ("encoder", "hidden", "clip", "standardize", "class_weight")}
         return own | {name: value for name, value in vars(self.settings).items() if name != "class_weights"}
 
     def having(self, given: Mapping[str, Any]) -> "Recipe":
@@ -188,9 +191,9 @@ class Recipe:
 _VECTORS = Settings("sgd", 5e-4, epochs=50, momentum=0.9, decay=1e-4, l2=0.005, dropout=0.5)
 RECIPES = {
     # Clipping was chosen on development sets (docs/defaults.md).
-    "vectors": Recipe("mi-net", 64, _VECTORS, chunk=8192, clip=3.0),
+    "vectors": Recipe("mi-net", 64, _VECTORS, chunk=8192, clip=3.0, standardize=True),
     "vectors in large bags": Recipe(
-        "mi-net", 64, replace(_VECTORS, optimizer="adam", learning_rate=2e-4, l2=5e-5), chunk=8192
+        "mi-net", 64, replace(_VECTORS, optimizer="adam", learning_rate=2e-4, l2=5e-5), chunk=8192, standardize=True
     ),
     # Section 4.2. An optimiser's weight decay of 1e-4 is an l2 of half of that.
     "digits": Recipe("lenet5", 128, Settings("adam", 5e-4, epochs=40, l2=5e-5), chunk=1024),

@@ -64,6 +64,7 @@ class Design(ABC):
         dropout: float = 0.0,
         scaling: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | Encoding | None = None,
         clip: float = np.inf,
+        squash: bool = False,
         learnt: np.ndarray[Any, Any] | None = None,
         sizes: np.ndarray[Any, Any] | None = None,
         dtype: torch.dtype = torch.float32,
@@ -85,6 +86,8 @@ class Design(ABC):
             instances of columns of all kinds; `instance_shape` is then that of what becomes of them.
         clip
             Its limit.
+        squash
+            Whether it squashes.
         learnt
             What was learnt of the labels of training bags (`bagwise.targets.contract.Target.learn`); None: nothing.
         sizes
@@ -109,7 +112,7 @@ class Design(ABC):
                 scaler: Scaler = ShownColumns(scaling, dtype)
             else:
                 shift, factor = scaling or (np.zeros(1), np.ones(1))
-                scaler = Scaler(shift, factor, dtype, clip)
+                scaler = Scaler(shift, factor, dtype, clip, squash)
             model = self._compose(scaler, instance_shape, outputs, dropout)
         model.learn_of_labels(np.zeros(0) if learnt is None else learnt)
         model.cast(dtype)
@@ -136,12 +139,13 @@ class Design(ABC):
         *,
         dropout: float,
         dtype: torch.dtype,
+        squash: bool = False,
     ) -> MILModel:
         """Build a model with weights that were learnt before.
 
         Parameters
         ----------
-        instance_shape, outputs, dropout, dtype
+        instance_shape, outputs, dropout, dtype, squash
             As in `build`.
         state
             Parameters and scaler by name.
@@ -161,7 +165,15 @@ class Design(ABC):
             clip = float(state["scaler.limit"])
             learnt = state["learnt"].numpy() if "learnt" in state else None
             model = self.build(
-                instance_shape, outputs, seed=0, dropout=dropout, scaling=scaling, clip=clip, learnt=learnt, dtype=dtype
+                instance_shape,
+                outputs,
+                seed=0,
+                dropout=dropout,
+                scaling=scaling,
+                clip=clip,
+                squash=squash,
+                learnt=learnt,
+                dtype=dtype,
             )
             model.load_state_dict(dict(state))
         except (KeyError, RuntimeError) as error:

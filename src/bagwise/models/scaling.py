@@ -12,7 +12,10 @@ from bagwise.checks import constant_features
 from bagwise.errors import BagwiseError
 from bagwise.stored import StoredInstances
 
-__all__ = ["Moments", "RangeError", "Scaler", "as_floating"]
+__all__ = ["LINEAR", "Moments", "RangeError", "Scaler", "as_floating", "squashed"]
+
+# How far from 0 a squashed number is itself.
+LINEAR = 4.0
 
 
 class RangeError(BagwiseError):
@@ -31,6 +34,8 @@ class Scaler(nn.Module):
         What the model computes in.
     limit
         The largest absolute value; infinity leaves all as they are.
+    squash
+        Whether it is `squashed`, before it is limited.
 
     Examples
     --------
@@ -44,9 +49,15 @@ class Scaler(nn.Module):
     rounded: Tensor
 
     def __init__(
-        self, shift: NDArray[np.float64], factor: NDArray[np.float64], dtype: torch.dtype, limit: float = np.inf
+        self,
+        shift: NDArray[np.float64],
+        factor: NDArray[np.float64],
+        dtype: torch.dtype,
+        limit: float = np.inf,
+        squash: bool = False,
     ) -> None:
         super().__init__()
+        self._squashes = squash
         # The shift keeps double precision: large values that differ little (years, time stamps) must not be rounded
         # before it.
         self.register_buffer("shift", torch.as_tensor(shift, dtype=torch.float64))
@@ -62,9 +73,9 @@ class Scaler(nn.Module):
         self._clips = bool(torch.isfinite(self.limit))
 
     @property
-    def acts(self) -> tuple[bool, bool]:
-        """Say whether it moves or stretches instances, and whether it limits them."""
-        return self._changes, self._clips
+    def acts(self) -> tuple[bool, bool, bool]:
+        """Say whether it moves or stretches instances, whether it squashes them, and whether it limits them."""
+        return self._changes, self._squashes, self._clips
 
     def cast(self, dtype: torch.dtype) -> None:
         """Let it compute in another type; the shift keeps double precision."""
@@ -122,7 +133,32 @@ class Scaler(nn.Module):
         scaled = exact.to(factor.dtype)
         if self._changes:
             scaled = scaled.mul_(factor)
+        if self._squashes:
+            scaled = squashed(scaled)
         return scaled.clamp(-self.limit, self.limit) if self._clips else scaled
+
+
+def squashed(scaled: Tensor) -> Tensor:
+    """Let numbers grow as their logarithm where they are far from 0.
+
+    Parameters
+    ----------
+    scaled
+        Any shape, floating point.
+
+    Returns
+    -------
+    Tensor
+        Within `LINEAR` of 0 the numbers themselves; z beyond it is c (1 + log |z / c|) for this c, with the sign of z.
+        So value and slope are continuous.
+
+    Examples
+    --------
+    >>> squashed(torch.tensor([-0.5, 4.0, 8.0, -4e6], dtype=torch.float64)).numpy().round(2).tolist()
+    [-0.5, 4.0, 6.77, -59.26]
+    """
+    near = scaled.clamp(-LINEAR, LINEAR)
+    return near * (1 + (scaled.abs() / LINEAR).clamp(min=1).log())
 
 
 def as_floating(instances: Tensor, dtype: torch.dtype) -> Tensor:

@@ -88,7 +88,7 @@ def hindrance(plan: Plan, bags: Bags, model: MILModel) -> str | None:
             f"the augmentation {plan.augmentation!r} changes all bags of a step together, which are others for each"
             " model: take one bag a step"
         )
-    if plan.augmentation is not None and (bags.instances.dtype != np.uint8 or plan.scaling == "standardize"):
+    if plan.augmentation is not None and (bags.instances.dtype != np.uint8 or plan.standardizes):
         return f"the augmentation {plan.augmentation!r} changes what is scaled before, unless it is pixels of 8 bits"
     told = refusal(model, bags.instance_shape)
     return None if told is None else f"torch cannot compute them so: {told}"

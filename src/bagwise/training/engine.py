@@ -110,7 +110,7 @@ def train(
     [2, 2, 2]
     """
     executor = executor_for(plan, bags, members)
-    moments = Moments(bags.instances, bags.offsets) if plan.scaling == "standardize" else None
+    moments = Moments(bags.instances, bags.offsets) if plan.standardizes else None
     data = b"" if checkpoints is None else encoded.tobytes() + bags.digest()
     data += b"" if weights is None else weights.tobytes()
     stored = isinstance(bags.instances, StoredInstances)

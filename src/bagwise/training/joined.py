@@ -19,7 +19,7 @@ from bagwise.training.side_by_side import SideBySide, aggregated, axes_of
 
 __all__ = ["Joined", "Rescaling", "refusal"]
 
-Rescaling = tuple[NDArray[np.float64], NDArray[np.float64], float]
+Rescaling = tuple[NDArray[np.float64], NDArray[np.float64], float, bool]
 
 
 class Joined:
@@ -35,7 +35,8 @@ class Joined:
         either is done to both.
     rescaling
         What each model does to the instances that it is given: factor and shift, shape (E, D) each, so that it computes
-        ``instances * factor - shift``, and the limit, at most which the result is either way. None: nothing.
+        ``instances * factor - shift``; the limit, at most which the result is either way; and whether it is squashed
+        before. None: nothing.
     precision
         As in `Plan`.
 
@@ -80,8 +81,9 @@ class Joined:
         self._folded: tuple[Tensor, Tensor] | None = None
         if rescaling is not None:
             factor, shift = (torch.from_numpy(one).to(self._device, self._dtype) for one in rescaling[:2])
-            if np.isfinite(rescaling[2]) or not self._written_out:
-                self._model.scaler = cast(Any, Rescale(rescaling[2]))
+            limit, squash = rescaling[2:]
+            if squash or np.isfinite(limit) or not self._written_out:
+                self._model.scaler = cast(Any, Rescale(limit, squash))
                 self._buffers |= {"scaler.factor": factor, "scaler.shift": shift}
             else:
                 self._folded = factor, shift

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bagwise.models.scaling import squashed
 from bagwise.training.fused import fused
 
 __all__ = ["Layer", "Rescale"]
@@ -17,20 +18,23 @@ class Rescale(nn.Module):
     ----------
     limit
         The largest absolute value.
+    squash
+        Whether instances are squashed before they are limited (`bagwise.models.scaling.squashed`).
     """
 
     factor: Tensor
     shift: Tensor
 
-    def __init__(self, limit: float) -> None:
+    def __init__(self, limit: float, squash: bool) -> None:
         super().__init__()
-        self._limit = limit
+        self._limit, self._squash = limit, squash
         self.register_buffer("factor", torch.zeros(0))
         self.register_buffer("shift", torch.zeros(0))
 
     def forward(self, instances: Tensor) -> Tensor:
         """Give instances times the factor, less the shift."""
-        return (instances * self.factor - self.shift).clamp(-self._limit, self._limit)
+        scaled = instances * self.factor - self.shift
+        return (squashed(scaled) if self._squash else scaled).clamp(-self._limit, self._limit)
 
 
 class Layer(torch.autograd.Function):

@@ -88,7 +88,7 @@ class Looped:
             scaling = self.packed.encoding(member.train, self.plan.encoded)
         elif self.plan.scaling == "pixels":
             scaling = np.zeros(1), np.full(1, 1 / 255)
-        elif self.plan.scaling == "standardize":
+        elif self.plan.standardizes:
             assert moments is not None
             self._check_span(member.train, moments)
             scaling = moments.standardisation(member.train)
@@ -109,6 +109,7 @@ class Looped:
             dropout=member.settings.dropout,
             scaling=scaling,
             clip=np.inf if self.plan.clip is None else self.plan.clip,
+            squash=self.plan.squashes,
             learnt=learnt,
             sizes=self.packed.sizes[member.train],
             dtype=self.plan.dtype,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from bagwise.errors import BagwiseError
 from bagwise.models.architecture import Design
+from bagwise.models.model import MILModel
 from bagwise.parameters import Among, Count, NonNegative, Positive, Share, check_parameters
 from bagwise.targets.contract import Target
 from bagwise.text import called
@@ -195,9 +196,10 @@ class Plan:
     order_seed
         Decides, with the epoch and the bag's key, in which order bags come.
     scaling
-        ``"standardize"`` learns mean and spread from each member's training instances, ``"pixels"`` maps 0..255 to
-        0..1, ``"none"`` leaves instances as they are, ``"columns"`` learns from each member's training instances what
-        to make of columns of all kinds (`bagwise.encoding`).
+        ``"standardize"`` learns mean and spread from each member's training instances, ``"log"`` does and
+        squashes what is far off (`bagwise.models.scaling.squashed`), ``"pixels"`` maps 0..255 to 0..1, ``"none"``
+        leaves instances as they are, ``"columns"`` learns from each member's training instances what to make of columns
+        of all kinds (`bagwise.encoding`).
     clip
         After scaling, the largest absolute value that a model is shown; None: as they are.
     augmentation
@@ -239,7 +241,7 @@ class Plan:
     architecture: Design
     target: Target
     order_seed: int
-    scaling: Literal["standardize", "pixels", "none", "columns"]
+    scaling: Literal["standardize", "log", "pixels", "none", "columns"]
     clip: Positive | None = None
     augmentation: Annotated[str, Among(AUGMENTATIONS)] | None = None
     sample: Count | None = None
@@ -268,6 +270,47 @@ class Plan:
     def shown(self, instance_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Give the shape of what a model's encoder is shown of instances of a shape."""
         return instance_shape if self.encoded is None else (self.encoded,)
+
+    @property
+    def standardizes(self) -> bool:
+        """Whether mean and spread of each feature are learnt from a member's training instances."""
+        return self.scaling in ("standardize", "log")
+
+    @property
+    def squashes(self) -> bool:
+        """Whether what is far from 0, once standardised, is shown by its logarithm."""
+        return self.scaling == "log"
+
+    def rebuilt(self, instance_shape: tuple[int, ...], state: Mapping[str, Tensor], dropout: float) -> MILModel:
+        """Build a model with weights that were learnt by this plan.
+
+        Parameters
+        ----------
+        instance_shape
+            Of the bags.
+        state
+            Parameters and scaler by name.
+        dropout
+            Of the member.
+
+        Returns
+        -------
+        MILModel
+            In prediction mode, on the CPU.
+
+        Raises
+        ------
+        BagwiseError
+            If the weights are not of this architecture.
+        """
+        return self.architecture.rebuild(
+            self.shown(instance_shape),
+            self.target.outputs,
+            state,
+            dropout=dropout,
+            dtype=self.dtype,
+            squash=self.squashes,
+        )
 
     @property
     def dtype(self) -> torch.dtype:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bagwise.bags import Bags
-from bagwise.models.scaling import Moments
+from bagwise.models.scaling import LINEAR, Moments
 from bagwise.segments import rows_to_spare
 from bagwise.training.card import Card
 from bagwise.training.data import PackedTensors
@@ -161,14 +161,14 @@ class Together(Looped):
         limit = np.inf if self.plan.clip is None else self.plan.clip
         if moments is None or scale is None:
             ones, nothing = np.ones((2, len(self.members), 1))
-            return None if np.isinf(limit) else (ones, nothing - 1, limit)
+            return None if np.isinf(limit) else (ones, nothing - 1, limit, False)
         shift, factor = scale
         own = [(model.scaler.shift.cpu().numpy(), model.scaler.factor.cpu().double().numpy()) for model in self.models]
         factors = np.stack([mine / factor for _, mine in own])
         shifts = np.stack([(at - shift) * mine for at, mine in own])
         extremes = np.stack(moments.range(met))[:, None] - shift
-        farthest = np.abs(extremes * np.stack([mine for _, mine in own]) - shifts)
-        return factors, shifts, np.inf if farthest.max() <= limit else limit
+        farthest = np.abs(extremes * np.stack([mine for _, mine in own]) - shifts).max()
+        return factors, shifts, np.inf if farthest <= limit else limit, self.plan.squashes and farthest > LINEAR
 
     def run_epoch(self, epoch: int, active: Sequence[int]) -> NDArray[np.float64]:
         """Let some members see each of their training bags once, as `Looped.run_epoch` does."""
