@@ -16,7 +16,7 @@ from bagwise.cli.options import KNOWN_TO_A_RUN, takes_options
 from bagwise.commands.options import Data, Evaluation, Model, Option, Options, Output, OwnMethod, Search, Training, Work
 from bagwise.commands.runs import check_asked_the_same
 from bagwise.errors import BagwiseError
-from bagwise.experiments.options import Assumption, Auto, Digits, Study, Table1, Tissue
+from bagwise.experiments.options import Assumption, Auto, Digits, Slides, Study, Table1, Tissue
 
 CLASSES = (Data, Model, Training, Search, Evaluation, Work, Output)
 DECLARED = [one for kind in CLASSES for one in kind.options().values()]
@@ -29,6 +29,7 @@ TAKEN = {
     "reproduce table1": {Table1: ()},
     "reproduce mil-assumption": {Assumption: ("seed", "data_dir")},
     "reproduce auto": {Auto: ()},
+    "reproduce slides": {Slides: ("data_dir",)},
     "reproduce mnist-bags": {Digits: ()},
     "reproduce figure4": {Digits: ("methods", "training_bags", "repeats", "jobs")},
     "reproduce table2": {Tissue: ()},

@@ -9,7 +9,7 @@ from bagwise.cli.loading import loading
 from bagwise.cli.options import takes_options
 from bagwise.cli.output import print_json, print_line, print_table, say, told
 from bagwise.commands.options import AsJson, Output
-from bagwise.experiments.options import Assumption, Auto, Defaults, Digits, Table1, Tissue
+from bagwise.experiments.options import Assumption, Auto, Defaults, Digits, Slides, Table1, Tissue
 
 __all__ = ["reproduce"]
 
@@ -93,6 +93,28 @@ def defaults(
     pairs = dict.fromkeys((row["dataset"], row["candidate"]) for row in results["rows"])
     rows = [(*pair, *(means[(*pair, metric)] for metric in MEASURED)) for pair in pairs]
     print_table("Candidates for defaults", ["data set", "candidate", "AUC", "accuracy", "log-loss"], rows)
+    print_line(f"The tables are in {out}.")
+
+
+@reproduce.command(epilog="Example: bagwise reproduce slides --part compared --draws 1 --out slides")
+@takes_options(but=("data_dir",))
+def slides(
+    out: Annotated[Path, "Folder for the numbers as JSON and Markdown, and finished cells.", "--out"],
+    study: Slides,
+    as_json: AsJson = Output.json,
+) -> None:
+    """Defaults beside a tuned plain loop, on made slides of thousands of patches."""
+    with loading():
+        from bagwise.experiments.slides import MEASURED, run_slides
+
+    results = run_slides(out, study, tell=say)
+    if as_json:
+        print_json(results)
+        return
+    means = {(row["part"], row["signal"], row["name"], row["metric"]): told(row["mean"]) for row in results["rows"]}
+    of = dict.fromkeys(key[:3] for key in means)
+    rows = [(*one, *(means[(*one, metric)] for metric in MEASURED)) for one in of]
+    print_table("Made slides", ["part", "signal", "trained by", *MEASURED.values()], rows)
     print_line(f"The tables are in {out}.")
 
 

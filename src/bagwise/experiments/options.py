@@ -17,7 +17,7 @@ from bagwise.commands.options import (
     Work,
 )
 
-__all__ = ["Assumption", "Auto", "Defaults", "Digits", "Study", "Table1", "Tissue"]
+__all__ = ["Assumption", "Auto", "Defaults", "Digits", "Slides", "Study", "Table1", "Tissue"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,19 @@ class Defaults(Study):
     candidates: Annotated[tuple[str, ...], "Name of a candidate; repeat it. Else all.", "--candidate"] = ()
     folds: Annotated[int, "Number of folds."] = 3
     repeats: Annotated[int, "How often to divide the bags anew."] = 1
+
+
+@dataclass(frozen=True)
+class Slides(Study):
+    """On how many draws of made slides defaults are measured beside a plain loop."""
+
+    parts: Annotated[
+        tuple[str, ...],
+        "'compared', or what was tried on development slides: 'loop', 'defaults'; repeat it. Else all.",
+        "--part",
+    ] = ()
+    draws: Annotated[int, "How often slides are made anew."] = 3
+    quick: Annotated[bool, "A small version of the whole, in minutes."] = False
 
 
 @dataclass(frozen=True)
