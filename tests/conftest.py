@@ -35,8 +35,10 @@ COMPILING = pytest.StashKey()
 
 def pytest_configure(config):
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
-        # A worker has one processor; threads that wait for others would use up as much again.
+        # A worker has one processor; threads that wait for others would use up as much again, and so would processes
+        # that a command starts by itself where it sees several.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+        os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
         config.stash[COMPILING] = compiling.start()
 
 
