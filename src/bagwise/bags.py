@@ -11,10 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from bagwise import checks
 from bagwise.errors import BagwiseError
-from bagwise.feature_columns import Column, recoded
+from bagwise.feature_columns import Column, Wanted, recoded
 from bagwise.frames import as_pandas, in_one_order, packed_parts
 from bagwise.label_columns import LabelColumns
 from bagwise.labels import summed_up, valid_label_names, valid_labels
+from bagwise.order import told_again
 from bagwise.stored import StoredInstances
 
 __all__ = ["Bag", "Bags", "BagsLike", "as_bags", "in_feature_order", "like_learnt"]
@@ -264,6 +265,9 @@ class Bags:
         features: Sequence[str] | None = None,
         drop: Sequence[str] = (),
         categorical: Sequence[str] = (),
+        date: Sequence[str] = (),
+        order: str | None = None,
+        bag_features: Sequence[str] = (),
         like: Sequence[Column] | None = None,
         group: str | None = None,
         instance_label: str | None = None,
@@ -295,6 +299,9 @@ class Bags:
         categorical
             Names or patterns of features that are categories, whatever they hold: numbers that name something, or
             texts that would be left out.
+        date, order, bag_features
+            As in `bagwise.read_table`: columns that are dates, though they are text or numbers; the column that puts
+            the instances of a bag in an order; and columns that belong to the bag.
         like
             What features stood for in the bags that a model learnt from, its ``columns_``: these columns are read, as
             that. None: all features, as what they hold.
@@ -334,10 +341,9 @@ class Bags:
                 as_pandas(frame),
                 bag,
                 LabelColumns.of(label, event, time),
-                features=features,
-                drop=drop,
-                categorical=categorical,
-                like=like,
+                wanted=Wanted(features, drop, categorical, date, order, bag_features)
+                if like is None
+                else Wanted.as_learnt(like),
                 group=group,
                 instance_label=instance_label,
                 instance=instance,
@@ -456,6 +462,15 @@ class Bags:
     def instance_shape(self) -> tuple[int, ...]:
         """Shape of one instance: ``(D,)`` for vectors, ``(H, W)`` or ``(H, W, 3)`` for images."""
         return self.instances.shape[1:]
+
+    @property
+    def bag_features(self) -> NDArray[np.float64] | None:
+        """What belongs to bags, shape (B, F), as raw as instances, which have it too (`columns` with a role ``"bag"``).
+
+        None where nothing does.
+        """
+        places = [number for number, column in enumerate(self.columns or ()) if column.role == "bag"]
+        return np.asarray(self.instances)[self.offsets[:-1, None], places] if places else None
 
     @property
     def keys(self) -> NDArray[np.uint64]:
@@ -773,7 +788,7 @@ def like_learnt(
     if bags.feature_names is None:
         raise BagwiseError("the bags have features without names, and the model learnt from columns of a table")
     assert isinstance(bags.instances, np.ndarray)
-    codes = recoded(bags.instances, bags.columns, bags.feature_names, columns)
+    codes = told_again(recoded(bags.instances, bags.columns, bags.feature_names, columns), columns, bags.offsets)
     return replace(bags, instances=codes, columns=tuple(columns))
 
 

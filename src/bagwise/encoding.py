@@ -117,16 +117,17 @@ class Encoding:
         numbers: list[tuple[int, float, float]] = []
         dates: list[tuple[int, float]] = []
         tables: list[tuple[int, NDArray[np.int64]]] = []
-        gaps, hot = [], 0
+        gaps: list[int] = []
+        place = {column.name: number for number, column in enumerate(columns)}
         for number, column in enumerate(columns):
+            if column.role == "before":
+                continue
             values = instances[rows, number]
             missing = np.isnan(values)
             if column.kind == "category":
                 table = _places(values, missing, bag, len(column.values), len(bags))
-                used = int(table.max(initial=-1)) + 1
-                if used > 1:
-                    tables.append((number, np.where(table < 0, -1, table + hot)))
-                    hot += used
+                if table.max(initial=-1) > 0:
+                    tables.append((number, table))
                 continue
             known = values[~missing] if missing.any() else values
             if column.kind == "date":
@@ -134,8 +135,19 @@ class Encoding:
                 dates += [(number, 2 * np.pi / turn) for turn in turns]
             elif (scale := _scale(column, known)) is not None:
                 numbers.append((number, *scale))
-            if missing.any() and not missing.all() and column.of is None:
+            if missing.any() and not missing.all() and (column.of is None or column.role == "since"):
                 gaps.append(number)
+        # What the one before was is shown as what an instance is itself.
+        for number, base in [(n, place[str(one.of)]) for n, one in enumerate(columns) if one.role == "before"]:
+            numbers += [(number, shift, factor) for known, shift, factor in numbers if known == base]
+            dates += [(number, pace) for known, pace in dates if known == base]
+            tables += [(number, table) for known, table in tables if known == base]
+            gaps += [number for known in gaps if known == base]
+        *begins, hot = np.cumsum([0, *(table.max() + 1 for _, table in tables)]).tolist()
+        tables = [
+            (number, np.where(table < 0, -1, table + begin))
+            for (number, table), begin in zip(tables, begins, strict=True)
+        ]
         made = cls(
             np.array([number for number, _, _ in numbers], np.int64),
             np.array([shift for _, shift, _ in numbers]),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bagwise.checks import check_no_gap, is_missing
 from bagwise.errors import BagwiseError, BagwiseWarning
-from bagwise.feature_columns import Column, selected
+from bagwise.feature_columns import Column, Wanted
 from bagwise.label_columns import LabelColumns
 
 if TYPE_CHECKING:
@@ -117,10 +117,7 @@ def packed_parts(
     bag: str,
     label: LabelColumns,
     *,
-    features: Sequence[str] | None,
-    drop: Sequence[str] = (),
-    categorical: Sequence[str] = (),
-    like: Sequence[Column] | None = None,
+    wanted: Wanted,
     group: str | None,
     instance_label: str | None,
     instance: str | None,
@@ -132,7 +129,9 @@ def packed_parts(
     ----------
     label
         The columns of labels.
-    frame, bag, features, drop, categorical, like, group, instance_label, instance, coordinates
+    wanted
+        Which columns are features, and as what they are read.
+    frame, bag, group, instance_label, instance, coordinates
         As in `bagwise.Bags.from_table`.
 
     Returns
@@ -148,33 +147,29 @@ def packed_parts(
     Examples
     --------
     >>> import pandas as pd
-    >>> nothing = dict.fromkeys(("features", "group", "instance_label", "instance"))
+    >>> nothing = dict.fromkeys(("group", "instance_label", "instance"))
     >>> frame = pd.DataFrame({"bag": ["a", "b", "a"], "width": [1.0, 2.0, 3.0]})
-    >>> packed_parts(frame, "bag", LabelColumns(), coordinates=(), **nothing)["instances"].tolist()
+    >>> packed_parts(frame, "bag", LabelColumns(), wanted=Wanted(), coordinates=(), **nothing)["instances"].tolist()
     [[1.0], [3.0], [2.0]]
     """
-    listed = {"features": features, "drop": drop, "categorical": categorical, "coordinates": coordinates}
-    for use, several in listed.items():
+    listed = ("features", "drop", "categorical", "date", "bag_features")
+    for use, several in {**{use: getattr(wanted, use) for use in listed}, "coordinates": coordinates}.items():
         if isinstance(several, str):
             raise BagwiseError(f"{use} is {several!r}: give a list of names of columns")
     spoken_for = [bag, *label.names, group, instance_label, instance, *coordinates]
     _check_columns(frame, [column for column in spoken_for if column is not None])
     if len(frame) == 0:
         raise BagwiseError("the table has no rows: a bag needs at least one")
-    if like is not None:
-        features, drop = [column.name for column in like if column.of is None], ()
-    asked = None if features is None else list(features)
-    for column in set(spoken_for).intersection(asked or ()):
+    for column in set(spoken_for).intersection(wanted.features or ()):
         raise BagwiseError(f"column {column!r} is given two uses: give each use a column of its own")
-    given = selected([column for column in frame.columns if column not in spoken_for], asked, drop)
+    wanted = wanted.among([column for column in frame.columns if column not in spoken_for])
     codes, values = frame[bag].factorize()
     check_no_gap(codes, bag)
     order = np.argsort(codes, kind="stable")
     offsets = np.concatenate([[0], np.cumsum(np.bincount(codes))])
     names = np.array([str(value) for value in values], dtype=object)
     bag_of_row = names[codes]
-    named = selected(given, categorical) if len(categorical) else []
-    names_of_features, parts, columns = _features(frame, given, bag_of_row, codes, named, like)
+    names_of_features, parts, columns = _features(frame, wanted, bag_of_row, codes, names)
     instances = np.column_stack(parts)
     if (np.diff(order) != 1).any():  # else the copy would cost as much as all the rest
         instances = instances[order]
@@ -270,26 +265,26 @@ def _check_constant(
 
 def _features(
     frame: "pd.DataFrame",
-    given: Sequence[str],
+    wanted: Wanted,
     bag_of_row: NDArray[Any],
     codes: NDArray[np.int64],
-    categorical: Sequence[str],
-    like: Sequence[Column] | None,
+    names: NDArray[np.object_],
 ) -> tuple[list[str], Sequence[NDArray[Any]], tuple[Column, ...] | None]:
     """Give names and values of features, and what these stand for where they are not all numbers without gaps."""
-    if like is None and not categorical and all(frame[column].dtype.kind in "biuf" for column in given):
+    given = list(wanted.features or ())
+    if wanted.plain and all(frame[column].dtype.kind in "biuf" for column in given):
         parts = [_floats(frame, column, bag_of_row) for column in given]
         if all(np.isfinite(values).all() for values in parts):
             return [str(column) for column in given], parts, None
     from bagwise.mixed import read_mixed  # which loads Arrow
 
-    mixed = read_mixed(_Rows(frame, bag_of_row), given, codes, categorical, like)
+    mixed = read_mixed(_Rows(frame, bag_of_row), wanted, codes, names)
     sentences = mixed.told()
     if not mixed.columns:
         raise BagwiseError(f"the table has no feature columns: {sentences[0]}")
     for sentence in sentences:
         warnings.warn(sentence, BagwiseWarning, stacklevel=4)
-    return mixed.names, mixed.parts, None if mixed.plain and like is None else tuple(mixed.columns)
+    return mixed.names, mixed.parts, None if mixed.plain and wanted.like is None else tuple(mixed.columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -312,23 +307,27 @@ class _Rows:
         return codes, [str(int(one)) if isinstance(one, float) and one.is_integer() else str(one) for one in values]
 
     def seconds(self, column: str) -> NDArray[np.float64]:
-        import pyarrow as pa
-
         from bagwise.kinds import seconds_of
 
-        values = self._arrow(column)
-        if not (pa.types.is_temporal(values.type) or pa.types.is_null(values.type)):
+        if not self.temporal(column):
             raise BagwiseError(
                 f"column {column!r} is not a date or time, as what the model learnt from was: make it one with"
                 " pandas.to_datetime"
             )
-        seconds: NDArray[np.float64] = seconds_of(values)
+        seconds: NDArray[np.float64] = seconds_of(self._arrow(column))
         return seconds
 
-    def infinite(self, column: str, row: int) -> BagwiseError:
-        return BagwiseError(
-            f"column {column!r} has an infinity in row {row} (bag {self.bag_of_row[row]!r}): mend it, or leave it empty"
-        )
+    def row(self, position: int) -> int:
+        return int(position)
+
+    def temporal(self, column: str) -> bool:
+        import pyarrow as pa
+
+        kind = self._arrow(column).type
+        return pa.types.is_null(kind) or (pa.types.is_temporal(kind) and not pa.types.is_duration(kind))
+
+    def wrong(self, column: str, row: int, has: str, cure: str) -> BagwiseError:
+        return BagwiseError(f"column {column!r} has {has} in row {row} (bag {self.bag_of_row[row]!r}): {cure}")
 
     def _arrow(self, column: str) -> Any:
         import pyarrow as pa

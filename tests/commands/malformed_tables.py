@@ -55,6 +55,54 @@ table_case("no_such_column_to_drop", r"no column 'z\*'", lambda f: f, [*COLUMNS,
 table_case("no_such_category", r"no column 'z'", lambda f: f, [*COLUMNS, "--categorical", "z"])
 table_case("all_features_dropped", r"all that would be features are left out", lambda f: f, [*COLUMNS, "--drop", "x,y"])
 table_case("a_feature_that_is_the_bag", r"no column 'bag' to be a feature", lambda f: f, [*COLUMNS, "--drop", "bag"])
+OF_BAGS, ORDER = [*COLUMNS, "--bag-feature", "z"], [*COLUMNS, "--order", "z"]
+steps = {"z": list(range(36))}
+table_case("no_such_order", r"no column 'z'", lambda f: f, ORDER)
+table_case("an_order_that_is_the_label", r"no column 'label'", lambda f: f, [*COLUMNS, "--order", "label"])
+table_case("an_order_with_a_gap", r"'z' has nothing in row 4", lambda f: f.assign(z=[0, 1, None, *range(33)]), ORDER)
+table_case("an_order_of_words", r"'z' has what is no date.*row 2.*2026-12-24", lambda f: f.assign(z=words(f)), ORDER)
+table_case(
+    "an_order_of_ties", r"order 'z' is the same in all rows of each bag", lambda f: f.assign(z=f.bag.str[1:]), ORDER
+)
+table_case("an_endless_order", r"'z' has an infinity in row 3", lambda f: f.assign(z=[0, "inf", *range(34)]), ORDER)
+table_case("no_such_feature_of_bags", r"no column 'z'", lambda f: f, OF_BAGS)
+table_case(
+    "a_feature_that_differs_within_a_bag",
+    r"'z'.*row 2 of the same bag 'b0' in row 3",
+    lambda f: f.assign(**steps),
+    OF_BAGS,
+)
+table_case(
+    "a_feature_of_bags_and_of_instances",
+    r"'x' is given two uses",
+    lambda f: f,
+    [*COLUMNS, "--features", "x", "--bag-feature", "x"],
+)
+table_case(
+    "an_order_and_a_feature_of_bags",
+    r"'z' is given two uses",
+    lambda f: f.assign(**steps),
+    [*ORDER, "--bag-feature", "z"],
+)
+table_case("no_such_date", r"no column 'z'", lambda f: f, [*COLUMNS, "--date", "z"])
+table_case(
+    "a_date_that_is_none",
+    r"'z' has what is no date.*in row 2",
+    lambda f: f.assign(z=words(f)),
+    [*COLUMNS, "--date", "z"],
+)
+table_case(
+    "dates_of_two_kinds",
+    r"'z' has what is no date.*in row 37: write all of them like 24\.12\.2026",
+    lambda f: f.assign(z=["24.12.2026"] * 35 + ["2026-12-24"]),
+    [*COLUMNS, "--date", "z"],
+)
+table_case(
+    "a_day_like_a_month",
+    r"'z' has dates such as '01/02/2026'.*the day from the month",
+    lambda f: f.assign(z="01/02/2026"),
+    [*COLUMNS, "--date", "z"],
+)
 table_case("infinity_in_a_feature", r"'x'.*row 7", replaced("x", 5, "inf"))
 table_case("text_in_a_feature", r"'x'.*row 7.*'tall'", replaced("x", 5, "tall"))
 table_case("gap_in_the_bag_column", r"'bag'", replaced("bag", 5, None))
@@ -188,6 +236,16 @@ def packed(name, kind, codec):
 
 packed("a_gzip_bomb", "gz", "gzip")
 packed("a_zstandard_bomb", "zst", "zstd")
+
+
+@case
+def a_feature_of_bags_in_two_files(folder):
+    frame = good_frame()
+    bags = frame[["bag", "label"]].drop_duplicates().assign(z=1.0)
+    bags.to_csv(folder / "labels.csv", index=False)
+    frame.drop(columns="label").assign(z=2.0).to_csv(folder / "table.csv", index=False)
+    argv = ["fit", folder / "table.csv", *COLUMNS, "--labels", folder / "labels.csv", "--bag-feature", "z"]
+    return Plan(*argv, "--out", folder / "run", says=r"table\.csv.*has the column 'z', and the table of bags too")
 
 
 @case

@@ -12,7 +12,9 @@ from bagwise.commands.options import Option, Options
 
 __all__ = ["KNOWN_TO_A_RUN", "RunFolder", "takes_options"]
 
-KNOWN_TO_A_RUN = frozenset({"label", "event", "time", "group", "weight", "split", "patch"})
+KNOWN_TO_A_RUN = frozenset(
+    {"label", "event", "time", "group", "weight", "split", "date", "order", "bag_features", "patch"}
+)
 RunFolder = Annotated[Path, "A folder that bagwise fit wrote."]
 
 

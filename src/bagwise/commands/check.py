@@ -237,9 +237,7 @@ def _examine_table(source: DataSource, path: Path, found: Findings) -> None:
         bag=source.bag,
         label=source.label_columns,
         group=source.first_group,
-        features=source.features or None,
-        drop=source.drop,
-        categorical=source.categorical,
+        wanted=source.wanted,
         others=[
             *source.coordinates,
             *source.beside_in(path, source.weight, source.split, *source.group[1:]),

@@ -1,7 +1,7 @@
 """What a user calls data on the command line, and how it becomes bags."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from hashlib import blake2b
 from math import prod
@@ -18,7 +18,8 @@ from bagwise.commands.options import Data
 from bagwise.datasets import list_datasets, load_dataset
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.divisions import connected_groups
-from bagwise.feature_columns import Column
+from bagwise.feature_columns import Column, Wanted
+from bagwise.io.bag_tables import BagTable
 from bagwise.io.folders import read_folder
 from bagwise.io.images import Grid, Points, holds_images, read_images
 from bagwise.io.labels import known_values, known_weights
@@ -70,9 +71,10 @@ class DataSource(Data):
             raise BagwiseError(
                 f"--skip-missing is for a folder with a table of --labels, and {self.data} is none: drop it"
             )
-        for option, value in (("features", self.features), ("drop", self.drop), ("categorical", self.categorical)):
-            if value and not path.is_file():
-                raise BagwiseError(f"--{option} is for columns of a table, and {self.data} is none: drop it")
+        for field in fields(self.wanted):
+            if getattr(self.wanted, field.name) and not path.is_file():
+                flag = Data.options()[field.name].flag
+                raise BagwiseError(f"{flag} is for columns of a table, and {self.data} is none: drop it")
         return path if path.exists() else None
 
     def check_there(self) -> None:
@@ -112,6 +114,11 @@ class DataSource(Data):
             return Grid() if self.patch is None else Grid(self.patch)
         table = read_points(self.points, self.bag or "bag")
         return Points(table) if self.patch is None else Points(table, self.patch)
+
+    @property
+    def wanted(self) -> Wanted:
+        """Which columns of a table are features, and as what they are read."""
+        return Wanted(self.features or None, self.drop, self.categorical, self.date, self.order, self.bag_features)
 
     @property
     def label_columns(self) -> LabelColumns:
@@ -209,6 +216,9 @@ class DataSource(Data):
             features=self.features or None,
             drop=self.drop,
             categorical=self.categorical,
+            date=self.date,
+            order=self.order,
+            bag_features=self.bag_features,
             labels=self.labels,
             others=self.beside_in(path, self.weight, self.split, *self.group[1:], *apart),
         )
@@ -346,9 +356,14 @@ class DataSource(Data):
         columns = table_columns(path)
         bag = self._bag(path)
         roles = [bag, *self.label_columns.names, *self.group, self.weight, self.split, self.instance, *self.coordinates]
+        beside = None
         if like is not None:
-            features = [column.name for column in like if column.of is None]
-        if features is not None and bag in columns:
+            learnt = Wanted.as_learnt(like)
+            beside = BagTable.of(self.labels, learnt.bag_features)
+            features = [name for name in learnt.columns if beside is None or name not in beside.columns]
+        elif features is None:
+            features = [name for name in columns if name not in roles]
+        if bag in columns:
             there, known = set(columns), {*features, *roles, *self._left_out(columns, roles)}
             lacking = [name for name in features if name not in there]
             others = [name for name in columns if name not in known] if like is None else []
@@ -366,7 +381,8 @@ class DataSource(Data):
             group=None,
             instance=self.instance if self.instance in columns else None,
             coordinates=present if len(present) == len(self.coordinates) else (),
-            features=[name for name in columns if name not in roles] if features is None else features,
+            features=features if like is None else None,
+            labels=None if beside is None else self.labels,
             like=like,
         )
 

@@ -56,7 +56,13 @@ Resume = Annotated[bool, "Go on where a stopped run in --out was."]
 AsJson = Annotated[bool, "Print the result as JSON.", "--json"]
 
 _SEVERAL = ("label", "group")  # columns of which there may be several, and one is a text
-_LISTED = ("features", "drop", "categorical")  # which may be said several times, and several at a time
+_LISTED = (
+    "features",
+    "drop",
+    "categorical",
+    "date",
+    "bag_features",
+)  # which may be said several times, and several at a time
 
 
 @dataclass(frozen=True)
@@ -141,7 +147,20 @@ class Data(Options):
         tuple[str, ...],
         "Features that are categories, also if they are numbers; names or patterns joined by commas.",
     ] = ()
-    labels: Annotated[Path | None, "Table with a bag's label in each row: bag,label[,group][,file]."] = None
+    date: Annotated[
+        tuple[str, ...], "Features that are dates, though they are text or numbers; names or patterns joined by commas."
+    ] = ()
+    order: Annotated[
+        str | None, "Column of time or rank: instances then say where they stand, and what the one before was."
+    ] = None
+    bag_features: Annotated[
+        tuple[str, ...],
+        "Columns that belong to the bag, here or in --labels; names or patterns joined by commas.",
+        "--bag-feature",
+    ] = ()
+    labels: Annotated[
+        Path | None, "Table with a bag's label in each row: bag,label[,group][,file][,features of bags]."
+    ] = None
     patch: Annotated[int | None, "Side of the patches that images are cut into, in pixels."] = None
     points: Annotated[Path | None, "CSV of points to cut images around: bag,x,y, in pixels from 0."] = None
     skip_missing: Annotated[bool, "Leave out rows of --labels that have no file in the folder."] = False

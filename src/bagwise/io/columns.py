@@ -230,17 +230,22 @@ class Table:
 
     def seconds(self, column: str) -> NDArray[np.float64]:
         """Give a column of dates or times as seconds, with NaN in gaps."""
-        kind = self._column(column).type
-        if not (pa.types.is_temporal(kind) or pa.types.is_null(kind)) or pa.types.is_duration(kind):
-            raise self._not(column, "a date or time", kind)
+        if not self.temporal(column):
+            raise self._not(column, "a date or time", self._column(column).type)
         seconds: NDArray[np.float64] = seconds_of(self._column(column))
         return seconds
 
-    def infinite(self, column: str, row: int) -> BagwiseError:
-        """Say that a number is infinite."""
-        return BagwiseError(
-            f"{self.path}: column {column!r} has an infinity in row {self.row(row)}: mend it, or leave it empty"
-        )
+    def temporal(self, column: str) -> bool:
+        """Say whether a column holds dates or times, or nothing at all."""
+        kind = self._column(column).type
+        return pa.types.is_null(kind) or (pa.types.is_temporal(kind) and not pa.types.is_duration(kind))
+
+    def wrong(self, column: str, row: int, has: str, cure: str) -> BagwiseError:
+        """Say what is wrong with a row, and what to do."""
+        return BagwiseError(f"{self.path}: column {column!r} has {has} in row {self.row(row)}: {cure}")
+
+    def __str__(self) -> str:
+        return str(self.path)
 
     # ---- the inside ------------------------------------------------------------------------------------------------
 

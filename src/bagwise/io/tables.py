@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
-from bagwise.feature_columns import Column, selected
+from bagwise.feature_columns import Column, Wanted
+from bagwise.io.bag_tables import BagTable
 from bagwise.io.columns import Coded, Table
 from bagwise.io.labels import BagRows, labels_apart, spaces
 from bagwise.io.problems import Problem, left_out, some, tell
 from bagwise.kinds import Kind
 from bagwise.label_columns import LabelColumns
-from bagwise.mixed import Mixed, as_said, read_mixed
+from bagwise.mixed import Apart, Mixed, as_said, read_mixed
 
 __all__ = ["TolerantTable", "number_columns", "read_table", "read_tolerantly", "table_columns"]
 
@@ -37,6 +38,9 @@ def read_table(
     features: Sequence[str] | None = None,
     drop: Sequence[str] = (),
     categorical: Sequence[str] = (),
+    date: Sequence[str] = (),
+    order: str | None = None,
+    bag_features: Sequence[str] = (),
     labels: str | Path | None = None,
     others: Sequence[str] = (),
     like: Sequence[Column] | None = None,
@@ -128,29 +132,32 @@ def read_table(
         if uses > 1:
             raise BagwiseError(f"{path}: column {name!r} is given {uses} uses: give each use a column of its own")
     texts = [name for name in (bag, *columns.names, group, instance) if name is not None]
-    named_texts = _categories(path, {*texts, *coordinates, *others}, categorical, like)
-    read = _Read.of(Path(path), bag, columns, group, labels, texts, [*coordinates, *others], named_texts)
+    asked = Wanted(features, drop, categorical, date, order, bag_features) if like is None else Wanted.as_learnt(like)
+    used = {*texts, *coordinates, *others}
+    beside = BagTable.of(labels, asked.bag_features)
+    as_written = _as_written(path, used, asked, beside)
+    told = None if beside is not None and not columns else labels  # to predict, it has features of bags alone
+    read = _Read.of(Path(path), bag, columns, group, told, texts, [*coordinates, *others], as_written)
     table, rows = read.table, read.rows
+    wanted = _among(table, used, asked, beside)
     names = None if instance is None else table.names(instance)
     tell([*read.problems(), *spaces(table)])
-    if like is not None:
-        features = [column.name for column in like if column.of is None]
-    given = _features(table, {*texts, *coordinates, *others}, features, drop if like is None else ())
     chosen = [name for name in rows.bags.values if not columns or name in read.labels]
     place = {name: number for number, name in enumerate(chosen)}
     bag_of_row = np.array([place.get(name, -1) for name in rows.bags.values])[rows.bags.codes]
-    order = np.argsort(bag_of_row, kind="stable")[np.count_nonzero(bag_of_row < 0) :]
+    kept = np.argsort(bag_of_row, kind="stable")[np.count_nonzero(bag_of_row < 0) :]
     where = _numbers(table, coordinates, bag_of_row, chosen)
-    feature_names, parts, kinds = _values(table, given, bag_of_row, named_texts, like)
+    apart = None if beside is None else beside.apart(bag, place, wanted)
+    feature_names, parts, kinds = _values(table, wanted, bag_of_row, chosen, apart)
     return Bags(
-        _in_order(parts, order),
-        np.concatenate([[0], np.cumsum(np.bincount(bag_of_row[order]))]),
+        _in_order(parts, kept),
+        np.concatenate([[0], np.cumsum(np.bincount(bag_of_row[kept]))]),
         labels=columns.array([read.labels[name] for name in chosen]) if columns else None,
         names=np.array(chosen, dtype=object),
         groups=None if group is None or not read.groups else np.array([read.groups[name] for name in chosen]),
-        coordinates=_in_order([where[name] for name in coordinates], order) if coordinates else None,
+        coordinates=_in_order([where[name] for name in coordinates], kept) if coordinates else None,
         feature_names=tuple(feature_names),
-        instance_names=None if names is None else np.array([*names.values, ""], dtype=object)[names.codes[order]],
+        instance_names=None if names is None else np.array([*names.values, ""], dtype=object)[names.codes[kept]],
         label_names=columns.label_names,
         columns=kinds,
     )
@@ -247,10 +254,8 @@ def read_tolerantly(
     *,
     bag: str,
     label: LabelColumns,
+    wanted: Wanted,
     group: str | None = None,
-    features: Sequence[str] | None = None,
-    drop: Sequence[str] = (),
-    categorical: Sequence[str] = (),
     others: Sequence[str] = (),
     labels: str | Path | None = None,
 ) -> TolerantTable:
@@ -258,10 +263,12 @@ def read_tolerantly(
 
     Parameters
     ----------
-    path, bag, group, features, drop, categorical, labels
+    path, bag, group, labels
         As in `read_table`.
     label
         The columns of labels.
+    wanted
+        Which columns are features, and as what they are read.
     others
         Columns that are no features.
 
@@ -275,18 +282,21 @@ def read_tolerantly(
         If it is no table, or lacks a column.
     """
     texts = [name for name in (bag, *label.names, group) if name is not None]
-    as_written = _categories(path, {*texts, *others}, categorical, None)
-    read = _Read.of(Path(path), bag, label, group, labels, texts, others, as_written)
+    beside = BagTable.of(labels, wanted.bag_features)
+    read = _Read.of(
+        Path(path), bag, label, group, labels, texts, others, _as_written(path, {*texts, *others}, wanted, beside)
+    )
     table = read.table
     problems = [*read.problems(), *spaces(table)]
-    names: list[str] = []
+    chosen = Wanted(features=())
     try:
-        names = _features(table, {*texts, *others}, features, drop)
+        chosen = _among(table, {*texts, *others}, wanted, beside)
     except BagwiseError as error:
         problems.append(Problem.of("error", "no-features", str(error)))
-    kinds = {name: as_said(table.kind(name), name in as_written) for name in names}
-    bags, apart = read.rows.bags, set(read.left_out)
-    kept = np.array([name not in apart for name in bags.values] + [False])[bags.codes]
+    names = list(chosen.features or ())
+    kinds = {name: as_said(table.kind(name), name, chosen) for name in names}
+    bags, left = read.rows.bags, set(read.left_out)
+    kept = np.array([name not in left for name in bags.values] + [False])[bags.codes]
     mixed = Mixed(np.where(kept, bags.codes, -1))
     wrong: list[str] = []
     for name, kind in kinds.items():
@@ -301,6 +311,11 @@ def read_tolerantly(
     if len(wrong) > _MOST_TOLD:
         more = f"{path}: {len(wrong) - _MOST_TOLD:,} more columns hold what no model can read: leave them out"
         problems.append(Problem.of("error", "not-numeric", more, wrong[_MOST_TOLD:]))
+    place = {name: number for number, name in enumerate(bags.values) if name not in left}
+    try:
+        mixed.read_beside(table, chosen, bags.values, None if beside is None else beside.apart(bag, place, chosen))
+    except BagwiseError as error:
+        problems.append(Problem.of("error", "columns", str(error)))
     problems += [Problem.of("warning", "left-out", f"{path}: {told}", mixed.left_out) for told in mixed.told()]
     if names and not mixed.columns and not wrong:
         told = f"{path}: the table has no feature columns: all that would be features are left out"
@@ -377,42 +392,38 @@ class _Read:
         return found
 
 
-def _features(table: Table, used: Collection[str], features: Sequence[str] | None, drop: Sequence[str]) -> list[str]:
-    """Give the features among the columns without another use."""
-    return selected([name for name in table.header if name not in used], features, drop, f"{table.path}: the table")
+def _among(table: Table, used: Collection[str], asked: Wanted, beside: BagTable | None) -> Wanted:
+    """Say which of the columns without another use are features."""
+    free = [name for name in table.header if name not in used]
+    return asked.among(free, () if beside is None else beside.columns, f"{table.path}: the table")
 
 
-def _categories(
-    path: str | Path, used: Collection[str], categorical: Sequence[str], like: Sequence[Column] | None
-) -> list[str]:
-    """Give the columns that are categories, as was said."""
-    if like is not None:
-        return [column.name for column in like if column.kind == "category"]
-    if not categorical:
+def _as_written(path: str | Path, used: Collection[str], asked: Wanted, beside: BagTable | None) -> list[str]:
+    """Give the columns that are categories, as was said, in this table."""
+    if not asked.categorical:
         return []
-    return selected([name for name in table_columns(path) if name not in used], categorical, where=f"{path}: the table")
+    free = [name for name in table_columns(path) if name not in used]
+    named = asked.among(free, () if beside is None else beside.columns, f"{path}: the table")
+    return [name for name in named.categorical if name in free]
 
 
 def _values(
-    table: Table,
-    given: Sequence[str],
-    bag_of_row: NDArray[np.int64],
-    categorical: Collection[str],
-    like: Sequence[Column] | None,
+    table: Table, wanted: Wanted, bag_of_row: NDArray[np.int64], names: Sequence[str], apart: Apart | None
 ) -> tuple[list[str], Sequence[NDArray[Any]], tuple[Column, ...] | None]:
     """Give names and values of features, and what these stand for where they are not all numbers without gaps."""
-    if like is None and not categorical and all(map(table.is_number, given)):
+    given = list(wanted.features or ())
+    if wanted.plain and all(map(table.is_number, given)):
         numbers, wrong = table.numbers(given)
         for error in wrong.values():
             raise error
         if all(np.isfinite(values[bag_of_row >= 0]).all() for values in numbers.values()):
-            return list(given), [numbers[name] for name in given], None
-    mixed = read_mixed(table, given, bag_of_row, categorical, like)
+            return given, [numbers[name] for name in given], None
+    mixed = read_mixed(table, wanted, bag_of_row, names, apart)
     sentences = [f"{table.path}: {sentence}" for sentence in mixed.told()]
     if not mixed.columns:
         raise BagwiseError(f"{table.path}: the table has no feature columns: {sentences[0].partition(': ')[2]}")
     tell(Problem("warning", "columns", sentence) for sentence in sentences)
-    return mixed.names, mixed.parts, None if mixed.plain and like is None else tuple(mixed.columns)
+    return mixed.names, mixed.parts, None if mixed.plain and wanted.like is None else tuple(mixed.columns)
 
 
 def _numbers(
