@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from bagwise.bags import Bags
 from bagwise.checks import LEAST_SPAN, MOST_SPAN
 from bagwise.errors import BagwiseError
-from bagwise.feature_columns import MOST_PLACES, Column
+from bagwise.feature_columns import MOST_PLACES, Column, recoded
 from bagwise.stored import Part, StoredInstances
 
-__all__ = ["FEWEST_BAGS", "LIMIT", "Encoding", "encoded"]
+__all__ = ["FEWEST_BAGS", "LIMIT", "Encoding", "encoded", "knowing"]
 
 # Of a category that has a place of its own; it is also among the `MOST_PLACES` most frequent.
 FEWEST_BAGS = 3
@@ -77,6 +77,13 @@ class Encoding:
     def width(self) -> int:
         """How many numbers a model is shown of an instance."""
         return len(self.numbers) + len(self.gaps) + 2 * len(self.dates) + self.hot
+
+    @property
+    def origins(self) -> NDArray[np.int64]:
+        """Of each number that a model is shown the column that it was made from, shape (`width`,); -1 is nobody's."""
+        hot = np.full(self.hot + 1, -1, np.int64)
+        hot[self.places] = np.repeat(self.categories, self.sizes + 2)
+        return np.concatenate([self.numbers, self.gaps, self.dates, self.dates, hot[:-1]])
 
     @classmethod
     def learn(
@@ -194,6 +201,48 @@ class Encoding:
             raise ValueError("its encoding is none")
         if len(self.places) != begins[-1] or ((self.places < 0) | (self.places > self.hot)).any():
             raise ValueError("its encoding has places out of range")
+
+
+def knowing(bags: Bags, train: NDArray[np.int64]) -> Bags:
+    """Give bags that know no values of categories but those of some of them, so that a model keeps no others.
+
+    Parameters
+    ----------
+    bags
+        Any.
+    train
+        Positions of the bags that are learnt from.
+
+    Returns
+    -------
+    Bags
+        The very same, where there is nothing to forget.
+
+    Examples
+    --------
+    >>> columns = (Column("colour", "category", ("blue", "green", "red")),)
+    >>> bags = Bags(np.array([[0.0], [2.0], [1.0]]), np.arange(4), feature_names=["colour"], columns=columns)
+    >>> known = knowing(bags, np.array([0, 1]))
+    >>> known.columns[0].values, known.instances.ravel().tolist()
+    (('blue', 'red'), [0.0, 1.0, 2.0])
+    """
+    if bags.columns is None:
+        return bags
+    assert isinstance(bags.instances, np.ndarray)
+    learnt = np.zeros(len(bags), bool)
+    learnt[train] = True
+    rows, columns = np.repeat(learnt, bags.sizes), []
+    for number, column in enumerate(bags.columns):
+        if column.kind == "category":
+            codes = bags.instances[rows, number]
+            counts = np.bincount(codes[~np.isnan(codes)].astype(np.int64), minlength=len(column.values) + 1)
+            column = replace(column, values=tuple(column.values[code] for code in np.flatnonzero(counts[:-1])))
+        columns.append(column)
+    if bags.columns == tuple(columns):
+        return bags
+    assert bags.feature_names is not None
+    codes = recoded(bags.instances, bags.columns, bags.feature_names, columns)
+    return replace(bags, instances=codes, columns=tuple(columns))
 
 
 def encoded(bags: Bags, encoding: Encoding) -> Bags:

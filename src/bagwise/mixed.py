@@ -228,16 +228,15 @@ class Mixed:
     def add_category(
         self, name: str, codes: NDArray[np.int64], texts: Sequence[str | None], known: Sequence[str] | None = None
     ) -> None:
-        """Add a column of texts by their distinct values, -1 where there is none; `known` are all that count."""
+        """Add a column of texts by their distinct values, -1 where there is none; `known` is what others had."""
         texts = [None if text is None or text.strip().lower() in MISSING else text.strip() for text in texts]
         used = set(np.unique(codes[self.bag_of_row >= 0]).tolist())
         given = sorted({text for code, text in enumerate(texts) if text is not None and code in used})
-        column = Column(name, "category", tuple(given if known is None else known))
-        if strange := [text for text in given if text not in set(column.values)]:
+        column = Column(name, "category", tuple(sorted({*given, *(known or ())})))
+        if strange := sorted({*given} - {*(given if known is None else known)}):
             self.unknown[name] = strange
-        place = {text: number for number, text in enumerate(column.values)}
-        other = float(len(column.values))
-        meanings = [np.nan if text is None else place.get(text, other) for text in texts]
+        place = {text: float(number) for number, text in enumerate(column.values)}
+        meanings = [np.nan if text is None else place.get(text, np.nan) for text in texts]  # nan: of rows left out
         self._add(column, np.array([*meanings, np.nan])[codes])  # the last, at -1, is that of nothing
 
     def add_date(self, name: str, seconds: NDArray[np.float64], written: tuple[str, ...] = ()) -> None:

@@ -48,6 +48,7 @@ def test_what_is_in_test_bags_alone_changes_no_bit_of_training(name):
     one, another = (read(each, label="label") for each in (frame, other))
     assert one.columns != another.columns
     models = [bw.make(name, random_state=0, **METHODS[name]).fit(bags[train]) for bags in (one, another)]
+    assert models[0].columns_ == models[1].columns_
     answers = [model.predict_proba(one[train]) for model in models]
     np.testing.assert_array_equal(*answers)
     np.testing.assert_array_equal(*(model.predict_proba(another) for model in models))
@@ -70,6 +71,26 @@ def test_a_model_is_kept_and_answers_tables_of_other_vocabularies(name, tmp_path
     np.testing.assert_allclose(model.predict_proba(moved)[place], model.predict_proba(new), atol=1e-6)
     with pytest.raises(BagwiseError, match="'shop'"):
         model.predict_proba(read(table(20).drop(columns=["shop", "label"])))
+
+
+@pytest.mark.parametrize("name", ["attention", "summary-forest"])
+def test_what_no_training_bag_has_is_in_no_file(name, tmp_path):
+    frame = table()
+    names = frame["bag"].unique()
+    for number, bag in enumerate(names[40:43]):
+        frame.loc[frame["bag"] == bag, "shop"] = f"_planted{number}"
+    bags = read(frame, label="label")
+    alone = bw.make(name, random_state=0, **METHODS[name])
+    bw.save_model(alone.fit(bags[:40]), tmp_path / "alone")
+    weights = np.arange(60) < 40
+    bw.save_model(bw.make(name, random_state=0, **METHODS[name]).fit(bags, sample_weight=weights), tmp_path / "weighed")
+    if name == "attention":
+        members = bw.fit_ensemble(alone, bags, 2, validation=np.arange(40, 60))
+        bw.save_model(members, tmp_path / "watched")
+        assert members.predict_proba(bags).shape == (60, 2)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files
+    assert not any(b"_planted" in path.read_bytes() for path in files)
 
 
 def test_folds_of_other_widths_train_as_they_would_alone():

@@ -1,6 +1,7 @@
 """Which bags a page shows, and how."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from bagwise.bags import Bags
 from bagwise.commands.verdicts import Verdicts
-from bagwise.reports import BagView
+from bagwise.reports import BagView, InColumn
 
 __all__ = ["as_texts", "bag_views", "choose", "choose_bags"]
 
@@ -109,6 +110,7 @@ def bag_views(
     probabilities: NDArray[np.floating] | None,
     importance: NDArray[np.floating] | None,
     key: NDArray[np.bool_] | None = None,
+    columns: Mapping[int, Sequence[InColumn]] = MappingProxyType({}),
 ) -> list[BagView]:
     """Show bags as a page does.
 
@@ -126,6 +128,8 @@ def bag_views(
         What instances are ranked by, packed, shape (N,); None where there is nothing.
     key
         Which instances are known to decide, packed, shape (N,).
+    columns
+        What to say of the columns of some instances, by their positions.
 
     Returns
     -------
@@ -145,7 +149,7 @@ def bag_views(
     shares = None if importance is None else _shares(importance, bags)
     views = []
     for position, name in enumerate(bags.names):
-        rows = slice(*bags.offsets[position : position + 2])
+        rows = slice(*bags.offsets[position : position + 2].tolist())
         corners = bags.coordinates[rows, :2] if bags.coordinates is not None and placed else None
         names = None if bags.instance_names is None else list(bags.instance_names[rows])
         files = _files(bags, rows)
@@ -166,6 +170,7 @@ def bag_views(
                 corners=corners,
                 files=files,
                 side=float(bags.instance_shape[0]) if pixels else None,
+                columns={row - rows.start: columns[row] for row in range(rows.start, rows.stop) if row in columns},
             )
         )
     return views

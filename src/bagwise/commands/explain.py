@@ -13,7 +13,19 @@ from bagwise.commands.options import Output
 from bagwise.commands.report import explanation_report
 from bagwise.commands.runs import Run
 from bagwise.commands.slide_maps import draw_on_slides, find_on_slides
-from bagwise.explain import Explanation, by_file, check_format, contrast, draw_map, explain, key_instances, write_table
+from bagwise.explain import (
+    Explanation,
+    by_file,
+    can_be_told,
+    check_format,
+    contrast,
+    contributions,
+    draw_map,
+    explain,
+    key_instances,
+    leading_in_bags,
+    write_table,
+)
 from bagwise.reports import write_report
 
 __all__ = ["run_explain"]
@@ -34,7 +46,8 @@ def run_explain(
     out
         The folder for ``instances`` (weight, rescaled weight, rank and score of each; of a baseline, by how much the
         answer falls without it), ``key_instances`` (of each bag
-        the ones that count most), ``features`` (in which instances of high and low weight differ most) and, where
+        the ones that count most, and what stands in their columns), ``contributions`` (of the columns of a table to the
+        scores of these instances), ``features`` (in which instances of high and low weight differ most) and, where
         there are coordinates, ``maps`` with a picture a bag, or a file where a bag has several, and ``maps.csv``, which
         says whose it is; and ``report.html``, which shows all of it.
     output
@@ -59,15 +72,19 @@ def run_explain(
     bags = source.read_like(run.feature_names, coordinates=True, like=run.columns)
     placed = [] if slides is None else find_on_slides(bags, slides)
     found = explain(run.models, bags)
-    tables = {
-        "instances": found.table(bags),
-        "key_instances": key_instances(found, bags, key),
-    }
+    features = None
     if len(bags.instance_shape) == 1 and not found.equal(bags).all():
-        tables["features"] = contrast(found, bags)
+        features = contrast(found, bags)
+    first = () if features is None else features["feature"].tolist()
+    tables = {"instances": found.table(bags), "key_instances": key_instances(found, bags, key, first)}
+    if can_be_told(run.models, bags):
+        rows = leading_in_bags(found.importance, bags.offsets, key)
+        tables["contributions"] = contributions(run.models, bags, rows).table(bags)
+    if features is not None:
+        tables["features"] = features
     files = [out / "report.html"]
     known = find_known(source, bags.names, found.target)
-    report = explanation_report(run.models, bags, known, found, tables.get("features"), source.data, str(run.folder))
+    report = explanation_report(run.models, bags, known, found, features, source.data, str(run.folder))
     write_report(report, files[0])
     for name, frame in tables.items():
         files.append(out / f"{name}.{output.format}")

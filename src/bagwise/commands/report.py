@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from bagwise.bags import Bags
 from bagwise.commands.bag_views import bag_views, choose
+from bagwise.commands.features import features_table
 from bagwise.commands.known import Known
 from bagwise.commands.report_facts import data_facts, model_facts
 from bagwise.commands.verdicts import verdicts_of, verdicts_of_known
+from bagwise.commands.within import in_columns
 from bagwise.evaluation.metrics import METRICS, measure
 from bagwise.evaluation.summary import divided_told, folds_told
 from bagwise.explain import Explanation, columns_of, explain, weights_in_one
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluation_report", "explanation_report", "training_report"]
 
-_MOST_FEATURES = 15
 _UNDEFINED = " A fold without test bags of a class leaves some measures undefined; means are of the other folds."
 _PROTOCOLS = {
     "default": " with as much of each class; bags have no groups",
@@ -113,7 +114,12 @@ def training_report(
             ("Time", f"{metrics['seconds']:.0f} s"),
         ],
         history=getattr(model, "history_", ()),
-        bags=bag_views(shown, *verdicts.take(chosen)[:3], None if found is None else found.importance),
+        bags=bag_views(
+            shown,
+            *verdicts.take(chosen)[:3],
+            None if found is None else found.importance,
+            columns={} if found is None else in_columns(shown, found.importance, models),
+        ),
         notes=notes + _left_out(shown, bags),
     )
 
@@ -229,7 +235,12 @@ def evaluation_report(
             ("Time", ", ".join(f"{name}: {seconds[name]} s" for name in found)),
         ],
         history=[],
-        bags=bag_views(shown, *verdicts.take(chosen)[:3], weights),
+        bags=bag_views(
+            shown,
+            *verdicts.take(chosen)[:3],
+            weights,
+            columns={} if weights is None else in_columns(shown, weights),
+        ),
         notes=notes + _left_out(shown, bags),
     )
 
@@ -269,34 +280,22 @@ def explanation_report(
     verdicts = verdicts_of_known(found.target, known.bags, known.labels, found.answers)
     chosen = choose(verdicts)
     shown, unknown = bags[chosen], len(bags) - len(known.bags)
+    importance = found.importance[bags.rows(chosen)]
+    columns = in_columns(shown, importance, models, () if features is None else features["feature"].tolist())
     notes = ["If the run learnt from some of these bags, its predictions for those are better than for new ones."]
     if equal := int(found.equal(bags).sum()):
         notes.append(f"In {equal:,} of the {len(bags):,} bags all instances count the same: none is a key instance.")
     if unknown:
         notes.append(f"The label is not known here of {unknown:,} of the {len(bags):,} bags.")
-    tables = []
-    if features is not None:
-        tables.append(
-            Table(
-                "Features in which high and low weights differ most",
-                ["Feature", "Mean where weights are high", "Mean of the rest", "Difference"],
-                [
-                    [str(row.feature), f"{row.mean_high:.4g}", f"{row.mean_low:.4g}", f"{row.difference:+.2f}"]
-                    for row in features.head(_MOST_FEATURES).itertuples()
-                ],
-                f"The difference is in standard deviations of the feature within bags. {_of(features)}"
-                " A feature that differs need not be what the model used.",
-            )
-        )
     return Report(
         title=f"{data}: what decided",
         summary=f"{_counted(bags)}, judged by the run {run}.",
         metrics=_judged(known, found) if len(known.bags) else [],
-        tables=tables,
+        tables=[] if features is None else [features_table(features)],
         data=data_facts(bags, found.target),
         facts=model_facts(models),
         history=getattr(models[0], "history_", ()),
-        bags=bag_views(shown, *verdicts.take(chosen)[:3], found.importance[bags.rows(chosen)]),
+        bags=bag_views(shown, *verdicts.take(chosen)[:3], importance, columns=columns),
         notes=[*notes, *_unweighed(found), *_left_out(shown, bags)],
     )
 
@@ -390,7 +389,3 @@ def _against(verdicts: Sequence[Mapping[str, Any]]) -> list[Table]:
             " ".join(row["told"] for row in verdicts),
         )
     ]
-
-
-def _of(features: pd.DataFrame) -> str:
-    return f"The {_MOST_FEATURES} of {len(features):,} that differ most." if len(features) > _MOST_FEATURES else ""

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from bagwise.bags import BagsLike, as_bags
 from bagwise.checks import check_count
 from bagwise.errors import BagwiseError
-from bagwise.explain.rescaling import equal_in_bags, rescaled_in_bags
+from bagwise.explain.rescaling import equal_in_bags, leading_in_bags, ranks_in_bags, rescaled_in_bags
+from bagwise.explain.values import columns_shown, values_of
 from bagwise.explain.weights import CHOOSING, columns_of, weights_in_one
 from bagwise.methods.asked import Asked, ask, common_target
 from bagwise.methods.ensemble import members_of
@@ -173,18 +174,9 @@ class Explanation:
         Returns
         -------
         array
-            Shape (N,), from 1; equals have one rank, and the next has the rank that it would have without their being
-            equal: 1, 2, 2, 4.
+            Shape (N,), from 1; see `ranks_in_bags`.
         """
-        bags = as_bags(bags)
-        bag = np.repeat(np.arange(len(bags)), bags.sizes)
-        importance = np.where(self.equal(bags)[bag], 0.0, self.importance)
-        order = np.lexsort((-importance, bag))
-        places = np.arange(len(order))
-        new = (np.diff(bag, prepend=-1) != 0) | (np.diff(importance[order], prepend=0) != 0)
-        ranks = np.empty(len(order), np.int64)
-        ranks[order] = np.maximum.accumulate(np.where(new, places, 0)) - bags.offsets[:-1][bag] + 1
-        return ranks
+        return ranks_in_bags(self.importance, as_bags(bags).offsets)
 
     def table(self, bags: BagsLike) -> pd.DataFrame:
         """Put all of it into a table.
@@ -288,8 +280,8 @@ def explain(models: Asked | Sequence[Asked], X: BagsLike) -> Explanation:
     )
 
 
-def key_instances(explanation: Explanation, bags: BagsLike, count: int = 5) -> pd.DataFrame:
-    """Give the instances that count most in each bag.
+def key_instances(explanation: Explanation, bags: BagsLike, count: int = 5, first: Sequence[str] = ()) -> pd.DataFrame:
+    """Give the instances that count most in each bag, and what stands in their columns.
 
     Parameters
     ----------
@@ -298,12 +290,15 @@ def key_instances(explanation: Explanation, bags: BagsLike, count: int = 5) -> p
     count
         How many of each bag; of a smaller bag, all. More where the last of them has equals, and none of a bag whose
         instances all count the same (`Explanation.equal`), because any choice would be arbitrary.
+    first
+        Columns of the table to show first, as `contrast` orders them; of the rest the first ones, 30 in all.
 
     Returns
     -------
     DataFrame
         As `Explanation.table`, by rank within each bag, with ``predicted`` and, of classes and grades, its
-        ``probability``, and ``label`` where the bags have one each.
+        ``probability``, and ``label`` where the bags have one each; and of bags of a table the columns of instances
+        (`bagwise.explain.values.values_of`), as ``value of NAME`` where something else has the name.
 
     Raises
     ------
@@ -312,8 +307,9 @@ def key_instances(explanation: Explanation, bags: BagsLike, count: int = 5) -> p
     """
     check_count("the number of key instances", count)
     bags = as_bags(bags)
-    bag = np.repeat(np.arange(len(bags)), bags.sizes)
-    table = explanation.table(bags)
+    chosen = leading_in_bags(explanation.importance, bags.offsets, count)
+    bag = np.repeat(np.arange(len(bags)), bags.sizes)[chosen]
+    table = explanation.table(bags).iloc[chosen].reset_index(drop=True)
     told: dict[str, NDArray[Any]] = {"predicted": explanation.predicted}
     if told["predicted"].ndim > 1:
         told["predicted"] = np.array(_texts(told["predicted"]), dtype=object)
@@ -323,6 +319,7 @@ def key_instances(explanation: Explanation, bags: BagsLike, count: int = 5) -> p
         told["label"] = bags.labels
     for place, (name, values) in enumerate(told.items(), start=1):
         table.insert(place, name, values[bag])
-    ranks = table["rank"].to_numpy()
-    chosen = np.flatnonzero((ranks <= count) & ~explanation.equal(bags)[bag])
-    return table.iloc[chosen[np.lexsort((ranks[chosen], bag[chosen]))]].reset_index(drop=True)
+    shown = values_of(bags, chosen, columns_shown(bags, first))
+    return pd.concat(
+        [table, shown.rename(columns={name: f"value of {name}" for name in shown if name in table})], axis=1
+    )

@@ -227,9 +227,11 @@ def instance_answers(model: Fitted, said: Prediction) -> NDArray[Any]:
     """
     target, learnt = model.target_, model.model_.learnt.cpu()
     if said.scores is not None:
-        return target.scores(said.scores, learnt)
+        scores: NDArray[Any] = target.scores(said.scores, learnt).numpy()
+        return scores
     assert said.alone is not None
-    return target.of_instances(target.answers(said.alone, learnt).numpy())
+    alone: NDArray[Any] = target.of_instances(target.answers(said.alone, learnt).numpy())
+    return alone
 
 
 def instance_weights(model: Fitted, said: Prediction) -> NDArray[Any] | None:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bagwise.bags import Bags
 from bagwise.checks import valid_weights
+from bagwise.encoding import knowing
 from bagwise.errors import BagwiseError
 from bagwise.methods.base import drawn_seed
 from bagwise.methods.fitted import bag_answers, predict_members
@@ -127,6 +128,7 @@ def fit_members(
     [[0, 1], [0, 1]]
     """
     companies = _companies(estimators, bags, subsets, places, validations, sample_weight)
+    bags = knowing(bags, np.concatenate([member.train for company in companies for member in company.members]))
     for number, company in enumerate(companies):
         folder = checkpoints if checkpoints is None or len(companies) == 1 else checkpoints / f"company-{number:03}"
         results = train(

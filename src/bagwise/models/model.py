@@ -291,7 +291,22 @@ class MILModel(nn.Module):
         Tensor
             Shape (N, M).
         """
-        embeddings: Tensor = self.encoder(self.scaler(instances))
+        return self.embed(self.scaler(instances))
+
+    def embed(self, shown: Tensor) -> Tensor:
+        """Turn what the scaler makes of instances into embeddings.
+
+        Parameters
+        ----------
+        shown
+            Shape (N, ...), as `scaler` gives it.
+
+        Returns
+        -------
+        Tensor
+            Shape (N, M).
+        """
+        embeddings: Tensor = self.encoder(shown)
         return embeddings
 
     def encode_in_chunks(self, instances: Tensor, chunk: int) -> Tensor:

@@ -57,9 +57,9 @@ class OwnModel(MILModel):
         found: Callable[..., Tensor] | None = getattr(self.model, "loss", None)
         return found
 
-    def encode(self, instances: Tensor) -> Tensor:
-        """Encode as `MILModel.encode` says."""
-        embeddings: Tensor = self.model.encode(super().encode(instances))
+    def embed(self, shown: Tensor) -> Tensor:
+        """Encode as `MILModel.embed` says."""
+        embeddings: Tensor = self.model.encode(super().embed(shown))
         return embeddings
 
     def aggregate(self, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Output:

@@ -19,7 +19,7 @@ from bagwise.explain.rescaling import equal_in_bags
 from bagwise.files import check_replaceable, write_text
 from bagwise.reports.pictures import colour_picture, ink_picture, svg_picture
 from bagwise.reports.tilemap import BagWeights, TileMap
-from bagwise.reports.view import BagView, Report
+from bagwise.reports.view import BagView, InColumn, Report
 
 __all__ = ["is_report", "write_report"]
 
@@ -81,6 +81,7 @@ def write_report(report: Report, path: Path) -> None:
         shows_key=any(bag.key is not None for bag in report.bags),
         shows_probabilities=any(bag.probability is not None for bag in report.bags),
         shows_weights=any(bag.weights is not None for bag in report.bags),
+        shows_parts=any(one.part is not None for bag in report.bags for found in bag.columns.values() for one in found),
         shows_maps=any(row.maps for _, rows in groups for row in rows),
         panels=_panels(report.history),
     )
@@ -130,6 +131,8 @@ class _Instance:
     weight: float
     share: float  # of the bag's largest weight
     key: bool
+    columns: Sequence[InColumn]
+    most: float  # the largest part of a column in the bag
 
 
 @dataclass(frozen=True)
@@ -183,11 +186,19 @@ def _rows(bags: Sequence[tuple[BagView, bool]]) -> Iterator[_Row]:
         left_out = ["map"] * (bag.corners is not None and not maps) + ["pictures"] * (
             bag.images is not None and not strip
         )
+        parts = [abs(one.part or 0.0) for found in bag.columns.values() for one in found]
         yield _Row(
             bag=bag,
             size=size,
             instances=[
-                _Instance(str(names[i]), float(bag.weights[i]), float(bag.weights[i] / bag.weights.max()), bool(key[i]))
+                _Instance(
+                    str(names[i]),
+                    float(bag.weights[i]),
+                    float(bag.weights[i] / bag.weights.max()),
+                    bool(key[i]),
+                    bag.columns.get(int(i), ()),
+                    max([*parts, 1e-12]),
+                )
                 for i in order
             ],
             strip=strip,

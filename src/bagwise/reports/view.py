@@ -1,7 +1,7 @@
 """What a report says: numbers, tables, figures, and bags with what their instances count."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bagwise.errors import BagwiseError
 from bagwise.stored import StoredInstances
 
-__all__ = ["BagView", "Figure", "Metric", "Report", "Table"]
+__all__ = ["BagView", "Figure", "InColumn", "Metric", "Report", "Table"]
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,30 @@ class Figure:
     description: str
 
 
+@dataclass(frozen=True)
+class InColumn:
+    """What stands in a column of an instance.
+
+    Attributes
+    ----------
+    column
+        The column of the table.
+    value
+        As text; empty where it is missing.
+    part
+        What the column contributes to the instance's score. By default unknown.
+
+    Examples
+    --------
+    >>> InColumn("amount", "482.1", 0.31).part
+    0.31
+    """
+
+    column: str
+    value: str
+    part: float | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class BagView:
     """One bag as the page shows it.
@@ -134,6 +158,9 @@ class BagView:
         Of an instance, in the unit of `corners`. None: how far apart neighbours usually are.
     files
         K names of the files that the instances are from: the page draws a map a file. None: all are on one map.
+    columns
+        By the position of an instance in the bag, what the page says of its columns, of some instances. By default
+        nothing.
 
     Raises
     ------
@@ -161,6 +188,7 @@ class BagView:
     corners: NDArray[Any] | None = None
     side: float | None = None
     files: Sequence[str] | None = None
+    columns: Mapping[int, Sequence[InColumn]] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:

@@ -222,11 +222,11 @@ class ClassTarget(Target):
         """Bring columns from the order of learning, in which of two classes the positive is last, to the names'."""
         return self.classes.reordered(columns)
 
-    def scores(self, outputs: "Tensor", learnt: "Tensor | None" = None) -> NDArray[Any]:  # noqa: ARG002
+    def scores(self, outputs: "Tensor", learnt: "Tensor | None" = None) -> "Tensor":  # noqa: ARG002
         """Give the probability of the positive class, or of each against the rest: p_k of the paper's section 2.2."""
-        probabilities: NDArray[Any] = outputs.sigmoid().numpy()
+        probabilities = outputs.sigmoid()
         return probabilities[:, 0] if probabilities.shape[1] == 1 else probabilities
 
-    def of_instances(self, answers: NDArray[Any]) -> NDArray[Any]:
+    def of_instances(self, answers: Any) -> Any:
         """Give the probability of the positive class, or of each where there are more than two."""
         return answers if self.classes.column is None else answers[:, self.classes.column]

@@ -213,17 +213,21 @@ class Target(ABC):
         mean: NDArray[np.float64] = np.tensordot(weights, answers, axes=1)
         return mean
 
-    def of_instances(self, answers: NDArray[Any]) -> NDArray[Any]:
-        """Give of answers about single instances, shape (N, A), the scores: shape (N,) where one number is enough."""
+    def of_instances(self, answers: Any) -> Any:
+        """Give of answers about single instances, an array or a tensor of shape (N, A), the scores.
+
+        These are of shape (N,) where one number is enough.
+        """
         return answers[:, 0] if answers.shape[1] == 1 else answers
 
     def by_name(self, columns: NDArray[Any]) -> NDArray[Any]:
         """Bring columns, the last axis, from the order of outputs to that of `names`."""
         return columns
 
-    def scores(self, outputs: "Tensor", learnt: "Tensor") -> NDArray[Any]:
+    def scores(self, outputs: "Tensor", learnt: "Tensor") -> "Tensor":
         """Give the scores of instances that were scored before they were pooled, of outputs (N, C)."""
-        return self.of_instances(self.answers(outputs[None], learnt).numpy())
+        found: Tensor = self.of_instances(self.answers(outputs[None], learnt))
+        return found
 
     # ---- comparing ----------------------------------------------------------------------------------
 

@@ -164,10 +164,9 @@ class OrdinalTarget(Target):
         """Give the log-loss."""
         return surprise(answers[np.arange(len(answers)), self.encoded(labels)[:, 0].astype(np.int64)], weights)
 
-    def of_instances(self, answers: NDArray[Any]) -> NDArray[Any]:
+    def of_instances(self, answers: Any) -> Any:
         """Give the expected place among the grades, from 0, shape (N,)."""
-        expected: NDArray[Any] = answers @ np.arange(len(self.grades), dtype=answers.dtype)
-        return expected
+        return sum(place * answers[:, place] for place in range(len(self.grades)))
 
 
 def _as_labels(order: Sequence[Any], labels: NDArray[Any]) -> NDArray[Any]:

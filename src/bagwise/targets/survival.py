@@ -196,7 +196,7 @@ class SurvivalTarget(Target):
         risk = -np.log(np.maximum(survival, np.finfo(np.float64).tiny)).sum(axis=1)
         return np.column_stack([risk, survival])
 
-    def of_instances(self, answers: NDArray[Any]) -> NDArray[Any]:
+    def of_instances(self, answers: Any) -> Any:
         """Give the risk, shape (N,)."""
         return self.predicted(answers)
 

@@ -13,7 +13,7 @@ from sklearn.utils.metaestimators import available_if
 
 from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.checks import valid_weights
-from bagwise.encoding import Encoding, encoded
+from bagwise.encoding import Encoding, encoded, knowing
 from bagwise.errors import BagwiseError
 from bagwise.folds import stratified_folds
 from bagwise.inputs import told_size
@@ -184,8 +184,8 @@ class ClassicalMIL(BagEstimator, Asked, ABC):
         target = self._target_of(bags, np.flatnonzero(weights > 0))
         if not weights.all():
             bags, weights = bags[weights > 0], weights[weights > 0]
+        bags, self.encoding_ = knowing(bags, np.arange(len(bags))), None
         assert bags.labels is not None
-        self.encoding_ = None
         if bags.columns is not None:
             assert isinstance(bags.instances, np.ndarray)
             everything = np.arange(len(bags))
