@@ -7,7 +7,7 @@ from sklearn.base import clone
 import bagwise as bw
 from bagwise.auto import candidates as rooms
 from bagwise.auto import estimator
-from bagwise.auto import search as searching
+from bagwise.auto import trials as trying
 from bagwise.auto.candidates import Candidate
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
@@ -114,7 +114,7 @@ def test_without_time_the_simplest_stands_untried_and_says_so(monkeypatch):
         " There was no time for an estimate: give more minutes."
     )
     np.testing.assert_array_equal(model.predict_proba(bags), model.members_[0].predict_proba(bags))
-    monkeypatch.setattr(searching, "seconds_to_fit", lambda *_: 10.0**6)  # time for its estimate, and for nothing else
+    monkeypatch.setattr(trying, "seconds_to_fit", lambda *_: 10.0**6)  # time for its estimate, and for nothing else
     model = bw.AutoMIL(minutes=1, random_state=0).fit(bags)
     assert model.tried_ == 0
     assert [one.mean for one in model.estimate_] == [model.simple_.mean(one.metric) for one in model.estimate_]

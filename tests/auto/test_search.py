@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bagwise.auto import candidates as rooms
-from bagwise.auto import search as searching
+from bagwise.auto import trials as trying
 from bagwise.auto.budget import Budget
 from bagwise.auto.candidates import Candidate, candidates
 from bagwise.auto.search import search
@@ -57,9 +57,9 @@ def test_what_was_kept_is_not_asked_again(tmp_path, monkeypatch):
     for path in kept[::2]:
         path.unlink()
     asked = []
-    ask = searching.out_of_fold
+    ask = trying.out_of_fold
     monkeypatch.setattr(
-        searching, "out_of_fold", lambda models, *rest, **more: asked.append(1) or ask(models, *rest, **more)
+        trying, "out_of_fold", lambda models, *rest, **more: asked.append(1) or ask(models, *rest, **more)
     )
     assert told(found_in(bags, trials=5, folder=tmp_path)) == told(whole)
     assert asked
@@ -112,7 +112,7 @@ def test_what_takes_too_long_to_fit_to_all_bags_is_not_chosen(monkeypatch):
     both = found_in(bags, trials=2)
     assert len(both.chosen) == 2
     monkeypatch.setattr(
-        searching._Work,
+        trying.Work,
         "seconds",
         lambda _, trial, folds, **__: 100.0 if trial.candidate.method == slow and not folds else 0.0,
     )
@@ -122,7 +122,7 @@ def test_what_takes_too_long_to_fit_to_all_bags_is_not_chosen(monkeypatch):
 
 def test_time_that_ends_within_an_epoch_gives_up_what_is_under_way(monkeypatch):
     monkeypatch.setattr(rooms, "PORTFOLIO", (QUICK[0], Candidate("attention", {"epochs": 100_000})))
-    monkeypatch.setattr(searching, "seconds_to_fit", lambda method, *_: 1e-6 if method == "attention" else 1.0)
+    monkeypatch.setattr(trying, "seconds_to_fit", lambda method, *_: 1e-6 if method == "attention" else 1.0)
     found = found_in(bags_of(), seconds=10.0)
     assert [trial.folds for trial in found.tried][:2] == [5, 0]
     assert found.chosen == [(QUICK[0], 1.0)]
@@ -164,7 +164,7 @@ def test_a_candidate_comes_once_and_only_where_it_can_learn(monkeypatch):
     many = [one.called for one in islice(candidates(bags, target_of("classes", bags.labels), seed=0), 300)]
     assert len(set(many)) == 300
     counts = target_of("count", np.arange(30))
-    assert {one.method for one in islice(candidates(bags, counts, seed=0), 30)} <= {*rooms._DRAWN}
+    assert {one.method for one in islice(candidates(bags, counts, seed=0), 30)} <= {*rooms._DRAWN, "sum-attention"}
     pictures = Bags.from_arrays([np.zeros((2, 28, 28))] * 2, labels=[0, 1])
     of_pictures = {one.method for one in islice(candidates(pictures, target_of("classes", [0, 1]), seed=0), 30)}
-    assert of_pictures == {"attention", "gated-attention", "embedding-max", "embedding-mean"}
+    assert of_pictures == {"attention", "sum-attention", "gated-attention", "embedding-max", "embedding-mean"}

@@ -43,6 +43,6 @@ class Budget:
         """Whether no time is left."""
         return self.left <= 0
 
-    def part(self, of: int) -> Self:
-        """Give one of so many equal parts of the time that is left, and all trials: it begins now."""
-        return type(self)(self.trials, None if self.seconds is None else max(0.0, self.left) / of)
+    def part(self, share: float) -> Self:
+        """Give a share of the time that is left, and all trials: it begins now."""
+        return type(self)(self.trials, None if self.seconds is None else max(0.0, self.left) * share)

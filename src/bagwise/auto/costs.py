@@ -67,7 +67,15 @@ def seconds_to_fit(method: str, model: BagEstimator, bags: Bags, subset: NDArray
     """
     if isinstance(model, NeuralMIL):
         return _LEAST + reckoned([model], bags, [subset])[0]
-    return _LEAST + _CLASSICAL[method](_Size(len(subset), int(bags.sizes[subset].sum()), bags.instance_shape[0]))
+    return _LEAST + _CLASSICAL[method](_Size(len(subset), int(bags.sizes[subset].sum()), _features(bags)))
+
+
+def _features(bags: Bags) -> int:
+    """Say how many numbers a model is shown of an instance, about: of columns of all kinds more than there are."""
+    if bags.columns is None:
+        return int(bags.instance_shape[0])
+    shown = {"category": 0, "date": 6, "number": 1}
+    return sum(shown[column.kind] + len(column.values) for column in bags.columns)
 
 
 @dataclass

@@ -4,8 +4,9 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import joblib
 import numpy as np
@@ -15,61 +16,34 @@ from threadpoolctl import threadpool_limits
 from bagwise.auto.budget import Budget
 from bagwise.auto.candidates import Candidate, candidates
 from bagwise.auto.costs import Pace, seconds_to_fit
-from bagwise.auto.search import Found, inner_folds, search, threshold_for
+from bagwise.auto.estimate import Estimate, estimates
+from bagwise.auto.leaderboard import leaderboard
+from bagwise.auto.plan import OUTER_FOLDS, Plan
+from bagwise.auto.ranking import threshold_for
+from bagwise.auto.search import AT_LEAST, Found, inner_folds, search
 from bagwise.auto.standing import Standing
 from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.checks import valid_weights
 from bagwise.errors import BagwiseError, BagwiseWarning
 from bagwise.evaluation.baselines import verdicts
 from bagwise.evaluation.cross_validation import CrossValidation, gathered
-from bagwise.evaluation.metrics import METRICS, measure
 from bagwise.evaluation.out_of_fold import Said, asked, out_of_fold
 from bagwise.evaluation.protocol import Folds
-from bagwise.evaluation.significance import corrected_interval
-from bagwise.evaluation.summary import summary
 from bagwise.methods.averaged import Averaged
 from bagwise.methods.base import BagEstimator, RandomState, drawn_seed
 from bagwise.methods.joint import fit_members
 from bagwise.methods.neural import NeuralMIL
+from bagwise.methods.one_class import warn_of_one_class
 from bagwise.parameters import Count, Positive
 from bagwise.targets.contract import Target
 from bagwise.training.progress import watched
 from bagwise.training.workers import OutOfTime, in_turn
 
-__all__ = ["AutoMIL", "Estimate"]
+__all__ = ["AutoMIL"]
 
-OUTER_FOLDS = 5
 _SEARCH = "search-{}"
 _LITTLE = 0.05  # the share of the time that it may take to have some model soon
 _FOR_THE_SIMPLE = 0.5  # the share of the time that the simplest candidate alone may take for its estimate
-
-
-class Estimate(NamedTuple):
-    """How good the whole search is, by one metric, on bags that it never saw.
-
-    Attributes
-    ----------
-    metric
-        Its name.
-    mean
-        Over the folds.
-    low, high
-        A 95 % interval of the mean (Nadeau and Bengio's correction), within what the metric can be; NaN with fewer than
-        two folds.
-    claimed
-        What the best candidate had on the folds by which it was chosen: flattered by the choosing.
-
-    Examples
-    --------
-    >>> Estimate("auc", 0.8, 0.7, 0.9, 0.85).claimed
-    0.85
-    """
-
-    metric: str
-    mean: float
-    low: float
-    high: float
-    claimed: float
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -79,7 +53,9 @@ class AutoMIL(Averaged):
     Candidates (`bagwise.auto.candidates`) are compared on the same inner folds of the training bags, the worst are
     dropped early, and the shares in the average are chosen by out-of-fold answers (`bagwise.auto.library`). What it
     says of itself in `estimate_` is nested: the whole search, with dropping and averaging, is done again inside each of
-    `OUTER_FOLDS` training parts, with an equal share of the budget, and asked about bags that it did not see.
+    five training parts, and asked about bags that it did not see. The search that makes the model has half of the
+    minutes, the others share the rest (`bagwise.auto.plan`); where the minutes are few, there are fewer of them, with
+    fewer inner folds, so that each can try what `bagwise.AttentionMIL` gives by default.
 
     `bagwise.save_model` keeps the average of what was chosen, and not the search.
 
@@ -198,7 +174,8 @@ class AutoMIL(Averaged):
         budget = Budget(self.trials, None if minutes is None else 60 * minutes)
         folder = None if checkpoints is None else Path(checkpoints)
         self._pace, first = Pace(), next(candidates(bags, target, self._seed))
-        outer = self._outer_folds(bags, target) if self.estimate else None
+        self._division = self._planned(bags, target, budget)
+        outer = self._outer_folds(bags, target) if self._division.outer else None
         standing = self._standing = Standing(budget, 1 if outer is None else 1 + len(outer.splits))
         with watched(standing.look, self.verbose):
             self._fit(first, outer, bags, target, weights, budget, folder, on_found)
@@ -220,27 +197,36 @@ class AutoMIL(Averaged):
             if alone is not None:
                 on_found(alone)
         self.simple_ = None if outer is None else self._simple(first, outer, bags, target, weights, budget)
-        parts = 1 if outer is None or self.simple_ is None else 1 + len(outer.splits)
-        found, average = self._searched(bags, target, weights, budget.part(parts), folder, 0)
+        share = 1.0 if outer is None or self.simple_ is None else self._division.share
+        found, average = self._searched(bags, target, weights, budget.part(share), folder, 0)
         if on_found is not None:
             on_found(average)
         self.baseline_ = first.method
         self.trials_, self.tried_ = found.trials, len(found.tried)
-        self.leaderboard_ = _leaderboard(found, bags, target, weights)
+        self.leaderboard_ = leaderboard(found, bags, target, weights)
         self._gather(average.members_, average.shares_, found.threshold)
+        warn_of_one_class([self], bags, [np.arange(len(bags))], lambda _, bags, few: [self.predict(bags[few[0]])])
         self.nested_: CrossValidation | None = None
         self.estimate_: list[Estimate] = []
         self.verdict_ = "" if found.whole else f"There was no time to try anything: this is {first.called}, untried. "
-        if outer is None:
-            few = "There are too few bags for an estimate." if self.estimate else "No estimate was asked for."
-            self.verdict_ += few
-        elif self.simple_ is None:
-            self.verdict_ += "There was no time for an estimate: give more minutes."
+        if outer is None or self.simple_ is None:
+            too_few = outer is None and self._division.outer
+            why = "There are too few bags for" if too_few else "There was no time for"
+            told = f"{why} an estimate{'' if too_few else ': give more minutes'}."
+            self.verdict_ += told if self.estimate else "No estimate was asked for."
         elif not found.whole:
             self._told_of(self.simple_, outer, {})
             self.verdict_ += "The numbers are its own, by cross-validation: give more minutes."
         else:
             self._estimated(first, outer, bags, target, weights, budget, folder)
+
+    def _planned(self, bags: Bags, target: Target, budget: Budget) -> Plan:
+        """Share the minutes so that what must be tried, what is simple and what `fit` gives, can be in each search."""
+        takes = 0.0
+        for one in islice(candidates(bags, target, self._seed), AT_LEAST) if budget.seconds is not None else ():
+            model = one.made(random_state=self._seed, **self._told(target))
+            takes += seconds_to_fit(one.method, model, bags, np.arange(len(bags)))
+        return Plan.of(budget.seconds, takes=takes, estimate=self.estimate)
 
     def _alone(
         self, first: Candidate, bags: Bags, target: Target, weights: NDArray[np.float64] | None, budget: Budget
@@ -304,6 +290,7 @@ class AutoMIL(Averaged):
             target,
             budget,
             sample_weight=weights,
+            folds=self._division.inner,
             seed=self._seed,
             n_jobs=self.n_jobs,
             folder=None if folder is None else folder / _SEARCH.format(part),
@@ -316,7 +303,8 @@ class AutoMIL(Averaged):
         neural = [member for member in members if isinstance(member, NeuralMIL)]
         everything = np.arange(len(bags))
         if neural:
-            fit_members(neural, bags, [everything] * len(neural), sample_weight=weights, n_jobs=self.n_jobs)
+            with warnings.catch_warnings(action="ignore", category=BagwiseWarning):  # the average alone decides
+                fit_members(neural, bags, [everything] * len(neural), sample_weight=weights, n_jobs=self.n_jobs)
         others = [place for place, member in enumerate(members) if not isinstance(member, NeuralMIL)]
         jobs = (joblib.delayed(_fitted)(members[place], bags, weights) for place in others)
         for place, member in zip(others, in_turn(jobs, len(others), self.n_jobs), strict=True):
@@ -335,9 +323,11 @@ class AutoMIL(Averaged):
     def _outer_folds(self, bags: Bags, target: Target) -> Folds | None:
         """Divide for the estimate; None where too few bags are left to search in a part of them."""
         try:
-            outer = Folds(bags, folds=OUTER_FOLDS, seed=self._seed, target=self._kind(target))
+            outer = Folds(
+                bags, folds=min(OUTER_FOLDS, self._division.outer), seed=self._seed, target=self._kind(target)
+            )
             for split in outer.splits:
-                inner_folds(bags[split.train], self._target_of(bags, split.train))
+                inner_folds(bags[split.train], self._target_of(bags, split.train), self._division.inner)
         except BagwiseError:
             return None
         return outer
@@ -359,7 +349,7 @@ class AutoMIL(Averaged):
                 bags[split.train],
                 self._target_of(bags, split.train),
                 None if weights is None else weights[split.train],
-                budget.part(len(outer.splits) - number),
+                budget.part(1 / (len(outer.splits) - number)),
                 folder,
                 1 + number,
             )
@@ -370,57 +360,19 @@ class AutoMIL(Averaged):
         assert self.simple_ is not None
         both = {"auto": nested, first.method: self.simple_}
         self.verdict_ = verdicts(both, ["auto"], [first.method], test_share=outer.test_share)[0].told
+        if len(outer.splits) < OUTER_FOLDS and budget.seconds is not None:
+            self.verdict_ += (
+                f" There was time for an estimate by {len(outer.splits)} folds, whose searches learn from"
+                f" {1 - outer.test_share:.0%} of the bags: more minutes give more of them."
+            )
 
     def _told_of(self, nested: CrossValidation, outer: Folds, claimed: Mapping[str, float]) -> None:
         """Remember the estimate."""
         self.nested_ = replace(nested, protocol="nested")
-        self.estimate_ = [
-            Estimate(
-                metric,
-                nested.mean(metric),
-                *_interval(metric, scores, outer.test_share),
-                claimed.get(metric, np.nan),
-            )
-            for metric, scores in nested.scores.items()
-        ]
+        self.estimate_ = estimates(nested, claimed, test_share=outer.test_share)
 
 
 def _fitted(member: BagEstimator, bags: Bags, weights: NDArray[np.float64] | None) -> BagEstimator:
     with threadpool_limits(1):  # as in its folds
         member.fit(bags, sample_weight=weights)
         return member
-
-
-def _interval(metric: str, scores: NDArray[np.float64], test_share: float) -> tuple[float, float]:
-    if np.isfinite(scores).sum() < 2:
-        return np.nan, np.nan
-    low, high = np.clip(
-        corrected_interval(scores, np.zeros(scores.shape), test_share=test_share), *METRICS[metric].bounds
-    )
-    return float(low), float(high)
-
-
-def _leaderboard(found: Found, bags: Bags, target: Target, weights: NDArray[np.float64] | None) -> list[dict[str, Any]]:
-    assert bags.labels is not None
-    shares = {id(candidate): share for candidate, share in found.chosen}
-    rows = []
-    for trial in found.trials:
-        each: dict[str, list[float]] = {"misfit": []}
-        for fold, answers in trial.answers.items():
-            test = found.splits[fold].test
-            counted = None if weights is None else weights[test]
-            each["misfit"].append(target.misfit(bags.labels[test], answers, counted))
-            for metric, value in measure(target, bags.labels[test], answers, weights=counted).items():
-                each.setdefault(metric, []).append(value)
-        means = {name: summary(np.array([values]))["mean"] if values else np.nan for name, values in each.items()}
-        rows.append(
-            {
-                "candidate": trial.candidate.called,
-                **means,
-                "folds": trial.folds,
-                "share": shares.get(id(trial.candidate), 0.0),
-                "seconds": round(trial.seconds, 1),
-                "failure": trial.failure or trial.left_out,
-            }
-        )
-    return sorted(rows, key=lambda row: (-row["folds"], row["misfit"]))

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bagwise.auto.ranking import Ranking
 from bagwise.targets.contract import Target
 
 __all__ = ["selected"]
@@ -63,10 +64,11 @@ def selected(
     chance, counts = np.random.default_rng(seed), np.zeros(len(answers))
     alike = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]
     counted = np.ones(len(labels)) if weights is None else weights
+    ranking = Ranking.of(target, labels, weights)
     for _ in range(_SAMPLES):
         drawn = np.bincount(chance.integers(alike.max() + 1, size=alike.max() + 1), minlength=alike.max() + 1)
         sample = drawn[alike] * counted
-        counts += _added(answers, labels, target, sample if sample.any() else counted)
+        counts += _added(answers, labels, ranking, sample if sample.any() else counted)
     shares: NDArray[np.float64] = counts / counts.sum()
     shares[shares < min(_LEAST, shares.max())] = 0.0
     shares /= shares.sum()
@@ -74,13 +76,13 @@ def selected(
 
 
 def _added(
-    answers: NDArray[np.float64], labels: NDArray[Any], target: Target, weights: NDArray[np.float64]
+    answers: NDArray[np.float64], labels: NDArray[Any], ranking: Ranking, weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Add models one by one while the average gets better, and give each one's share."""
     counts, best = np.zeros(len(answers)), np.inf
     for _ in range(_ROUNDS):
         tried = counts + np.eye(len(answers))
-        found = [target.misfit(labels, target.averaged(answers, one / one.sum()), weights) for one in tried]
+        found = [ranking.misfit(labels, ranking.target.averaged(answers, one / one.sum()), weights) for one in tried]
         if not min(found) < best:
             break
         best, counts = min(found), tried[int(np.argmin(found))]

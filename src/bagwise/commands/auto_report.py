@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bagwise.auto.estimator import AutoMIL, Estimate
+from bagwise.auto.estimate import Estimate
+from bagwise.auto.estimator import AutoMIL
 from bagwise.bags import Bags
 from bagwise.commands.held_out import draw_figures, finite, shown_of
 from bagwise.commands.report import evaluation_report, training_report

@@ -148,7 +148,7 @@ def fit_members(
 
 
 def reckoned(estimators: Sequence[Estimator], bags: Bags, subsets: Sequence[NDArray[np.int64]]) -> list[float]:
-    """Reckon how long it takes to fit estimators, each on its own choice of the bags, if none stops early.
+    """Reckon how long it takes to fit estimators, each on its own choice of the bags.
 
     Parameters
     ----------

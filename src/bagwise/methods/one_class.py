@@ -1,7 +1,7 @@
 """A model that predicts one class whatever it is shown is told of."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,17 +17,29 @@ __all__ = ["warn_of_one_class"]
 _LOOKED_AT = 8  # bags of each class, before all are asked about: two predictions that differ are enough
 
 
-def warn_of_one_class(models: Sequence[Any], bags: Bags, trains: Sequence[NDArray[np.int64]]) -> None:
+Predict = Callable[[Sequence[Any], Bags, Sequence[NDArray[np.int64]]], list[NDArray[Any]]]
+
+
+def _by_models(models: Sequence[Fitted], bags: Bags, subsets: Sequence[NDArray[np.int64]]) -> list[NDArray[Any]]:
+    predictions = predict_members(models, bags, subsets)
+    return [model.target_.predicted(bag_answers(model, said)) for model, said in zip(models, predictions, strict=True)]
+
+
+def warn_of_one_class(
+    models: Sequence[Any], bags: Bags, trains: Sequence[NDArray[np.int64]], predict: Predict = _by_models
+) -> None:
     """Warn where models predict one class for all bags that they learnt from, which are of two or more.
 
     Parameters
     ----------
     models
-        Fitted, and such as `bagwise.methods.fitted.predict_members` takes together.
+        Fitted, of one target.
     bags
         Bags with labels.
     trains
         For each model the positions of those learnt from.
+    predict
+        What models predict for these and other positions; as it comes, of neural models.
 
     Examples
     --------
@@ -44,9 +56,9 @@ def warn_of_one_class(models: Sequence[Any], bags: Bags, trains: Sequence[NDArra
         return
     assert bags.labels is not None
     few = [_few(train, bags.labels[train]) for train in trains]
-    suspected = [number for number, said in enumerate(_predicted(models, bags, few)) if _of_one(said)]
+    suspected = [number for number, said in enumerate(predict(models, bags, few)) if _of_one(said)]
     asked = [models[number] for number in suspected], bags, [trains[number] for number in suspected]
-    found = [said for said in (_predicted(*asked) if suspected else []) if _of_one(said)]
+    found = [said for said in (predict(*asked) if suspected else []) if _of_one(said)]
     if not found:
         return
     who = f"{models[0]._called} predicts {found[0][0]} for all {len(found[0])} bags that it learnt from"
@@ -65,8 +77,3 @@ def _few(train: NDArray[np.int64], labels: NDArray[Any]) -> NDArray[np.int64]:
     taken = np.concatenate([np.flatnonzero(labels == name)[:_LOOKED_AT] for name in np.unique(labels)])
     few: NDArray[np.int64] = train[np.sort(taken)]
     return few
-
-
-def _predicted(models: Sequence[Fitted], bags: Bags, subsets: Sequence[NDArray[np.int64]]) -> list[NDArray[Any]]:
-    predictions = predict_members(models, bags, subsets)
-    return [model.target_.predicted(bag_answers(model, said)) for model, said in zip(models, predictions, strict=True)]

@@ -31,6 +31,8 @@ from bagwise.training.workers import as_done, check_time, on_workers, worth_star
 
 __all__ = ["DivergedError", "OnEpoch", "reckoned_seconds", "train"]
 
+_STOPPING = 0.25  # of all epochs, before there is no more progress
+
 # Takes what is measured in an epoch, an entry of a history and the member's number.
 OnEpoch = Callable[[Mapping[str, float]], object]
 
@@ -163,7 +165,9 @@ def train(
 
 
 def reckoned_seconds(plan: Plan, bags: Bags, members: Sequence[Member]) -> list[float]:
-    """Reckon how many seconds the training of each member takes one core, if it does not stop early.
+    """Reckon how many seconds the training of each member takes one core.
+
+    One that stops by validation bags is reckoned to go through a quarter of its epochs, as is seen of the recipe's.
 
     Parameters
     ----------
@@ -180,7 +184,9 @@ def reckoned_seconds(plan: Plan, bags: Bags, members: Sequence[Member]) -> list[
     shapes, compiled = [parameter.shape for parameter in model.parameters()], executor is Stacked
     sizes = bags.sizes if plan.sample is None else np.minimum(bags.sizes, plan.sample)
     return [
-        member.settings.epochs * epoch_seconds(shapes, shown, sizes[member.train], compiled=compiled)
+        member.settings.epochs
+        * (_STOPPING if member.settings.patience is not None else 1)
+        * epoch_seconds(shapes, shown, sizes[member.train], compiled=compiled)
         for member in members
     ]
 
