@@ -50,15 +50,12 @@ def test_a_plain_loop_stops_where_its_loss_no_longer_falls_and_goes_back():
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(slides, "_QUICK", (12, (101, 110)))
     monkeypatch.setattr(slides, "_FEATURES", 3)
     monkeypatch.setattr(slides, "LOOP", {"loop": {"epochs": 1}, "loop, other": {"epochs": 2}})
-    monkeypatch.setattr(slides, "DEFAULTS", {"before": {"epochs": 1}, "after": {"epochs": 2}})
-    parts = {
-        "compared": (("loop", "defaults"), 12, (101, 110), 0),
-        "loop": (("loop", "loop, other"), 12, (101, 110), 1000),
-        "defaults": (("before", "after"), 12, (101, 110), 1000),
-    }
+    monkeypatch.setattr(slides, "DEFAULTS", {"before": {"epochs": 1}, "defaults": {}, "after": {"epochs": 2}})
+    few = 12, (101, 110), {"clear": 2.0, "faint": 1.0}, 0
+    names = {"compared": ("loop", "defaults"), "loop": ("loop", "loop, other"), "defaults": ("before", "after")}
+    parts = {part: slides._Part(one, *few) for part, one in names.items()}
     monkeypatch.setattr(slides, "PARTS", parts)
     fitted = []
     fit = AttentionMIL.fit
@@ -72,15 +69,15 @@ def small(monkeypatch):
 
 
 def test_the_command_measures_both_on_the_same_fresh_slides(run, tmp_path, small):
-    options = ["--out", tmp_path / "out", "--draws", "2", "--quick", "--jobs", "1"]
+    options = ["--out", tmp_path / "out", "--draws", "2", "--jobs", "1"]
     done = run("reproduce", "slides", *options)
     assert done.status == 0, done.told
     results = json.loads((tmp_path / "out" / "slides.json").read_text())
     assert {(row["part"], row["signal"], row["name"], row["metric"]) for row in results["rows"]} == {
         (part, signal, name, metric)
-        for part, (names, *_) in slides.PARTS.items()
-        for signal in slides.SIGNALS
-        for name in names
+        for part, one in slides.PARTS.items()
+        for signal in one.signals
+        for name in one.names
         for metric in slides.MEASURED
     }
     assert {count for _, count in small} == {12}

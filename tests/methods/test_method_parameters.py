@@ -55,7 +55,7 @@ def test_a_default_of_the_users_own_is_told_as_it_is():
 
     found = parameters_of(Quick)
     assert found["epochs"].told == "3"
-    assert found["hidden"].told == "64 (vectors, vectors in large bags), 128 (digits, colour images, other images)"
+    assert found["hidden"].told == "64 (vectors), 128 (vectors in large bags, digits, colour images, other images)"
 
 
 def test_of_a_model_of_the_users_own_nothing_is_dropped_unless_asked():
@@ -106,7 +106,7 @@ def test_a_value_is_read_as_what_the_parameter_must_be(text, value):
         ("learning_rate=nan", "learning_rate is 'nan': it must be a number above 0"),
         ("learning_rate=inf", "learning_rate is 'inf'"),
         ("learning_rate=1e999", "learning_rate is inf: it must be a number above 0"),
-        ("gated=1", "gated is 1: it must be True or False"),
+        ("gated=1", "gated is 1: it must be True, False, or None"),
         ("optimizer=none of these", "optimizer is 'none of these': it must be 'sgd'"),
         ("class_weight=[1, 2]", r"class_weight is \[1, 2\]: it must be 'balanced', 'auto', a mapping"),
         ("hidden=" + "(" * 5000, "hidden is '\\(\\("),

@@ -56,6 +56,7 @@ def test_folds_that_differ_in_their_recipes_are_each_what_a_fit_is():
 
 
 ENOUGH = {"bags": 400, "alike": (300, 100)}
+LARGE = {"bags": 60, "alike": (50, 10), "median_size": 101}
 
 
 @pytest.mark.parametrize(
@@ -79,6 +80,11 @@ ENOUGH = {"bags": 400, "alike": (300, 100)}
             None,
             "because 59 bags for validation are too few to choose by; the 59 bags for validation decided nothing",
         ),
+        (LARGE, {}, 10, "chosen on a fifth of the bags"),
+        (LARGE | {"bags": 59}, {}, None, "because 59 bags are too few to choose by"),
+        (LARGE | {"alike": (51, 9)}, {}, None, "because 9 bags of a class are too few"),
+        (LARGE | {"validation": 12}, {}, 10, "chosen on the 12 bags for validation"),
+        (LARGE | {"validation": 11}, {}, None, "because 11 bags for validation are too few"),
         (ENOUGH, {"epochs": 7}, None, "fixed in advance"),
         (ENOUGH, {"patience": None}, None, "fixed in advance"),
         (ENOUGH | {"bags": 9}, {"patience": 3}, 3, "chosen on a fifth of the bags, .* stopped after 3 without"),
@@ -98,10 +104,23 @@ def test_few_bags_of_vectors_are_seen_as_often_as_makes_enough_steps(bags, epoch
     assert recipe_for(Facts((5,), bags=bags, median_size=101)).settings.epochs == 50
 
 
+def test_large_bags_are_encoded_once_and_attention_is_gated_unless_the_user_says_so():
+    bags = made([101] * 5, every=3)
+    model = bw.AttentionMIL(epochs=1, random_state=0).fit(bags)
+    assert type(model.model_.pooling).__name__ == "GatedAttention"
+    assert [layer[0].out_features for layer in model.model_.encoder] == [256]
+    assert (model.model_.pooling.V.out_features, model.settings_.stop_by) == (128, "loss")
+    plain = bw.AttentionMIL(epochs=1, gated=False, hidden=5, encoder="mi-net", random_state=0).fit(bags)
+    assert type(plain.model_.pooling).__name__ == "Attention"
+    assert (len(plain.model_.encoder), plain.model_.pooling.V.out_features) == (3, 5)
+    small = bw.AttentionMIL(epochs=1, random_state=0).fit(made([100] * 5, every=3))
+    assert type(small.model_.pooling).__name__ == "Attention"
+
+
 def test_what_is_given_is_taken_and_the_rest_is_not_changed():
-    given = {"optimizer": "adamw", "clip": 2.0, "class_weight": None, "hidden": 7, "gated": True}
+    given = {"optimizer": "adamw", "clip": 2.0, "class_weight": None, "hidden": 7, "gated": True, "size": True}
     plain, changed = recipe_for(Facts((5,))), recipe_for(Facts((5,)), given)
-    assert changed.values == plain.values | {name: value for name, value in given.items() if name != "gated"}
+    assert changed.values == plain.values | {name: value for name, value in given.items() if name != "size"}
 
 
 def test_classes_are_balanced_and_other_targets_have_nothing_to_balance():

@@ -15,6 +15,7 @@ from bagwise.training.device import one_thread
 SHAPES_AND_WIDTHS = {
     "identity": {(1,): 1, (7,): 7},
     "mi-net": {(1,): 64, (166,): 64},
+    "wide": {(1,): 256, (512,): 256},
     "mi-net-levels": {(7,): 256 + 128 + 64},
     "mi-net-equal-levels": {(7,): 3 * 128},
     "lenet5": {(28, 28): 500, (28, 28, 1): 500},
@@ -75,7 +76,7 @@ def assert_glorot(weight):
         assert abs(weight.mean().item()) < 0.1 * bound
 
 
-@pytest.mark.parametrize(("name", "shape"), EVERY)
+@pytest.mark.parametrize(("name", "shape"), [(name, shape) for name, shape in EVERY if name != "wide"])
 @pytest.mark.parametrize("pooling", ["max", "attention", "gated-attention"])
 def test_all_layers_start_as_glorot_says_with_biases_of_zero(name, shape, pooling):
     model = Architecture("embedding", pooling, name).build(shape, outputs=3, seed=1)
@@ -84,6 +85,16 @@ def test_all_layers_start_as_glorot_says_with_biases_of_zero(name, shape, poolin
     for layer in layers:
         assert_glorot(layer.weight.detach())
         assert layer.bias is None or (layer.bias == 0).all()
+
+
+def test_all_layers_beside_the_wide_one_start_as_torch_has_them():
+    model = Architecture("embedding", "gated-attention", "wide", {"hidden": 128}).build((512,), outputs=3, seed=1)
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    assert len(layers) == 5
+    for layer in layers:
+        bound = layer.in_features**-0.5
+        assert 0.9 * bound < layer.weight.abs().max() <= bound
+        assert layer.bias is None or (layer.bias != 0).any()
 
 
 def test_the_fully_connected_stack_is_the_one_of_mi_net():

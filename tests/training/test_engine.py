@@ -160,18 +160,18 @@ def test_seeds_orders_and_settings_matter(name, data):
 # ---- stopping --------------------------------------------------------------------------------------------------------
 
 
-def best_of(history):
-    """Find the epoch of the lowest validation error, ties by loss, the first of equals."""
-    found = [(entry["validation_error"], entry["validation_loss"], entry["epoch"]) for entry in history]
-    return min(found)[2]
+def best_of(history, stop_by):
+    """Find the epoch of the lowest validation error, ties by loss, or of the lowest loss; the first of equals."""
+    names = ["validation_error"] * (stop_by == "error") + ["validation_loss", "epoch"]
+    return min([entry[name] for name in names] for entry in history)[-1]
 
 
 @every_plan
-@pytest.mark.parametrize("patience", [1, 2, 5])
-def test_patience_stops_and_brings_the_best_weights_back(name, patience, data):
-    members = members_of(4, epochs=12, patience=patience)
+@pytest.mark.parametrize(("patience", "stop_by"), [(1, "error"), (2, "loss"), (5, "error")])
+def test_patience_stops_and_brings_the_best_weights_back(name, patience, stop_by, data):
+    members = members_of(4, epochs=12, patience=patience, stop_by=stop_by)
     for member, trained in zip(members, train(plan_of(name), *data, members), strict=True):
-        assert trained.best_epoch == best_of(trained.history)
+        assert trained.best_epoch == best_of(trained.history, stop_by)
         ended = len(trained.history)
         assert ended == 12 or ended - trained.best_epoch == patience
         fixed = Settings("adam", 0.01, trained.best_epoch, dropout=0.5)

@@ -92,7 +92,7 @@ class Slides(Study):
         "--part",
     ] = ()
     draws: Annotated[int, "How often slides are made anew."] = 3
-    quick: Annotated[bool, "A small version of the whole, in minutes."] = False
+    finished: Annotated[bool, "Put together what is finished, and measure nothing more."] = False
 
 
 @dataclass(frozen=True)

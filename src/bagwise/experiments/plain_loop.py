@@ -13,9 +13,9 @@ __all__ = ["plain_loop"]
 
 
 class _GatedABMIL(nn.Module):
-    def __init__(self, features: int, classes: int, width: int) -> None:
+    def __init__(self, features: int, classes: int, width: int, dropout: float) -> None:
         super().__init__()
-        self.encoder = nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Dropout(0.25))
+        self.encoder = nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Dropout(dropout))
         self.V, self.U, self.w = nn.Linear(width, 128), nn.Linear(width, 128), nn.Linear(128, 1)
         self.head = nn.Linear(width, classes)
 
@@ -31,6 +31,7 @@ def plain_loop(
     seed: int,
     *,
     width: int = 256,
+    dropout: float = 0.25,
     rate: float = 2e-4,
     patience: int = 10,
     epochs: int = 100,
@@ -48,6 +49,8 @@ def plain_loop(
         Decides initial weights, dropout, the order of slides and which are held out.
     width
         Of the encoder's one layer.
+    dropout
+        After it.
     rate
         The learning rate of Adam, whose weight decay is 1e-5.
     patience, epochs
@@ -76,7 +79,7 @@ def plain_loop(
     held_out, learnt = order[: len(order) // 5], order[len(order) // 5 :]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _GatedABMIL(bags.instance_shape[0], len(np.unique(bags.labels)), width)
+        model = _GatedABMIL(bags.instance_shape[0], len(np.unique(bags.labels)), width, dropout)
         optimizer = torch.optim.Adam(model.parameters(), rate, weight_decay=1e-5)
         lowest, best, state, epoch = np.inf, 0, model.state_dict(), 0
         for epoch in range(1, epochs + 1):

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,38 +15,62 @@ from bagwise.checks import check_count, check_names, check_seed
 from bagwise.claims import claims_folder
 from bagwise.commands.runs import write_json
 from bagwise.evaluation.metrics import measure
-from bagwise.experiments.cells import OLDER, cells_on_workers, environment, finite
+from bagwise.experiments.cells import OLDER, cells_on_workers, environment, finished, finite
 from bagwise.experiments.markdown import markdown_table, means_table, short, signed, with_error
 from bagwise.experiments.options import Slides
 from bagwise.experiments.plain_loop import plain_loop
 from bagwise.files import write_text
 from bagwise.methods.families import AttentionMIL
+from bagwise.methods.recipes import RECIPES
 from bagwise.targets.classes import ClassTarget
 
-__all__ = ["DEFAULTS", "LOOP", "MEASURED", "PARTS", "SIGNALS", "made", "run_slides", "tables"]
+__all__ = ["DEFAULTS", "LOOP", "MEASURED", "PARTS", "made", "run_slides", "tables"]
 
 MEASURED = {"auc": "AUC", "seconds": "CPU seconds", "epochs": "epochs"}
-# How far key patches lie from the others, in spreads of a feature.
-SIGNALS: Mapping[str, float] = {"clear": 3.0, "faint": 2.5}
 # What the loop was tried with on development slides; the first is what defaults are compared with.
 LOOP: Mapping[str, Mapping[str, Any]] = {
     "loop": {},
     "loop, rate 1e-4": {"rate": 1e-4},
     "loop, rate 5e-4": {"rate": 5e-4},
+    "loop, half dropped": {"dropout": 0.5},
+    "loop, half dropped, rate 5e-4": {"dropout": 0.5, "rate": 5e-4},
     "loop, 512 wide": {"width": 512},
     "loop, patience 5": {"patience": 5},
 }
-# The defaults of large bags before these were chosen, and what was tried in their place, one thing after the other.
+# Defaults of large bags as they were, as they are, and what was tried in their place.
 _BEFORE = {"encoder": "mi-net", "hidden": 64, "gated": False, "l2": 5e-5, "dropout": 0.5, "epochs": 50}
 _BEFORE |= {"patience": None, "optimizer": "adam", "learning_rate": 2e-4}
-DEFAULTS: Mapping[str, Mapping[str, Any]] = {"before": _BEFORE}
-# What is measured: who, on how many slides of how many patches each, and from which seed on.
-PARTS: Mapping[str, tuple[tuple[str, ...], int, tuple[int, int], int]] = {
-    "compared": ((next(iter(LOOP)), "defaults"), 200, (500, 4000), 0),
-    "loop": (tuple(LOOP), 100, (200, 800), 1000),
-    "defaults": (tuple(DEFAULTS), 100, (200, 800), 1000),
+DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "before": _BEFORE,
+    "defaults": {},
+    "not gated": {"gated": False},
+    "MI-Net's three layers": {"encoder": "mi-net"},
+    "rate 2e-4": {"learning_rate": 2e-4},
+    "rate 1e-3": {"learning_rate": 1e-3},
+    "dropout of a quarter": {"dropout": 0.25},
+    "L2 5e-5": {"l2": 5e-5},
+    "patience 5": {"patience": 5},
 }
-_QUICK = 30, (101, 150)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Who is measured, on how many slides of how many patches, and by how far key patches lie off."""
+
+    names: tuple[str, ...]
+    slides: int
+    sizes: tuple[int, int]
+    signals: Mapping[str, float]
+    first_seed: int
+
+
+_SMALL = 100, (101, 300), {"clear": 6.0, "faint": 5.0}, 1000
+PARTS: Mapping[str, _Part] = {
+    "compared": _Part(("loop", "defaults"), 200, (500, 4000), {"clear": 2.0, "faint": 1.7}, 0),
+    "loop": _Part(tuple(LOOP), *_SMALL),
+    "defaults": _Part(tuple(DEFAULTS), *_SMALL),
+}
+MEASURED = {"auc": "AUC", "seconds": "CPU seconds", "epochs": "epochs"}
 _FEATURES, _FRESH = 512, 150
 
 
@@ -75,33 +101,39 @@ def run_slides(out: Path, study: Slides, *, tell: Callable[[str], None] = lambda
     check_count("--draws", study.draws)
     check_names(study.parts, "part", tuple(PARTS), "the parts")
     questions = [
-        {"part": part, "signal": signal, "names": list(PARTS[part][0]), "seed": study.seed, "draw": draw}
-        | ({"quick": True} if study.quick else {})
+        {"part": part, "signal": signal, "off": off, "slides": one.slides, "sizes": list(one.sizes)}
+        | {"seed": 10_000 * study.seed + one.first_seed + draw, "draw": draw, "name": name, "settings": _settings(name)}
         for draw in range(study.draws)
-        for part in study.parts or PARTS
-        for signal in SIGNALS
+        for part, one in PARTS.items()
+        if part in (study.parts or PARTS)
+        for signal, off in one.signals.items()
+        for name in one.names
     ]
-    answers = cells_on_workers(
-        out / "cells",
-        questions,
-        _answer,
-        jobs=study.jobs,
-        tell=lambda asked, answer, done: tell(f"{_told(asked, answer)} ({done} of {len(questions)})"),
-    )
+    cells = out / "cells"
+    if not study.finished:
+        cells_on_workers(
+            cells,
+            questions,
+            _answer,
+            jobs=study.jobs,
+            tell=lambda asked, answer, done: tell(f"{_told(asked, answer)} ({done} of {len(questions)})"),
+        )
+    known = [(asked, answer) for asked in questions if (answer := finished(cells, asked)) is not None]
     results = {
         "experiment": "slides",
         "environment": environment(),
-        "asked": {"draws": study.draws, "seed": study.seed, "quick": study.quick},
-        "signals": dict(SIGNALS),
-        "candidates": {name: dict(one) for name, one in {**LOOP, **DEFAULTS}.items()},
-        "rows": finite(_rows(questions, answers)),
+        "asked": {"draws": study.draws, "seed": study.seed},
+        "parts": {part: vars(one) for part, one in PARTS.items()},
+        "settings": {name: _settings(name) for name in [*LOOP, *DEFAULTS]},
+        "cells": {"asked": len(questions), "finished": len(known)},
+        "rows": finite(_rows(known)),
     }
     write_json(out / "slides.json", results)
     write_text(out / "slides.md", tables(results))
     return results
 
 
-def made(count: int, sizes: tuple[int, int], signal: float, seed: int, features: int = _FEATURES) -> Bags:
+def made(count: int, sizes: Sequence[int], signal: float, seed: int, features: int | None = None) -> Bags:
     """Make slides of three classes from three sites, which shift features.
 
     Of each slide of the second and the third class 5 % of the patches lie off in a direction of the class's own.
@@ -117,7 +149,7 @@ def made(count: int, sizes: tuple[int, int], signal: float, seed: int, features:
     seed
         Decides what is drawn.
     features
-        Of a patch.
+        Of a patch; None: 512.
 
     Returns
     -------
@@ -129,66 +161,68 @@ def made(count: int, sizes: tuple[int, int], signal: float, seed: int, features:
     >>> made(6, (20, 40), signal=3.0, seed=0, features=8)
     <Bags: 6 bags of 22 to 40 instances (192 in all), each of shape (8,) float32; labels 0: 2, 1: 2, 2: 2>
     """
-    rng = np.random.default_rng(seed)
+    rng, features = np.random.default_rng(seed), features or _FEATURES
     directions = rng.normal(size=(3, features))
     offs = (signal * directions / np.linalg.norm(directions, axis=1, keepdims=True)).astype(np.float32)
     offs[0] = 0
     shifts = rng.normal(scale=0.5, size=(3, features)).astype(np.float32)
     labels, arrays = np.arange(count) % 3, []
+    least, most = sizes
     for label in labels:
-        patches = rng.standard_normal((rng.integers(*sizes, endpoint=True), features), dtype=np.float32)
+        patches = rng.standard_normal((rng.integers(least, most, endpoint=True), features), dtype=np.float32)
         patches += shifts[rng.integers(3)]
         patches[: round(0.05 * len(patches))] += offs[label]
         arrays.append(patches)
     return Bags.from_arrays(arrays, labels=labels)
 
 
+def _settings(name: str) -> dict[str, Any]:
+    """Say what a name is trained with; of Bagwise all that the recipe decides, which may be chosen anew."""
+    return dict(LOOP[name]) if name in LOOP else {**RECIPES["vectors in large bags"].values, **DEFAULTS[name]}
+
+
+_made = lru_cache(maxsize=1)(made)
+
+
 def _answer(question: Mapping[str, Any]) -> dict[str, Any]:
-    """Train everybody of a part on the same slides, one after the other, and ask them about the same fresh ones."""
-    _, count, sizes, first = PARTS[question["part"]]
-    if question.get("quick"):
-        count, sizes = _QUICK
-    fresh = min(count, _FRESH)
-    seed = 10_000 * question["seed"] + first + question["draw"]
-    bags = made(count + fresh, sizes, SIGNALS[question["signal"]], seed)
+    """Train on slides, and ask about fresh ones from the same sites."""
+    count, name = question["slides"], question["name"]
+    bags = _made(count + min(count, _FRESH), tuple(question["sizes"]), question["off"], question["seed"])
     learnt, asked = bags[:count], bags[count:]
     assert learnt.labels is not None
     assert asked.labels is not None
-    target = ClassTarget.of(learnt.labels)
-    found: dict[str, dict[str, float]] = {}
-    for name in question["names"]:
-        begin = time.process_time()
-        if name in LOOP:
-            predict, epochs = plain_loop(learnt, question["draw"], **LOOP[name])
-        else:
-            model = AttentionMIL(random_state=question["draw"], **DEFAULTS.get(name, {})).fit(learnt)
-            predict, epochs = model.predict_proba, len(model.history_)
-        seconds = time.process_time() - begin
-        scores = measure(target, asked.labels, predict(asked), scoring=("auc",))
-        found[name] = {**scores, "seconds": round(seconds, 1), "epochs": epochs}
-    return {"found": found}
+    begin = time.process_time()
+    if name in LOOP:
+        predict, epochs = plain_loop(learnt, question["draw"], **LOOP[name])
+    else:
+        model = AttentionMIL(random_state=question["draw"], **DEFAULTS[name]).fit(learnt)
+        predict, epochs = model.predict_proba, len(model.history_)
+    seconds = time.process_time() - begin
+    scores = measure(ClassTarget.of(learnt.labels), asked.labels, predict(asked), scoring=("auc",))
+    return {**scores, "seconds": round(seconds, 1), "epochs": epochs}
 
 
 def _told(question: Mapping[str, Any], answer: Mapping[str, Any]) -> str:
-    said = [f"{name} {short(one['auc'])} in {one['seconds']:.0f} s" for name, one in answer["found"].items()]
-    return f"{question['part']}, {question['signal']}, draw {question['draw'] + 1}: {'; '.join(said)}"
+    done = f"AUC {short(answer['auc'])} in {answer['epochs']} epochs, {answer['seconds']:.0f} s"
+    return f"{question['part']}, {question['signal']}, draw {question['draw'] + 1}, {question['name']}: {done}"
 
 
-def _rows(questions: Sequence[Mapping[str, Any]], answers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _rows(known: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> list[dict[str, Any]]:
     """Sum up the draws of each part and signal: of each name and metric the mean, and by how much the loop is less."""
+    found: dict[tuple[str, str, str], dict[int, Mapping[str, Any]]] = {}
+    for asked, answer in known:
+        found.setdefault((asked["part"], asked["signal"], asked["name"]), {})[asked["draw"]] = answer
     rows = []
-    for part, signal in dict.fromkeys((asked["part"], asked["signal"]) for asked in questions):
-        of = zip(questions, answers, strict=True)
-        draws = [answer["found"] for asked, answer in of if (asked["part"], asked["signal"]) == (part, signal)]
-        for name in draws[0]:
-            for metric in MEASURED:
-                values = np.array([draw[name][metric] for draw in draws], dtype=np.float64)
-                row = {"part": part, "signal": signal, "name": name, "metric": metric, "draws": len(draws)}
-                row |= _mean_of(values)
-                if part == "compared" and name != "loop":
-                    less = _mean_of(values - [draw["loop"][metric] for draw in draws])
-                    row |= {"above": less["mean"], "se_above": less["se_draws"]}
-                rows.append(row)
+    for (part, signal, name), draws in found.items():
+        for metric in MEASURED:
+            values = np.array([answer[metric] for answer in draws.values()], dtype=np.float64)
+            row = {"part": part, "signal": signal, "name": name, "metric": metric, "draws": len(draws)}
+            row |= _mean_of(values)
+            loop = found.get((part, signal, "loop"), {})
+            if part == "compared" and name != "loop" and loop.keys() >= draws.keys():
+                less = _mean_of(values - [loop[draw][metric] for draw in draws])
+                row |= {"above": less["mean"], "se_above": less["se_draws"]}
+            rows.append(row)
     return rows
 
 

@@ -18,13 +18,14 @@ class AttentionMIL(NeuralMIL):
     Parameters
     ----------
     gated
-        Gated attention (equation 9) in place of plain attention (equation 8).
+        Gated attention (equation 9) in place of plain attention (equation 8). None gates where bags of vectors are
+        large.
     counting
         Weights that count: each instance has one of its own between 0 and 1, and the bag vector is the weighted sum
         (`bagwise.models.pooling.SumAttention`). Weights that share out a 1 in each bag, as the paper's do, find the
         instance that makes a bag positive, and lose how many of them there are.
     hidden
-        L, the size of the attention network. None takes 64 for vectors and 128 for images.
+        L, the size of the attention network. None takes 64 for vectors, and 128 for images and where bags are large.
     encoder, epochs, ...
         As in `NeuralMIL`.
 
@@ -41,12 +42,12 @@ class AttentionMIL(NeuralMIL):
 
     level: ClassVar[str] = "embedding"
 
-    gated: bool = False
+    gated: bool | None = None
     counting: bool = False
     hidden: Count | None = None
 
     def _pooling(self, recipe: Recipe) -> tuple[PoolingSpec, dict[str, Any]]:
-        name = "gated-" * self.gated + "sum-" * self.counting + "attention"
+        name = "gated-" * recipe.gated + "sum-" * self.counting + "attention"
         return name, {"hidden": recipe.hidden}
 
     def _may_weigh(self) -> bool:

@@ -64,9 +64,10 @@ class NeuralMIL(FittedEstimator):
         word for what is normal, else the last by name, and the larger of two numbers
         (`bagwise.classes.positive_of`).
     encoder
-        ``"mi-net"`` (fully connected), ``"lenet5"``, ``"cell-cnn"``, ``"identity"``, a function without arguments that
-        makes a `torch.nn.Module`, or a module from whose weights training starts. ``"auto"`` chooses by the shape of
-        the instances. A model of your own has its own.
+        ``"mi-net"`` (fully connected), ``"wide"`` (one layer of 256 units), ``"lenet5"``, ``"cell-cnn"``,
+        ``"identity"``, a function without arguments that makes a `torch.nn.Module`, or a module from whose weights
+        training starts. ``"auto"`` chooses by the shape of the instances, and for vectors by the size of the bags. A
+        model of your own has its own.
     epochs, optimizer, learning_rate, momentum, decay, l2, dropout, patience, warmup, scheduler, clip_gradient
         As in `bagwise.training.members.Settings`. None takes the recipe's value for this kind of bags
         (`bagwise.methods.recipes`), or leaves it to an `optimizer` of your own; a `dropout` of None drops nothing

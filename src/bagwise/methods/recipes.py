@@ -18,16 +18,17 @@ from bagwise.training.members import Settings
 
 __all__ = ["PAPER", "RECIPES", "Facts", "Recipe", "is_open", "recipe_for"]
 
-# From so many bags on, a fifth of them decides when to stop; fewer would choose by noise and learn from less.
-ENOUGH_TO_VALIDATE = 300
-ENOUGH_OF_A_CLASS = 20
-ENOUGH_GIVEN = ENOUGH_TO_VALIDATE // 5
 PARTS = 5  # of which one decides when to stop
+# From so many bags on, and so many of a class, that is done; fewer would choose by noise and learn from less.
+ENOUGH_TO_VALIDATE, ENOUGH_OF_A_CLASS = 300, 20
+# Large bags overfit long before all epochs, and their loss tells it from fewer (docs/defaults.md).
+ENOUGH_LARGE, ENOUGH_LARGE_OF_A_CLASS = 60, 10
 PATIENCE, MOST_EPOCHS = 10, 200
 # 50 epochs of fewer than forty bags are too few steps to learn from (docs/defaults.md).
 FEWEST_STEPS = 2_000
-# The paper's settings for vectors are those of small bags; in large ones (slides) they move too slowly.
+# Bags of a larger median are slides and their like, for which the paper's settings for vectors were not made.
 LARGE_BAG = 100
+_LARGE = "vectors in large bags"
 
 # What the paper's protocol says of what a recipe would decide otherwise; experiments that keep to it give this.
 PAPER: Mapping[str, Any] = MappingProxyType({"class_weight": None, "patience": None, "clip": None})
@@ -106,7 +107,7 @@ class Facts:
         """Which of the `RECIPES` it is."""
         shape = self.instance_shape
         if len(shape) == 1:
-            return "vectors in large bags" if self.median_size > LARGE_BAG else "vectors"
+            return _LARGE if self.median_size > LARGE_BAG else "vectors"
         if shape in [(28, 28), (28, 28, 1)]:
             return "digits"
         return "colour images" if len(shape) == 3 and shape[2] == 3 else "other images"
@@ -114,12 +115,15 @@ class Facts:
     @property
     def too_few(self) -> str:
         """What there is too little of to choose when to stop, in words; empty where there is enough of all."""
+        enough, of_a_class = ENOUGH_TO_VALIDATE, ENOUGH_OF_A_CLASS
+        if self.kind == _LARGE:
+            enough, of_a_class = ENOUGH_LARGE, ENOUGH_LARGE_OF_A_CLASS
         if self.validation:
-            return f"{self.validation} bags for validation are" * (self.validation < ENOUGH_GIVEN)
-        rarest, enough = min(self.alike, default=0), ENOUGH_OF_A_CLASS if self.classes else PARTS
-        if self.bags < ENOUGH_TO_VALIDATE:
+            return f"{self.validation} bags for validation are" * (self.validation < enough // PARTS)
+        rarest = min(self.alike, default=0)
+        if self.bags < enough:
             return f"{self.bags} bags are"
-        if rarest < enough:
+        if rarest < (of_a_class if self.classes else PARTS):
             return f"{rarest} bags {'of a class' if self.classes else 'alike'} are"
         return "" if self.groups is None or self.groups >= PARTS else f"{self.groups} groups are"
 
@@ -138,6 +142,8 @@ class Recipe:
         Hyper-parameters, but for the weights of classes.
     chunk
         Instances above which a step is encoded in chunks.
+    gated
+        Whether attention is gated.
     clip
         The largest absolute value after scaling; None: any.
     standardize
@@ -157,6 +163,7 @@ class Recipe:
     hidden: int
     settings: Settings
     chunk: int
+    gated: bool = False
     clip: float | None = None
     standardize: bool | Literal["log"] = False
     class_weight: str | Mapping[Any, float] | None = None
@@ -165,7 +172,9 @@ class Recipe:
     @property
     def values(self) -> dict[str, Any]:
         """What parameters of a neural method are, by name, that nobody gives."""
-        own = {name: getattr(self, name) for name in ("encoder", "hidden", "clip", "standardize", "class_weight")}
+        own = {
+            name: getattr(self, name) for name in ("encoder", "hidden", "gated", "clip", "standardize", "class_weight")
+        }
         return own | {name: value for name, value in vars(self.settings).items() if name != "class_weights"}
 
     def having(self, given: Mapping[str, Any]) -> "Recipe":
@@ -189,12 +198,12 @@ class Recipe:
 # Wang et al. (2016), whose settings the paper takes over (section 4.1), in the number of epochs that the paper's
 # authors state.
 _VECTORS = Settings("sgd", 5e-4, epochs=50, momentum=0.9, decay=1e-4, l2=0.005, dropout=0.5)
+_SLIDES = Settings("adam", 5e-4, epochs=50, l2=5e-6, dropout=0.5, stop_by="loss")
 RECIPES = {
     # Clipping was chosen on development sets (docs/defaults.md).
     "vectors": Recipe("mi-net", 64, _VECTORS, chunk=8192, clip=3.0, standardize=True),
-    "vectors in large bags": Recipe(
-        "mi-net", 64, replace(_VECTORS, optimizer="adam", learning_rate=2e-4, l2=5e-5), chunk=8192, standardize=True
-    ),
+    # Chosen beside a plain loop over made slides (docs/defaults.md).
+    _LARGE: Recipe("wide", 128, _SLIDES, chunk=8192, gated=True, standardize=True),
     # Section 4.2. An optimiser's weight decay of 1e-4 is an l2 of half of that.
     "digits": Recipe("lenet5", 128, Settings("adam", 5e-4, epochs=40, l2=5e-5), chunk=1024),
     # Section 4.3.

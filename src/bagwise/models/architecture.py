@@ -13,7 +13,7 @@ from bagwise.checks import is_count
 from bagwise.encoding import Encoding
 from bagwise.errors import BagwiseError
 from bagwise.models.contract import check_encoder, check_pooling, embedding_width
-from bagwise.models.encoders import CentreCrop, EncoderSpec, MultiLevel, build_encoder, glorot
+from bagwise.models.encoders import CentreCrop, EncoderSpec, MultiLevel, build_encoder, drawing
 from bagwise.models.model import Beside, DeepSupervision, EmbeddingLevel, InstanceLevel, MILModel, ResidualConnections
 from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS, Pooling, PoolingSpec
 from bagwise.models.scaling import Scaler
@@ -69,7 +69,7 @@ class Design(ABC):
         sizes: np.ndarray[Any, Any] | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> MILModel:
-        """Build a model with its initial weights: Glorot's for Bagwise's own layers (paper, section 4).
+        """Build a model with its initial weights, for Bagwise's own layers those of `bagwise.models.encoders.drawing`.
 
         Parameters
         ----------
@@ -289,7 +289,7 @@ class Architecture(Design):
             check_encoder(encoder, shown)
         if self.crop is not None:
             encoder = nn.Sequential(CentreCrop(self.crop), encoder)
-        make = self.pooling if callable(self.pooling) else self._poolings[self.pooling]
+        make, draw = self.pooling if callable(self.pooling) else self._poolings[self.pooling], drawing(self.encoder)
 
         def pooled(width: int) -> tuple[Pooling, int]:
             """Make a pooling, and say how wide its bag vectors are."""
@@ -297,7 +297,7 @@ class Architecture(Design):
             if not isinstance(made, Pooling):
                 kind = type(made).__name__
                 raise BagwiseError(f"the pooling makes a {kind}: it must be a class that follows Pooling")
-            made.apply(glorot)
+            made.apply(draw)
             if not callable(self.pooling):
                 return made, width
             return made, check_pooling(made, width, outputs, anew=self.level != "instance")
@@ -306,7 +306,7 @@ class Architecture(Design):
 
         def head(width: int) -> nn.Module:
             made = nn.Linear(width + (0 if beside is None else beside.width), outputs)
-            glorot(made)
+            draw(made)
             return made
 
         if self.level == "embedding":

@@ -24,6 +24,7 @@ __all__ = [
     "LeNet5",
     "MultiLevel",
     "build_encoder",
+    "drawing",
     "glorot",
 ]
 
@@ -32,6 +33,8 @@ EncoderSpec = str | nn.Module | Callable[[], nn.Module]
 
 class FullyConnected(nn.Sequential):
     """Fully connected layers with ReLU; 256, 128 and 64 units are the stack of MI-Net (Wang et al., 2016).
+
+    One layer of 256 units is ``"wide"``: of patches that a network has encoded there is little left to encode.
 
     Parameters
     ----------
@@ -277,6 +280,32 @@ def glorot(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
+def drawing(spec: EncoderSpec) -> Callable[[nn.Module], None]:
+    """Give what draws the initial weights of layers of Bagwise's own in a model.
+
+    Parameters
+    ----------
+    spec
+        The model's encoder.
+
+    Returns
+    -------
+    function
+        Of a layer. `glorot`; with the encoder ``"wide"`` what leaves weights as torch draws them, half as large:
+        Glorot's learn some dozen slides by heart before they find what these have in common (docs/defaults.md).
+
+    Examples
+    --------
+    >>> drawing("mi-net") is glorot, drawing("wide") is glorot
+    (True, False)
+    """
+    return _leave if spec == "wide" else glorot
+
+
+def _leave(module: nn.Module) -> None:
+    """Leave a layer as it was made."""
+
+
 def build_encoder(spec: EncoderSpec, instance_shape: Sequence[int], dropout: float) -> nn.Module:
     """Make an encoder from its name, from a factory, or from a module whose weights it starts from.
 
@@ -292,7 +321,7 @@ def build_encoder(spec: EncoderSpec, instance_shape: Sequence[int], dropout: flo
     Returns
     -------
     torch.nn.Module
-        With the weights of `glorot` if it is one of Bagwise's own, else as it was made.
+        With the weights of `drawing` if it is one of Bagwise's own, else as it was made.
 
     Raises
     ------
@@ -308,7 +337,7 @@ def build_encoder(spec: EncoderSpec, instance_shape: Sequence[int], dropout: flo
         if spec not in ENCODERS:
             raise BagwiseError(f"there is no encoder {spec!r}: the encoders are {', '.join(ENCODERS)}")
         encoder = ENCODERS[spec](instance_shape, dropout)
-        encoder.apply(glorot)
+        encoder.apply(drawing(spec))
         return encoder
     encoder = copy.deepcopy(spec) if isinstance(spec, nn.Module) or not callable(spec) else spec()
     if not isinstance(encoder, nn.Module):
@@ -344,6 +373,7 @@ def _identity(instance_shape: Sequence[int], dropout: float) -> nn.Module:  # no
 ENCODERS: dict[str, Callable[[Sequence[int], float], nn.Module]] = {
     "identity": _identity,
     "mi-net": lambda shape, _: FullyConnected(shape),
+    "wide": lambda shape, _: FullyConnected(shape, widths=(256,)),
     "mi-net-levels": lambda shape, _: MultiLevel(shape),
     "mi-net-equal-levels": lambda shape, _: MultiLevel(shape, widths=(128, 128, 128)),
     "lenet5": lambda shape, _: LeNet5(shape),

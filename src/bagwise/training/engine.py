@@ -281,7 +281,7 @@ class _Record:
     """How a member has done so far."""
 
     history: list[dict[str, float]] = field(default_factory=list)
-    best: tuple[float, float] = (np.inf, np.inf)  # validation error, then loss
+    best: tuple[float, ...] = (np.inf, np.inf)  # validation error, then loss; or loss alone
     best_epoch: int = 0
     best_state: dict[str, Tensor] | None = None
 
@@ -297,8 +297,10 @@ def _record_epoch(
     entry = {"epoch": epoch + 1, "loss": loss}
     if measured is not None:
         entry["validation_error"], entry["validation_loss"] = measured
-        if executor.members[number].settings.patience is not None and measured < record.best:
-            record.best = measured
+        settings = executor.members[number].settings
+        reached = measured if settings.stop_by == "error" else measured[1:]
+        if settings.patience is not None and reached < record.best:
+            record.best = reached
             record.best_epoch = epoch + 1
             record.best_state = executor.state(number)
     record.history.append(entry)

@@ -55,6 +55,9 @@ class Settings:
     patience
         Stop when this many epochs brought no lower validation error (at equal error, no lower validation loss), and go
         back to the best weights. None trains all epochs and keeps the last weights.
+    stop_by
+        What has to be lower: ``"error"``, or ``"loss"`` alone, which still falls where validation bags are so few that
+        their error stands still.
     class_weights
         What the loss (and, on validation bags, an error) of a bag of each class is multiplied with; None: all are 1.
     warmup
@@ -91,6 +94,7 @@ class Settings:
     l2: NonNegative = 0.0
     dropout: Share = 0.0
     patience: Count | None = None
+    stop_by: Literal["error", "loss"] = "error"
     class_weights: tuple[Positive, ...] | None = None
     warmup: Share = 0.0
     scheduler: (
