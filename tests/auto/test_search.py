@@ -147,6 +147,17 @@ def test_who_cannot_learn_is_told_of_and_does_not_end_the_search(monkeypatch):
         found_in(bags_of(), trials=1)
 
 
+def test_bags_in_plenty_ask_for_more_than_few_do(monkeypatch):
+    monkeypatch.undo()
+    few, many = bags_of(), bags_of(300)
+    first = {
+        len(bags): [one.called for one in islice(candidates(bags, target_of("classes", bags.labels), seed=0), 5)]
+        for bags in (few, many)
+    }
+    assert first[30][2:] == ["attention", "MI-Net-DS", "mi-Graph"]
+    assert first[300][2:] == ["attention", "attention (l2 0.0005)", "sum-attention (l2 0.0005)"]
+
+
 def test_groups_are_never_on_both_sides():
     bags = bags_of(groups=np.arange(30) // 2 % 7)
     for split in found_in(bags, trials=1).splits:

@@ -74,9 +74,22 @@ def test_a_file_that_was_edited_is_refused(average, tmp_path, said):
 
 
 def test_what_looks_at_whole_bags_says_so_by_name(bags):
-    average = Averaged.of([bw.make(name).fit(bags) for name in ("mean-logistic", "summary-logistic")], [0.5, 0.5])
-    with pytest.raises(BagwiseError, match="^the average of MeanLogistic and SummaryLogistic looks at whole bags"):
+    average = Averaged.of([bw.make(name).fit(bags) for name in ("MI-Kernel", "miVLAD")], [0.5, 0.5])
+    with pytest.raises(BagwiseError, match="^the average of SetKernelSVM and VLADSVM looks at whole bags"):
         ask([average], bags, instances=True)
+
+
+def test_an_average_of_baselines_alone_tells_by_how_much_its_answer_falls_without_an_instance(bags, tmp_path):
+    given = [("mean-logistic", {"C": 0.1}), ("miVLAD", {}), ("summary-forest", {"trees": 5, "leaf": 1})]
+    members = [bw.make(name, random_state=0, **parameters).fit(bags) for name, parameters in given]
+    average = Averaged.of(members, [0.6, 0.2, 0.2])
+    said = ask([average], bags, instances=True)[0]
+    logistic, forest = (ask([members[place]], bags, instances=True)[0].scores for place in (0, 2))
+    np.testing.assert_allclose(said.scores, 0.75 * logistic + 0.25 * forest)
+    assert not said.alone
+    np.testing.assert_array_equal(said.answers, average.predict_proba(bags))
+    bw.save_model(average, tmp_path)
+    np.testing.assert_array_equal(ask([bw.load_model(tmp_path)], bags, instances=True)[0].scores, said.scores)
 
 
 def test_members_that_learnt_other_labels_are_no_average(bags):

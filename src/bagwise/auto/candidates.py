@@ -10,6 +10,7 @@ import numpy as np
 from bagwise.bags import Bags
 from bagwise.methods.base import BagEstimator
 from bagwise.methods.classical.base import ClassicalMIL
+from bagwise.methods.recipes import ENOUGH_TO_VALIDATE
 from bagwise.methods.registry import find, make
 from bagwise.targets.contract import Target
 
@@ -91,6 +92,14 @@ PORTFOLIO = (
     Candidate("summary-boosting"),
     Candidate("mi-SVM"),
 )
+# After the first three of these, where bags are many: the penalty that few bags need keeps networks from learning what
+# several columns must say together of a rare instance.
+_LOOSE = {"l2": 5e-4}
+FOR_MANY = (
+    Candidate("attention", _LOOSE),
+    Candidate("sum-attention", _LOOSE),
+    Candidate("attention", {"size": True, **_LOOSE}),
+)
 
 
 def candidates(bags: Bags, target: Target, seed: int) -> Iterator[Candidate]:
@@ -118,7 +127,8 @@ def candidates(bags: Bags, target: Target, seed: int) -> Iterator[Candidate]:
     >>> [one.called for one in islice(candidates(bags, ClassTarget.of([0, 1]), seed=0), 3)]
     ['summary-forest (trees 100, leaf 1)', 'mean-logistic', 'attention']
     """
-    for candidate in PORTFOLIO:
+    many = FOR_MANY if len(bags) >= ENOUGH_TO_VALIDATE else ()
+    for candidate in (*PORTFOLIO[:3], *many, *PORTFOLIO[3:]):
         if _learns(candidate.method, bags, target) and too_large(candidate, bags) is None:
             yield candidate
     chance = np.random.default_rng(seed)

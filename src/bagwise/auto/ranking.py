@@ -81,8 +81,12 @@ class Ranking:
         """
         if not self.by_auc:
             return self.target.misfit(labels, answers, weights)
-        metric = headline(self.target)
-        auc = measure(self.target, labels, answers, scoring=metric, weights=weights)[metric]
+        if self.target.positive is None:
+            metric = headline(self.target)
+            auc = measure(self.target, labels, answers, scoring=metric, weights=weights)[metric]
+        else:
+            column = np.flatnonzero(self.target.names == self.target.positive)[0]
+            auc = _auc(labels == self.target.positive, answers[:, column], weights)
         return 1 - auc if np.isfinite(auc) else 0.5
 
 
@@ -155,6 +159,18 @@ def deciding(
     if not isinstance(target, ClassTarget):
         return target
     return target.deciding(threshold_for(target, labels, answers, weights))
+
+
+def _auc(positive: NDArray[np.bool_], scores: NDArray[np.float64], weights: NDArray[np.float64] | None) -> float:
+    """Give the share of pairs in which the positive bag has the higher score, as scikit-learn does.
+
+    Thousands of averages are asked for it, and scikit-learn takes ten times as long.
+    """
+    levels, places = np.unique(scores, return_inverse=True)
+    counted = np.ones(len(scores)) if weights is None else weights
+    found, passed = (np.bincount(places, counted * of, len(levels)) for of in (positive, ~positive))
+    pairs = found.sum() * passed.sum()
+    return float(found @ (passed.cumsum() - passed / 2) / pairs) if pairs else np.nan
 
 
 def _shares(target: ClassTarget, labels: NDArray[Any], weights: NDArray[np.float64] | None) -> NDArray[np.float64]:

@@ -24,9 +24,11 @@ from bagwise.training.workers import OutOfTime
 
 __all__ = ["AT_LEAST", "Found", "inner_folds", "search"]
 
-# Candidates that begin together: enough that neural ones train jointly, few enough for a short time.
+# How many candidates begin together: the simple ones alone, then what must be known whatever the time, attention as
+# `fit` gives it and what bags in plenty ask for; then so many that neural ones train jointly and it takes a short time.
+_BEGIN = (1, 1, 2)
 _AT_ONCE = 4
-AT_LEAST = 3  # so many begin before, one by one: what must be known, the simple ones and what `fit` gives
+AT_LEAST = sum(_BEGIN)
 
 
 @dataclass(frozen=True)
@@ -139,10 +141,10 @@ def search(
     work = Work(bags, target, splits, sample_weight, seed, n_jobs, folder, told, budget, tell, pace or Pace())
     stream, trials = candidates(bags, target, seed), list[Trial]()
     missed = [Trial(candidate, left_out=why) for candidate, why in left_out(bags, target)]
-    first = next(stream)
+    first, sizes = next(stream), iter(_BEGIN)
     stream = chain([first], stream)
     while True:
-        most = 1 if len(trials) < AT_LEAST else _AT_ONCE
+        most = next(sizes, _AT_ONCE)
         if budget.trials is not None:
             most = max(0, min(most, budget.trials - len(trials)))
         begin = [Trial(candidate) for candidate in islice(stream, most)]

@@ -20,6 +20,8 @@ class Averaged(BagEstimator, Asked):
     """The weighted mean of what several methods say, neural or classical.
 
     Scores of instances are averaged over the members that have some, and weights over those that have one an instance.
+    Where none has scores, what `bagwise explain` tells is averaged over the members that are asked about a bag without
+    an instance.
     It is what `bagwise.AutoMIL` finds, and what a file holds of it; by itself it learns nothing.
 
     Attributes
@@ -82,6 +84,11 @@ class Averaged(BagEstimator, Asked):
         """Whether one of the members does."""
         return any(member.SCORES_INSTANCES for member in self.members_)
 
+    @property
+    def LEAVES_OUT(self) -> bool:  # type: ignore[override]  # noqa: N802
+        """Whether one of the members says by how much its answer falls without an instance, and none says more."""
+        return not self.SCORES_INSTANCES and any(member.LEAVES_OUT for member in self.members_)
+
     def _compute(self, device: str, dtype: str | None) -> None:
         neural = [member for member in self.members_ if hasattr(member, "plan_")]
         for member in neural or self.members_:
@@ -92,7 +99,8 @@ class Averaged(BagEstimator, Asked):
         return [one._says(bags, instances=instances) for one in members]
 
     def _says(self, bags: Bags, *, instances: bool) -> Said:
-        scoring = [member.SCORES_INSTANCES and instances for member in self.members_]
+        scores = self.SCORES_INSTANCES
+        scoring = [instances and (member.SCORES_INSTANCES if scores else member.LEAVES_OUT) for member in self.members_]
         found: dict[int, Said] = {}
         for wanted in (True, False):
             places = [place for place, one in enumerate(scoring) if one is wanted]
@@ -100,7 +108,8 @@ class Averaged(BagEstimator, Asked):
             found |= zip(places, ask(asked, bags, instances=wanted) if asked else [], strict=True)
         said = [found[place] for place in range(len(scoring))]
         answers = self.target_.averaged(np.stack([one.answers for one in said]), self.shares_)
-        return Said(answers, self._mean([one.weights for one in said]), self._mean([one.scores for one in said]))
+        weights, found_scores = (self._mean([getattr(one, name) for one in said]) for name in ("weights", "scores"))
+        return Said(answers, weights, found_scores, alone=scores)
 
     def _mean(self, parts: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
         """Average what some members give, of one shape."""
