@@ -15,6 +15,7 @@ from bagwise.bags import Bags
 from bagwise.checks import LEAST_SPAN, MOST_SPAN
 from bagwise.errors import BagwiseError
 from bagwise.feature_columns import MOST_PLACES, Column, recoded
+from bagwise.order import told_again
 from bagwise.stored import Part, StoredInstances
 
 __all__ = ["FEWEST_BAGS", "LIMIT", "Encoding", "encoded", "knowing"]
@@ -35,7 +36,8 @@ class Encoding:
     with a mark beside it where training bags lacked any. A category has a place for each of the `MOST_PLACES` most
     frequent values that at least `FEWEST_BAGS` training bags have, one for all rarer ones, which is that of values
     never seen too, and one for nothing. A date becomes sine and cosine of the time of the day, the week and the year.
-    What is the same in all training bags becomes nothing.
+    What is the same in all training bags becomes nothing. What belongs to bags becomes the last numbers, each bag
+    counting once.
 
     Attributes
     ----------
@@ -51,6 +53,8 @@ class Encoding:
         Of each code, of an unknown one and of nothing, one category after the other: its place, or `hot` for none.
     hot
         How many places there are; the last may be nobody's.
+    of_bag
+        The same of the columns that belong to bags; None where there are none.
 
     Examples
     --------
@@ -72,18 +76,25 @@ class Encoding:
     sizes: Annotated[NDArray[np.int64], "C"]
     places: Annotated[NDArray[np.int64], "P"]
     hot: int
+    of_bag: "Encoding | None" = None
 
     @property
     def width(self) -> int:
         """How many numbers a model is shown of an instance."""
-        return len(self.numbers) + len(self.gaps) + 2 * len(self.dates) + self.hot
+        return len(self.numbers) + len(self.gaps) + 2 * len(self.dates) + self.hot + self.beside
+
+    @property
+    def beside(self) -> int:
+        """How many of these, the last, belong to the bag."""
+        return 0 if self.of_bag is None else self.of_bag.width
 
     @property
     def origins(self) -> NDArray[np.int64]:
         """Of each number that a model is shown the column that it was made from, shape (`width`,); -1 is nobody's."""
         hot = np.full(self.hot + 1, -1, np.int64)
         hot[self.places] = np.repeat(self.categories, self.sizes + 2)
-        return np.concatenate([self.numbers, self.gaps, self.dates, self.dates, hot[:-1]])
+        of_bag = np.zeros(0, np.int64) if self.of_bag is None else self.of_bag.origins
+        return np.concatenate([self.numbers, self.gaps, self.dates, self.dates, hot[:-1], of_bag])
 
     @classmethod
     def learn(
@@ -93,6 +104,7 @@ class Encoding:
         offsets: NDArray[np.int64],
         bags: NDArray[np.int64],
         width: int | None = None,
+        beside: int = 0,
     ) -> Self:
         """Learn from some bags.
 
@@ -108,6 +120,8 @@ class Encoding:
             Positions of the training bags.
         width
             How many numbers a model is shown, at least as many as needed; None: as many as that.
+        beside
+            How many of these belong to the bag, at least as many as needed where `width` is given.
 
         Returns
         -------
@@ -121,18 +135,42 @@ class Encoding:
         sizes = np.diff(offsets)[bags]
         bag = np.repeat(np.arange(len(bags)), sizes)
         rows = np.repeat(offsets[bags] - np.cumsum(sizes) + sizes, sizes) + np.arange(len(bag))
+        own = [number for number, column in enumerate(columns) if column.role != "bag"]
+        made = cls._of(columns, own, instances, rows, bag, len(bags), None if width is None else width - beside)
+        if len(own) < len(columns):
+            others = [number for number, column in enumerate(columns) if column.role == "bag"]
+            once = np.arange(len(bags))
+            of_bag = cls._of(columns, others, instances, offsets[bags], once, len(bags), beside or None)
+            made = replace(made, of_bag=of_bag if of_bag.width else None)
+        if not made.width:
+            raise BagwiseError("in no column anything differs within the training bags: there is nothing to learn from")
+        return made
+
+    @classmethod
+    def _of(
+        cls,
+        columns: Sequence[Column],
+        chosen: Sequence[int],
+        instances: NDArray[Any],
+        rows: NDArray[np.int64],
+        bag: NDArray[np.int64],
+        count: int,
+        width: int | None,
+    ) -> Self:
+        """Learn some columns from some rows, each of one of so many bags."""
         numbers: list[tuple[int, float, float]] = []
         dates: list[tuple[int, float]] = []
         tables: list[tuple[int, NDArray[np.int64]]] = []
         gaps: list[int] = []
         place = {column.name: number for number, column in enumerate(columns)}
-        for number, column in enumerate(columns):
+        for number in chosen:
+            column = columns[number]
             if column.role == "before":
                 continue
             values = instances[rows, number]
             missing = np.isnan(values)
             if column.kind == "category":
-                table = _places(values, missing, bag, len(column.values), len(bags))
+                table = _places(values, missing, bag, len(column.values), count)
                 if table.max(initial=-1) > 0:
                     tables.append((number, table))
                 continue
@@ -145,7 +183,7 @@ class Encoding:
             if missing.any() and not missing.all() and (column.of is None or column.role == "since"):
                 gaps.append(number)
         # What the one before was is shown as what an instance is itself.
-        for number, base in [(n, place[str(one.of)]) for n, one in enumerate(columns) if one.role == "before"]:
+        for number, base in [(n, place[str(columns[n].of)]) for n in chosen if columns[n].role == "before"]:
             numbers += [(number, shift, factor) for known, shift, factor in numbers if known == base]
             dates += [(number, pace) for known, pace in dates if known == base]
             tables += [(number, table) for known, table in tables if known == base]
@@ -168,17 +206,17 @@ class Encoding:
             np.concatenate([np.zeros(0, np.int64), *(table for _, table in tables)]),
             hot,
         )
-        if not made.width:
-            raise BagwiseError("in no column anything differs within the training bags: there is nothing to learn from")
         wider = made if width is None else replace(made, hot=hot + width - made.width)
         return replace(wider, places=np.where(made.places < 0, wider.hot, made.places))
 
     def apply(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Give what a model is shown of raw numbers, shape (n, D): shape (n, `width`)."""
         shown = np.zeros((len(rows), self.width))
-        numbers, marked, turned, hot = np.split(
-            shown, np.cumsum([len(self.numbers), len(self.gaps), 2 * len(self.dates)]), 1
+        numbers, marked, turned, hot, beside = np.split(
+            shown, np.cumsum([len(self.numbers), len(self.gaps), 2 * len(self.dates), self.hot]), 1
         )
+        if self.of_bag is not None:
+            beside[:] = self.of_bag.apply(rows)
         with np.errstate(over="ignore"):
             scaled = np.arcsinh((rows[:, self.numbers] - self.shift) * self.factor)
         numbers[:] = np.nan_to_num(np.clip(scaled, -LIMIT, LIMIT))
@@ -201,6 +239,10 @@ class Encoding:
             raise ValueError("its encoding is none")
         if len(self.places) != begins[-1] or ((self.places < 0) | (self.places > self.hot)).any():
             raise ValueError("its encoding has places out of range")
+        if self.of_bag is not None:
+            if self.of_bag.of_bag is not None:
+                raise ValueError("its encoding has bags of bags")
+            self.of_bag.check(width)
 
 
 def knowing(bags: Bags, train: NDArray[np.int64]) -> Bags:
@@ -238,11 +280,13 @@ def knowing(bags: Bags, train: NDArray[np.int64]) -> Bags:
             counts = np.bincount(codes[~np.isnan(codes)].astype(np.int64), minlength=len(column.values) + 1)
             column = replace(column, values=tuple(column.values[code] for code in np.flatnonzero(counts[:-1])))
         columns.append(column)
+    known = {column.name: column.values for column in columns}
+    columns = [replace(one, values=known[str(one.of)]) if one.role == "before" else one for one in columns]
     if bags.columns == tuple(columns):
         return bags
     assert bags.feature_names is not None
     codes = recoded(bags.instances, bags.columns, bags.feature_names, columns)
-    return replace(bags, instances=codes, columns=tuple(columns))
+    return replace(bags, instances=told_again(codes, columns, bags.offsets), columns=tuple(columns))
 
 
 def encoded(bags: Bags, encoding: Encoding) -> Bags:

@@ -54,8 +54,8 @@ class Column:
 
     @property
     def source(self) -> str:
-        """The column of the table."""
-        return self.of or self.name
+        """The column of the table; what the order made of one speaks for itself."""
+        return self.name if self.role in _MADE_BY_ORDER else self.of or self.name
 
     def as_dict(self) -> dict[str, Any]:
         """Say it in what JSON can hold."""

@@ -25,6 +25,7 @@ RUNS = {
     "format-2": ("words",),
     "format-3": ("rare",),
     "format-4": ("rare",),
+    "format-5": ("events",),
 }
 MODELS = {
     "0.1": (
@@ -34,6 +35,7 @@ MODELS = {
     "format-2": ("positive", "negative", "stopped"),
     "format-3": ("balanced", "balanced-three"),
     "format-4": ("deciding", "pooled"),
+    "format-5": ("counting",),
 }
 DATA = {"slides": "data/features", "patches": "data/scans"}
 
@@ -96,12 +98,19 @@ def test_an_old_run_is_read_and_answers(old, run, name):
     loaded = Run.load(old / "runs" / name)
     assert_same_weights(loaded.models, old / "runs" / name / "model.safetensors")
     models = [estimator_of(model) for model in loaded.models]
-    assert_says_the_same(models, loaded.source(data).read_like(loaded.feature_names), told)
+    assert_says_the_same(models, loaded.source(data).read_like(loaded.feature_names, like=loaded.columns), told)
     done = run("predict", old / "runs" / name, data, "--json")
     assert done.status == 0, done.told
     frame = pd.DataFrame(json.loads(done.out))
     columns = [f"probability_{label}" for label in told["classes"].tolist()]
     np.testing.assert_allclose(frame[columns], told["members"].mean(axis=0), atol=1e-6)
+
+
+def test_an_old_classical_method_of_columns_of_all_kinds_answers(old):
+    model = bw.load_model(old / "format-5" / "models" / "summary")
+    bags = bw.read_table(old / "format-5" / "data" / "events.csv", bag="bag", like=model.columns_)
+    told = np.load(old / "format-5" / "data" / "summary.npz")["answers"]
+    np.testing.assert_allclose(model.predict_proba(bags), told, rtol=1e-6)
 
 
 def test_an_old_run_is_resumed_by_the_command_that_made_it(old, run, tmp_path, monkeypatch):

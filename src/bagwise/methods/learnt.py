@@ -268,15 +268,14 @@ def _check_tensors(plan: Plan, shape: tuple[int, ...], number: int, state: Mappi
         if encoding is None:
             raise ValueError(f"the tensor {number}.scaler.places is missing")
         encoding.check(*shape)
-        if encoding.width != plan.encoded:
+        if (encoding.width, encoding.beside) != (plan.encoded, plan.beside or 0):
             raise ValueError(f"its encoding gives {encoding.width} numbers, and its models take {plan.encoded}")
-        one = encoding.shift.shape
-        own = {f"scaler.{name}": (dtype, sides, False) for name, (dtype, sides) in tensors_of(encoding).items()}
+        own = {name: (dtype, sides, False) for name, (dtype, sides) in tensors_of(encoding, plan.dtype).items()}
     wanted = {
         "scaler.shift": (torch.float64, one, False),
         "scaler.factor": (plan.dtype, one, False),
-        **own,
         "scaler.limit": (plan.dtype, (), False),
+        **own,
         **({"learnt": (torch.float64, (plan.target.learns,), False)} if plan.target.learns else {}),
         **_tensors_of_parts(plan, shape),
     }
@@ -289,7 +288,7 @@ def _check_tensors(plan: Plan, shape: tuple[int, ...], number: int, state: Mappi
                 f"the tensor {number}.{name} is {_told(value.dtype, value.shape)}, and the model's is"
                 f" {_told(dtype, sides)}"
             )
-        limit = name == "scaler.limit" and bool(value > 0)  # infinite where nothing is limited
+        limit = name.endswith(".limit") and bool(value > 0)  # infinite where nothing is limited
         if not anything and not limit and not torch.isfinite(value).all():
             raise ValueError(f"the tensor {number}.{name} holds a NaN or an infinity")
 
@@ -300,7 +299,7 @@ def _tensors_of_parts(plan: Plan, shape: tuple[int, ...]) -> dict[str, tuple[tor
     The user's own code alone knows what it makes, and what its buffers are.
     """
     if not plan.own:
-        shapes = plan.architecture.shapes(plan.shown(shape), plan.target.outputs)
+        shapes = plan.architecture.shapes(plan.shown(shape), plan.target.outputs, plan.beside or 0)
         doubles = {name: torch.float64 for name in shapes if name.startswith("beside.")}
         return {name: (doubles.get(name, plan.dtype), sides, False) for name, sides in shapes.items()}
     made = plan.architecture.build(plan.shown(shape), plan.target.outputs, seed=0, dtype=plan.dtype)

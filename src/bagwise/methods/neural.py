@@ -325,7 +325,7 @@ class NeuralMIL(FittedEstimator):
             precision=self.precision,
             device=self.device,
             loss=self.loss,
-            encoded=_encoded_width(bags, subset),
+            **_widths(bags, subset),
         )
 
     def make_model(self) -> ModelSpec | None:
@@ -422,16 +422,17 @@ def _scaling(bags: Bags, standardize: bool | str) -> Literal["standardize", "log
     return "pixels" if bags.instances.dtype == np.uint8 else "none"
 
 
-def _encoded_width(bags: Bags, subset: NDArray[np.int64] | None) -> int | None:
+def _widths(bags: Bags, subset: NDArray[np.int64] | None) -> dict[str, int | None]:
     """Say how many numbers a model is shown of columns of all kinds, by the training bags alone.
 
     In steps of eight, so that models whose bags differ by a rare category train side by side.
     """
     if bags.columns is None:
-        return None
+        return {}
     train = np.arange(len(bags)) if subset is None else subset
-    width = Encoding.learn(bags.columns, np.asarray(bags.instances), bags.offsets, train).width
-    return -(-width // 8) * 8
+    found = Encoding.learn(bags.columns, np.asarray(bags.instances), bags.offsets, train)
+    own, beside = (-(-width // 8) * 8 for width in (found.width - found.beside, found.beside))
+    return {"encoded": own + beside, "beside": beside or None}
 
 
 def _check_augmentation(augmentation: str | None, bags: Bags) -> None:

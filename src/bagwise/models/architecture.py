@@ -180,13 +180,15 @@ class Design(ABC):
             raise BagwiseError("the weights are not those of a model of this architecture: train it again") from error
         return model.eval()
 
-    def shapes(self, instance_shape: Sequence[int], outputs: int) -> dict[str, tuple[int, ...]]:
+    def shapes(self, instance_shape: Sequence[int], outputs: int, beside: int = 0) -> dict[str, tuple[int, ...]]:
         """Say what parameters a model has, without making them: a description in a file may name any size.
 
         Parameters
         ----------
         instance_shape, outputs
             As in `build`.
+        beside
+            How many numbers of an instance, the last, belong to the bag.
 
         Returns
         -------
@@ -204,6 +206,7 @@ class Design(ABC):
         {'head.weight': (1, 3), 'head.bias': (1,)}
         """
         scaler = Scaler(np.zeros(1), np.ones(1), torch.float32)
+        scaler.beside = beside
         with torch.device("meta"):
             model = self._compose(scaler, instance_shape, outputs, dropout=0.0)
         return {name: tuple(one.shape) for name, one in model.state_dict().items() if not name.startswith("scaler.")}
@@ -283,6 +286,10 @@ class Architecture(Design):
 
     def _compose(self, scaler: Scaler, instance_shape: Sequence[int], outputs: int, dropout: float) -> MILModel:
         shown = self._shown(instance_shape)
+        # Where no classifier of bags follows the pooling, each instance says what belongs to its bag.
+        told = 0 if self.level == "instance" else scaler.beside
+        if told:
+            shown = (shown[0] - told,)
         encoder = build_encoder(self.encoder, shown, dropout)
         width = embedding_width(encoder, shown)
         if not isinstance(self.encoder, str):
@@ -302,7 +309,7 @@ class Architecture(Design):
                 return made, width
             return made, check_pooling(made, width, outputs, anew=self.level != "instance")
 
-        beside = Beside() if self.size else None
+        beside = Beside(self.size, told) if self.size or told else None
 
         def head(width: int) -> nn.Module:
             made = nn.Linear(width + (0 if beside is None else beside.width), outputs)

@@ -142,10 +142,17 @@ def keep_mask(
 
 
 class Beside(nn.Module):
-    """What the classifier of a bag is told beside its vector: the logarithm of the number of instances.
+    """What the classifier of a bag is told beside its vector: how many instances there are, and what else it has.
 
-    It is brought to mean 0 and standard deviation 1 over the bags learnt from; where these are all of one size, it is 0
-    for them, and what it is for others nobody has learnt.
+    Of the number it is told the logarithm, which is brought to mean 0 and standard deviation 1 over the bags learnt
+    from; where these are all of one size, it is 0 for them, and what it is for others nobody has learnt.
+
+    Parameters
+    ----------
+    size
+        Whether it is told the number of instances.
+    columns
+        How many other numbers belong to the bag. All of its instances have them, as the last that the scaler gives.
 
     Examples
     --------
@@ -158,15 +165,16 @@ class Beside(nn.Module):
     shift: Tensor
     factor: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, size: bool = True, columns: int = 0) -> None:
         super().__init__()
-        self.register_buffer("shift", torch.zeros(self.width, dtype=torch.float64))
-        self.register_buffer("factor", torch.ones(self.width, dtype=torch.float64))
+        self.columns = columns
+        self.register_buffer("shift", torch.zeros(int(size), dtype=torch.float64))
+        self.register_buffer("factor", torch.ones(int(size), dtype=torch.float64))
 
     @property
     def width(self) -> int:
         """How many numbers they are."""
-        return 1
+        return len(self.shift) + self.columns
 
     def learn_of_sizes(self, sizes: NDArray[np.int64]) -> None:
         """Learn the scale.
@@ -176,27 +184,35 @@ class Beside(nn.Module):
         sizes
             Of the bags learnt from, shape (B,).
         """
-        values = np.log(sizes.astype(np.float64))[:, None]
+        values = np.log(sizes.astype(np.float64))[:, None][:, : len(self.shift)]
         spread = values.std(axis=0)
         constant = values.min(axis=0) == values.max(axis=0)
         self.shift.copy_(torch.from_numpy(values.mean(axis=0)))
         self.factor.copy_(torch.from_numpy(1 / np.where(constant, 1, spread)))
 
-    def forward(self, offsets: Tensor) -> Tensor:
+    def forward(self, offsets: Tensor, told: Tensor | None = None) -> Tensor:
         """Say it of packed bags.
 
         Parameters
         ----------
         offsets
             Shape (B + 1,).
+        told
+            What instances say of their bags, shape (N, columns); None where that is nothing.
 
         Returns
         -------
         Tensor
             Shape (B, width), in double precision.
         """
-        values = segment_lengths(offsets).double().log().unsqueeze(1)
-        return (values - self.shift) * self.factor
+        sizes = (segment_lengths(offsets).double().log().unsqueeze(1) - self.shift) * self.factor
+        return sizes if told is None else torch.cat([sizes, told[offsets[:-1]].double()], dim=1)
+
+    def cut(self, values: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Part what instances have of their own from what they say of their bags."""
+        if not self.columns:
+            return values, None
+        return values[:, : -self.columns], values[:, -self.columns :]
 
 
 class MILModel(nn.Module):
@@ -266,9 +282,29 @@ class MILModel(nn.Module):
             if isinstance(module, Pooling | Beside):
                 module.learn_of_sizes(sizes)
 
-    def _told(self, vectors: Tensor, offsets: Tensor) -> Tensor:
-        """Give vectors of bags, and what a classifier is told beside them."""
-        return vectors if self.beside is None else torch.cat([vectors, self.beside(offsets).to(vectors.dtype)], dim=1)
+    def show(self, instances: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Say what the encoder is shown of packed instances, and what the classifier is told beside bag vectors.
+
+        Parameters
+        ----------
+        instances
+            Shape (N, ...), as `Bags` holds them.
+        offsets
+            Shape (B + 1,), int64.
+
+        Returns
+        -------
+        tuple
+            What the scaler gives of instances, shape (N, ...), and what `beside` says, shape (B, G), or None.
+        """
+        return self._apart(self.scaler(instances), offsets)
+
+    def _apart(self, values: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Part what instances have of their own, shape (N, ...), from what the classifier is told of their bags."""
+        if self.beside is None:
+            return values, None
+        own, told = self.beside.cut(values)
+        return own.contiguous(), self.beside(offsets, told)
 
     @property
     def loss(self) -> Callable[..., Tensor] | None:
@@ -289,7 +325,7 @@ class MILModel(nn.Module):
         Returns
         -------
         Tensor
-            Shape (N, M).
+            Shape (N, M); and last, what they say of their bags.
         """
         return self.embed(self.scaler(instances))
 
@@ -304,10 +340,11 @@ class MILModel(nn.Module):
         Returns
         -------
         Tensor
-            Shape (N, M).
+            Shape (N, M); and last, what they say of their bags.
         """
-        embeddings: Tensor = self.encoder(shown)
-        return embeddings
+        own, told = (shown, None) if self.beside is None else self.beside.cut(shown)
+        embeddings: Tensor = self.encoder(own)
+        return embeddings if told is None else torch.cat([embeddings, told], dim=1)
 
     def encode_in_chunks(self, instances: Tensor, chunk: int) -> Tensor:
         """Encode without a graph, some instances at a time, so that memory holds one chunk and all embeddings.
@@ -444,8 +481,9 @@ class EmbeddingLevel(MILModel):
 
     def aggregate(self, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Output:
         """Aggregate as `MILModel.aggregate` says."""
+        embeddings, told = self._apart(embeddings, offsets)
         pooled = self.pooling(self.dropout(embeddings), offsets, coordinates)
-        return Output(self.head(self._told(pooled.bags, offsets)).unsqueeze(0), pooled.weights)
+        return Output(self.head(_beside(pooled.bags, told)).unsqueeze(0), pooled.weights)
 
 
 class InstanceLevel(MILModel):
@@ -501,9 +539,10 @@ class DeepSupervision(MILModel):
 
     def aggregate(self, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Output:
         """Aggregate as `MILModel.aggregate` says."""
+        embeddings, told = self._apart(embeddings, offsets)
         levels = _pooled_levels(self.dropout(embeddings), offsets, coordinates, self.poolings)
-        told = [self._told(level, offsets) for level in levels]
-        return Output(torch.stack([head(one) for head, one in zip(self.heads, told, strict=True)]))
+        vectors = [_beside(level, told) for level in levels]
+        return Output(torch.stack([head(one) for head, one in zip(self.heads, vectors, strict=True)]))
 
 
 class ResidualConnections(MILModel):
@@ -535,8 +574,13 @@ class ResidualConnections(MILModel):
 
     def aggregate(self, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Output:
         """Aggregate as `MILModel.aggregate` says."""
+        embeddings, told = self._apart(embeddings, offsets)
         levels = _pooled_levels(self.dropout(embeddings), offsets, coordinates, self.poolings)
-        return Output(self.head(self._told(torch.stack(levels).sum(0), offsets)).unsqueeze(0))
+        return Output(self.head(_beside(torch.stack(levels).sum(0), told)).unsqueeze(0))
+
+
+def _beside(vectors: Tensor, told: Tensor | None) -> Tensor:
+    return vectors if told is None else torch.cat([vectors, told.to(vectors.dtype)], dim=1)
 
 
 def _pooled_levels(

@@ -47,6 +47,8 @@ class Scaler(nn.Module):
     factor: Tensor
     limit: Tensor
     rounded: Tensor
+    # How many of the numbers that it gives, the last, belong to the bag and not to the instance.
+    beside: int = 0
 
     def __init__(
         self,

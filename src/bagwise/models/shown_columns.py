@@ -13,7 +13,8 @@ from bagwise.models.scaling import Scaler
 
 __all__ = ["ShownColumns", "encoding_in", "tensors_of"]
 
-_PLACES = tuple(field.name for field in fields(Encoding) if field.name not in ("shift", "factor"))
+_ARRAYS = tuple(field.name for field in fields(Encoding) if field.name != "of_bag")
+_PLACES = tuple(name for name in _ARRAYS if name not in ("shift", "factor"))
 
 
 class ShownColumns(Scaler):
@@ -50,6 +51,14 @@ class ShownColumns(Scaler):
         for name in _PLACES:
             self.register_buffer(name, torch.as_tensor(np.asarray(getattr(encoding, name))))
         self._hot = encoding.hot
+        self.beside = encoding.beside
+        self.of_bag = None if encoding.of_bag is None else ShownColumns(encoding.of_bag, dtype)
+
+    def cast(self, dtype: torch.dtype) -> None:
+        """Let it compute in another type."""
+        super().cast(dtype)
+        if self.of_bag is not None:
+            self.of_bag.cast(dtype)
 
     def scaled(self, instances: Tensor) -> Tensor:
         """Encode raw instances.
@@ -78,35 +87,60 @@ class ShownColumns(Scaler):
             place = self.places[self.begins + torch.where(codes.isnan(), self.sizes + 1, known)]
             hot = torch.zeros(len(raw), self._hot + 1, dtype=dtype, device=raw.device)
             parts.append(hot.scatter_(1, place, 1.0)[:, : self._hot])
+        if self.of_bag is not None:
+            parts.append(self.of_bag.scaled(raw))
         return torch.cat(parts, dim=1)
 
 
-def tensors_of(encoding: Encoding) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
-    """Say of which type and shape the tensors of an encoding are, but for those that all scalers have."""
+def tensors_of(
+    encoding: Encoding, dtype: torch.dtype, path: str = "scaler."
+) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+    """Say of which type and shape the tensors of an encoding are, in the state of a model of a type.
+
+    Parameters
+    ----------
+    encoding
+        What was learnt.
+    dtype
+        What the model computes in.
+    path
+        Where they are.
+
+    Returns
+    -------
+    dict
+        By name.
+    """
     like = {"pace": encoding.dates, "begins": encoding.categories, "sizes": encoding.categories}
-    return {
-        name: (
-            torch.float64 if name == "pace" else torch.int64,
+    of_their_own = {"pace": torch.float64, "shift": torch.float64, "factor": dtype}
+    found: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {
+        f"{path}{name}": (
+            of_their_own.get(name, torch.int64),
             () if name == "hot" else (len(like.get(name, getattr(encoding, name))),),
         )
-        for name in _PLACES
+        for name in _ARRAYS
     }
+    found[f"{path}limit"] = (dtype, ())
+    return found if encoding.of_bag is None else found | tensors_of(encoding.of_bag, dtype, f"{path}of_bag.")
 
 
-def encoding_in(state: Mapping[str, Tensor]) -> Encoding | None:
+def encoding_in(state: Mapping[str, Tensor], path: str = "scaler.") -> Encoding | None:
     """Give the encoding that the state of a model has.
 
     Parameters
     ----------
     state
         Tensors by name.
+    path
+        Where it is.
 
     Returns
     -------
     Encoding or None
         None where instances are only scaled.
     """
-    if "scaler.places" not in state:
+    if f"{path}places" not in state:
         return None
-    arrays: dict[str, Any] = {field.name: state[f"scaler.{field.name}"].numpy(force=True) for field in fields(Encoding)}
-    return Encoding(**arrays | {"hot": int(arrays["hot"]), "factor": arrays["factor"].astype(np.float64)})
+    arrays: dict[str, Any] = {name: state[f"{path}{name}"].numpy(force=True) for name in _ARRAYS}
+    arrays |= {"hot": int(arrays["hot"]), "factor": arrays["factor"].astype(np.float64)}
+    return Encoding(**arrays, of_bag=encoding_in(state, f"{path}of_bag."))

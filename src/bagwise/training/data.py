@@ -103,7 +103,7 @@ class PackedTensors:
         self._coordinates = bags.coordinates
         self._columns = bags.columns
 
-    def encoding(self, positions: NDArray[np.int64], width: int | None) -> Encoding:
+    def encoding(self, positions: NDArray[np.int64], width: int | None, beside: int = 0) -> Encoding:
         """Learn of some bags what a model is shown of their columns.
 
         Parameters
@@ -112,13 +112,15 @@ class PackedTensors:
             Of the bags.
         width
             How many numbers a model is shown of an instance.
+        beside
+            How many of these belong to the bag.
 
         Returns
         -------
         Encoding
         """
         assert self._columns is not None
-        return Encoding.learn(self._columns, np.asarray(self._instances), self.offsets, positions, width)
+        return Encoding.learn(self._columns, np.asarray(self._instances), self.offsets, positions, width, beside)
 
     def turn(
         self, visits: Sequence[tuple[NDArray[np.int64], Visitor]], device: torch.device = _CPU

@@ -85,7 +85,7 @@ class Looped:
     def _build(self, member: Member, moments: Moments | None, learnt: NDArray[np.float64]) -> MILModel:
         scaling: tuple[NDArray[np.float64], NDArray[np.float64]] | Encoding | None = None
         if self.plan.scaling == "columns":
-            scaling = self.packed.encoding(member.train, self.plan.encoded)
+            scaling = self.packed.encoding(member.train, self.plan.encoded, self.plan.beside or 0)
         elif self.plan.scaling == "pixels":
             scaling = np.zeros(1), np.full(1, 1 / 255)
         elif self.plan.standardizes:

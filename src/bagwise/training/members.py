@@ -227,6 +227,8 @@ class Plan:
         In the place of the target's loss and of one that the model has (`bagwise.training.losses`); None: neither.
     encoded
         How many numbers a model is shown of an instance whose columns are encoded; None: they are not.
+    beside
+        How many of these, the last, belong to the bag; None: none do.
 
     Raises
     ------
@@ -256,6 +258,7 @@ class Plan:
     device: str = "auto"
     loss: Loss | None = None
     encoded: Count | None = None
+    beside: Count | None = None
 
     def __post_init__(self) -> None:
         check_parameters(self)

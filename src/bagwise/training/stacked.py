@@ -102,14 +102,15 @@ class Stacked(Looped):
         scales = keep_mask(shape, rate, model.dropout.generator, self.plan.dtype) if rate else None
         given = self.weights(number, bags)
         weights = torch.ones(len(bags), dtype=self.plan.dtype) if given is None else given
+        shown, told = model.show(instances, offsets)
         return self._stack.learn(
             number,
-            model.scaler(instances),
+            shown,
             offsets.numpy(),
             self.wanted[number][bags].numpy(),
             weights.numpy(),
             scales,
-            None if model.beside is None else model.beside(offsets),
+            told,
         )
 
     def _loss(self, number: int, logits: Tensor, bags: NDArray[np.int64]) -> float:

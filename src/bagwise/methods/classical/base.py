@@ -304,8 +304,8 @@ class ClassicalMIL(BagEstimator, Asked, ABC):
     # ---- what a method fills in ---------------------------------------------------------------------
 
     @staticmethod
-    def _width(features: int) -> int:
-        """Say of how many numbers what is looked at consists, where instances have so many features."""
+    def _width(features: int, beside: int = 0) -> int:  # noqa: ARG004
+        """Say of how many numbers what is looked at consists: of so many features, of which some belong to bags."""
         return features
 
     def _seen(self, bags: Bags, *, learning: bool) -> Bags:  # noqa: ARG002

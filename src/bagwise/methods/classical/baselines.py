@@ -149,12 +149,12 @@ class SummaryMIL(ClassicalMIL):
         return replace(whole, scores=with_it - self.target_.of_instances(self.without_instance(bags)), alone=False)
 
     @staticmethod
-    def _width(features: int) -> int:
-        return 4 * features + 1
+    def _width(features: int, beside: int = 0) -> int:
+        return 4 * features + 1 - 3 * beside
 
     def _vectors(self, summaries: Summaries) -> NDArray[np.float64]:
         """Give a vector a bag, as wide as `_width` says."""
-        return summaries.vectors()
+        return summaries.vectors(0 if self.encoding_ is None else self.encoding_.beside)
 
     def _seen(self, bags: Bags, *, learning: bool) -> Bags:
         found = summaries_of(bags)
@@ -247,7 +247,7 @@ class MeanLogistic(SummaryLogistic):
     """
 
     @staticmethod
-    def _width(features: int) -> int:
+    def _width(features: int, beside: int = 0) -> int:  # noqa: ARG004
         return features
 
     def _vectors(self, summaries: Summaries) -> NDArray[np.float64]:

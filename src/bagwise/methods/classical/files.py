@@ -232,7 +232,8 @@ def made_of(description: Mapping[str, Any], arrays: dict[str, NDArray[Any]]) -> 
     calibration = together(_PARTS, told["calibration"], arrays, "calibration")
     columns_learnt, encoding = columns_in(config), None
     if columns_learnt is not None:
-        encoding = together({"Encoding": Encoding}, told["encoding"], arrays, "encoding")
+        # Before format 6 nothing belonged to bags.
+        encoding = together({"Encoding": Encoding}, {"of_bag": None} | told["encoding"], arrays, "encoding")
         encoding.check(*shape)
     if arrays:
         raise ValueError(f"the tensor {min(arrays)} is there without need")
@@ -240,7 +241,7 @@ def made_of(description: Mapping[str, Any], arrays: dict[str, NDArray[Any]]) -> 
         raise TypeError("what it learnt is something else")
     if (learnt.scaler is None) is model.standardize:
         raise ValueError("it has a scaler that nothing asks for, or none")
-    columns = learnt.check(model._width(*shape if encoding is None else (encoding.width,)))
+    columns = learnt.check(model._width(*(shape if encoding is None else (encoding.width, encoding.beside))))
     if columns != target.outputs:
         raise ValueError(f"it learnt {columns} columns, and answers with {target.outputs}")
     calibration.check(columns)

@@ -38,9 +38,11 @@ class Summaries(NamedTuple):
     lowest: NDArray[np.float64]
     spread: NDArray[np.float64]
 
-    def vectors(self) -> NDArray[np.float64]:
-        """Put all of it side by side, shape (B, 4 D + 1)."""
-        parts = [self.mean, self.highest, self.lowest, self.spread, self.sizes[:, None]]
+    def vectors(self, beside: int = 0) -> NDArray[np.float64]:
+        """Put all of it side by side, shape (B, 4 D + 1); of those that belong to bags, the last, the mean alone."""
+        own = self.mean.shape[1] - beside
+        spread = [part[:, :own] for part in (self.highest, self.lowest, self.spread)]
+        parts = [self.mean, *spread, self.sizes[:, None]]
         return np.concatenate(parts, axis=1).clip(-_FARTHEST, _FARTHEST)
 
     def means(self) -> NDArray[np.float64]:
