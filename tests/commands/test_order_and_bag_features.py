@@ -33,7 +33,7 @@ def here(tmp_path, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_run_knows_order_and_features_of_bags(run, here):
-    events, bags = written(here)
+    _, bags = written(here)
     told = run("check", "events.csv", *ASKED, "--json")
     assert told.status == 0, told.told
     columns = json.loads(told.out)["columns"]

@@ -30,7 +30,8 @@ def columns_shown(bags: BagsLike, first: Sequence[str] = ()) -> list[str]:
     Returns
     -------
     list of str
-        At most `MOST_COLUMNS` of those that the table itself has, and of what came before; none where features have no names.
+        At most `MOST_COLUMNS` of those that the table itself has, and of what came before; none where features have no
+        names.
 
     Examples
     --------
@@ -38,7 +39,11 @@ def columns_shown(bags: BagsLike, first: Sequence[str] = ()) -> list[str]:
     ['c', 'a', 'b']
     """
     bags = as_bags(bags)
-    own = [column.name for column in bags.columns if column.source == column.name] if bags.columns else bags.feature_names or ()
+    own = (
+        [column.name for column in bags.columns if column.source == column.name]
+        if bags.columns
+        else bags.feature_names or ()
+    )
     places = {name: place for place, name in enumerate(dict.fromkeys(first))}
     return sorted(own, key=lambda name: places.get(name, len(places)))[:MOST_COLUMNS]
 

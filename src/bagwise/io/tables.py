@@ -312,8 +312,12 @@ def read_tolerantly(
         more = f"{path}: {len(wrong) - _MOST_TOLD:,} more columns hold what no model can read: leave them out"
         problems.append(Problem.of("error", "not-numeric", more, wrong[_MOST_TOLD:]))
     place = {name: number for number, name in enumerate(bags.values) if name not in left}
+    apart = None if beside is None else beside.apart(bag, place, chosen)
+    for name in chosen.bag_features:
+        there = apart.rows if apart is not None and name in apart.columns else table
+        kinds[name] = as_said(there.kind(name), name, chosen)
     try:
-        mixed.read_beside(table, chosen, bags.values, None if beside is None else beside.apart(bag, place, chosen))
+        mixed.read_beside(table, chosen, bags.values, apart)
     except BagwiseError as error:
         problems.append(Problem.of("error", "columns", str(error)))
     problems += [Problem.of("warning", "left-out", f"{path}: {told}", mixed.left_out) for told in mixed.told()]
