@@ -6,20 +6,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bagwise.bags import Bags
-from bagwise.explain import as_text, can_be_told, columns_shown, contributions, leading_in_bags, values_of
+from bagwise.explain import (
+    as_text,
+    can_be_told,
+    columns_shown,
+    contributions,
+    leading_in_bags,
+    rescaled_in_bags,
+    values_of,
+)
 from bagwise.methods.asked import Asked
 from bagwise.reports import InColumn
 
 __all__ = ["in_columns"]
 
 _MOST_INSTANCES = 3  # of a bag
+_LEAST = 0.1  # of the importance of the first
 _MOST_COLUMNS = 6  # of an instance
 
 
 def in_columns(
     bags: Bags, importance: NDArray[np.floating], models: Sequence[Asked] = (), first: Sequence[str] = ()
 ) -> Mapping[int, list[InColumn]]:
-    """Say what stands in columns of the three instances of each bag that count most, at most six columns each.
+    """Say what stands in columns of the instances of each bag that count most.
+
+    These are at most three, whose rescaled importance is a tenth or more, and at most six columns of each.
 
     Parameters
     ----------
@@ -44,6 +55,7 @@ def in_columns(
     [InColumn(column='size', value='1.5', part=None)]
     """
     rows = leading_in_bags(importance, bags.offsets, _MOST_INSTANCES)
+    rows = rows[rescaled_in_bags(importance, bags.offsets)[rows] >= _LEAST]
     told = contributions(models, bags, rows) if models and can_be_told(models, bags) else None
     names = columns_shown(bags, first)[:_MOST_COLUMNS] if told is None else list(told.columns)
     if not names:
