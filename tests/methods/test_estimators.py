@@ -767,7 +767,7 @@ def test_standardize_by_hand_or_by_the_model_is_the_same(make_bags):
 
 
 def tails_as_logarithms(scaled):
-    return np.where(abs(scaled) > 4, np.sign(scaled) * 4 * (1 + np.log(np.maximum(abs(scaled), 4) / 4)), scaled)
+    return np.where(abs(scaled) > 4, np.sign(scaled) * (4 + np.log(np.maximum(abs(scaled), 4) / 4)), scaled)
 
 
 @pytest.mark.parametrize("name", ["attention", "mi-Net", "MI-Net-DS"])

@@ -103,7 +103,7 @@ class NeuralMIL(FittedEstimator):
         the budget allows.
     standardize
         True brings each feature of vectors to mean 0 and spread 1, learnt on training instances; ``"log"`` does
-        so too, and beyond 4 spreads from the mean z is shown as 4 (1 + log |z / 4|), with its sign: a feature that is
+        so too, and beyond 4 spreads from the mean z is shown as 4 + log |z / 4|, with its sign: a feature that is
         nearly always 0 has standardised values of 30 and more where it is not. False leaves instances as they are;
         ``"auto"`` takes the recipe's value.
     clip

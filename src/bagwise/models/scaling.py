@@ -151,16 +151,14 @@ def squashed(scaled: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        Within `LINEAR` of 0 the numbers themselves; z beyond it is c (1 + log |z / c|) for this c, with the sign of z.
-        So value and slope are continuous.
+        Within `LINEAR` of 0 the numbers themselves; z beyond it is c + log |z / c| for this c, with the sign of z.
 
     Examples
     --------
     >>> squashed(torch.tensor([-0.5, 4.0, 8.0, -4e6], dtype=torch.float64)).numpy().round(2).tolist()
-    [-0.5, 4.0, 6.77, -59.26]
+    [-0.5, 4.0, 4.69, -17.82]
     """
-    near = scaled.clamp(-LINEAR, LINEAR)
-    return near * (1 + (scaled.abs() / LINEAR).clamp(min=1).log())
+    return scaled.clamp(-LINEAR, LINEAR) + scaled.sign() * (scaled.abs() / LINEAR).clamp(min=1).log()
 
 
 def as_floating(instances: Tensor, dtype: torch.dtype) -> Tensor:
