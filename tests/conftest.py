@@ -47,6 +47,12 @@ def pytest_unconfigure(config):
         compiling.end(config.stash[COMPILING])
 
 
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """Have a worker more than processors for slow tests, which often wait for processes, for Ray and for the disk."""
+    return (yield) + ("not slow" not in config.option.markexpr)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     """Begin with the tests that take longest, so that no processor waits for one in the end."""

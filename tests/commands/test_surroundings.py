@@ -13,7 +13,17 @@ from faults import contents
 
 pytestmark = pytest.mark.slow
 
-BAGWISE = Path(sys.executable).parent / "bagwise"
+IN_TURN = """
+import contextlib, sys
+from bagwise.cli import main
+
+todo = sys.argv[1:]
+while todo:
+    end = todo.index("then")
+    sys.argv, todo = ["bagwise", *todo[:end]], todo[end + 1 :]
+    with contextlib.suppress(SystemExit):
+        main()
+"""
 NOWHERE = "/dev/null/nowhere"  # where not even root makes a folder
 SURROUNDINGS = {
     "no HOME": {"HOME": None, "TMPDIR": None, "XDG_CACHE_HOME": None},
@@ -26,19 +36,23 @@ SURROUNDINGS = {
 
 @pytest.fixture
 def assert_as_ever(commands, whole, tmp_path):
-    """See that a fit and an explanation, both at once and without a terminal, end as they ever do."""
+    """See that a fit and then an explanation, in one process without a terminal, end as they ever do."""
 
     def check(surroundings, names=("fit", "explain")):
         kept = {name: value for name, value in (os.environ | surroundings).items() if value is not None}
-        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        started = {}
+        out = {name: tmp_path / f"{name} für Zoë" for name in names}
+        argv = [part for name in names for part in (*commands[name], "--json", "--out", out[name], "then")]
+        done = subprocess.run(
+            [sys.executable, "-c", IN_TURN, *map(str, argv)],
+            env=kept,
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=300,
+        )
+        assert (done.returncode, done.stderr.decode()) == (0, "")
         for name in names:
-            argv = [BAGWISE, *map(str, commands[name]), "--json", "--out", tmp_path / f"{name} für Zoë"]
-            started[name] = subprocess.Popen(argv, env=kept, start_new_session=True, **streams)
-        for name, process in started.items():
-            _, told = process.communicate(timeout=300)
-            assert (process.returncode, told.decode()) == (0, "")
-            assert contents(tmp_path / f"{name} für Zoë") == whole(name)[0]
+            assert contents(out[name]) == whole(name)[0]
 
     return check
 

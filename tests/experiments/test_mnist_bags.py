@@ -1,7 +1,5 @@
 import functools
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -217,24 +215,27 @@ def test_a_folder_in_use_is_left_alone(run, tmp_path, name):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-@pytest.mark.slow(seconds=80)
-def test_the_small_version_of_the_whole(tmp_path, data_directory):
-    command = [sys.executable, "-c", "from bagwise.cli import main; main()", "reproduce"]
-
+@pytest.mark.slow(seconds=60)
+def test_the_small_version_of_the_whole(run, monkeypatch, tmp_path, data_directory):
     def reproduce(name, *options):
-        argv = [*command, name, "--quick", "--data-dir", str(data_directory), "--json", *options]
-        return json.loads(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
+        done = run("reproduce", name, "--quick", "--data-dir", data_directory, "--json", *options)
+        assert done.status == 0, done.told
+        return json.loads(done.out)
 
+    monkeypatch.setattr(mnist_figures, "_TEST_BAGS", 400)  # one of which figure 4 shows
     out = str(tmp_path / "out")
-    results = reproduce("mnist-bags", "--epochs", "1", "--out", out)
+    with monkeypatch.context() as patch:
+        patch.setattr(mnist_figures, "_QUICK_TEST_BAGS", 15)  # what is measured on them takes longer than an epoch
+        results = reproduce("mnist-bags", "--epochs", "1", "--jobs", "1", "--out", out)
     assert {row["method"] for row in results["rows"]} == {*METHODS, SEEDS}
     assert {one["finding"] for one in results["findings"]} >= {"max-above-mean", "ensemble"}
     reproduce("figure4", "--epochs", "1", "--out", out, "--resume")
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names >= {"figure1.png", "figure2.png", "figure3.png", "figure4.png", "mnist-bags.md"}
     # Eight epochs, which it takes by itself, are few, but what learns from augmented images has begun to see nines.
-    of_one = ["--method", "attention-ensemble", "--bags", "100", "--out", str(tmp_path / "learnt")]
+    of_one = ["--method", "attention-ensemble", "--bags", "50", "--jobs", "1", "--out", str(tmp_path / "learnt")]
     results = reproduce("figure1", *of_one)
     assert results["asked"]["epochs"] == 8
+    assert results["asked"]["test_bags"] == 50
     (auc,) = [row["mean"] for row in results["rows"] if row["metric"] == "auc"]
     assert auc > 0.7
