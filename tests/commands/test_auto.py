@@ -95,6 +95,15 @@ def test_bags_that_will_not_do_leave_no_folder(run, table, tmp_path):
     assert not (tmp_path / "found").exists()
 
 
+def test_baselines_alone_explain_by_what_the_answer_falls_by(run, table, tmp_path, monkeypatch):
+    monkeypatch.setattr(rooms, "PORTFOLIO", tuple(Candidate("mean-logistic", {"C": C}) for C in (0.1, 1.0)))
+    assert run("auto", table, *COLUMNS, "--trials", "2", "--out", tmp_path / "run").status == 0
+    done = run("explain", tmp_path / "run", table, "--out", tmp_path / "explanation")
+    assert done.status == 0, done.told
+    assert "fall" in pd.read_csv(tmp_path / "explanation" / "instances.csv").columns
+    assert not (tmp_path / "explanation" / "contributions.csv").exists()
+
+
 def test_without_an_estimate_the_page_says_so(run, table, tmp_path):
     few = pd.read_csv(table)
     few = few[few["patient"].isin(few["patient"].unique()[:6])]

@@ -111,7 +111,8 @@ def can_be_told(models: Asked | Sequence[Asked], bags: BagsLike) -> bool:
     """
     bags = as_bags(bags)
     named = len(bags.instance_shape) == 1 and bags.feature_names is not None
-    return named and all(member is not None for member, _ in _neural(members_of(models, "contributions")))
+    found = [member for member, _ in _neural(members_of(models, "contributions"))]  # none of baselines alone
+    return named and bool(found) and None not in found
 
 
 def contributions(models: Asked | Sequence[Asked], X: BagsLike, rows: Any = None) -> Contributions:
