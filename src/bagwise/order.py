@@ -56,9 +56,10 @@ def ordered(
     """
     unit = "" if written == "number" else "seconds "
     told = [(column, numbers) for column, numbers in zip(columns, parts, strict=True) if _tells(column, name)]
-    before = _before([numbers for _, numbers in told], values, bag)
+    groups = _groups(values, bag)
+    before = _before([numbers for _, numbers in told], bag, *groups)
     return [
-        (Column(f"{name}: place in the bag", "number", (written,), name, "place"), _places(values, bag)),
+        (Column(f"{name}: place in the bag", "number", (written,), name, "place"), _places(bag, *groups)),
         (Column(f"{name}: {unit}since the one before", "number", (), name, "since"), values - _at(values, before)),
         *(
             (
@@ -94,7 +95,8 @@ def told_again(
     if made:
         (place,) = [place for place, column in enumerate(columns) if column.role == "place"]
         bag = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-        before = _before([instances[:, base] for base in made.values()], instances[:, place], bag)
+        groups = _groups(instances[:, place], bag)
+        before = _before([instances[:, base] for base in made.values()], bag, *groups)
         for copy, base in made.items():
             instances[:, copy] = _at(instances[:, base], before)
     return instances
@@ -105,29 +107,33 @@ def _tells(column: Column, order: str) -> bool:
     return column.of is None and column.role == "" and column.name != order
 
 
-def _places(values: NDArray[np.float64], bag: NDArray[np.int64]) -> NDArray[np.float64]:
-    rows, starts, group = _groups(values, bag)
+def _places(
+    bag: NDArray[np.int64], rows: NDArray[np.int64], starts: NDArray[np.int64], group: NDArray[np.int64]
+) -> NDArray[np.float64]:
     own = bag[rows]
     sizes = np.bincount(own)
     earlier = starts[group] - (np.cumsum(sizes) - sizes)[own]
-    places = np.full(len(values), np.nan)
+    places = np.full(len(bag), np.nan)
     places[rows] = earlier / np.maximum(1, sizes[own] - 1)
     return places
 
 
 def _before(
-    parts: Sequence[NDArray[np.float64]], values: NDArray[np.float64], bag: NDArray[np.int64]
+    parts: Sequence[NDArray[np.float64]],
+    bag: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    group: NDArray[np.int64],
 ) -> NDArray[np.int64]:
     """Give of each row that which is before, -1 where none is."""
-    rows, starts, group = _groups(values, bag)
     tied = np.diff(np.append(starts, len(rows)))[group] > 1
     if tied.any():
-        some = rows[tied]
+        some, rows = rows[tied], rows.copy()
         rows[tied] = some[np.lexsort((*(numbers[some] for numbers in reversed(parts)), group[tied]))]
     heads = rows[starts]
     same = bag[heads][1:] == bag[heads][:-1]
     previous = np.concatenate([[-1], np.where(same, heads[:-1], -1)])
-    before = np.full(len(values), -1)
+    before = np.full(len(bag), -1)
     before[rows] = previous[group]
     return before
 
