@@ -26,6 +26,8 @@ _LOOKED_AT = 1_000  # rows that examples are taken from
 _LONGEST_EXAMPLE = 24
 # Numbers, and what is one to a reader: with thousands set apart, a comma for the point, a unit of money or per cent.
 _NUMBER_LIKE = r"^\s*[+-]?[$€£]?\s?(\d[\d_' ]*|\d{1,3}([.,]\d{3})+)?([.,]\d+)?([eE][+-]?\d+)?\s?[%$€£]?\s*$"
+# Days, with a time or without; that of a day which does not exist is one too, so that its row can be told.
+_DATE_LIKE = r"^\s*(\d{4,5}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})([T ]\s*\d{1,2}:.*)?\s*$"
 _READ = {
     "boolean": "as 0 and 1",
     "date": "time of the day, the week and the year, and since the bag's first",
@@ -42,7 +44,8 @@ class Kind:
     Attributes
     ----------
     kind
-        ``"number"``; ``"boolean"``, true and false; ``"category"``, one of some texts; ``"date"``, a date or a time;
+        ``"number"``; ``"boolean"``, true and false; ``"category"``, one of some texts; ``"date"``, a date or a time, or
+        texts of which half or more are written like one;
         ``"text"`` of many values; ``"identifier"``, a word of its own for nearly each row; ``"constant"``, nothing or
         one and the same everywhere; ``"mixed"``, numbers among which there is text, or numbers written as text;
         ``"other"``, what no model can read, such as lists.
@@ -167,6 +170,8 @@ def _named(kind: Any, values: Any, distinct: int, given: int) -> Kinds:
     if not _is_text(kind):
         return "number"
     texts = (values.dictionary_decode() if pa.types.is_dictionary(values.type) else values).cast(pa.string())
+    if pc.sum(pc.match_substring_regex(texts, _DATE_LIKE)).as_py() * 2 >= distinct:
+        return "date"
     if pc.sum(pc.match_substring_regex(texts, _NUMBER_LIKE)).as_py() * 2 >= distinct:
         return "mixed"
     if distinct <= min(MOST_CATEGORIES, max(2, given // 2)):

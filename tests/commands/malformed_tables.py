@@ -103,6 +103,32 @@ table_case(
     lambda f: f.assign(z="01/02/2026"),
     [*COLUMNS, "--date", "z"],
 )
+
+
+def days(odd):
+    return lambda f: f.assign(z=["2026-12-01", "2026-12-02", odd, *(f"2026-11-{n % 28 + 1:02}" for n in range(33))])
+
+
+def amounts(odd):
+    return lambda f: f.assign(z=["1.5", "2.5", odd, *(f"{n}.25" for n in range(33))])
+
+
+AS_DATE = r"'z' has what is no date, or written in another way than the rest in row 4.*2026-12-24"
+table_case("a_date_among_others_written_otherwise", AS_DATE, days("24.12.2026"))
+table_case("a_day_that_does_not_exist", AS_DATE, days("2026-02-30"))
+table_case("a_month_that_does_not_exist", AS_DATE, days("2026-13-01"))
+table_case("a_year_out_of_range", AS_DATE, days("20260-01-01"))
+table_case("a_word_among_dates", AS_DATE, days("soon"))
+table_case("a_time_that_does_not_exist", AS_DATE, days("2026-12-24 25:61"))
+table_case("a_unit_among_amounts", r"'z' is not numeric: row 4 holds '7 EUR'", amounts("7 EUR"))
+table_case("thousands_set_apart", r"'z' is not numeric: row 4 holds '1,234\.5'", amounts("1,234.5"))
+table_case("per_cent", r"'z' is not numeric: row 4 holds '12%'", amounts("12%"))
+table_case("an_endless_amount", r"'z' has an infinity in row 4", amounts("-inf"))
+table_case("a_whole_number_too_large", r"'z' holds the whole number 1000.* in row 2", lambda f: f.assign(z=10**30))
+table_case(
+    "columns_that_differ_by_a_space", r"2 columns have the name 'x' in row 1", lambda f: f.rename(columns={"y": " x"})
+)
+table_case("a_column_without_a_name", r"column 3 has no name", lambda f: f.rename(columns={"x": " "}))
 table_case("infinity_in_a_feature", r"'x'.*row 7", replaced("x", 5, "inf"))
 table_case("text_in_a_feature", r"'x'.*row 7.*'tall'", replaced("x", 5, "tall"))
 table_case("gap_in_the_bag_column", r"'bag'", replaced("bag", 5, None))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bagwise.errors import BagwiseError
 from bagwise.io.columns import Coded, Table
 from bagwise.io.problems import Problem, left_out, tell
-from bagwise.io.spellings import differ_by_case
+from bagwise.io.spellings import differ_by_case, differ_by_spelling
 from bagwise.label_columns import LabelColumns
 from bagwise.labels import valid_labels
 
@@ -24,6 +24,8 @@ __all__ = [
     "labels_apart",
     "spaces",
 ]
+
+_MOST_TOLD = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +86,16 @@ class _Columns:
             rows = f"row {self.table.row(int(np.argmax(gaps)))}"
             more = f" and {gaps.sum() - 1:,} more" if gaps.sum() > 1 else ""
             self.say("error", "gap-in-bag", f"column {column!r} is empty in {rows}{more}: fill it in, or drop the row")
+
+        for one, other, *_ in differ_by_spelling(self.bags.values)[:_MOST_TOLD]:
+            first, second = (self.table.row(int(self.first[self.bags.values.index(name)])) for name in (one, other))
+            self.say(
+                "warning",
+                "bags-differ-by-spelling",
+                f"the bags {one!r} (row {first}) and {other!r} (row {second}) of column {column!r} differ by capitals"
+                " or spaces alone and are taken for two: write them alike if they are one",
+                [one, other],
+            )
 
     @cached_property
     def first(self) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bagwise.errors import BagwiseError, BagwiseWarning
 
-__all__ = ["differ_by_case", "match_classes"]
+__all__ = ["differ_by_case", "differ_by_spelling", "match_classes"]
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 
@@ -37,6 +37,31 @@ def differ_by_case(values: Iterable[Any]) -> list[list[str]]:
     for value in values:
         if isinstance(value, str):
             alike.setdefault(value.casefold(), set()).add(str(value))
+    return [sorted(texts) for texts in alike.values() if len(texts) > 1]
+
+
+def differ_by_spelling(values: Iterable[Any]) -> list[list[str]]:
+    """Find texts that are the same but for capitals and white space.
+
+    Parameters
+    ----------
+    values
+        Names of bags, or values of a category; what is no text is passed over.
+
+    Returns
+    -------
+    list
+        Those that belong together.
+
+    Examples
+    --------
+    >>> differ_by_spelling(["A 1", "a1", "A2"])
+    [['A 1', 'a1']]
+    """
+    alike: dict[str, set[str]] = {}
+    for value in values:
+        if isinstance(value, str):
+            alike.setdefault("".join(value.casefold().split()), set()).add(value)
     return [sorted(texts) for texts in alike.values() if len(texts) > 1]
 
 

@@ -14,6 +14,7 @@ from bagwise.errors import BagwiseError
 from bagwise.feature_columns import Column, Wanted
 from bagwise.io.bag_tables import BagTable
 from bagwise.io.columns import Coded, Table
+from bagwise.io.doubts import doubts
 from bagwise.io.labels import BagRows, labels_apart, spaces
 from bagwise.io.problems import Problem, left_out, some, tell
 from bagwise.kinds import Kind
@@ -324,6 +325,8 @@ def read_tolerantly(
     if names and not mixed.columns and not wrong:
         told = f"{path}: the table has no feature columns: all that would be features are left out"
         problems.append(Problem.of("error", "no-features", told))
+    read_well = {name: kind for name, kind in kinds.items() if name in names and name not in wrong}
+    problems += doubts(table, read_well, bags, read.labels)
     instances = np.column_stack(mixed.parts) if mixed.parts else np.zeros((len(table), 0))
     columns = tuple(mixed.columns)
     return TolerantTable(columns, kinds, problems, instances, bags, read.labels, read.groups, read.left_out)
