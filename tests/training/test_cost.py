@@ -9,15 +9,16 @@ from bagwise.targets.registry import TARGETS
 from bagwise.training.cost import default_shapes, epoch_seconds
 
 
+@pytest.mark.parametrize("size", [1, 101])
 @pytest.mark.parametrize("shape", [(5,), (1024,), (27, 27, 3), (32, 32, 3), (64, 40, 3)])
-def test_the_default_method_has_the_weights_that_are_reckoned_with(shape):
-    bags = bw.Bags(np.zeros((2, *shape), np.uint8 if len(shape) > 1 else float), [0, 1, 2], [0, 1])
+def test_the_default_method_has_the_weights_that_are_reckoned_with(shape, size):
+    bags = bw.Bags(np.zeros((2 * size, *shape), np.uint8 if len(shape) > 1 else float), [0, size, 2 * size], [0, 1])
     model = bw.AttentionMIL()
-    recipe = model._recipe(Facts(shape))
+    recipe = model._recipe(Facts(shape, median_size=size))
     plan = model._plan(bags, TARGETS["classes"].of(np.array([0, 1])), 0, recipe)
     shapes = plan.architecture.shapes(shape, 1).values()
-    assert recipe.encoder in ("mi-net", "cell-cnn")
-    assert Counter(default_shapes(shape)) == Counter(shape for shape in shapes if len(shape) > 1)
+    assert recipe.encoder in ("mi-net", "wide", "cell-cnn")
+    assert Counter(default_shapes(shape, bags.sizes)) == Counter(shape for shape in shapes if len(shape) > 1)
 
 
 @pytest.mark.parametrize("shape", [(5,), (32, 32, 3)])

@@ -367,3 +367,13 @@ def test_a_training_in_chunks_is_the_training_without(chunk, dropping, data):
     (one,), (other,) = (train(plan, *data, members) for plan in plans)
     for name, value in one.state.items():
         torch.testing.assert_close(other.state[name], value, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("sizes", "compiled"), [((129, 140), 0), ((128, 140), 1)])
+def test_nothing_is_compiled_for_large_bags_alone(sizes, compiled, monkeypatch):
+    asked = []
+    monkeypatch.setattr(engine, "compile_step", lambda *what: asked.append(what))
+    bags = Bags.from_arrays([np.ones((size, 2)) for size in sizes])
+    plan = Plan(Architecture("embedding", "mean", "wide"), ClassTarget.of([0, 1]), order_seed=0, scaling="none")
+    train(plan, bags, np.array([0, 1]), [Member(0, np.arange(2), Settings("adam", 1e-3, epochs=1))])
+    assert len(asked) == compiled

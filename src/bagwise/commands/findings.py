@@ -356,7 +356,8 @@ class Findings:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", BagwiseWarning)  # what it says stands among the problems
             bags = source.read()
-        self.epoch_seconds = epoch_seconds(default_shapes(bags.instance_shape), bags.instance_shape, bags.sizes)
+        shapes = default_shapes(bags.instance_shape, bags.sizes)
+        self.epoch_seconds = epoch_seconds(shapes, bags.instance_shape, bags.sizes)
 
     # ---- telling ---------------------------------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ def plain_loop(
     seed: int,
     *,
     width: int = 256,
-    dropout: float = 0.25,
+    dropout: float = 0.5,
     rate: float = 2e-4,
     patience: int = 10,
     epochs: int = 100,

@@ -14,6 +14,7 @@ from bagwise.methods.validation import share_of
 from bagwise.models.encoders import EncoderSpec
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
+from bagwise.training.cost import LARGE_BAG
 from bagwise.training.members import Settings
 
 __all__ = ["PAPER", "RECIPES", "Facts", "Recipe", "is_open", "recipe_for"]
@@ -26,8 +27,6 @@ ENOUGH_LARGE, ENOUGH_LARGE_OF_A_CLASS = 60, 10
 PATIENCE, MOST_EPOCHS = 10, 200
 # 50 epochs of fewer than forty bags are too few steps to learn from (docs/defaults.md).
 FEWEST_STEPS = 2_000
-# Bags of a larger median are slides and their like, for which the paper's settings for vectors were not made.
-LARGE_BAG = 100
 _LARGE = "vectors in large bags"
 
 # What the paper's protocol says of what a recipe would decide otherwise; experiments that keep to it give this.

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["MOST_COMPILED", "Work", "default_shapes", "epoch_seconds"]
+__all__ = ["LARGE_BAG", "MOST_COMPILED", "Work", "default_shapes", "epoch_seconds"]
 
 
 class Work(NamedTuple):
@@ -69,6 +69,8 @@ BY_LIBRARY = Work(700e-6, 0.0, 2.5e-6, 0.03e-9)
 OF_IMAGES = Work(1.9e-3, 0.0, 0.0, 0.08e-9)
 # Instances of a bag above which the matrix products of a library are faster than the compiled step.
 MOST_COMPILED = 128
+# Bags of a larger median are slides and their like, which have defaults of their own (`bagwise.methods.recipes`).
+LARGE_BAG = 100
 
 
 def epoch_seconds(
@@ -105,13 +107,15 @@ def epoch_seconds(
     )
 
 
-def default_shapes(instance_shape: Sequence[int]) -> list[tuple[int, ...]]:
+def default_shapes(instance_shape: Sequence[int], sizes: ArrayLike = ()) -> list[tuple[int, ...]]:
     """Give the shapes of the weights that the method ``"attention"`` learns by default, but for biases.
 
     Parameters
     ----------
     instance_shape
         ``(D,)`` for vectors, ``(H, W, 3)`` for patches of images.
+    sizes
+        Number of instances of each bag; by default bags are small.
 
     Returns
     -------
@@ -122,6 +126,8 @@ def default_shapes(instance_shape: Sequence[int]) -> list[tuple[int, ...]]:
     >>> default_shapes((166,))[:2]
     [(256, 166), (128, 256)]
     """
+    if len(instance_shape) == 1 and np.size(sizes) and np.median(np.asarray(sizes)) > LARGE_BAG:
+        return [(256, instance_shape[0]), (128, 256), (128, 256), (1, 128), (1, 256)]
     if len(instance_shape) == 1:
         return [(256, instance_shape[0]), (128, 256), (64, 128), (64, 64), (1, 64), (1, 64)]
     left = [((side - 3) // 2 - 2) // 2 for side in instance_shape[:2]]

@@ -19,7 +19,7 @@ from bagwise.models.scaling import Moments
 from bagwise.stored import StoredInstances
 from bagwise.tensorfiles import read_tensors, write_tensors
 from bagwise.training.choice import executor_for
-from bagwise.training.cost import epoch_seconds
+from bagwise.training.cost import MOST_COMPILED, epoch_seconds
 from bagwise.training.data import PackedTensors
 from bagwise.training.device import memory_told, one_thread, resolve_device
 from bagwise.training.looped import Looped
@@ -119,7 +119,7 @@ def train(
     # Bags in files are read once an epoch for all members, so these stay together.
     blocks = [members] if stored else _cut(members, executor.members_at_once(bags))
     paths = [None if checkpoints is None else checkpoints / f"block-{n:04}.safetensors" for n in range(len(blocks))]
-    if executor is Stacked:
+    if executor is Stacked and bags.sizes.min() <= MOST_COMPILED:
         with spinner("compiling the training step, once on this machine: half a minute", verbose):
             compile_step(plan.target, plan.dtype)
     # One process has the device: several would share its memory, and none would be faster.
