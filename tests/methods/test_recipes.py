@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 
 import bagwise as bw
 from bagwise.methods.joint import fit_members
-from bagwise.methods.recipes import Facts, recipe_for
+from bagwise.methods.recipes import LOOSE, Facts, recipe_for
 
 
 def made(sizes, every):
@@ -128,3 +128,12 @@ def test_classes_are_balanced_and_other_targets_have_nothing_to_balance():
     assert bw.AttentionMIL(epochs=1).fit(bags).settings_.class_weights == (12 / 18, 2.0)
     assert bw.AttentionMIL(epochs=1, class_weight=None).fit(bags).settings_.class_weights is None
     assert bw.AttentionMIL(epochs=1).fit(bags, y=np.linspace(0.1, 1, 12)).settings_.class_weights is None
+
+
+def test_networks_of_many_bags_of_columns_of_all_kinds_have_less_of_a_penalty():
+    many = {"bags": 500, "alike": (400, 100), "columns": True}
+    assert recipe_for(Facts((9,), **many)).settings.l2 == LOOSE
+    assert recipe_for(Facts((9,), **many), {"epochs": 20}).settings.l2 == LOOSE
+    assert recipe_for(Facts((9,), **many), {"l2": 0.1}).settings.l2 == 0.1
+    for facts in (Facts((9,), **many | {"alike": (490, 10)}), Facts((9,), **many | {"columns": False})):
+        assert recipe_for(facts).settings.l2 == 0.005

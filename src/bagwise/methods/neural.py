@@ -16,7 +16,17 @@ from bagwise.methods.base import RandomState
 from bagwise.methods.class_weights import balanced_shares, class_weights
 from bagwise.methods.fitted_estimator import FittedEstimator
 from bagwise.methods.joint import fit_members
-from bagwise.methods.recipes import FEWEST_STEPS, MOST_EPOCHS, PATIENCE, RECIPES, Facts, Recipe, is_open, recipe_for
+from bagwise.methods.recipes import (
+    FEWEST_STEPS,
+    LOOSE,
+    MOST_EPOCHS,
+    PATIENCE,
+    RECIPES,
+    Facts,
+    Recipe,
+    is_open,
+    recipe_for,
+)
 from bagwise.methods.threshold import Deciding, Threshold
 from bagwise.methods.validation import set_apart, validation_split
 from bagwise.models.architecture import Architecture, Design
@@ -226,6 +236,7 @@ class NeuralMIL(FittedEstimator):
                     found.setdefault(name, {})[kind] = values[name]
         found["epochs"]["enough bags, at most"] = MOST_EPOCHS
         found["epochs"]["steps of few bags of vectors, at least"] = FEWEST_STEPS
+        found["l2"]["columns of all kinds, of enough bags"] = LOOSE
         found["patience"] = {"few bags": None, "enough bags": PATIENCE}
         found["class_weight"] = {"classes": "balanced", "other targets": None}
         return found

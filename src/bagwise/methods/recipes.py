@@ -17,7 +17,7 @@ from bagwise.targets.contract import Target
 from bagwise.training.cost import LARGE_BAG
 from bagwise.training.members import Settings
 
-__all__ = ["PAPER", "RECIPES", "Facts", "Recipe", "is_open", "recipe_for"]
+__all__ = ["LOOSE", "PAPER", "RECIPES", "Facts", "Recipe", "is_open", "recipe_for"]
 
 PARTS = 5  # of which one decides when to stop
 # From so many bags on, and so many of a class, that is done; fewer would choose by noise and learn from less.
@@ -27,6 +27,9 @@ ENOUGH_LARGE, ENOUGH_LARGE_OF_A_CLASS = 60, 10
 PATIENCE, MOST_EPOCHS = 10, 200
 # 50 epochs of fewer than forty bags are too few steps to learn from (docs/defaults.md).
 FEWEST_STEPS = 2_000
+# The l2 for many bags of columns of all kinds: with that of few bags no network learns what several columns must say
+# together of a rare instance (examples/make_payments.py).
+LOOSE = 5e-4
 _LARGE = "vectors in large bags"
 
 # What the paper's protocol says of what a recipe would decide otherwise; experiments that keep to it give this.
@@ -53,6 +56,8 @@ class Facts:
         The number of groups; None where bags have none.
     validation
         The number of bags that are given to decide when to stop.
+    columns
+        Whether instances have columns of all kinds.
 
     Examples
     --------
@@ -70,6 +75,7 @@ class Facts:
     classes: bool = True
     groups: int | None = None
     validation: int = 0
+    columns: bool = False
 
     @classmethod
     def of(cls, bags: Bags, subset: NDArray[np.int64], target: Target, validation: int = 0) -> Self:
@@ -99,6 +105,7 @@ class Facts:
             isinstance(target, ClassTarget),
             None if bags.groups is None else len(np.unique(bags.groups[subset])),
             validation,
+            bags.columns is not None,
         )
 
     @property
@@ -261,6 +268,8 @@ def recipe_for(facts: Facts, given: Mapping[str, Any] = MappingProxyType({})) ->
     recipe = RECIPES[facts.kind]
     if given.get("standardize") is False:  # what has a scale of its own has no clip of ours
         recipe = replace(recipe, clip=None)
+    if facts.columns and not facts.too_few:
+        recipe = recipe.having({"l2": LOOSE})
     asked = "epochs" in given or "patience" in given
     if not asked and not facts.too_few:
         recipe = recipe.having({"epochs": MOST_EPOCHS, "patience": PATIENCE})
