@@ -113,3 +113,16 @@ def test_what_belongs_to_bags_is_learnt():
     (said,) = [predict_ensemble([model], fresh)]
     assert said.probabilities.shape == (200, 2)
     assert replace(fresh, labels=None).bag_features.shape == (200, 2)
+
+
+def test_folds_with_an_order_and_bag_features_train_as_they_would_alone():
+    frame = table()
+    rng = np.random.default_rng(3)
+    frame["step"], frame["shop"] = rng.integers(0, 2, len(frame)), rng.choice(list("abcdefgh"), len(frame))
+    frame.loc[frame["bag"] < "b006", "shop"] = "_first"  # of values that some folds lack
+    bags = read(frame, order="step")
+    splits = [(np.arange(20, 60), np.arange(20)), (np.arange(30), np.arange(30, 60))]
+    found = bw.cross_validate(bw.AttentionMIL(epochs=2, random_state=0), bags, folds=splits)
+    for train, test in splits:
+        alone = bw.AttentionMIL(epochs=2, random_state=0).fit(bags[train])
+        np.testing.assert_array_equal(found.probabilities[0][test], alone.predict_proba(bags[test]))
