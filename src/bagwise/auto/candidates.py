@@ -10,7 +10,7 @@ import numpy as np
 from bagwise.bags import Bags
 from bagwise.methods.base import BagEstimator
 from bagwise.methods.classical.base import ClassicalMIL
-from bagwise.methods.recipes import ENOUGH_TO_VALIDATE
+from bagwise.methods.recipes import LOOSE, Facts, recipe_for
 from bagwise.methods.registry import find, make
 from bagwise.targets.contract import Target
 
@@ -92,14 +92,6 @@ PORTFOLIO = (
     Candidate("summary-boosting"),
     Candidate("mi-SVM"),
 )
-# After the first three of these, where bags are many: the penalty that few bags need keeps networks from learning what
-# several columns must say together of a rare instance.
-_LOOSE = {"l2": 5e-4}
-FOR_MANY = (
-    Candidate("attention", _LOOSE),
-    Candidate("sum-attention", _LOOSE),
-    Candidate("attention", {"size": True, **_LOOSE}),
-)
 
 
 def candidates(bags: Bags, target: Target, seed: int) -> Iterator[Candidate]:
@@ -108,7 +100,7 @@ def candidates(bags: Bags, target: Target, seed: int) -> Iterator[Candidate]:
     Parameters
     ----------
     bags
-        To learn from. Their shape and size alone matter.
+        To learn from.
     target
         What labels are.
     seed
@@ -127,8 +119,8 @@ def candidates(bags: Bags, target: Target, seed: int) -> Iterator[Candidate]:
     >>> [one.called for one in islice(candidates(bags, ClassTarget.of([0, 1]), seed=0), 3)]
     ['summary-forest (trees 100, leaf 1)', 'mean-logistic', 'attention']
     """
-    many = FOR_MANY if len(bags) >= ENOUGH_TO_VALIDATE else ()
-    for candidate in (*PORTFOLIO[:3], *many, *PORTFOLIO[3:]):
+    ordered = (*PORTFOLIO[:3], *_for_many(bags, target), *PORTFOLIO[3:])
+    for candidate in {one.called: one for one in ordered}.values():
         if _learns(candidate.method, bags, target) and too_large(candidate, bags) is None:
             yield candidate
     chance = np.random.default_rng(seed)
@@ -142,6 +134,23 @@ def candidates(bags: Bags, target: Target, seed: int) -> Iterator[Candidate]:
             seen.add(key)
             if _learns(method, bags, target):
                 yield Candidate(method, drawn, drawn=True)
+
+
+def _for_many(bags: Bags, target: Target) -> list[Candidate]:
+    """Say what comes before other families where bags are many: networks that count, and a small penalty.
+
+    The penalty that few bags need keeps a network from learning what several features must say together of a rare
+    instance.
+    """
+    facts = Facts.of(bags, np.arange(len(bags)), target)
+    if facts.too_few:
+        return []
+    loose = {"l2": LOOSE} if recipe_for(facts).settings.l2 > LOOSE else {}
+    return [
+        Candidate("attention", loose),
+        Candidate("sum-attention", loose),
+        Candidate("attention", {"size": True, **loose}),
+    ]
 
 
 def left_out(bags: Bags, target: Target) -> list[tuple[Candidate, str]]:

@@ -24,11 +24,11 @@ from bagwise.training.workers import OutOfTime
 
 __all__ = ["AT_LEAST", "Found", "inner_folds", "search"]
 
-# How many candidates begin together: the simple ones alone, then what must be known whatever the time, attention as
-# `fit` gives it and what bags in plenty ask for; then so many that neural ones train jointly and it takes a short time.
+# How many candidates begin together: the simple ones alone, then attention as `fit` gives it with one beside
+# it; then so many that neural ones train jointly and it takes a short time.
 _BEGIN = (1, 1, 2)
 _AT_ONCE = 4
-AT_LEAST = sum(_BEGIN)
+AT_LEAST = 3  # which time must do for: the simple ones and what `fit` gives
 
 
 @dataclass(frozen=True)
