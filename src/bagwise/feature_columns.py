@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -131,7 +132,11 @@ class Wanted:
 
     def known(self, name: str) -> Column | None:
         """Give what a column stood for where a model learnt."""
-        return next((column for column in self.like or () if column.name == name), None)
+        return self._learnt.get(name)
+
+    @cached_property
+    def _learnt(self) -> dict[str, Column]:
+        return {column.name: column for column in self.like or ()}
 
     @property
     def order_known(self) -> Column | None:
@@ -160,8 +165,9 @@ class Wanted:
             As `selected` does, and if a column says something of the bag and is a feature of instances as well.
         """
         if self.like is not None:
+            there = {*columns, *apart}
             for name in self.columns:
-                if name not in columns and name not in apart:
+                if name not in there:
                     raise BagwiseError(f"{where} has no column {name!r}, which the model learnt from")
             return self
         for name in apart:

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from bagwise.checks import is_count
 from bagwise.encoding import Encoding
 from bagwise.errors import BagwiseError
+from bagwise.models.beside import Beside
 from bagwise.models.contract import check_encoder, check_pooling, embedding_width
 from bagwise.models.encoders import CentreCrop, EncoderSpec, MultiLevel, build_encoder, drawing
-from bagwise.models.model import Beside, DeepSupervision, EmbeddingLevel, InstanceLevel, MILModel, ResidualConnections
+from bagwise.models.model import DeepSupervision, EmbeddingLevel, InstanceLevel, MILModel, ResidualConnections
 from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS, Pooling, PoolingSpec
 from bagwise.models.scaling import Scaler
 from bagwise.models.shown_columns import ShownColumns, encoding_in
@@ -230,7 +231,7 @@ class Architecture(Design):
     crop
         Side of the square in the middle of an image that the encoder is shown; None: all of it.
     size
-        Whether the classifier of a bag is told how many instances there are, too (`bagwise.models.model.Beside`).
+        Whether the classifier of a bag is told how many instances there are, too (`bagwise.models.beside.Beside`).
 
     Raises
     ------
