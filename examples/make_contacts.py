@@ -2,7 +2,8 @@
 
 A customer leaves when one contact went wrong: a long wait for an answer *and* a case that stayed open. Either alone
 does no harm, so no single column tells who leaves. One customer in twenty-five leaves or stays for no reason at all.
-Nobody is told which contacts those were: that is what the examples find out.
+Nobody is told which contacts those were: that is what the examples find out. `cases.csv` and `new_cases.csv` are of
+other customers and have columns as people have them: dates, categories, truth values, gaps.
 
     python examples/make_contacts.py
 """
@@ -37,7 +38,24 @@ def customers(rng: np.random.Generator, count: int, first: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def as_people_have_it(rng: np.random.Generator, contacts: pd.DataFrame) -> pd.DataFrame:
+    """Give contacts a date, a channel and a topic, say who is a VIP, and lose some refunds."""
+    size = len(contacts)
+    rows = contacts.drop(columns="hour")
+    day = pd.Timestamp("2026-01-05") + pd.to_timedelta(rng.integers(0, 170, size), unit="D")
+    rows.insert(3, "opened", day + pd.to_timedelta(contacts["hour"] * 60 + rng.integers(0, 60, size), unit="min"))
+    rows.insert(4, "channel", rng.choice(["chat", "mail", "phone"], size, p=[0.5, 0.3, 0.2]))
+    rows.insert(5, "topic", rng.choice(["delivery", "invoice", "return", "account"], size))
+    rows["vip"] = rng.random(size) < 0.2
+    rows["refund"] = rows["refund"].where(rng.random(size) < 0.7)
+    return rows
+
+
 if __name__ == "__main__":
     rng = np.random.default_rng(7)
     customers(rng, 240, first=1).to_csv(HERE / "contacts.csv", index=False)
     customers(rng, 12, first=501).drop(columns="left").to_csv(HERE / "new_contacts.csv", index=False)
+    rng = np.random.default_rng(8)
+    as_people_have_it(rng, customers(rng, 240, first=1)).to_csv(HERE / "cases.csv", index=False)
+    new = as_people_have_it(rng, customers(rng, 40, first=501))
+    new.drop(columns="left").to_csv(HERE / "new_cases.csv", index=False)

@@ -30,7 +30,10 @@ def run(script, *arguments, cwd):
 
 @pytest.mark.parametrize(
     ("script", "names"),
-    [("make_contacts.py", ["contacts.csv", "new_contacts.csv"]), ("make_patients.py", ["cells.csv", "patients.csv"])],
+    [
+        ("make_contacts.py", ["contacts.csv", "new_contacts.csv", "cases.csv", "new_cases.csv"]),
+        ("make_patients.py", ["cells.csv", "patients.csv"]),
+    ],
 )
 def test_a_table_is_what_its_script_makes(tmp_path, script, names):
     run(shutil.copy(EXAMPLES / script, tmp_path), cwd=tmp_path)
