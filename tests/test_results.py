@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bagwise.experiments import auto, defaults, histology, mnist_bags, mnist_figures
+from bagwise.experiments import auto, defaults, histology, mnist_bags, mnist_figures, slides
 from bagwise.experiments.markdown import short
 from bagwise.experiments.mil_assumption import TESTED, table
 from bagwise.experiments.paper import TABLE1
@@ -88,6 +88,12 @@ def test_the_readme_shows_an_overview_of_table_1(table1):
 def test_the_pages_show_the_results(name, shown):
     results = json.loads((ROOT / "results" / f"{name}.json").read_text())
     assert shown(results) in (ROOT / "docs" / f"{name.replace('_', '-')}.md").read_text()
+
+
+def test_the_page_of_defaults_shows_what_those_of_large_bags_were_chosen_from():
+    results = json.loads((ROOT / "results" / "slides.json").read_text())
+    assert slides.tables(results) in (ROOT / "docs" / "defaults.md").read_text()
+    assert results["settings"]["defaults"] == slides._settings("defaults")
 
 
 @pytest.fixture(scope="module")

@@ -35,9 +35,7 @@ def markdown_table(heads: Sequence[object], rows: Sequence[Sequence[object]]) ->
     return "".join(lines)
 
 
-def means_table(
-    title: str, names: Sequence[str], means: Mapping[tuple[str, str], float | None], digits: int = 3
-) -> str:
+def means_table(title: str, names: Sequence[str], means: Mapping[tuple[str, str], float | None]) -> str:
     """Write what names have on data sets, and their mean over these where they have all of them.
 
     Parameters
@@ -48,8 +46,6 @@ def means_table(
         In which order.
     means
         By name and data set; None where there is nothing to tell.
-    digits
-        Behind the point.
 
     Returns
     -------
@@ -70,7 +66,7 @@ def means_table(
         found = [means.get((name, dataset)) for dataset in datasets]
         known = [value for value in found if value is not None]
         mean = float(np.mean(known)) if len(known) == len(datasets) else None
-        lines.append([name, *(short(value, digits) for value in [*found, mean])])
+        lines.append([name, *map(short, [*found, mean])])
     return markdown_table([title, *datasets, "mean"], lines)
 
 

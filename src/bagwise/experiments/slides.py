@@ -16,7 +16,7 @@ from bagwise.claims import claims_folder
 from bagwise.commands.runs import write_json
 from bagwise.evaluation.metrics import measure
 from bagwise.experiments.cells import OLDER, cells_on_workers, environment, finished, finite
-from bagwise.experiments.markdown import markdown_table, means_table, short, signed, with_error
+from bagwise.experiments.markdown import markdown_table, short, signed, with_error
 from bagwise.experiments.options import Slides
 from bagwise.experiments.plain_loop import plain_loop
 from bagwise.files import write_text
@@ -45,7 +45,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "defaults": {},
     "not gated": {"gated": False},
     "MI-Net's three layers": {"encoder": "mi-net"},
-    "rate 2e-4": {"learning_rate": 2e-4},
+    "rate 5e-4": {"learning_rate": 5e-4},
     "rate 1e-3": {"learning_rate": 1e-3},
     "dropout of a quarter": {"dropout": 0.25},
     "L2 5e-5": {"l2": 5e-5},
@@ -249,37 +249,22 @@ def tables(results: Mapping[str, Any]) -> str:
 
     Examples
     --------
-    >>> row = {"part": "loop", "signal": "clear", "name": "loop", "metric": "auc", "mean": 0.9}
-    >>> print(tables({"rows": [row]}))
-    | loop: AUC | clear | mean |
-    |---|---|---|
-    | loop | .900 | .900 |
+    >>> row = {"part": "loop", "signal": "made", "name": "loop", "draws": 1, "se_draws": None}
+    >>> means = {"auc": 0.9, "seconds": 8.1, "epochs": 20.0}
+    >>> print(tables({"rows": [row | {"metric": metric, "mean": mean} for metric, mean in means.items()]}))
+    | part | signal | trained by | draws | AUC ± SE | above the loop | CPU seconds | epochs |
+    |---|---|---|---|---|---|---|---|
+    | loop | made | loop | 1 | .900 |  | 8 | 20 |
     <BLANKLINE>
     """
-    shown = []
-    for part in dict.fromkeys(row["part"] for row in results["rows"]):
-        of_part = [row for row in results["rows"] if row["part"] == part]
-        if part == "compared":
-            shown.append(_compared(of_part))
-            continue
-        for metric, title in MEASURED.items():
-            rows = [row for row in of_part if row["metric"] == metric]
-            means = {(row["name"], row["signal"]): row["mean"] for row in rows}
-            if rows:
-                names, digits = list(dict.fromkeys(name for name, _ in means)), 3 if metric == "auc" else 0
-                shown.append(means_table(f"{part}: {title}", names, means, digits))
-    return "\n".join(shown)
-
-
-def _compared(rows: Sequence[Mapping[str, Any]]) -> str:
-    by = {(row["signal"], row["name"], row["metric"]): row for row in rows}
+    by = {(row["part"], row["signal"], row["name"], row["metric"]): row for row in results["rows"]}
     lines = []
-    for signal, name in dict.fromkeys((row["signal"], row["name"]) for row in rows):
-        auc, seconds, epochs = (by[signal, name, metric] for metric in MEASURED)
+    for one in dict.fromkeys(key[:3] for key in by):
+        auc, seconds, epochs = (by[*one, metric] for metric in MEASURED)
         above = signed(auc["above"]) if "above" in auc else ""
         if auc.get("se_above") is not None:
             above += f" ± {short(auc['se_above'])}"
         told = with_error(auc["mean"], auc["se_draws"])
-        lines.append([signal, name, auc["draws"], told, above, *(f"{one['mean']:.0f}" for one in (seconds, epochs))])
-    heads = ["signal", "trained by", "draws", "AUC ± SE", "above the loop", "CPU seconds", "epochs"]
+        lines.append([*one, auc["draws"], told, above, *(f"{found['mean']:.0f}" for found in (seconds, epochs))])
+    heads = ["part", "signal", "trained by", "draws", "AUC ± SE", "above the loop", "CPU seconds", "epochs"]
     return markdown_table(heads, lines)

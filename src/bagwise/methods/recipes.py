@@ -204,7 +204,7 @@ class Recipe:
 # Wang et al. (2016), whose settings the paper takes over (section 4.1), in the number of epochs that the paper's
 # authors state.
 _VECTORS = Settings("sgd", 5e-4, epochs=50, momentum=0.9, decay=1e-4, l2=0.005, dropout=0.5)
-_SLIDES = Settings("adam", 5e-4, epochs=50, l2=5e-6, dropout=0.5, stop_by="loss")
+_SLIDES = Settings("adam", 2e-4, epochs=50, l2=5e-6, dropout=0.5, stop_by="loss")
 RECIPES = {
     # Clipping was chosen on development sets (docs/defaults.md).
     "vectors": Recipe("mi-net", 64, _VECTORS, chunk=8192, clip=3.0, standardize=True),
