@@ -116,7 +116,7 @@ def fitted(make_bags) -> Callable:
     @cache
     def fit(name: str, classes: int = 2, precision: str = "float32", epochs: int = 3):
         bags = make_bags(classes=classes)
-        settings = {"epochs": epochs, "precision": precision, "learning_rate": 0.01, "clip": None}
+        settings = {"epochs": epochs, "precision": precision, "learning_rate": 0.01, "standardize": True}
         return bw.make(name, **settings, random_state=0).fit(bags)
 
     return fit

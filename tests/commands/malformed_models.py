@@ -5,7 +5,7 @@ import os
 
 import torch
 from malformed import COLUMNS, Plan, case, good_frame, run_case, write
-from malformed_runs import edited
+from malformed_runs import changed_table, edited
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -117,3 +117,8 @@ def a_value_too_far_out_to_evaluate_by(folder):
 def a_value_too_far_out_for_a_classical_method(folder):
     argv = ["evaluate", "--folds", "2", "--method", "MI-SVM", "--jobs", "1"]
     return told(folder, far_out(good_frame()), *argv, says=r"'y'")
+
+
+FAR_OUT = r"bag 'b1' has 1e\+300 as feature 'y' in row 1"
+run_case("a_value_out_of_range", FAR_OUT, changed_table(far_out))
+run_case("explain_a_value_out_of_range", FAR_OUT, changed_table(far_out), "explain")

@@ -15,7 +15,6 @@ import malformed_models  # noqa: F401
 import malformed_runs  # noqa: F401
 import malformed_slides  # noqa: F401
 import malformed_tables  # noqa: F401
-import pandas as pd
 import pytest
 from malformed import CASES, COLUMNS, RUN_CASES, good_frame
 
@@ -80,22 +79,6 @@ def test_bad_input_is_refused_in_one_sentence(name, tmp_path, run):
         done = run(*plan.argv)
     assert_refused(done.status, done.told, plan.says)
     assert set(tmp_path.rglob("*")) == before
-
-
-def test_what_is_far_out_counts_as_much_as_the_limit(trained, tmp_path, run):
-    said = []
-    for number, value in enumerate((1e9, 1e300)):
-        frame = good_frame()
-        frame.loc[4, "y"] = value
-        frame.to_csv(tmp_path / "table.csv", index=False)
-        out = tmp_path / f"said{number}.csv"
-        assert run("predict", trained / "run", tmp_path / "table.csv", "--out", out).status == 0
-        assert run("explain", trained / "run", tmp_path / "table.csv", "--out", tmp_path / str(number)).status == 0
-        said.append(out.read_text())
-    assert said[0] == said[1]
-    features = pd.read_csv(tmp_path / "1" / "features.csv").set_index("feature")
-    assert features["difference"].notna().all()
-    assert features.loc["y", "difference"] == 0
 
 
 @pytest.mark.parametrize("name", RUN_CASES)

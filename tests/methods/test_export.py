@@ -26,7 +26,7 @@ OF_PARTS = {
     **{f"deep supervision {name}": bw.DeepSupervisionMIL(pooling=name) for name in PLAIN},
     **{f"residual {name}": bw.ResidualMIL(pooling=name) for name in PLAIN},
     "counting, told the size": bw.AttentionMIL(counting=True, gated=True, size=True),
-    "clipped": bw.AttentionMIL(clip=1.0),
+    "clipped": bw.AttentionMIL(standardize=True, clip=1.0),
     "not scaled": bw.AttentionMIL(standardize=False),
     "double": bw.AttentionMIL(precision="float64"),
 }

@@ -43,7 +43,7 @@ def test_a_value_out_of_range_is_refused_with_its_place(make_bags, fitted, name,
 
 def test_a_value_that_an_activation_would_hide_is_refused(make_bags):
     """ReLU makes 0 of minus infinity, which looks like an answer."""
-    model = bw.InstanceMIL(clip=None, epochs=1, random_state=0).fit(make_bags())
+    model = bw.InstanceMIL(epochs=1, random_state=0).fit(make_bags())
     scaled = model.model_.scaler.scaled(torch.tensor([[0.0, 0.0, -1e300]], dtype=torch.float64))
     with torch.no_grad():
         assert torch.isfinite(nn.ReLU()(scaled)).all()
@@ -104,7 +104,7 @@ def test_what_decides_when_to_stop_is_looked_at_too(make_bags):
     bags = make_bags(40)
     for bag in range(40):
         spoilt = with_value(bags, 1e300, bag=bag)
-        model = bw.AttentionMIL(encoder="identity", epochs=1, patience=1, clip=None, random_state=0)
+        model = bw.AttentionMIL(encoder="identity", epochs=1, patience=1, random_state=0)
         with pytest.raises(BagwiseError) as caught:
             model.fit(spoilt)
         if str(caught.value).startswith("bag"):

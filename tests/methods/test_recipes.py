@@ -137,3 +137,17 @@ def test_networks_of_many_bags_of_columns_of_all_kinds_have_less_of_a_penalty():
     assert recipe_for(Facts((9,), **many), {"l2": 0.1}).settings.l2 == 0.1
     for facts in (Facts((9,), **many | {"alike": (490, 10)}), Facts((9,), **many | {"columns": False})):
         assert recipe_for(facts).settings.l2 == 0.005
+
+
+@pytest.mark.slow
+def test_the_first_try_is_as_good_as_what_was_published(published, data_directory):
+    """Five times ten folds, as MUSK1's file divides its bags (docs/defaults.md)."""
+    bags = published("musk1")
+    with np.load(data_directory / "musk1" / "musk1.npz") as file:
+        masks = file["cv_train_mask"].reshape(-1, len(bags)).astype(bool)
+    models = [bw.AttentionMIL(gated=True, random_state=0) for _ in masks]
+    fit_members(models, bags, [np.flatnonzero(mask) for mask in masks])
+    right = [
+        np.mean(model.predict(bags[~mask]) == bags.labels[~mask]) for model, mask in zip(models, masks, strict=True)
+    ]
+    assert np.mean(right) >= 0.87
