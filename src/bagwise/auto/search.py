@@ -29,6 +29,7 @@ __all__ = ["AT_LEAST", "Found", "inner_folds", "search"]
 _BEGIN = (1, 1, 2)
 _AT_ONCE = 4
 AT_LEAST = 3  # which time must do for: the simple ones and what `fit` gives
+_LATE = 0.5  # the share of a search's time up to which the best is fitted even where it is late
 
 
 @dataclass(frozen=True)
@@ -209,7 +210,7 @@ def _chosen(
     """Choose shares and threshold by the answers about all bags, each from a model that did not see it.
 
     Where what is best takes longer to fit than there is time for, that which takes longest for its share stays out, but
-    the first.
+    the best: time was reserved for it, which what was under way last may have used up.
     """
     bags, splits, target = work.bags, work.splits, work.target
     assert bags.labels is not None
@@ -221,12 +222,15 @@ def _chosen(
     groups = None if bags.groups is None else bags.groups[held_out]
     costs = np.array([work.seconds(trial, 0, fit=True) for trial in whole])
     possible = np.ones(len(whole), dtype=bool)
+    best = int(np.argmin([work.misfit(trial, range(len(splits))) for trial in whole]))
+    if costs[best] > _LATE * (work.budget.seconds or np.inf):
+        best = whole.index(next((trial for trial in whole if trial.candidate == first), whole[0]))
     while True:
         shares = np.zeros(len(whole))
         shares[possible] = selected(answers[possible], labels, target, weights=weights, groups=groups, seed=work.seed)
         if costs[shares > 0].sum() <= work.budget.left or (shares > 0).sum() == 1:
             break
-        besides = [place for place, trial in enumerate(whole) if shares[place] > 0 and trial.candidate != first]
+        besides = [place for place, share in enumerate(shares) if share > 0 and place != best]
         possible[max(besides, key=lambda place: costs[place] / shares[place])] = False
     chosen = [(trial.candidate, float(share)) for trial, share in zip(whole, shares, strict=True) if share > 0]
     return chosen, splits, threshold_for(target, labels, target.averaged(answers, shares), weights)
