@@ -3,13 +3,15 @@
 import csv
 import json
 import runpy
+import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from sklearn.metrics import roc_auc_score
 
-SCRIPT = runpy.run_path(str(Path(__file__).resolve().parents[1] / "examples" / "make_payments.py"))
+PATH = Path(__file__).resolve().parents[1] / "examples" / "make_payments.py"
+SCRIPT = runpy.run_path(str(PATH))
 ACCOUNTS = 600
 
 
@@ -87,3 +89,19 @@ def test_the_seed_decides_all_of_it(made, tmp_path):
     for path in made.iterdir():
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
     assert (tmp_path / "other" / "accounts.csv").read_bytes() != (made / "accounts.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("given", "told"), [("--accounts 0", "count is 0: it must be"), ("--seed -1", "the seed is -1: it must be")]
+)
+def test_what_cannot_be_made_is_said_in_a_sentence(tmp_path, monkeypatch, capsys, given, told):
+    monkeypatch.setattr(sys, "argv", ["make_payments.py", *given.split(), "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(PATH), run_name="__main__")
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_so_few_accounts_that_all_are_alike_have_no_auc(tmp_path):
+    assert set(SCRIPT["make"](1, 0, tmp_path).values()) == {None}
+    assert json.loads((tmp_path / "bayes.json").read_text()) == dict.fromkeys(("stolen", "moved", "tricked"))

@@ -9,7 +9,7 @@ from bagwise.cli.loading import loading
 from bagwise.cli.options import takes_options
 from bagwise.cli.output import print_json, print_line, print_table, say, told
 from bagwise.commands.options import AsJson, Output
-from bagwise.experiments.options import Assumption, Auto, Defaults, Digits, Slides, Table1, Tissue
+from bagwise.experiments.options import Assumption, Auto, Defaults, Digits, Payments, Slides, Table1, Tissue
 
 __all__ = ["reproduce"]
 
@@ -116,6 +116,27 @@ def slides(
     rows = [(*one, *(means[(*one, metric)] for metric in MEASURED)) for one in of]
     print_table("Made slides", ["part", "signal", "trained by", *MEASURED.values()], rows)
     print_line(f"The tables are in {out}.")
+
+
+@reproduce.command(epilog="Example: bagwise reproduce payments --draws 1 --out payments")
+@takes_options(but=("data_dir",))
+def payments(
+    out: Annotated[Path, "Folder for the numbers as JSON and Markdown, and finished cells.", "--out"],
+    study: Payments,
+    as_json: AsJson = Output.json,
+) -> None:
+    """Defaults on a table as people have it, beside whoever knows the rules that made it, and beside boosting."""
+    with loading():
+        from bagwise.experiments.payments import ASKED, MEASURED, run_payments
+
+    results = run_payments(out, study, tell=say)
+    if as_json:
+        print_json(results)
+        return
+    means = {(row["rule"], row["metric"]): told(row["mean"]) for row in results["rows"]}
+    rows = [(rule, *(means[rule, name] for name in MEASURED)) for rule in ASKED]
+    print_table("Payments", ["rule", *MEASURED.values()], rows)
+    print_line(f"The table is in {out}.")
 
 
 @reproduce.command(epilog="Example: bagwise reproduce auto --part accuracy --repeats 1 --out auto")

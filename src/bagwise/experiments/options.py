@@ -17,7 +17,7 @@ from bagwise.commands.options import (
     Work,
 )
 
-__all__ = ["Assumption", "Auto", "Defaults", "Digits", "Slides", "Study", "Table1", "Tissue"]
+__all__ = ["Assumption", "Auto", "Defaults", "Digits", "Payments", "Slides", "Study", "Table1", "Tissue"]
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,13 @@ class Slides(Study):
     ] = ()
     draws: Annotated[int, "How often slides are made anew."] = 3
     finished: Annotated[bool, "Put together what is finished, and measure nothing more."] = False
+
+
+@dataclass(frozen=True)
+class Payments(Study):
+    """On how many draws of payments defaults are measured beside whoever knows the rules."""
+
+    draws: Annotated[int, "How often accounts are made anew."] = 3
 
 
 @dataclass(frozen=True)
