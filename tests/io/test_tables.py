@@ -805,3 +805,26 @@ def test_a_machine_out_of_memory_is_not_blamed_on_the_table(tmp_path, monkeypatc
     monkeypatch.setattr(tablefiles.pa_csv, "read_csv", fail)
     with pytest.raises(BagwiseError, match=r"table\.csv.*worker thread.*it may be whole"):
         read_table(tmp_path / "table.csv", bag="bag")
+
+
+def test_a_column_that_goes_on_otherwise_than_it_begins_is_what_it_is_as_a_whole(tmp_path):
+    begins, ends = ("1", "2024-05-06", "", "true", "x", "2"), ("0.5", "soon", "7", "maybe", "y", "3")
+    rows = [",".join(begins)] * 60_000 + [",".join(ends)]  # more than Arrow takes in one block
+    path = put(tmp_path, "table.csv", "\n".join(["a,b,c,d,e,f", *rows]))
+    assert path.stat().st_size > 1 << 20
+    arrow = tablefiles.read_file(path).arrow
+    text, whole = pa.string(), pa.int64()
+    assert arrow.schema.types == [pa.float64(), text, whole, text, text, whole]
+    assert [column[-1].as_py() for column in arrow.columns] == [0.5, "soon", 7, "maybe", "y", 3]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_nothing_of_a_file_stays_in_memory_but_its_table(tmp_path, ending):
+    frame = pd.DataFrame(
+        {"bag": np.repeat(["p", "q"], 50_000), "size": np.arange(1e5), "colour": ["red", "blue"] * 50_000}
+    )
+    path = tmp_path / f"table.{ending}"
+    getattr(frame, f"to_{ending}")(path, index=False)
+    before = pa.total_allocated_bytes()
+    arrow = tablefiles.read_file(path).arrow
+    assert pa.total_allocated_bytes() - before < 1.3 * arrow.nbytes

@@ -83,6 +83,7 @@ def _says_label(codes: NDArray[np.int64], bags: Coded, labels: Mapping[str, Any]
     rows = np.flatnonzero(label >= 0)
     if not len(rows) or (codes[rows] < 0).any():
         return None
-    pairs = np.unique(np.stack([codes[rows], label[rows]]), axis=1)
-    different = [len(np.unique(part)) for part in pairs]
-    return int(rows[0]) if different == [pairs.shape[1]] * 2 and pairs.shape[1] > 1 else None
+    several = int(label.max()) + 1
+    pairs = pd.unique(codes[rows] * several + label[rows])  # sorting them would take most of a check
+    different = [len(np.unique(part)) for part in np.divmod(pairs, several)]
+    return int(rows[0]) if different == [len(pairs)] * 2 and len(pairs) > 1 else None

@@ -6,7 +6,7 @@ import gzip
 import io
 import itertools
 import zlib
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ _PARQUET = (".parquet", ".pq")
 _PACKED = (".gz", ".zst")
 _NUMBER_BYTES = 8
 _LARGEST_BLOCK = 2**31 - 1
+_PIECE = 1 << 20
 
 
 class Read(NamedTuple):
@@ -83,11 +84,13 @@ def read_file(path: Path, texts: Sequence[str] = (), only: Sequence[str] | None 
             f"{path}: the name of a table must end in .csv or .tsv, with .gz or .zst after it or not, in .parquet or"
             " .pq: convert the file, or rename it"
         )
-    contents = _contents(path)
     wanted = None if only is None else frozenset(only)
     if ending not in _DELIMITERS:
-        return _parquet(path, contents, wanted)
-    return _csv(path, contents, _DELIMITERS[ending], frozenset(texts), wanted)
+        read = _parquet(path, wanted)
+    else:
+        read = _csv(path, _DELIMITERS[ending], frozenset(texts), wanted)
+    pa.default_memory_pool().release_unused()  # Arrow would keep what it read with
+    return read
 
 
 def numbered_rows(path: Path, delimiter: str | None) -> Iterator[int]:
@@ -161,9 +164,9 @@ def _in_arrow(contents: bytes) -> Any:
 # ---- Parquet ---------------------------------------------------------------------------------------------------------
 
 
-def _parquet(path: Path, contents: bytes, only: Set[str] | None) -> Read:
+def _parquet(path: Path, only: Set[str] | None) -> Read:
     try:
-        source = pa.BufferReader(_in_arrow(contents))
+        source = pa.BufferReader(_in_arrow(_contents(path)))
         schema = pq.read_schema(source)
         # A text that stands in a million rows is stored once, and is to be read once.
         repeated = [field.name for field in schema if pa.types.is_string(field.type)]
@@ -197,7 +200,8 @@ def _check_parquet(path: Path, file: Any, columns: int) -> None:
 # ---- CSV -------------------------------------------------------------------------------------------------------------
 
 
-def _csv(path: Path, contents: bytes, delimiters: str, texts: Set[str], only: Set[str] | None) -> Read:
+def _csv(path: Path, delimiters: str, texts: Set[str], only: Set[str] | None) -> Read:
+    contents = _contents(path)
     _check_text(path, contents)
     delimiter, header = _header(path, contents, delimiters)
     if 4 * len(contents) > most_bytes():  # a cell of two bytes may become a number of eight
@@ -208,13 +212,17 @@ def _csv(path: Path, contents: bytes, delimiters: str, texts: Set[str], only: Se
         _check_records(path, contents, delimiter)
     as_written = {name: pa.string() for name in header if name.strip() in texts}
     wanted = None if only is None else [name for name in header if name.strip() in only] or header[:1]
+    row = contents.find(b"\n")
     buffer = _in_arrow(contents)
+    del contents  # a table may be as large as what is left of memory
 
-    def parse(types: dict[str, Any], block: int) -> Any:
-        try:
-            return pa_csv.read_csv(
+    block = min(2**30, max(2**20, 16 * row))
+
+    def parse(reader: Callable[..., Any], types: dict[str, Any]) -> Any:
+        def in_blocks(size: int) -> Any:
+            return reader(
                 pa.BufferReader(buffer),  # its own place in the bytes: a reader that failed may still read ahead
-                pa_csv.ReadOptions(block_size=block),
+                pa_csv.ReadOptions(block_size=size),
                 pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=quoted),
                 pa_csv.ConvertOptions(
                     check_utf8=False,
@@ -224,23 +232,33 @@ def _csv(path: Path, contents: bytes, delimiters: str, texts: Set[str], only: Se
                     strings_can_be_null=True,
                 ),
             )
+
+        try:
+            return in_blocks(block)
         except pa.ArrowInvalid as error:
-            if "block" not in str(error) or block > len(contents):
+            if "block" not in str(error) or block > buffer.size:  # which a row must fit
                 raise
-            return parse(types, min(_LARGEST_BLOCK, len(contents) + 1))
+            return in_blocks(min(_LARGEST_BLOCK, buffer.size + 1))
+
+    def all_numbers() -> dict[str, Any]:
+        return dict.fromkeys(header, pa.float64()) | as_written
+
+    def as_it_begins() -> dict[str, Any]:
+        with parse(pa_csv.open_csv, as_written) as begun:
+            return {field.name: field.type for field in begun.schema if not pa.types.is_null(field.type)}
 
     failure: BaseException | None = None
-    # Arrow takes twice as long where it has to find out by itself that columns are numbers.
-    for types in (dict.fromkeys(header, pa.float64()) | as_written, as_written):
+    # Arrow takes twice as long where it has to find out by itself what columns are, and keeps all that it has read.
+    for types in (all_numbers, as_it_begins, lambda: as_written):
         try:
-            arrow = parse(types, min(2**30, max(2**20, 16 * contents.find(b"\n"))))  # a row must fit a block
+            arrow = parse(pa_csv.read_csv, types())
         except pa.ArrowException as error:
-            failure = error
+            failure = error.with_traceback(None)  # which would keep the file's bytes
             continue
         if arrow.num_rows == 0:
             raise BagwiseError(f"{path}: the table has a header and no rows: a bag needs at least one")
         return Read(header, arrow, delimiter)
-    _check_records(path, contents, delimiter)
+    _check_records(path, buffer.to_pybytes(), delimiter)
     assert failure is not None
     at_fault = isinstance(failure, pa.ArrowInvalid)  # the table is; else memory or threads have run out
     cure = "write it again" if at_fault else "it may be whole, so try again where more memory is free"
@@ -263,15 +281,22 @@ def _check_text(path: Path, contents: bytes) -> None:
     if nul >= 0:
         line = contents.count(b"\n", 0, nul) + 1
         raise BagwiseError(f"{path}: there is a NUL byte in row {line}: save the table as text in UTF-8")
-    if contents.isascii():
-        return
+    pieces = (contents[begin : begin + _PIECE] for begin in range(0, len(contents), _PIECE))
     try:
-        contents.decode()
+        for _ in codecs.iterdecode(pieces, "utf-8"):  # as one text it might take four times as much
+            pass
+        return
+    except UnicodeDecodeError:
+        start = _first_not_utf8(contents)
+    line = contents.count(b"\n", 0, start) + 1
+    raise BagwiseError(f"{path}: byte 0x{contents[start]:02x} in row {line} is not UTF-8: save the file as UTF-8")
+
+
+def _first_not_utf8(contents: bytes) -> int:
+    try:
+        return len(contents.decode())
     except UnicodeDecodeError as error:
-        line = contents.count(b"\n", 0, error.start) + 1
-        raise BagwiseError(
-            f"{path}: byte 0x{contents[error.start]:02x} in row {line} is not UTF-8: save the file as UTF-8"
-        ) from error
+        return error.start
 
 
 def _records(contents: bytes, delimiter: str, *, strict: bool = False) -> Iterator[list[str]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from bagwise.bags import Bags
@@ -150,12 +151,15 @@ def read_table(
     where = _numbers(table, coordinates, bag_of_row, chosen)
     apart = None if beside is None else beside.apart(bag, place, wanted)
     feature_names, parts, kinds = _values(table, wanted, bag_of_row, chosen, apart)
+    known, all_groups = read.labels, read.groups
+    del read, table, rows, apart  # before the matrix is made: with it, they would be most of what memory must hold
+    pa.default_memory_pool().release_unused()
     return Bags(
         _in_order(parts, kept),
         np.concatenate([[0], np.cumsum(np.bincount(bag_of_row[kept]))]),
-        labels=columns.array([read.labels[name] for name in chosen]) if columns else None,
+        labels=columns.array([known[name] for name in chosen]) if columns else None,
         names=np.array(chosen, dtype=object),
-        groups=None if group is None or not read.groups else np.array([read.groups[name] for name in chosen]),
+        groups=None if group is None or not all_groups else np.array([all_groups[name] for name in chosen]),
         coordinates=_in_order([where[name] for name in coordinates], kept) if coordinates else None,
         feature_names=tuple(feature_names),
         instance_names=None if names is None else np.array([*names.values, ""], dtype=object)[names.codes[kept]],
@@ -327,7 +331,7 @@ def read_tolerantly(
         problems.append(Problem.of("error", "no-features", told))
     read_well = {name: kind for name, kind in kinds.items() if name in names and name not in wrong}
     problems += doubts(table, read_well, bags, read.labels)
-    instances = np.column_stack(mixed.parts) if mixed.parts else np.zeros((len(table), 0))
+    instances = _in_order(mixed.parts, np.arange(len(table)))
     columns = tuple(mixed.columns)
     return TolerantTable(columns, kinds, problems, instances, bags, read.labels, read.groups, read.left_out)
 
@@ -416,7 +420,7 @@ def _as_written(path: str | Path, used: Collection[str], asked: Wanted, beside: 
 
 def _values(
     table: Table, wanted: Wanted, bag_of_row: NDArray[np.int64], names: Sequence[str], apart: Apart | None
-) -> tuple[list[str], Sequence[NDArray[Any]], tuple[Column, ...] | None]:
+) -> tuple[list[str], list[NDArray[Any]], tuple[Column, ...] | None]:
     """Give names and values of features, and what these stand for where they are not all numbers without gaps."""
     given = list(wanted.features or ())
     if wanted.plain and all(map(table.is_number, given)):
@@ -453,9 +457,11 @@ def _numbers(
     return numbers
 
 
-def _in_order(columns: Sequence[NDArray[Any]], order: NDArray[np.int64]) -> NDArray[Any]:
-    matrix = np.column_stack(columns)
-    if matrix.dtype != np.float32:
-        matrix = matrix.astype(np.float64, copy=False)
-    # Else the copy would cost as much as all the rest.
-    return matrix[order] if len(order) < len(matrix) or (np.diff(order) != 1).any() else matrix
+def _in_order(columns: list[NDArray[Any]], order: NDArray[np.int64]) -> NDArray[Any]:
+    """Give columns as one matrix, whose rows are in another order; the list is empty then, since memory is short."""
+    single = all(column.dtype == np.float32 for column in columns)
+    matrix = np.empty((len(order), len(columns)), np.float32 if single else np.float64)
+    while columns:
+        place = len(columns) - 1
+        matrix[:, place] = columns.pop()[order]
+    return matrix
