@@ -106,7 +106,7 @@ def test_what_settings_or_plan_have_must_be_for_a_neural_method_what_they_say(sh
 
 
 def test_all_of_settings_can_be_given_to_a_neural_method():
-    assert rules_of(Settings).keys() - rules_for(NeuralMIL).keys() == {"class_weights"}
+    assert rules_of(Settings).keys() - rules_for(NeuralMIL).keys() == {"class_weights", "stop_by"}
 
 
 # ---- classes of a user's own ---------------------------------------------------------------------------------------

@@ -49,6 +49,7 @@ def test_parts_of_columns_sum_to_the_score(name, label, given):
     gap = np.abs(found.parts.sum(axis=1) - (found.scores - found.baseline))
     assert gap.max() <= 2e-3 * np.abs(found.scores - found.baseline).max()
     assert np.abs(found.parts).max() > 0
+    assert len(contributions(models, bags, []).table(bags)) == 0
     some = contributions(models, bags, [7, 3])
     np.testing.assert_allclose(some.parts, found.parts[[7, 3]], atol=5e-3 * np.abs(found.parts).max())
 

@@ -40,6 +40,7 @@ def read(kind, path):
     """Read an input as the commands do."""
     from bagwise import Bags, BagwiseError
     from bagwise.commands.runs import Run
+    from bagwise.feature_columns import Wanted
     from bagwise.io.features import open_features, peek_features
     from bagwise.io.image_files import read_image
     from bagwise.io.labels import known_labels, labels_apart
@@ -62,7 +63,7 @@ def read(kind, path):
         for reader in (
             lambda: read_table(path, bag="bag", label="label", group="group"),
             lambda: known_labels(path, "bag", LabelColumns(("label",))),
-            lambda: read_tolerantly(path, bag="bag", label=LabelColumns(("label",))),
+            lambda: read_tolerantly(path, bag="bag", label=LabelColumns(("label",)), wanted=Wanted()),
             lambda: labels_apart(path, "bag", LabelColumns(("label",)), "group"),
             lambda: read_points(path),
         ):

@@ -190,8 +190,10 @@ def test_parts_of_the_users_own_are_exported_where_onnx_can_hold_them(make_bags,
 def test_every_pooling_level_and_method_is_exported(make_bags, tmp_path, name, classes):
     """Of one model each: what an ensemble says is their mean, whatever they are, and `exported` is one of two."""
     model = OF_PARTS[name] if name in OF_PARTS else bw.make(name)
-    if (name, classes) == ("instance noisy-or", 3):
-        model.set_params(precision="float64")  # of logits in the thousands, which it has here, float32 keeps 1e-4
+    if (name, classes) in [("instance noisy-or", 3), ("instance noisy-and", 2)]:
+        # Of logits in the thousands, which noisy-or has here, float32 keeps 1e-4; the slope of noisy-and makes more of
+        # what float32 loses of a mean of thousands.
+        model.set_params(precision="float64")
     bags = make_bags(classes=classes)[[*range(16), *range(16, 24, classes)]]  # classes are not even
     models = [model.set_params(epochs=10, class_weight="balanced", random_state=0).fit(bags)]
     bw.export_onnx(models, tmp_path / "model.onnx")

@@ -159,7 +159,7 @@ def made(count: int, sizes: Sequence[int], signal: float, seed: int, features: i
     Examples
     --------
     >>> made(6, (20, 40), signal=3.0, seed=0, features=8)
-    <Bags: 6 bags of 22 to 40 instances (192 in all), each of shape (8,) float32; labels 0: 2, 1: 2, 2: 2>
+    <Bags: 6 bags of 21 to 40 instances (185 in all), each of shape (8,) float32; labels 0: 2, 1: 2, 2: 2>
     """
     rng, features = np.random.default_rng(seed), features or _FEATURES
     directions = rng.normal(size=(3, features))

@@ -162,8 +162,10 @@ def contributions(models: Asked | Sequence[Asked], X: BagsLike, rows: Any = None
     source_of = {column.name: column.source for column in bags.columns or ()} or {name: name for name in names}
     columns = tuple(dict.fromkeys(source_of.values()))
     places = {name: columns.index(source) for name, source in source_of.items()}
-    classes = _classes(members, bags, asked)
     total = Contributions(asked, columns, np.zeros((len(asked), len(columns))), *np.zeros((2, len(asked))))
+    if not len(asked):
+        return total
+    classes = _classes(members, bags, asked)
     for model, share in _neural(members):
         own = model._like_learnt(bags)
         parts, scores, baseline = _of_one(model, instances_at(own, asked), classes)

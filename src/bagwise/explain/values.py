@@ -148,7 +148,7 @@ def _dates(seconds: NDArray[np.float64], all_of_them: NDArray[np.float64]) -> ND
     moments = np.full(len(seconds), np.datetime64("NaT"), "datetime64[us]")
     given = ~np.isnan(seconds)
     moments[given] = (seconds[given] * 1e6).round().astype(np.int64).astype("datetime64[us]")
-    texts = np.char.replace(np.datetime_as_string(moments, unit=unit), "T", " ").astype(object)
+    texts = np.array([text.replace("T", " ") for text in np.datetime_as_string(moments, unit=unit)], dtype=object)
     if len(known) and known.min() >= 0 and known.max() < _DAY:
         texts = np.array([text.partition(" ")[2] for text in texts], dtype=object)
     texts[~given] = None
