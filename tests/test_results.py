@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bagwise.experiments import auto, defaults, histology, mnist_bags, mnist_figures, slides
+from bagwise.experiments import auto, defaults, histology, mnist_bags, mnist_figures, payments, slides
 from bagwise.experiments.markdown import short
 from bagwise.experiments.mil_assumption import TESTED, table
 from bagwise.experiments.paper import TABLE1
@@ -83,6 +83,7 @@ def test_the_readme_shows_an_overview_of_table_1(table1):
         ("mnist_bags", mnist_figures.tables),
         ("defaults", defaults.tables),
         ("auto", auto.tables),
+        ("payments", payments.tables),
     ],
 )
 def test_the_pages_show_the_results(name, shown):
@@ -94,6 +95,15 @@ def test_the_page_of_defaults_shows_what_those_of_large_bags_were_chosen_from():
     results = json.loads((ROOT / "results" / "slides.json").read_text())
     assert slides.tables(results) in (ROOT / "docs" / "defaults.md").read_text()
     assert results["settings"]["defaults"] == slides._settings("defaults")
+
+
+def test_defaults_find_the_events_of_payments_and_beat_boosting_where_columns_meet_or_follow():
+    rows = json.loads((ROOT / "results" / "payments.json").read_text())["rows"]
+    means = {(row["rule"], row["metric"]): row["mean"] for row in rows}
+    assert means["tricked", "below"] >= -0.04
+    for rule in ("stolen", "tricked"):
+        assert means[rule, "auc"] > means[rule, "boosting"]
+    assert min(means["stolen", "weights"], means["stolen", "scores"]) >= 0.98
 
 
 @pytest.fixture(scope="module")
