@@ -7,6 +7,7 @@ from bagwise import Bags, BagwiseError
 from bagwise.explain import Explanation, contrast, explain
 from bagwise.explain.chance import adjusted, permuted
 from bagwise.explain.compared import compared
+from bagwise.feature_columns import Column
 from bagwise.targets.classes import ClassTarget
 
 
@@ -60,6 +61,22 @@ def test_ranges_hours_days_and_gaps_are_named(key, stands_out):
     found = contrast(weighed(bags, weights.to_numpy(float)), bags, top=0.25)
     assert found["stands_out"][0].startswith(stands_out)
     assert found["share_high"][0] > 1.5 * found["share_low"][0]
+
+
+@pytest.mark.parametrize("gap", [False, True])
+def test_columns_of_one_value_or_of_none_stand_out_nowhere(gap):
+    """New bags may have what was known as dates, categories and steps of time, and is all alike in them."""
+    columns = (
+        *(Column("when", "date"), Column("shop", "category"), Column("amount", "number")),
+        Column("when: seconds since the first of the bag", "number", of="when"),
+    )
+    instances = np.tile([60.0, np.nan, 2.0, 0.0], (6, 1))
+    if gap:
+        instances[::2, 2:] = np.nan
+    bags = Bags(instances, [0, 3, 6], columns=columns)
+    found = contrast(weighed(bags, np.array([0.6, 0.3, 0.1] * 2)), bags)
+    assert sorted(found["feature"]) == ["amount", "shop", "when"]
+    assert set(found["stands_out"]) == {""}
 
 
 def test_weights_at_random_name_a_column_in_one_run_of_twenty():

@@ -99,7 +99,7 @@ def run_slides(out: Path, study: Slides, *, tell: Callable[[str], None] = lambda
     """
     check_seed(study.seed)
     check_count("--draws", study.draws)
-    check_names(study.parts, "part", tuple(PARTS), "the parts")
+    check_names(study.parts, "part", tuple(PARTS), "the experiment")
     questions = [
         {"part": part, "signal": signal, "off": off, "slides": one.slides, "sizes": list(one.sizes)}
         | {"seed": 10_000 * study.seed + one.first_seed + draw, "draw": draw, "name": name, "settings": _settings(name)}

@@ -99,7 +99,10 @@ def _of_column(column: Column, number: int, values: NDArray[np.float64]) -> list
         ranges = _ranges(column, number, lambda raw: raw, *_parts(known))
         own = _number(column.source, number, mean, named=False)
         found = [_beside(own, ranges) if column.of is None else ranges]
-    if gaps.any() and column.of is None:
+    found = [
+        series for series in found if series.sums.size
+    ]  # of one value, such as even steps of time, no range is told
+    if column.of is None and (gaps.any() or not found):
         found.append(_missing(column, number))
     return found
 

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -33,11 +33,7 @@ def differ_by_case(values: Iterable[Any]) -> list[list[str]]:
     >>> differ_by_case(["tumour", "normal", "Tumour"])
     [['Tumour', 'tumour']]
     """
-    alike: dict[str, set[str]] = {}
-    for value in values:
-        if isinstance(value, str):
-            alike.setdefault(value.casefold(), set()).add(str(value))
-    return [sorted(texts) for texts in alike.values() if len(texts) > 1]
+    return _alike(values, str.casefold)
 
 
 def differ_by_spelling(values: Iterable[Any]) -> list[list[str]]:
@@ -58,11 +54,7 @@ def differ_by_spelling(values: Iterable[Any]) -> list[list[str]]:
     >>> differ_by_spelling(["A 1", "a1", "A2"])
     [['A 1', 'a1']]
     """
-    alike: dict[str, set[str]] = {}
-    for value in values:
-        if isinstance(value, str):
-            alike.setdefault("".join(value.casefold().split()), set()).add(value)
-    return [sorted(texts) for texts in alike.values() if len(texts) > 1]
+    return _alike(values, lambda text: "".join(text.casefold().split()))
 
 
 def match_classes(labels: Mapping[str, Any], classes: NDArray[Any], where: str) -> dict[str, Any]:
@@ -127,3 +119,12 @@ def _sense(text: str) -> Decimal | str:
     if word in ("false", "true"):
         return Decimal(word == "true")
     return Decimal(word) if _NUMBER.fullmatch(word) else word
+
+
+def _alike(values: Iterable[Any], meant: Callable[[str], str]) -> list[list[str]]:
+    """Give texts that are written in several ways and mean one thing."""
+    ways: dict[str, set[str]] = {}
+    for value in values:
+        if isinstance(value, str):
+            ways.setdefault(meant(value), set()).add(str(value))
+    return [sorted(texts) for texts in ways.values() if len(texts) > 1]
