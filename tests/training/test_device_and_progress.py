@@ -11,7 +11,7 @@ from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
 from bagwise.models.architecture import Architecture
 from bagwise.targets.classes import ClassTarget
-from bagwise.training.device import autocast, one_thread, resolve_device, seed_generator
+from bagwise.training.device import autocast, one_thread, resolve_device, seed_generator, without_subnormals
 from bagwise.training.engine import train
 from bagwise.training.members import Member, Plan, Settings
 from bagwise.training.progress import counting, progress_bar, watched
@@ -110,6 +110,30 @@ def test_the_number_of_threads_comes_back_even_after_an_error():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def half_the_smallest_normal_number():
+    return float(torch.tensor(2.0**-126) / 2)
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_subnormal_numbers_come_back_even_after_an_error(flushed):
+    torch.set_flush_denormal(flushed)
+    try:
+        with pytest.raises(KeyError), without_subnormals():  # noqa: PT012
+            assert half_the_smallest_normal_number() == 0
+            raise KeyError
+        assert half_the_smallest_normal_number() == (0 if flushed else 2.0**-127)
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def test_a_training_has_no_subnormal_numbers(a_training):
+    seen = []
+    a_training(on_epoch=lambda _: seen.append(half_the_smallest_normal_number()))
+    assert seen
+    assert not any(seen)
+    assert half_the_smallest_normal_number() == 2.0**-127
 
 
 # ---- progress --------------------------------------------------------------------------------------------------------

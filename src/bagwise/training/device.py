@@ -8,7 +8,15 @@ import torch
 
 from bagwise.errors import BagwiseError
 
-__all__ = ["autocast", "memory_told", "one_thread", "resolve_device", "seed_generator", "sent"]
+__all__ = [
+    "autocast",
+    "memory_told",
+    "one_thread",
+    "resolve_device",
+    "seed_generator",
+    "sent",
+    "without_subnormals",
+]
 
 
 # Bytes that are under way to a device at once, in each of two buffers, and threads that fill these.
@@ -124,6 +132,30 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def without_subnormals() -> Iterator[None]:
+    """Take numbers below the smallest normal one for 0 in this thread: they slow a processor a hundredfold.
+
+    Adam's moments of a unit that has died halve with every few steps until they are such numbers, and stay so.
+
+    Examples
+    --------
+    >>> with without_subnormals():
+    ...     torch.tensor(2.0**-126) / 2
+    tensor(0.)
+    """
+    before = not _halved_smallest()
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
+
+
+def _halved_smallest() -> float:
+    return float(torch.tensor(2.0**-126) / 2)
 
 
 def seed_generator(seed: int, device: torch.device) -> None:

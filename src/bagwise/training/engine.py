@@ -21,7 +21,7 @@ from bagwise.tensorfiles import read_tensors, write_tensors
 from bagwise.training.choice import executor_for
 from bagwise.training.cost import MOST_COMPILED, epoch_seconds
 from bagwise.training.data import PackedTensors
-from bagwise.training.device import memory_told, one_thread, resolve_device
+from bagwise.training.device import memory_told, one_thread, resolve_device, without_subnormals
 from bagwise.training.looped import Looped
 from bagwise.training.members import Member, Plan, Trained, fingerprint
 from bagwise.training.progress import Counter, progress_bar, spinner
@@ -215,7 +215,8 @@ def _train_block(
     until: float | None,
 ) -> tuple[list[Trained], list[Mapping[str, float]]]:
     device = resolve_device(plan.device, plan.precision)
-    with one_thread(), memory_told(device), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    devices = [device] if device.type == "cuda" else []
+    with one_thread(), without_subnormals(), memory_told(device), torch.random.fork_rng(devices=devices):
         packed = PackedTensors(bags, encoded, weights)
         executor = kind(plan, packed, members, moments)
         measured: list[Mapping[str, float]] = []
