@@ -10,8 +10,19 @@ WORDS = [f"w{n}" for n in range(2 * MOST_CATEGORIES)]
 OF_KIND = {
     "number": [[1.5, None, 2], [3, 4], pa.array([1, np.nan, 2], pa.float16()), pa.array([1, 2], pa.duration("s"))],
     "boolean": [[True, None, False]],
-    "category": [["red", "blue", None] * 3, pa.array(["u", "v"] * 2).dictionary_encode(), WORDS[:MOST_CATEGORIES] * 2],
-    "date": [[datetime.date(2020, 1, day) for day in (1, 2)], [datetime.time(1), datetime.time(2)]],
+    "category": [
+        ["red", "blue", None] * 3,
+        pa.array(["u", "v"] * 2).dictionary_encode(),
+        WORDS[:MOST_CATEGORIES] * 2,
+        ["14:65", "1:2", "25:00"] * 4,
+    ],
+    "date": [[datetime.date(2020, 1, day) for day in (1, 2)], ["2020-01-01 14:05", "2020-01-02"]],
+    "time": [
+        [datetime.time(1), datetime.time(2)],
+        ["14:05", None, "9:30:15"],
+        ["2:05 pm", "11:59PM"],
+        ["00:00", "23:59:59.5", "soon"],
+    ],
     "text": [[f"two words {n}" for n in range(9)], WORDS * 3],
     "identifier": [WORDS[:50], WORDS[:49] + WORDS[:1]],
     "constant": [[None, None], [np.nan, np.nan], ["red", None, "red"], [2.0, 2.0, None], [True, True]],

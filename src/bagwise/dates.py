@@ -1,4 +1,4 @@
-"""Dates that a table has as text or as numbers."""
+"""Dates, and times of a day, that a table has as text or as numbers."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,7 +14,9 @@ __all__ = ["of_numbers", "of_texts", "way_of_numbers", "way_of_texts"]
 _DAYS = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y")
 _NAMED = ("%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y")
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", "T%H:%M", "T%H:%M:%S", "T%H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
-_WAYS = tuple(day + time for day in (*_DAYS, *_NAMED) for time in _TIMES)
+_OF_DAY = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p", "%I:%M:%S%p")
+_WAYS = (*(day + time for day in (*_DAYS, *_NAMED) for time in _TIMES), *_OF_DAY)
+_DAY = 86_400
 _SECONDS, _MILLISECONDS = "seconds since 1970", "milliseconds since 1970"
 _LOOKED_AT = 20
 _MOST_SECONDS = 1e11  # the year 5138; in milliseconds 1973
@@ -84,12 +86,14 @@ def way_of_numbers(numbers: NDArray[np.float64]) -> str:
 
 
 def of_texts(texts: Sequence[str | None], way: str) -> NDArray[np.float64]:
-    """Give dates as seconds since 1970, shape (N,): NaN where there is none, an infinity where it is written otherwise.
+    """Give dates as seconds since 1970, shape (N,), and times of a day as seconds since midnight.
+
+    NaN is where there is none, an infinity where it is written otherwise.
 
     Examples
     --------
-    >>> of_texts(["02.01.1970", None, "yesterday"], "%d.%m.%Y").tolist()
-    [86400.0, nan, inf]
+    >>> of_texts(["02.01.1970", None, "yesterday"], "%d.%m.%Y").tolist(), of_texts(["14:05"], "%H:%M").tolist()
+    ([86400.0, nan, inf], [50700.0])
     """
     given = np.array([text is not None for text in texts])
     seconds = _seconds(texts, way)
@@ -114,7 +118,8 @@ def _seconds(texts: Sequence[str | None], way: str) -> NDArray[np.float64]:
     import pandas as pd
 
     read = pd.to_datetime(pd.Series(np.array(texts, dtype=object)), format=way, errors="coerce")
-    return np.where(read.isna(), np.nan, read.to_numpy("datetime64[us]").astype(np.int64) / 1e6)
+    seconds = np.where(read.isna(), np.nan, read.to_numpy("datetime64[us]").astype(np.int64) / 1e6)
+    return seconds % _DAY if way in _OF_DAY else seconds  # pandas has them on a day of 1900
 
 
 def _fits(text: str, way: str) -> bool:

@@ -35,9 +35,9 @@ class Encoding:
     quartiles (the standard deviation, where these are equal), at most `LIMIT` either way; a missing one the median,
     with a mark beside it where training bags lacked any. A category has a place for each of the `MOST_PLACES` most
     frequent values that at least `FEWEST_BAGS` training bags have, one for all rarer ones, which is that of values
-    never seen too, and one for nothing. A date becomes sine and cosine of the time of the day, the week and the year.
-    What is the same in all training bags becomes nothing. What belongs to bags becomes the last numbers, each bag
-    counting once.
+    never seen too, and one for nothing. A date becomes sine and cosine of the time of the day, the week and the year,
+    and a time of the day of that alone. What is the same in all training bags becomes nothing. What belongs to bags
+    becomes the last numbers, each bag counting once.
 
     Attributes
     ----------
@@ -176,7 +176,9 @@ class Encoding:
                 continue
             known = values[~missing] if missing.any() else values
             if column.kind == "date":
-                turns = [turn for turn in _TURNS if len(known) and np.ptp(known % turn) > 0]
+                of_a_day = len(known) and known.min() >= 0 and known.max() < _TURNS[0]
+                possible = _TURNS[:1] if of_a_day else _TURNS
+                turns = [turn for turn in possible if len(known) and np.ptp(known % turn) > 0]
                 dates += [(number, 2 * np.pi / turn) for turn in turns]
             elif (scale := _scale(column, known)) is not None:
                 numbers.append((number, *scale))

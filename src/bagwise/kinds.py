@@ -12,7 +12,7 @@ from bagwise.feature_columns import MOST_PLACES
 
 __all__ = ["KINDS", "LEFT_OUT", "MOST_CATEGORIES", "Kind", "Kinds", "kind_of", "seconds_of"]
 
-Kinds = Literal["number", "boolean", "category", "date", "text", "identifier", "constant", "mixed", "other"]
+Kinds = Literal["number", "boolean", "category", "date", "time", "text", "identifier", "constant", "mixed", "other"]
 KINDS: tuple[Kinds, ...] = get_args(Kinds)
 
 LEFT_OUT = ("constant", "text", "identifier")  # kinds that tell a model nothing that it could use elsewhere
@@ -21,15 +21,18 @@ LEFT_OUT = ("constant", "text", "identifier")  # kinds that tell a model nothing
 MOST_CATEGORIES = 1_000
 _FEW_NUMBERS = 10  # of which one may ask whether they are names
 _EXAMPLES = 3
-_MARKED = ("boolean", "date")
+_MARKED = ("boolean", "date", "time")
 _LOOKED_AT = 1_000  # rows that examples are taken from
 _LONGEST_EXAMPLE = 24
 # Numbers, and what is one to a reader: with thousands set apart, a comma for the point, a unit of money or per cent.
 _NUMBER_LIKE = r"^\s*[+-]?[$€£]?\s?(\d[\d_' ]*|\d{1,3}([.,]\d{3})+)?([.,]\d+)?([eE][+-]?\d+)?\s?[%$€£]?\s*$"
 # Days, with a time or without; that of a day which does not exist is one too, so that its row can be told.
 _DATE_LIKE = r"^\s*(\d{4,5}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})([T ]\s*\d{1,2}:.*)?\s*$"
+# Times of a day; a minute that does not exist is none, for it may be of a duration.
+_TIME_LIKE = r"^\s*(([01]?\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?|(0?[1-9]|1[0-2]):[0-5]\d(:[0-5]\d)? ?(?i:[ap]m))\s*$"
 _READ = {
     "boolean": "as 0 and 1",
+    "time": "time of the day, and since the bag's first",
     "date": "time of the day, the week and the year, and since the bag's first",
     "constant": "left out",
     "text": "left out",
@@ -44,8 +47,8 @@ class Kind:
     Attributes
     ----------
     kind
-        ``"number"``; ``"boolean"``, true and false; ``"category"``, one of some texts; ``"date"``, a date or a time, or
-        texts of which half or more are written like one;
+        ``"number"``; ``"boolean"``, true and false; ``"category"``, one of some texts; ``"date"``, a date or a
+        moment, and ``"time"``, one of a day, or texts of which half or more are written like one;
         ``"text"`` of many values; ``"identifier"``, a word of its own for nearly each row; ``"constant"``, nothing or
         one and the same everywhere; ``"mixed"``, numbers among which there is text, or numbers written as text;
         ``"other"``, what no model can read, such as lists.
@@ -166,14 +169,14 @@ def _named(kind: Any, values: Any, distinct: int, given: int) -> Kinds:
     if pa.types.is_boolean(kind):
         return "boolean"
     if pa.types.is_temporal(kind) and not pa.types.is_duration(kind):
-        return "date"
+        return "time" if pa.types.is_time(kind) else "date"
     if not _is_text(kind):
         return "number"
     texts = (values.dictionary_decode() if pa.types.is_dictionary(values.type) else values).cast(pa.string())
-    if pc.sum(pc.match_substring_regex(texts, _DATE_LIKE)).as_py() * 2 >= distinct:
-        return "date"
-    if pc.sum(pc.match_substring_regex(texts, _NUMBER_LIKE)).as_py() * 2 >= distinct:
-        return "mixed"
+    written: tuple[tuple[str, Kinds], ...] = ((_DATE_LIKE, "date"), (_TIME_LIKE, "time"), (_NUMBER_LIKE, "mixed"))
+    for pattern, named in written:
+        if pc.sum(pc.match_substring_regex(texts, pattern)).as_py() * 2 >= distinct:
+            return named
     if distinct <= min(MOST_CATEGORIES, max(2, given // 2)):
         return "category"
     words = pc.sum(pc.match_substring_regex(texts, r"^\S+$")).as_py()

@@ -114,7 +114,7 @@ class Mixed:
             self.left_out[name] = kind
         elif read_as == "category":
             self.add_category(name, *rows.texts(name), None if known is None else known.values)
-        elif read_as == "date":
+        elif read_as in ("date", "time"):
             self.add_date(name, *self.dates(rows, name, known))
         else:
             self.add_number(name, self.numbers(rows, name))
@@ -321,7 +321,7 @@ def as_said(kind: Kind, name: str, wanted: Wanted) -> Kind:
     """Give what a column holds, or what a user says that it is."""
     if name in wanted.categorical:
         return replace(kind, kind="category")
-    return replace(kind, kind="date") if name in wanted.date else kind
+    return replace(kind, kind="date") if name in wanted.date and kind.kind != "time" else kind
 
 
 def _some(names: _Names) -> str:

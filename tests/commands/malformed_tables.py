@@ -220,6 +220,30 @@ labels_case("labels_that_are_all_missing", r"labels\.csv.*'label'.*row 2", lambd
 labels_case("labels_with_an_open_quote", r"labels\.csv.*quotes in row 14", lambda text: text + '"b99,1\n')
 
 
+# ---- several tables --------------------------------------------------------------------------------------------------
+
+
+def tables_case(name, says, *options):
+    """Add a case of a bag whose rows stand in two tables of a folder."""
+
+    def made(folder):
+        tables, frame = folder / "tables", good_frame()
+        tables.mkdir()
+        frame[:20].to_csv(tables / "first.csv", index=False)
+        frame[20:].to_csv(tables / "second.csv", index=False)
+        frame[["bag", "label"]].drop_duplicates().to_csv(folder / "labels.csv", index=False)
+        given = [folder / option if option.endswith(".csv") else option for option in options]
+        return Plan("fit", tables, *COLUMNS, *given, "--out", folder / "run", says=says)
+
+    CASES[name] = made
+
+
+tables_case("a_bag_in_two_tables", r"tables is a folder.*join several into one")
+tables_case(
+    "a_bag_in_two_tables_beside_labels", r"no feature files.*first\.csv, .*join them into one", "--labels", "labels.csv"
+)
+
+
 # ---- what would fill memory, or never end ----------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from sklearn.base import clone
 
 import bagwise as bw
 from bagwise import BagwiseError
@@ -104,6 +105,13 @@ def test_an_old_run_is_read_and_answers(old, run, name):
     frame = pd.DataFrame(json.loads(done.out))
     columns = [f"probability_{label}" for label in told["classes"].tolist()]
     np.testing.assert_allclose(frame[columns], told["members"].mean(axis=0), atol=1e-6)
+
+
+def test_a_parameter_that_could_say_auto_and_no_longer_can_learns_again(old):
+    model = bw.load_models(old / "format-5" / "runs" / "events")[0]
+    assert "clip" in json.loads((old / "format-5" / "runs" / "events" / "config.json").read_text())["parameters"]
+    bags = bw.Bags.from_arrays([[[0.0]], [[1.0]]], labels=[0, 1])
+    assert clone(model).set_params(epochs=1).fit(bags).plan_.clip is None
 
 
 def test_an_old_classical_method_of_columns_of_all_kinds_answers(old):

@@ -6,6 +6,7 @@ import pytest
 
 import bagwise as bw
 from bagwise import Bags, BagwiseError
+from bagwise.encoding import Encoding
 from bagwise.feature_columns import Column
 
 FRAME = pd.DataFrame(
@@ -47,9 +48,27 @@ def test_dates_are_read_as_they_are_written(tmp_path, written, way):
         assert Bags.from_table(later, "bag", like=bags.columns).instances[:, 0].tolist() == SECONDS[4:]
 
 
+TIMES = [datetime.time(hour, 5, second) for hour, second in ((14, 0), (0, 30), (9, 0), (23, 59), (12, 1), (1, 0))]
+
+
+@pytest.mark.parametrize("written", ["%H:%M:%S", "%I:%M:%S %p", "%I:%M:%S%p"])
+def test_times_of_a_day_are_seconds_since_midnight(tmp_path, written):
+    wanted = [3600.0 * time.hour + 300 + time.second for time in TIMES]
+    frame = FRAME.assign(when=[time.strftime(written) for time in TIMES])[["bag", "when"]]
+    for bags in doors(frame, tmp_path / "t.csv"):
+        assert bags.instances[:, 0].tolist() == [wanted[row] for row in (0, 2, 1, 3, 4, 5)]
+        encoding = Encoding.learn(bags.columns, bags.instances, bags.offsets, np.arange(len(bags)))
+        assert encoding.pace.tolist() == [2 * np.pi / 86_400]
+    frame.iloc[4:].to_parquet(tmp_path / "later.parquet")
+    learnt = Bags.from_table(frame, "bag").columns
+    later = bw.read_table(tmp_path / "later.parquet", bag="bag", like=learnt)
+    assert (later.columns, later.instances[:, 0].tolist()) == (learnt, wanted[4:])
+
+
 @pytest.mark.parametrize(
     ("written", "words"),
     [
+        (["14:05", "14:10", "14:75", "14:20", None, "14:25"], "row 4: write all of them like 18:00"),
         (["01.02.2026", "03.02.2026", "soon", None, "03.02.2026", "05.02.2026"], "row 4"),
         (
             ["01/02/2026", "03/02/2026", "03/02/2026", "03/02/2026", "05/02/2026", None],

@@ -118,7 +118,7 @@ def test_large_bags_are_encoded_once_and_attention_is_gated_unless_the_user_says
 
 
 def test_what_is_given_is_taken_and_the_rest_is_not_changed():
-    given = {"optimizer": "adamw", "clip": 2.0, "class_weight": None, "hidden": 7, "gated": True, "size": True}
+    given = {"optimizer": "adamw", "class_weight": None, "hidden": 7, "gated": True, "size": True}
     plain, changed = recipe_for(Facts((5,))), recipe_for(Facts((5,)), given)
     assert changed.values == plain.values | {name: value for name, value in given.items() if name != "size"}
 

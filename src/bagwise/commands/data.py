@@ -194,7 +194,10 @@ class DataSource(Data):
             return self.of_data_set()
         if path.is_dir():
             if self.labels is None:
-                raise BagwiseError(f"{path} is a folder: say with --labels which table has the label of each bag")
+                raise BagwiseError(
+                    f"{path} is a folder: say with --labels which table has the label of each bag; tables are read one"
+                    " at a time, so join several into one"
+                )
             patches = self.patches(path)
             if patches is not None:
                 return read_images(path, self.labels, patches, **self._columns_of_labels())

@@ -171,6 +171,8 @@ def _parts(known: NDArray[np.float64], *, dates: bool = False) -> tuple[NDArray[
         cuts = np.unique(np.quantile(known, np.arange(1, _PARTS) / _PARTS))
         cuts = cuts[cuts > distinct[0]]
     if dates:
+        if distinct[0] >= 0 and distinct[-1] < _DAY:  # times of a day
+            return cuts, [str(np.datetime64(int(cut), "s")).partition("T")[2] for cut in cuts]
         days = np.unique(np.floor(cuts / _DAY) * _DAY)
         cuts = days if len(days) == len(cuts) else cuts
         return cuts, [str(np.datetime64(int(cut), "s")).replace("T00:00:00", "").replace("T", " ") for cut in cuts]

@@ -12,6 +12,9 @@ from bagwise.text import encodable
 __all__ = ["FileKind", "by_name", "by_real_path", "files_of_kind", "is_within", "natural"]
 
 
+_OF_TABLES = (".csv", ".tsv", ".parquet", ".pq")
+
+
 class FileKind(NamedTuple):
     """What files a folder holds.
 
@@ -67,15 +70,19 @@ def files_of_kind(folder: Path, kind: FileKind) -> list[Path]:
             f"cannot read the folder {error.filename}: {error.strerror}; give a folder that is there and may be read"
         ) from error
 
-    files = []
+    files, table = [], None
     for place, folders, names in os.walk(folder, onerror=fail):
         folders[:] = [name for name in folders if not name.startswith(".")]
         here = [name for name in names if not name.startswith(".") and Path(name).suffix.lower() in kind.suffixes]
         for name in [*folders, *here]:
             _check_link(folder, Path(place, name))
         files += [Path(place, name).relative_to(folder) for name in here]
+        table = table or next((name for name in sorted(names) if Path(name).suffix.lower() in _OF_TABLES), None)
     if not files:
-        raise BagwiseError(f"{folder} holds no {kind.word}s: their names end in one of {', '.join(kind.suffixes)}")
+        joined = "" if table is None else f"; tables, such as {table}, are read one at a time, so join them into one"
+        raise BagwiseError(
+            f"{folder} holds no {kind.word}s: their names end in one of {', '.join(kind.suffixes)}{joined}"
+        )
     return files
 
 

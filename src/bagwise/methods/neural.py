@@ -117,8 +117,7 @@ class NeuralMIL(FittedEstimator):
         nearly always 0 has standardised values of 30 and more where it is not. False leaves instances as they are;
         ``"auto"`` takes the recipe's value.
     clip
-        What is further from 0 than this, after scaling, is brought there. None leaves it; ``"auto"`` takes the recipe's
-        value.
+        What is further from 0 than this, after scaling, is brought there. None leaves it.
     augmentation
         How image instances are changed whenever they are learnt from; in prediction they are as they are. ``"affine"``
         turns, scales, shears and shifts them a little, ``"tissue"`` is for stained tissue of 8 bits a channel
@@ -208,7 +207,7 @@ class NeuralMIL(FittedEstimator):
     instance_budget: int | None = None
     bags_per_step: int | None = None
     standardize: Literal["auto", "log"] | bool = "auto"
-    clip: float | Literal["auto"] | None = "auto"
+    clip: float | None = None
     augmentation: str | None = None
     crop: Count | None = None
     size: bool = False
@@ -222,7 +221,7 @@ class NeuralMIL(FittedEstimator):
         own = super()._annotations()
         settings = {name: annotation | None for name, annotation in annotations_of(Settings).items()}
         shared = annotations_of(Plan) | settings
-        shared |= {name: Literal["auto"] | shared[name] for name in ("patience", "clip")}
+        shared["patience"] = Literal["auto"] | shared["patience"]
         shared = {name: annotation for name, annotation in shared.items() if name in own}
         return own | shared | {"target": own["target"]}  # of a plan it is no name
 
@@ -327,7 +326,7 @@ class NeuralMIL(FittedEstimator):
             target,
             order_seed=order_seed,
             scaling=_scaling(bags, recipe.standardize),
-            clip=recipe.clip,
+            clip=self.clip,
             augmentation=self.augmentation,
             sample=self.sample,
             instance_budget=self.instance_budget,

@@ -236,6 +236,8 @@ def estimator_of(model: Asked) -> BagEstimator:
 def _as_estimator(model: NeuralMIL, learnt: Learnt) -> NeuralMIL:
     if (model.precision, model.device) != (learnt.plan_.precision, learnt.plan_.device):
         raise ValueError("its parameters are not those of its plan")
+    if model.get_params()["clip"] == "auto":  # which formats up to 6 could say, and was None
+        model.clip = None
     if isinstance(model.class_weight, list):
         model.class_weight = dict(map(tuple, model.class_weight))
     model._remember_target(learnt.target_)

@@ -33,7 +33,7 @@ LOOSE = 5e-4
 _LARGE = "vectors in large bags"
 
 # What the paper's protocol says of what a recipe would decide otherwise; experiments that keep to it give this.
-PAPER: Mapping[str, Any] = MappingProxyType({"class_weight": None, "patience": None, "clip": None})
+PAPER: Mapping[str, Any] = MappingProxyType({"class_weight": None, "patience": None})
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,6 @@ class Recipe:
         Instances above which a step is encoded in chunks.
     gated
         Whether attention is gated.
-    clip
-        The largest absolute value after scaling; None: any.
     standardize
         How vectors are scaled, as a neural method takes it.
     class_weight
@@ -170,7 +168,6 @@ class Recipe:
     settings: Settings
     chunk: int
     gated: bool = False
-    clip: float | None = None
     standardize: bool | Literal["log"] = False
     class_weight: str | Mapping[Any, float] | None = None
     why: str = "fixed in advance"
@@ -178,9 +175,7 @@ class Recipe:
     @property
     def values(self) -> dict[str, Any]:
         """What parameters of a neural method are, by name, that nobody gives."""
-        own = {
-            name: getattr(self, name) for name in ("encoder", "hidden", "gated", "clip", "standardize", "class_weight")
-        }
+        own = {name: getattr(self, name) for name in ("encoder", "hidden", "gated", "standardize", "class_weight")}
         return own | {name: value for name, value in vars(self.settings).items() if name != "class_weights"}
 
     def having(self, given: Mapping[str, Any]) -> "Recipe":
