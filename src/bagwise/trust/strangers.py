@@ -1,0 +1,227 @@
+"""Whether a bag is like those learnt from: of one that is not, an answer is worth little.
+
+A bag is where its summary lies (mean and spread of each feature, number of instances) and, by a neural model, its
+vector. It is strange if the nearest training bags are far. How far is far the training bags tell themselves, each seen
+by the model of its fold, which did not learn from it: spaces of different models are not comparable, but how a bag
+ranks in each is. So about 1 % of bags that are like the training bags are as strange as 1 % of these.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bagwise.trust.sets import group_weights, p_values
+
+__all__ = ["RARE", "KnownBags", "bag_summaries", "out_of_range", "strangers_told"]
+
+RARE = 0.01  # the share of like bags that are called strangers
+_NEAREST = 5
+_MOST_BAGS, _MOST_NUMBERS = 1000, 1 << 20  # which are kept
+_FARTHEST = 1e6  # spreads from the mean, whose squares are numbers
+_AT_ONCE = 1 << 22  # distances
+
+
+@dataclass(frozen=True, eq=False)
+class KnownBags:
+    """Training bags as new ones are compared with them.
+
+    Attributes
+    ----------
+    summaries
+        Shape (n, D), as `bag_summaries` gives them.
+    fold
+        In which fold each bag is, from 0 on, shape (n,).
+    vectors
+        Of each bag by the model of each fold, shape (K, n, E); None where models have none.
+    groups
+        Of the bags, shape (n,): each counts 1. None: each bag does.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> known = KnownBags.of(rng.normal(size=(199, 3)), np.arange(199) % 5)
+    >>> known.p_values(np.array([[0.0, 0.0, 0.0], [5.0, 5.0, 5.0]])).round(3).tolist()
+    [0.925, 0.005]
+    """
+
+    summaries: NDArray[np.float64]
+    fold: NDArray[np.int64]
+    vectors: NDArray[np.floating] | None = None
+    groups: NDArray[Any] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        summaries: NDArray[np.float64],
+        fold: NDArray[np.int64],
+        vectors: NDArray[np.floating] | None = None,
+        groups: NDArray[Any] | None = None,
+    ) -> "KnownBags":
+        """Take bags, of many a choice: a thousand at most, and fewer where each is many numbers."""
+        width = summaries.shape[1] + (0 if vectors is None else len(vectors) * vectors.shape[2])
+        most = min(_MOST_BAGS, max(_MOST_BAGS // 5, _MOST_NUMBERS // max(1, width)))
+        if len(summaries) <= most:
+            return cls(summaries, fold, vectors, groups)
+        some = np.sort(np.random.default_rng(0).choice(len(summaries), most, replace=False))
+        return cls(
+            summaries[some],
+            fold[some],
+            None if vectors is None else vectors[:, some],
+            None if groups is None else groups[some],
+        )
+
+    @property
+    def finest(self) -> float:
+        """The smallest p-value that there can be, which like bags have as often."""
+        return float(1 / (1 + group_weights(self.groups, len(self.fold)).sum()))
+
+    def p_values(
+        self, summaries: NDArray[np.float64], vectors: NDArray[np.floating] | None = None
+    ) -> NDArray[np.float64]:
+        """Say of new bags which share of the training bags is at least as strange.
+
+        Parameters
+        ----------
+        summaries
+            Of the new bags, shape (B, D).
+        vectors
+            By the model of each fold, shape (K, B, E), where the training bags have them.
+
+        Returns
+        -------
+        array
+            Shape (B,), above 0 and at most 1: of bags like the training bags about one in a hundred has 0.01 or less.
+
+        References
+        ----------
+        S. Bates, E. Candès, L. Lei, Y. Romano, M. Sesia: Testing for outliers with conformal p-values. The Annals of
+        Statistics, 2023. The score, the mean distance to the nearest, is of F. Angiulli, C. Pizzuti: Fast outlier
+        detection in high dimensional spaces. PKDD, 2002.
+        """
+        folds = 1 + int(self.fold.max())
+        own, asked = np.empty(len(self.fold)), np.empty((folds, len(summaries)))
+        for number in range(folds):
+            seen = self.fold != number
+            known, new = _in_one_space(
+                [self.summaries] if self.vectors is None else [self.summaries, self.vectors[number]],
+                [summaries] if vectors is None else [summaries, vectors[number]],
+                seen,
+            )
+            own[~seen] = _far(known[~seen], known[seen])
+            asked[number] = _far(new, known[seen])
+        return p_values(own, self.fold, asked, self.groups)
+
+
+def bag_summaries(
+    mean: NDArray[np.float64], spread: NDArray[np.float64], sizes: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Put side by side what sums bags up.
+
+    Parameters
+    ----------
+    mean, spread
+        Of each feature in each bag, shape (B, D).
+    sizes
+        Number of instances of each bag, shape (B,).
+
+    Returns
+    -------
+    array
+        Shape (B, 2 D + 1); of the size the logarithm.
+
+    Examples
+    --------
+    >>> bag_summaries(np.array([[1.0]]), np.array([[0.5]]), np.array([1])).tolist()
+    [[1.0, 0.5, 0.0]]
+    """
+    return np.concatenate([mean, spread, np.log(sizes)[:, None]], axis=1)
+
+
+def _in_one_space(
+    known: Sequence[NDArray[np.floating]], new: Sequence[NDArray[np.floating]], seen: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Put the parts of known and of new bags into a space where the bags seen have spread 1 and parts count alike."""
+    of_known: list[NDArray[np.float64]] = []
+    of_new: list[NDArray[np.float64]] = []
+    for one, other in zip(known, new, strict=True):
+        mean, spread = one[seen].mean(axis=0, dtype=np.float64), one[seen].std(axis=0, dtype=np.float64)
+        spread[spread <= np.finfo(np.float32).eps * np.abs(mean)] = 1.0  # the same in all, but for rounding
+        for values, placed in ((one, of_known), (other, of_new)):
+            placed.append(((values - mean) / spread).clip(-_FARTHEST, _FARTHEST) / np.sqrt(values.shape[1]))
+    return np.concatenate(of_known, axis=1), np.concatenate(of_new, axis=1)
+
+
+def _far(asked: NDArray[np.float64], known: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give the mean distance to the nearest known bags, shape (B,)."""
+    nearest = min(_NEAREST, len(known))
+    squares, found = np.square(known).sum(axis=1), np.empty(len(asked))
+    rows = max(1, _AT_ONCE // len(known))
+    for begin in range(0, len(asked), rows):
+        part = asked[begin : begin + rows]
+        apart = np.square(part).sum(axis=1)[:, None] + squares - 2 * part @ known.T
+        near = np.partition(apart, nearest - 1, axis=1)[:, :nearest]
+        found[begin : begin + rows] = np.sqrt(near.clip(min=0.0)).mean(axis=1)
+    return found
+
+
+def out_of_range(
+    lowest: NDArray[np.float64],
+    highest: NDArray[np.float64],
+    learnt_lowest: NDArray[np.float64],
+    learnt_highest: NDArray[np.float64],
+) -> NDArray[np.int64]:
+    """Count for each feature the bags with a value beyond all that were learnt from.
+
+    Parameters
+    ----------
+    lowest, highest
+        Of each feature in each new bag, shape (B, D); NaN where there is no value.
+    learnt_lowest, learnt_highest
+        Of each feature in all training bags, shape (D,).
+
+    Returns
+    -------
+    array
+        Shape (D,).
+
+    Examples
+    --------
+    >>> out_of_range(np.array([[0.0], [2.0]]), np.array([[1.0], [3.0]]), np.array([0.0]), np.array([2.5])).tolist()
+    [1]
+    """
+    beyond: NDArray[np.int64] = ((lowest < learnt_lowest) | (highest > learnt_highest)).sum(axis=0)
+    return beyond
+
+
+def strangers_told(p: NDArray[np.float64], finest: float) -> str:
+    """Say how many bags are strangers, and how fine that can be told.
+
+    Parameters
+    ----------
+    p
+        As `KnownBags.p_values` gives them, shape (B,).
+    finest
+        As `KnownBags.finest` gives it.
+
+    Returns
+    -------
+    str
+        A sentence.
+
+    Examples
+    --------
+    >>> strangers_told(np.array([0.005, 0.5, 0.2]), 0.005)
+    '1 of 3 bags lies farther from the training bags than 99 % of these do; of bags like them about 0 would'
+    """
+    level = max(RARE, finest)
+    count = int((p <= level + 1e-9).sum())
+    told = f"{count:,} of {len(p):,} bags {'lies' if count == 1 else 'lie'} farther from the training bags than"
+    if finest > RARE:
+        return (
+            f"{told} any of these does; of bags like them about {len(p) * finest:.0f} would, since {1 / finest - 1:.0f}"
+            " training bags (or groups) are too few to tell the strangest 1 %"
+        )
+    return f"{told} 99 % of these do; of bags like them about {len(p) * level:.0f} would"
