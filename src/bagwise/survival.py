@@ -1,13 +1,15 @@
 """Measures of survival: concordance, Kaplan and Meier's curve, the log-rank test."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["KaplanMeier", "LogRank", "concordance", "kaplan_meier", "log_rank"]
+__all__ = ["KaplanMeier", "LogRank", "comparable_pairs", "concordance", "kaplan_meier", "log_rank"]
 
 _TIED = 1e-8  # risks as close as this are equal, as scikit-survival has it
+_PAIRS = 1_000_000  # so many are looked at together
 
 
 class KaplanMeier(NamedTuple):
@@ -95,20 +97,49 @@ def concordance(event: ArrayLike, time: ArrayLike, risk: ArrayLike, weights: Arr
     >>> concordance([True, True, False], [1.0, 2.0, 3.0], [0.9, 0.1, 0.5])
     0.6666666666666666
     """
-    order = np.argsort(time, kind="stable")
-    events, times, risks = np.asarray(event, bool)[order], np.asarray(time)[order], np.asarray(risk, float)[order]
-    weight = np.ones(len(times)) if weights is None else np.asarray(weights, float)[order]
+    weight = np.ones(np.shape(time)) if weights is None else np.asarray(weights, float)
     concordant = comparable = 0.0
-    ends = np.searchsorted(times, times, side="right")
-    begins = np.searchsorted(times, times, side="left")
-    for i in np.flatnonzero(events):
-        censored = begins[i] + np.flatnonzero(~events[begins[i] : ends[i]])
-        others = np.concatenate([risks[censored], risks[ends[i] :]])
-        count = np.concatenate([weight[censored], weight[ends[i] :]])
-        tied = np.abs(others - risks[i]) <= _TIED
-        concordant += weight[i] * (count[~tied & (others < risks[i])].sum() + 0.5 * count[tied].sum())
-        comparable += weight[i] * count.sum()
-    return float(concordant / comparable) if comparable > 0 else np.nan
+    for earlier, pairs, rightly in comparable_pairs(event, time, risk):
+        concordant += float(weight[earlier] @ rightly @ weight)
+        comparable += float(weight[earlier] @ pairs @ weight)
+    return concordant / comparable if comparable > 0 else np.nan
+
+
+def comparable_pairs(
+    event: ArrayLike, time: ArrayLike, risk: ArrayLike
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]]:
+    """Give the pairs that `concordance` compares, some of those who died at a time.
+
+    Parameters
+    ----------
+    event, time, risk
+        As in `concordance`.
+
+    Yields
+    ------
+    earlier : array
+        Positions of some who died, shape (E,); all who did come once.
+    pairs : array
+        1 where such a pair is comparable, else 0, shape (E, B).
+    rightly : array
+        1 where the one who died had the higher risk in a comparable pair, a half where risks are equal, else 0.
+
+    Examples
+    --------
+    >>> [(earlier, pairs, rightly)] = comparable_pairs([True, False], [1.0, 2.0], [0.9, 0.1])
+    >>> earlier.tolist(), pairs.tolist(), rightly.tolist()
+    ([0], [[0.0, 1.0]], [[0.0, 1.0]])
+    """
+    events, times, risks = np.asarray(event, bool), np.asarray(time), np.asarray(risk, float)
+    died = np.flatnonzero(events)
+    at_once = max(1, _PAIRS // max(len(events), 1))
+    for begin in range(0, len(died), at_once):
+        earlier = died[begin : begin + at_once]
+        own = times[earlier, None]
+        pairs = (times > own) | ((times == own) & ~events)
+        above = risks[earlier, None] - risks
+        tied = np.abs(above) <= _TIED
+        yield earlier, pairs.astype(float), pairs * np.where(tied, 0.5, above > 0)
 
 
 def kaplan_meier(event: ArrayLike, time: ArrayLike) -> KaplanMeier:
