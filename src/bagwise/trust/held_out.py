@@ -1,4 +1,4 @@
-"""What models say of training bags that they did not learn from, of which all is made that says what answers are worth."""
+"""What models say of training bags that they did not learn from: what answers are worth is learnt from that."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
