@@ -46,6 +46,7 @@ SLOW = {
     "docs/how-to/pooling.md",
     "docs/how-to/target.md",
     "docs/how-to/training.md",
+    "docs/how-to/validate.md",
 }
 NOT_RUN = {
     "README.md": ["the tests run both", "would install into the environment of the tests", "takes minutes"],

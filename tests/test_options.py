@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from bagwise.cli import commands
-from bagwise.cli.options import KNOWN_TO_A_RUN, takes_options
+from bagwise.cli.options import KNOWN_BUT_OF_LABELS, KNOWN_TO_A_RUN, takes_options
 from bagwise.commands.options import Data, Evaluation, Model, Option, Options, Output, OwnMethod, Search, Training, Work
 from bagwise.commands.runs import check_asked_the_same
 from bagwise.errors import BagwiseError
@@ -25,6 +25,7 @@ TAKEN = {
     "fit": {Data: (), Model: (), Training: (), Work: ()},
     "evaluate": {Data: (), Evaluation: (), Training: (), Work: (), Output: ()},
     "predict": {Data: KNOWN_TO_A_RUN},
+    "validate": {Data: KNOWN_BUT_OF_LABELS, Output: ()},
     "explain": {Data: KNOWN_TO_A_RUN, Output: ()},
     "reproduce table1": {Table1: ()},
     "reproduce mil-assumption": {Assumption: ("seed", "data_dir")},
@@ -39,7 +40,7 @@ TAKEN = {
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 # What a run was fitted with may have to be imported.
-OF_A_RUN = {"predict", "explain", "export", "tile"}
+OF_A_RUN = {"predict", "validate", "explain", "export", "tile"}
 # Experiments choose among their methods, and are as long as in the paper.
 OWN = {"--method", "--folds", "--repeats", "--epochs", "--trials"}
 

@@ -46,7 +46,7 @@ def loaded_by(steps, watched):
 
 def test_what_trains_nothing_loads_nothing_that_trains():
     helps = [["--help"], ["reproduce", "--help"], ["reproduce", "table1", "--help"]]
-    names = ("demo", "check", "fit", "evaluate", "predict", "explain", "export", "tile", "datasets")
+    names = ("demo", "check", "fit", "evaluate", "predict", "validate", "explain", "export", "tile", "datasets")
     helps += [[name, "--help"] for name in names]
     steps = [
         "import bagwise",
@@ -57,6 +57,7 @@ def test_what_trains_nothing_loads_nothing_that_trains():
         "assert 'no file' in str(run('fit', 'nowhere.csv', '--out', 'nowhere'))",
         "assert 'no file' in str(run('evaluate', 'nowhere.csv', '--out', 'nowhere'))",
         "assert 'no folder' in str(run('predict', 'nowhere', 'nowhere.csv'))",
+        "assert 'no folder' in str(run('validate', 'nowhere', 'nowhere.csv', '--out', 'nothing'))",
         "assert 'no folder' in str(run('explain', 'nowhere', 'nowhere.csv', '--out', 'nothing'))",
         "assert 'no folder' in str(run('export', 'nowhere', '--out', 'nothing'))",
         f"assert 'needs --bag' in str(run('check', {str(CONTACTS)!r}))",

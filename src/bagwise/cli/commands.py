@@ -8,7 +8,7 @@ import typer
 
 from bagwise._version import __version__
 from bagwise.cli.loading import loading
-from bagwise.cli.options import KNOWN_TO_A_RUN, RunFolder, takes_options
+from bagwise.cli.options import KNOWN_BUT_OF_LABELS, KNOWN_TO_A_RUN, RunFolder, takes_options
 from bagwise.cli.output import MOST_ROWS, print_json, print_line, print_table, say, told
 from bagwise.cli.reproduce import reproduce
 from bagwise.commands.options import (
@@ -269,8 +269,12 @@ def predict(
         from bagwise.commands.predict import run_predict
 
     known = Run.load(run, device, method, dtype)
-    frame = run_predict(known, known.source(**vars(source)), out)
+    data = known.source(**vars(source))
+    frame = run_predict(known, data, out)
     rows = json.loads(frame.to_json(orient="records"))
+    if (labels := data.labels_there()) is not None:
+        tell = say if as_json else print_line
+        tell(f"Labels ({labels}) are not used: bagwise validate measures the run by them.")
     if as_json:
         print_json(rows)
         return
@@ -282,6 +286,63 @@ def predict(
     _print_positive(known.models[0].target_.positive)
     if out is not None:
         print_line(f"All of them are in {out}.")
+
+
+@app.command(epilog="Example: bagwise validate run cohort.csv --by site --out validation")
+@takes_options(but=KNOWN_BUT_OF_LABELS)
+def validate(
+    run: RunFolder,
+    *,
+    out: Annotated[Path, "Folder for results, predictions and figures.", "--out"],
+    by: Annotated[tuple[str, ...], "Column whose values make subgroups, such as sites; repeat it for several."] = (),
+    patient: Annotated[str | None, "Column that says whose a bag is: patients are measured, too."] = None,
+    aggregate: Annotated[str, "What a patient's answer is of its bags': 'mean', 'maximum' or 'noisy-or'."] = "mean",
+    source: Data,
+    method: OwnMethod = None,
+    device: Device = Work.device,
+    dtype: Dtype = Work.dtype,
+    output: Output,
+) -> None:
+    """Measure a run on labelled bags that it did not learn from. Columns are called as in training unless said."""
+    with loading():
+        from bagwise.commands.data import DataSource
+        from bagwise.commands.runs import Run, check_run
+
+    check_run(run)
+    DataSource.of(source).check_there()
+    with loading():
+        from bagwise.commands.validate import run_validate
+        from bagwise.io.problems import counted
+
+    known = Run.load(run, device, method, dtype)
+    results = run_validate(
+        known, known.source(**vars(source)), out, output, by=by, patient=patient, aggregate=aggregate
+    )
+    if output.json:
+        print_json(results)
+        return
+    for what, level in results["levels"].items():
+        rows = [(name, *_with_interval(one)) for name, one in level["metrics"].items()]
+        print_table(f"{source.data}: {counted(level['count'], what)}", ["metric", "value", "95 % interval"], rows)
+        for sentence in level["told"]:
+            print_line(sentence)
+        for column, found in level["subgroups"].items():
+            names = list(found["groups"][0]["metrics"])[:2]
+            rows = [
+                (
+                    *(one["value"], told(one["count"])),
+                    *(cell for name in names for cell in _with_interval(one["metrics"][name])),
+                )
+                for one in found["groups"]
+            ]
+            heads = [head for name in names for head in (name, "95 % interval")]
+            print_table(f"By {column}", [column, f"{what}s", *heads], rows)
+            for sentence in found["told"]:
+                print_line(sentence)
+    for note in results["notes"]:
+        print_line(note)
+    _print_positive(results["positive"])
+    print_line(f"Open {out / 'report.html'} to see them, the wrong ones first.")
 
 
 @app.command(epilog="Example: bagwise explain run new.csv --out explanation")
@@ -414,6 +475,11 @@ def datasets(data_dir: DataDir = Data.data_dir, as_json: AsJson = Output.json) -
         one |= {"shape": " x ".join(map(str, one["shape"])), "here": "yes" if one["here"] else "no"}
     rows = [[told(one[name]) for name in columns] for one in known]
     print_table("Data sets", columns, rows)
+
+
+def _with_interval(one: dict[str, float | None]) -> tuple[str, str]:
+    low, high = one.get("low"), one.get("high")
+    return told(one["value"]), f"{low:.3f} to {high:.3f}" if low is not None and high is not None else ""
 
 
 def _print_epochs(told_of: dict[str, object]) -> None:

@@ -10,11 +10,13 @@ import typer
 
 from bagwise.commands.options import Option, Options
 
-__all__ = ["KNOWN_TO_A_RUN", "RunFolder", "takes_options"]
+__all__ = ["KNOWN_BUT_OF_LABELS", "KNOWN_TO_A_RUN", "RunFolder", "takes_options"]
 
 KNOWN_TO_A_RUN = frozenset(
     {"label", "event", "time", "group", "weight", "split", "date", "order", "bag_features", "patch"}
 )
+# A cohort elsewhere may call what it says of bags otherwise.
+KNOWN_BUT_OF_LABELS = KNOWN_TO_A_RUN - {"label", "event", "time", "group"}
 RunFolder = Annotated[Path, "A folder that bagwise fit wrote."]
 
 

@@ -296,8 +296,21 @@ class DataSource(Data):
         path = self.path
         if path is None:
             raise BagwiseError(f"the data set {self.data!r} has no column {column!r}: drop the option that names it")
+        if path.is_dir() and self.labels is None:
+            raise BagwiseError(f"{path} is a folder: say with --labels which table has the column {column!r}")
         known = known_values(self._with(path, column), self.bag or "bag", column)
         return [known.get(name) for name in names]
+
+    def has(self, column: str) -> bool:
+        """Say whether there is a column of that name, in the table or in that of labels."""
+        path = self.path
+        tables = [self.labels, None if path is None or path.is_dir() else path]
+        return any(column in table_columns(table) for table in tables if table is not None)
+
+    def labels_there(self) -> LabelColumns | None:
+        """Give the columns of labels where the data have all of them; of a data set by name None."""
+        columns = self.label_columns or LabelColumns((LABEL,))
+        return columns if all(self.has(name) for name in columns.names) else None
 
     def beside_in(self, table: Path, *columns: str | None) -> list[str]:
         """Give those of some columns that are in the table of instances, and not in that of labels."""
@@ -320,7 +333,7 @@ class DataSource(Data):
     def read_like(
         self,
         features: Sequence[str] | None,
-        *,
+        *apart: str | None,
         coordinates: bool = False,
         like: Sequence[Column] | None = None,
     ) -> Bags:
@@ -331,6 +344,8 @@ class DataSource(Data):
         features
             The names of the features that the model learnt from, in its order; None where they had no names. A table
             must have these columns; others of numbers it may only have if this source names them.
+        *apart
+            Columns that say something of bags, and so are no features unless the model learnt from them.
         coordinates
             Read the coordinates that are in the files of a folder, too.
         like
@@ -359,6 +374,7 @@ class DataSource(Data):
         columns = table_columns(path)
         bag = self._bag(path)
         roles = [bag, *self.label_columns.names, *self.group, self.weight, self.split, self.instance, *self.coordinates]
+        roles += apart
         beside = None
         if like is not None:
             learnt = Wanted.as_learnt(like)

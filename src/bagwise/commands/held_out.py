@@ -55,14 +55,14 @@ def shown_of(found: Mapping[str, CrossValidation]) -> OutOfFold:
     return OutOfFold(first.target, first.labels, answers, first.assignment, first.sample_weight, decided)
 
 
-def draw_figures(found: OutOfFold, out: Path) -> list[Figure]:
-    """Draw figures as files of their own, and give them as the report shows them."""
+def draw_figures(found: OutOfFold, out: Path, what: str = "out-of-fold predictions") -> list[Figure]:
+    """Draw figures as files of their own, and give them as the report shows them; `what` says what they show."""
     figures = []
     with tempfile.TemporaryDirectory() as folder:
         for file, title, draw in figures_of(found):
             draw(out / f"{file}.png")
             drawn = Path(folder) / f"{file}.svg"
             draw(drawn)
-            told = f"{title}, of out-of-fold predictions of {', '.join(found.answers)}"
+            told = f"{title}, of {what} of {', '.join(found.answers)}"
             figures.append(Figure(title, drawn.read_text(encoding="utf-8"), told))
     return figures

@@ -102,13 +102,11 @@ class Drawing(NamedTuple):
 def _of_classes(found: OutOfFold) -> list[Drawing]:
     told: Any = found.target
     shown = {"probabilities": found.answers, "labels": found.labels, "classes": told.names, "positive": told.positive}
+    ranked = [("roc", "ROC", draw_roc), ("precision_recall", "Precision and recall", draw_precision_recall)]
+    several = len(np.unique(found.labels)) > 1  # without which nothing is ranked
     curves = [
         Drawing(file, title, partial(draw, **shown))
-        for file, title, draw in (
-            ("roc", "ROC", draw_roc),
-            ("precision_recall", "Precision and recall", draw_precision_recall),
-            ("calibration", "Calibration", draw_calibration),
-        )
+        for file, title, draw in (*(ranked if several else []), ("calibration", "Calibration", draw_calibration))
     ]
     return [*curves, *_confusions(found, "class")]
 
