@@ -1,12 +1,11 @@
 """Measures of survival: concordance, Kaplan and Meier's curve, the log-rank test."""
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["KaplanMeier", "LogRank", "comparable_pairs", "concordance", "kaplan_meier", "log_rank"]
+__all__ = ["KaplanMeier", "LogRank", "concordance", "concordance_of_each", "kaplan_meier", "log_rank"]
 
 _TIED = 1e-8  # risks as close as this are equal, as scikit-survival has it
 _PAIRS = 1_000_000  # so many are looked at together
@@ -97,49 +96,48 @@ def concordance(event: ArrayLike, time: ArrayLike, risk: ArrayLike, weights: Arr
     >>> concordance([True, True, False], [1.0, 2.0, 3.0], [0.9, 0.1, 0.5])
     0.6666666666666666
     """
-    weight = np.ones(np.shape(time)) if weights is None else np.asarray(weights, float)
-    concordant = comparable = 0.0
-    for earlier, pairs, rightly in comparable_pairs(event, time, risk):
-        concordant += float(weight[earlier] @ rightly @ weight)
-        comparable += float(weight[earlier] @ pairs @ weight)
-    return concordant / comparable if comparable > 0 else np.nan
+    concordant, comparable = concordance_of_each(event, time, risk, weights)
+    return float(concordant.sum() / comparable.sum()) if comparable.sum() > 0 else np.nan
 
 
-def comparable_pairs(
-    event: ArrayLike, time: ArrayLike, risk: ArrayLike
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]]:
-    """Give the pairs that `concordance` compares, some of those who died at a time.
+def concordance_of_each(
+    event: ArrayLike, time: ArrayLike, risk: ArrayLike, weights: ArrayLike | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Count for each of several the pairs it is in that `concordance` compares.
 
     Parameters
     ----------
-    event, time, risk
+    event, time, risk, weights
         As in `concordance`.
 
-    Yields
-    ------
-    earlier : array
-        Positions of some who died, shape (E,); all who did come once.
-    pairs : array
-        1 where such a pair is comparable, else 0, shape (E, B).
-    rightly : array
-        1 where the one who died had the higher risk in a comparable pair, a half where risks are equal, else 0.
+    Returns
+    -------
+    concordant : array
+        In how many pairs who died earlier had the higher risk, equal risks counting a half, shape (B,).
+    comparable : array
+        In how many it could be compared, shape (B,).
 
     Examples
     --------
-    >>> [(earlier, pairs, rightly)] = comparable_pairs([True, False], [1.0, 2.0], [0.9, 0.1])
-    >>> earlier.tolist(), pairs.tolist(), rightly.tolist()
-    ([0], [[0.0, 1.0]], [[0.0, 1.0]])
+    >>> concordant, comparable = concordance_of_each([True, True, False], [1.0, 2.0, 3.0], [0.9, 0.1, 0.5])
+    >>> concordant.tolist(), comparable.tolist()
+    ([2.0, 1.0, 1.0], [2.0, 2.0, 2.0])
     """
     events, times, risks = np.asarray(event, bool), np.asarray(time), np.asarray(risk, float)
+    weight = np.ones(len(events)) if weights is None else np.asarray(weights, float)
+    concordant, comparable = np.zeros(len(events)), np.zeros(len(events))
     died = np.flatnonzero(events)
     at_once = max(1, _PAIRS // max(len(events), 1))
     for begin in range(0, len(died), at_once):
         earlier = died[begin : begin + at_once]
         own = times[earlier, None]
-        pairs = (times > own) | ((times == own) & ~events)
+        pairs = ((times > own) | ((times == own) & ~events)).astype(float)
         above = risks[earlier, None] - risks
-        tied = np.abs(above) <= _TIED
-        yield earlier, pairs.astype(float), pairs * np.where(tied, 0.5, above > 0)
+        rightly = pairs * np.where(np.abs(above) <= _TIED, 0.5, above > 0)
+        for counted, of in ((concordant, rightly), (comparable, pairs)):
+            counted[earlier] += weight[earlier] * (of @ weight)
+            counted += weight * (weight[earlier] @ of)
+    return concordant, comparable
 
 
 def kaplan_meier(event: ArrayLike, time: ArrayLike) -> KaplanMeier:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from bagwise.evaluation.judged import Event, Judged
 from bagwise.evaluation.metrics import Scorer
-from bagwise.survival import comparable_pairs
 
 __all__ = ["RESAMPLED", "resampled", "share_of"]
 
@@ -187,7 +186,7 @@ def _kappa(judged: Judged, counts: Array) -> Array:
     return 1 - _ratio(counts @ costs[codes, said] * counts.sum(axis=1), by_chance)
 
 
-# ---- of numbers and lives ---------------------------------------------------------------------------------
+# ---- of numbers ----------------------------------------------------------------------------------------
 
 
 def _mae(judged: Judged, counts: Array) -> Array:
@@ -211,15 +210,6 @@ def _r2(judged: Judged, counts: Array) -> Array:
     return _mean_defined(explained(true, said) for true, said in judged.numbers)
 
 
-def _c_index(judged: Judged, counts: Array) -> Array:
-    event, time = (judged.labels[name] for name in judged.labels.dtype.names or ())
-    concordant, comparable = np.zeros(len(counts)), np.zeros(len(counts))
-    for earlier, pairs, rightly in comparable_pairs(event, time, judged.answers[:, 0]):
-        comparable += np.einsum("di,di->d", counts @ pairs.T, counts[:, earlier])
-        concordant += np.einsum("di,di->d", counts @ rightly.T, counts[:, earlier])
-    return _ratio(concordant, comparable)
-
-
 RESAMPLED: dict[str, Resampled] = {
     "accuracy": _accuracy,
     "precision": _of_events(_precision),
@@ -235,7 +225,6 @@ RESAMPLED: dict[str, Resampled] = {
     "mae": _mae,
     "rmse": _rmse,
     "r2": _r2,
-    "c_index": _c_index,
 }
 
 
