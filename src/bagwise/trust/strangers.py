@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from bagwise.trust.sets import group_weights, p_values
 
-__all__ = ["RARE", "KnownBags", "bag_summaries", "out_of_range", "strangers_told"]
+__all__ = ["RARE", "KnownBags", "strangers_told"]
 
 RARE = 0.01  # the share of like bags that are called strangers
 _NEAREST = 5
-_MOST_BAGS, _MOST_NUMBERS = 1000, 1 << 20  # which are kept
 _FARTHEST = 1e6  # spreads from the mean, whose squares are numbers
 _AT_ONCE = 1 << 22  # distances
 
@@ -31,7 +30,7 @@ class KnownBags:
     Attributes
     ----------
     summaries
-        Shape (n, D), as `bag_summaries` gives them.
+        Shape (n, D), as `bagwise.trust.seen` makes them.
     fold
         In which fold each bag is, from 0 on, shape (n,).
     vectors
@@ -42,7 +41,7 @@ class KnownBags:
     Examples
     --------
     >>> rng = np.random.default_rng(0)
-    >>> known = KnownBags.of(rng.normal(size=(199, 3)), np.arange(199) % 5)
+    >>> known = KnownBags(rng.normal(size=(199, 3)), np.arange(199) % 5)
     >>> known.p_values(np.array([[0.0, 0.0, 0.0], [5.0, 5.0, 5.0]])).round(3).tolist()
     [0.925, 0.005]
     """
@@ -51,27 +50,6 @@ class KnownBags:
     fold: NDArray[np.int64]
     vectors: NDArray[np.floating] | None = None
     groups: NDArray[Any] | None = None
-
-    @classmethod
-    def of(
-        cls,
-        summaries: NDArray[np.float64],
-        fold: NDArray[np.int64],
-        vectors: NDArray[np.floating] | None = None,
-        groups: NDArray[Any] | None = None,
-    ) -> "KnownBags":
-        """Take bags, of many a choice: a thousand at most, and fewer where each is many numbers."""
-        width = summaries.shape[1] + (0 if vectors is None else len(vectors) * vectors.shape[2])
-        most = min(_MOST_BAGS, max(_MOST_BAGS // 5, _MOST_NUMBERS // max(1, width)))
-        if len(summaries) <= most:
-            return cls(summaries, fold, vectors, groups)
-        some = np.sort(np.random.default_rng(0).choice(len(summaries), most, replace=False))
-        return cls(
-            summaries[some],
-            fold[some],
-            None if vectors is None else vectors[:, some],
-            None if groups is None else groups[some],
-        )
 
     @property
     def finest(self) -> float:
@@ -115,31 +93,6 @@ class KnownBags:
         return p_values(own, self.fold, asked, self.groups)
 
 
-def bag_summaries(
-    mean: NDArray[np.float64], spread: NDArray[np.float64], sizes: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Put side by side what sums bags up.
-
-    Parameters
-    ----------
-    mean, spread
-        Of each feature in each bag, shape (B, D).
-    sizes
-        Number of instances of each bag, shape (B,).
-
-    Returns
-    -------
-    array
-        Shape (B, 2 D + 1); of the size the logarithm.
-
-    Examples
-    --------
-    >>> bag_summaries(np.array([[1.0]]), np.array([[0.5]]), np.array([1])).tolist()
-    [[1.0, 0.5, 0.0]]
-    """
-    return np.concatenate([mean, spread, np.log(sizes)[:, None]], axis=1)
-
-
 def _in_one_space(
     known: Sequence[NDArray[np.floating]], new: Sequence[NDArray[np.floating]], seen: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -165,35 +118,6 @@ def _far(asked: NDArray[np.float64], known: NDArray[np.float64]) -> NDArray[np.f
         near = np.partition(apart, nearest - 1, axis=1)[:, :nearest]
         found[begin : begin + rows] = np.sqrt(near.clip(min=0.0)).mean(axis=1)
     return found
-
-
-def out_of_range(
-    lowest: NDArray[np.float64],
-    highest: NDArray[np.float64],
-    learnt_lowest: NDArray[np.float64],
-    learnt_highest: NDArray[np.float64],
-) -> NDArray[np.int64]:
-    """Count for each feature the bags with a value beyond all that were learnt from.
-
-    Parameters
-    ----------
-    lowest, highest
-        Of each feature in each new bag, shape (B, D); NaN where there is no value.
-    learnt_lowest, learnt_highest
-        Of each feature in all training bags, shape (D,).
-
-    Returns
-    -------
-    array
-        Shape (D,).
-
-    Examples
-    --------
-    >>> out_of_range(np.array([[0.0], [2.0]]), np.array([[1.0], [3.0]]), np.array([0.0]), np.array([2.5])).tolist()
-    [1]
-    """
-    beyond: NDArray[np.int64] = ((lowest < learnt_lowest) | (highest > learnt_highest)).sum(axis=0)
-    return beyond
 
 
 def strangers_told(p: NDArray[np.float64], finest: float) -> str:

@@ -1,0 +1,305 @@
+"""What a run keeps of the bags that it learnt from, to say of others whether they are like these."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bagwise.bags import Bags
+from bagwise.encoding import Encoding, encoded
+from bagwise.errors import BagwiseError
+from bagwise.methods.asked import Asked
+from bagwise.methods.classical.summaries import summaries_of
+from bagwise.tensorfiles import read_arrays, write_tensors
+from bagwise.trust.strangers import KnownBags
+
+__all__ = ["FILE", "Likeness", "Seen", "chosen"]
+
+FILE = "seen.safetensors"
+_FORMAT = 1
+_FOLDS = 5  # where nothing was held out
+_MOST_BAGS, _MOST_NUMBERS = 1000, 1 << 20  # which are kept
+_ROWS = 1 << 16
+
+
+class Likeness(NamedTuple):
+    """How like new bags are to those that a run learnt from.
+
+    Attributes
+    ----------
+    p
+        Which share of the training bags is at least as strange, shape (B,).
+    beyond
+        For each feature the number of bags with a value beyond all that was learnt from, shape (D,).
+    """
+
+    p: NDArray[np.float64]
+    beyond: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Training bags, or a choice of them, as new ones are compared with them, and the range of each feature.
+
+    Attributes
+    ----------
+    known
+        The bags.
+    lowest, highest
+        Of each feature in all training bags, shape (D,); infinite of one that is no plain number.
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> rng = np.random.default_rng(0)
+    >>> bags = bw.Bags.from_arrays(rng.normal(size=(120, 4, 2)), labels=[0, 1] * 60)
+    >>> model = bw.make("mean-logistic", random_state=0).fit(bags)
+    >>> seen = Seen.of(model, bags)
+    >>> found = seen.likeness(model, bw.Bags.from_arrays([bags[0].instances, bags[1].instances + 9]))
+    >>> (found.p < 0.01).tolist(), found.beyond.tolist()
+    ([False, True], [1, 1])
+    """
+
+    known: KnownBags
+    lowest: NDArray[np.float64]
+    highest: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls,
+        model: Asked,
+        bags: Bags,
+        fold: NDArray[np.int64] | None = None,
+        members: Sequence[Asked] = (),
+        folds: int = _FOLDS,
+    ) -> Self:
+        """Look at training bags; of more than a thousand, or fewer where each is many numbers, a choice is kept.
+
+        Parameters
+        ----------
+        model
+            Which learnt from all of them.
+        bags
+            The bags.
+        fold
+            In which fold each bag was held out, shape (B,); None divides them.
+        members
+            Of the models of folds, as `bagwise.trust.fold_models.ask_folds` takes them; none: bags are where their
+            summaries lie.
+        folds
+            The number of folds.
+
+        Returns
+        -------
+        Seen
+        """
+        if fold is None:
+            of = np.arange(len(bags)) if bags.groups is None else np.unique(bags.groups, return_inverse=True)[1]
+            fold = np.random.default_rng(0).permutation(of.max() + 1)[of] % folds
+        some = chosen(len(bags), _widths(model)[1])
+        kept = bags if len(some) == len(bags) else bags[some]
+        vectors = None
+        if members:
+            from bagwise.trust.fold_models import ask_folds
+
+            vectors = ask_folds(members, folds, kept).vectors
+        groups = None if kept.groups is None else np.unique(kept.groups, return_inverse=True)[1].astype(np.int64)
+        return cls(KnownBags(_summed_up(model, kept), fold[some], vectors, groups), *_range(bags))
+
+    def likeness(self, model: Asked, bags: Bags, vectors: NDArray[np.floating] | None = None) -> Likeness:
+        """Compare other bags with them.
+
+        Parameters
+        ----------
+        model
+            As in `of`.
+        bags
+            The other bags, read like those.
+        vectors
+            Of them by the models of folds, as `ask_folds` gives them; None compares summaries alone.
+
+        Returns
+        -------
+        Likeness
+
+        Raises
+        ------
+        BagwiseError
+            If the models of folds are others than in `of`.
+        """
+        known = self.known
+        if known.vectors is None or vectors is None:
+            known, vectors = KnownBags(known.summaries, known.fold, None, known.groups), None
+        elif known.vectors.shape[::2] != vectors.shape[::2]:
+            raise BagwiseError("the models of folds are others than those by which bags were kept: train the run again")
+        found = known.p_values(_summed_up(model, bags), vectors)
+        return Likeness(found, self._beyond(bags))
+
+    def _beyond(self, bags: Bags) -> NDArray[np.int64]:
+        found = np.zeros(len(self.lowest), np.int64)
+        if len(found):
+            for begin, end in zip(bags.offsets[:-1].tolist(), bags.offsets[1:].tolist(), strict=True):
+                values = bags.instances[begin:end]
+                found += ((values < self.lowest) | (values > self.highest)).any(axis=0)
+        return found
+
+    def save(self, folder: Path, digest: str) -> None:
+        """Write it into a run.
+
+        Parameters
+        ----------
+        folder
+            Of the run.
+        digest
+            What `load` knows it by.
+
+        Raises
+        ------
+        BagwiseError
+            If it cannot be written.
+        """
+        arrays = {name: array for name, array in vars(self.known).items() if array is not None}
+        arrays |= {"lowest": self.lowest, "highest": self.highest}
+        write_tensors(folder / FILE, arrays, {"format": _FORMAT, "of": digest})
+
+    @classmethod
+    def load(cls, folder: Path, model: Asked, digest: str) -> Self | None:
+        """Read what `save` wrote; every array is looked at before it is used.
+
+        Parameters
+        ----------
+        folder
+            Of the run.
+        model
+            Of the run, as in `of`.
+        digest
+            As it was saved with.
+
+        Returns
+        -------
+        Seen
+            None where there is none, as in runs of older versions.
+
+        Raises
+        ------
+        BagwiseError
+            If it is damaged, was edited, or is of another run or of a later version.
+        """
+        path = folder / FILE
+        if not path.exists():
+            return None
+        arrays, described = read_arrays(path)
+        try:
+            if described["format"] > _FORMAT:
+                raise BagwiseError(f"{path} was written by a later version of Bagwise: use that one")
+            if described["of"] != digest:
+                raise BagwiseError(f"{path} belongs to another run: put the old file back, or train the model again")
+            lowest, highest = arrays.pop("lowest"), arrays.pop("highest")
+            found = cls(KnownBags(**arrays), lowest, highest)
+            found._check(model)
+            return found
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, BagwiseError):
+                raise
+            raise BagwiseError(
+                f"{path} does not hold bags that were learnt from ({error}): it was edited, so put the old file back,"
+                " or train the model again"
+            ) from error
+
+    def _check(self, model: Asked) -> None:
+        """Raise a ValueError if its arrays do not go together, or with a model."""
+        known, count = self.known, len(self.known.fold)
+        for name, array, kind, axes in (
+            ("summaries", known.summaries, np.float64, 2),
+            ("fold", known.fold, np.int64, 1),
+            ("vectors", known.vectors, np.float32, 3),
+            ("groups", known.groups, np.int64, 1),
+        ):
+            if array is None:
+                continue
+            bags = array.shape[1] if axes == 3 else len(array)
+            if array.dtype != kind or array.ndim != axes or bags != count or not np.isfinite(array).all():
+                raise ValueError(f"its {name} are of type {array.dtype} and shape {array.shape}")
+        folds = np.unique(known.fold)
+        if len(folds) < 2 or not np.array_equal(folds, np.arange(len(folds))):
+            raise ValueError("its folds are none")
+        if known.vectors is not None and len(known.vectors) != len(folds):
+            raise ValueError(f"its vectors have shape {known.vectors.shape}")
+        features, numbers = _widths(model)
+        if known.summaries.shape[1] != numbers:
+            raise ValueError(f"its summaries have shape {known.summaries.shape}")
+        for end in (self.lowest, self.highest):
+            if end.dtype != np.float64 or end.shape != (features,) or np.isnan(end).any():
+                raise ValueError("its ranges are none")
+
+
+def chosen(count: int, width: int) -> NDArray[np.int64]:
+    """Choose the training bags that are kept.
+
+    Parameters
+    ----------
+    count
+        How many there are.
+    width
+        How many numbers each is.
+
+    Returns
+    -------
+    array
+        Rising positions: of all, a thousand, or fewer of wide ones, but two hundred.
+
+    Examples
+    --------
+    >>> len(chosen(150, 10**6)), len(chosen(5000, 100)), len(chosen(5000, 2048))
+    (150, 1000, 512)
+    """
+    most = min(_MOST_BAGS, max(_MOST_BAGS // 5, _MOST_NUMBERS // width))
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(0).choice(count, most, replace=False))
+
+
+def _summed_up(model: Asked, bags: Bags) -> NDArray[np.float64]:
+    """Give the mean and the spread of what a model is shown of each bag, and the logarithm of the size."""
+    size = np.log(bags.sizes)[:, None]
+    if len(bags.instance_shape) > 1:  # of images the model's own vectors say more
+        return size
+    encoding = _encoding_of(model)
+    found = summaries_of(bags if encoding is None else encoded(bags, encoding))
+    return np.concatenate([found.mean, found.spread, size], axis=1)
+
+
+def _widths(model: Asked) -> tuple[int, int]:
+    """Say how many features have a range, and how many numbers a summary is."""
+    if len(model.instance_shape_) > 1:
+        return 0, 1
+    features, encoding = model.instance_shape_[0], _encoding_of(model)
+    return features, 2 * (features if encoding is None else encoding.width) + 1
+
+
+def _encoding_of(model: Any) -> Encoding | None:
+    """Find how a model encodes columns of all kinds, if there are such; of an average the first member's."""
+    if hasattr(model, "members_"):
+        return _encoding_of(model.members_[0])
+    if not hasattr(model, "model_"):
+        return getattr(model, "encoding_", None)
+    from bagwise.models.shown_columns import encoding_in  # loads PyTorch
+
+    return encoding_in(model.model_.state_dict())
+
+
+def _range(bags: Bags) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give the lowest and the highest value of each feature that is a plain number."""
+    if len(bags.instance_shape) > 1:
+        return np.zeros(0), np.zeros(0)
+    lowest, highest = np.full((2, bags.instance_shape[0]), np.nan)
+    for begin in range(0, len(bags.instances), _ROWS):
+        block = np.asarray(bags.instances[begin : begin + _ROWS], dtype=np.float64)
+        lowest = np.fmin(lowest, np.fmin.reduce(block, axis=0))
+        highest = np.fmax(highest, np.fmax.reduce(block, axis=0))
+    plain = np.array([column.kind == "number" for column in bags.columns or ()] or [True] * len(lowest))
+    known = plain & ~np.isnan(lowest)
+    return np.where(known, lowest, -np.inf), np.where(known, highest, np.inf)
