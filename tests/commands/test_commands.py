@@ -27,7 +27,7 @@ def fitted(tmp_path_factory, cells, run):
 
 def test_a_run_holds_all_that_is_needed(fitted):
     folder = fitted / "run"
-    names = {"model.safetensors", "config.json", "metrics.json", "history.csv", "report.html", ".bagwise"}
+    names = {"model.safetensors", "config.json", "metrics.json", "history.csv", "card.md", "report.html", ".bagwise"}
     assert {path.name for path in folder.iterdir()} == names
     config = json.loads((folder / "config.json").read_text())
     assert config["classes"] == ["healthy", "ill"]

@@ -272,11 +272,12 @@ def predict(
     data = known.source(**vars(source))
     frame = run_predict(known, data, out)
     rows = json.loads(frame.to_json(orient="records"))
-    if (labels := data.labels_there()) is not None:
-        tell = say if as_json else print_line
-        tell(f"Labels ({labels}) are not used: bagwise validate measures the run by them.")
+    labels = data.labels_there()
+    unused = f"Labels ({labels}) are not used: bagwise validate measures the run by them."
     if as_json:
         print_json(rows)
+        if labels is not None:
+            say(unused)
         return
     shown = [[told(value) for value in row.values()] for row in rows[:MOST_ROWS]]
     short = [name.replace("probability_", "p ").replace("spread_", "± ").replace("survival_", "S ") for name in rows[0]]
@@ -284,6 +285,8 @@ def predict(
     if len(rows) > MOST_ROWS:
         print_line(f"... and {len(rows) - MOST_ROWS:,} more" + (": write them to a file with --out" * (out is None)))
     _print_positive(known.models[0].target_.positive)
+    if labels is not None:
+        print_line(unused)
     if out is not None:
         print_line(f"All of them are in {out}.")
 

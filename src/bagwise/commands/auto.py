@@ -1,6 +1,7 @@
 """`bagwise auto`: from a user's data to the best run that some minutes can find, and how good it is."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pandas as pd
 from bagwise.auto.estimator import AutoMIL
 from bagwise.checks import check_count, check_seed
 from bagwise.claims import claims_folder
-from bagwise.commands.auto_report import compared, search_report
+from bagwise.commands.auto_report import compared, estimated, search_report
+from bagwise.commands.card import CARD, card_of, write_card
 from bagwise.commands.data import DataSource, digest_of_labelled, in_memory_if_small
 from bagwise.commands.fit import write_run
 from bagwise.commands.held_out import finite, write_predictions
@@ -44,7 +46,7 @@ def run_auto(
     out
         The folder for ``model.safetensors`` and ``config.json``, as of any run; ``leaderboard`` (a row a candidate),
         ``predictions`` (out-of-fold, of the nested searches and of the simplest candidate), their figures,
-        ``metrics.json`` and ``report.html``.
+        ``metrics.json``, ``card.md`` and ``report.html``.
     budget
         How much is tried.
     training
@@ -111,7 +113,10 @@ def run_auto(
     if model.nested_ is not None:
         write_predictions(compared(model), bags, out / f"predictions.{output.format}")
     page = search_report(model, bags, weights, metrics, asked, source.data, out)
-    write_report(page, out / "report.html")
+    protocol = [("Chosen", f"The best average of {model.tried_:,} candidates, by out-of-fold answers of inner folds")]
+    card = card_of([model], bags, asked, estimated(metrics), protocol)
+    write_card(f"auto on {source.data}", card, out / CARD)
+    write_report(replace(page, card=card), out / "report.html")
     write_run(out, [model], asked)
     write_json(out / METRICS, metrics)
     ResultFolder(out).clear("checkpoints")

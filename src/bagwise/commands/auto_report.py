@@ -18,7 +18,7 @@ from bagwise.evaluation.metrics import METRICS, measure
 from bagwise.reports import Metric, Report, Table
 from bagwise.reports.figures import tables_of
 
-__all__ = ["search_report"]
+__all__ = ["compared", "estimated", "search_report"]
 
 _EPOCHS = "the candidates' own"
 
@@ -103,6 +103,28 @@ def compared(model: AutoMIL) -> dict[str, CrossValidation]:
     assert model.nested_ is not None
     assert model.simple_ is not None
     return {"auto": model.nested_, model.baseline_: model.simple_}
+
+
+def estimated(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Say for the card of a run how good whole searches are on bags that they did not see.
+
+    Parameters
+    ----------
+    metrics
+        As ``metrics.json`` has them.
+
+    Returns
+    -------
+    list of (str, str)
+    """
+    told = [("Verdict", metrics["verdict"])]
+    for name, one in metrics["estimate"].items():
+        if one["mean"] is not None:
+            interval = "" if one["low"] is None else f" (95 % interval {one['low']:.3f} to {one['high']:.3f})"
+            told.append(
+                (METRICS[name].title, f"{one['mean']:.3f}{interval}, of searches on bags that they did not see")
+            )
+    return told
 
 
 def _without_method(metric: Metric) -> str:

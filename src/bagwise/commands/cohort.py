@@ -131,8 +131,10 @@ def _with_columns_that_are_there(run: Run, source: DataSource) -> DataSource:
             raise BagwiseError(f"{where}: there is no column {column!r}, which --group names: name one that is there")
         told = f"{where} has no column {column!r} with the group of a bag: intervals take each bag for itself"
         warnings.warn(told, BagwiseWarning, stacklevel=3)
-    split = source.split if source.split is not None and source.has(source.split) else None
-    return replace(source, group=tuple(c for c in source.group if c not in missing), split=split)
+    divided = source.split is not None and run.asked.get("division") and source.has(source.split)
+    return replace(
+        source, group=tuple(c for c in source.group if c not in missing), split=source.split if divided else None
+    )
 
 
 def _patients(source: DataSource, bags: Bags, column: str) -> NDArray[np.object_]:

@@ -4,6 +4,7 @@ import csv
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from bagwise.bags import Bags
 from bagwise.checks import check_count, check_seed
 from bagwise.claims import claims_folder
+from bagwise.commands.card import CARD, card_of, on_training, write_card
 from bagwise.commands.data import DataSource, digest_of_labelled, in_memory_if_small
 from bagwise.commands.division import parts_of
 from bagwise.commands.older import BLOCKS, asked_before, written_before
@@ -189,8 +191,8 @@ def run_fit(
         The data. Where it has a `split`, bags for train are learnt from, those for val decide when to stop, and the
         rest is left out.
     out
-        The folder for ``model.safetensors``, ``config.json``, ``metrics.json``, ``report.html`` and, of a neural
-        method, ``history.csv``.
+        The folder for ``model.safetensors``, ``config.json``, ``metrics.json``, ``card.md``, ``report.html`` and, of a
+        neural method, ``history.csv``.
     model, training, work
         What is trained, how, and where. A run that is finished is left as it is where it is resumed.
     verbose
@@ -271,7 +273,9 @@ def run_fit(
         if parts is not None:
             metrics |= {"validation_bags": int(validation.sum()), "bags_left_out": everything - len(bags)}
         page = training_report(models, learnt_from, said, metrics, source.data, why, source.weight)
-        write_report(page, out / "report.html")
+        card = card_of(models, learnt_from, asked, on_training(models, metrics), _protocol(metrics), why)
+        write_card(f"{model.method} on {source.data}", card, out / CARD)
+        write_report(replace(page, card=card), out / "report.html")
         write_json(out / METRICS, metrics)
     ResultFolder(out).clear("checkpoints")
     return read_json(out / METRICS)
@@ -301,6 +305,16 @@ def _metrics(
         **{f"training_{name}": None if np.isnan(value) else value for name, value in on_training.items()},
         "seconds": round(seconds, 1),
     }
+
+
+def _protocol(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Say for the card which bags learnt, which decided when to stop, and which were left out."""
+    told = [("Learnt from", f"{metrics['bags']:,} bags")]
+    if metrics.get("validation_bags"):
+        told.append(("Decided when to stop", f"{metrics['validation_bags']:,} other bags"))
+    if metrics.get("bags_left_out"):
+        told.append(("Left out", f"{metrics['bags_left_out']:,} bags, for tests"))
+    return told
 
 
 def _learning(models: Sequence[Any]) -> dict[str, Any]:

@@ -188,6 +188,7 @@ class Model(Options):
 
     method: Annotated[str, "Name of the method, such as attention or MI-Net; or package.module:Class."] = "attention"
     ensemble: Annotated[int, "Number of models to train together."] = 1
+    note: Annotated[str | None, "Free text for the card of the model."] = None
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,12 @@ def data_facts(bags: Bags, target: Target) -> list[tuple[str, str]]:
     if bags.labels is not None:
         summary = sum_up(target.kind, bags.labels, bags.label_names)
         if target.kind == ClassTarget.kind:
-            facts.append(("Classes", ", ".join(f"{label}: {count:,} bags" for label, count in summary.items())))
+            facts.append(
+                (
+                    "Classes",
+                    ", ".join(f"{label}: {count:,} bags ({count / len(bags):.0%})" for label, count in summary.items()),
+                )
+            )
         else:
             facts += [(f"{term[0].upper()}{term[1:]}", told) for term, told in facts_of(summary)]
     if target.positive is not None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bagwise.errors import BagwiseError
 from bagwise.stored import StoredInstances
 
-__all__ = ["BagView", "Figure", "InColumn", "Metric", "Report", "Table"]
+__all__ = ["BagView", "Figure", "InColumn", "Metric", "Report", "Section", "Table"]
 
 
 @dataclass(frozen=True)
@@ -231,6 +231,27 @@ class BagView:
 
 
 @dataclass(frozen=True)
+class Section:
+    """A part of the card of a model.
+
+    Attributes
+    ----------
+    title
+        The heading above it.
+    facts
+        Pairs of a term and its value; a term may be empty.
+
+    Examples
+    --------
+    >>> Section("Versions", [("bagwise", "0.2.0")]).title
+    'Versions'
+    """
+
+    title: str
+    facts: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything the page says. A part that is empty is left out of the page.
 
@@ -256,6 +277,8 @@ class Report:
         What the data are: pairs of a term and its value. By default not said.
     tables, figures
         What was measured, shown above the bags. By default none.
+    card
+        The card of the model, with which the page ends. By default none.
 
     Examples
     --------
@@ -274,3 +297,4 @@ class Report:
     data: Sequence[tuple[str, str]] = ()
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()
+    card: Sequence[Section] = ()
