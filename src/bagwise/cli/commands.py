@@ -214,24 +214,40 @@ def evaluate(
     if output.json:
         print_json(results)
         return
+    several = results["rows"][0]["repeats"] > 1
     rows = [
         (
             row["method"],
             row["metric"],
-            told(row["mean"]) + (f" ({folds_told(row)})" if folds_told(row) else ""),
-            *(told(row[name]) for name in ("sd_folds", "se_repeats")),
+            told(row["mean"])
+            + ("" if row["sd_folds"] is None else f" ± {told(row['sd_folds'])}")
+            + (f" ({folds_told(row)})" if folds_told(row) else ""),
+            *([told(row["se_repeats"])] if several else []),
+            f"{told(row.get('pooled'))} [{told(row.get('pooled_low'))}, {told(row.get('pooled_high'))}]",
         )
         for row in results["rows"]
     ]
     first = results["rows"][0]
-    division = f"{divided_told(first)}, protocol {first['protocol']}"
-    print_table(f"{source.data}: {division}", ["method", "metric", "mean", "SD over folds", "SE over repeats"], rows)
+    columns = [
+        "method",
+        "metric",
+        "mean of folds ± SD",
+        *(["SE over repeats"] if several else []),
+        "pooled, 95 % interval",
+    ]
+    print_table(f"{source.data}: {divided_told(first)}, protocol {first['protocol']}", columns, rows)
+    for warning in dict.fromkeys(row.get("pooled_warning") for row in results["rows"]):
+        if warning is not None:
+            print_line(f"Of the intervals: {warning}.")
     if results["differences"]:
         rows = [
             (f"{row['first']} - {row['second']}", row["metric"], f"{row['difference']:+.3f}", told(row["p_value"]))
             for row in results["differences"]
         ]
-        print_table("Differences (corrected resampled t-test)", ["methods", "metric", "difference", "p"], rows)
+        tests = " or ".join(
+            dict.fromkeys(row.get("test", "corrected resampled t-test") for row in results["differences"])
+        )
+        print_table(f"Differences ({tests})", ["methods", "metric", "difference", "p"], rows)
     for verdict in (results.get("baselines") or {"verdicts": []})["verdicts"]:
         print_line(verdict["told"])
     _print_positive(results.get("positive"), to_be_named=True)

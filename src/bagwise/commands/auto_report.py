@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bagwise.auto.estimate import Estimate
 from bagwise.auto.estimator import AutoMIL
 from bagwise.bags import Bags
-from bagwise.commands.held_out import draw_figures, finite, shown_of
+from bagwise.commands.held_out import draw_figures, finite, measured_rows, shown_of
 from bagwise.commands.report import evaluation_report, training_report
 from bagwise.evaluation.cross_validation import CrossValidation
 from bagwise.evaluation.metrics import METRICS, measure
@@ -68,10 +68,10 @@ def search_report(
         return replace(page, summary=f"{page.summary} {model.verdict_}", tables=_boards(model), facts=facts)
     found = compared(model)
     shown = shown_of(found)
-    rows = [(name, row) for name, one in found.items() for row in one.rows()]
+    rows = [(name, row) for name, one in found.items() for row in measured_rows(one)]
     results = {
         "asked": {**asked, "class_weight": None},
-        "rows": [{"method": name, **finite(row), "seconds": 0.0} for name, row in rows],
+        "rows": [{"method": name, **row, "seconds": 0.0} for name, row in rows],
         "differences": [],
         "baselines": None,
         "epochs_were": _EPOCHS,

@@ -15,13 +15,13 @@ from bagwise.claims import claims_folder
 from bagwise.commands.data import DataSource, digest_of_labelled, in_memory_if_small
 from bagwise.commands.division import digest_of_division, divided
 from bagwise.commands.fit import check_parameters, configured
-from bagwise.commands.held_out import draw_figures, finite, shown_of, write_predictions
+from bagwise.commands.held_out import draw_figures, finite, measured_rows, shown_of, write_predictions
 from bagwise.commands.older import BLOCKS, asked_before, written_before
 from bagwise.commands.options import Evaluation, Output, Training, Work
 from bagwise.commands.report import evaluation_report
 from bagwise.commands.runs import check_asked_the_same, read_json, write_json
 from bagwise.errors import BagwiseError
-from bagwise.evaluation.baselines import BASELINES, verdicts
+from bagwise.evaluation.baselines import BASELINES, one_test_difference, verdicts
 from bagwise.evaluation.cross_validation import CrossValidation, cross_validate
 from bagwise.evaluation.fold_files import folds_table
 from bagwise.evaluation.protocol import Folds
@@ -69,9 +69,11 @@ def run_evaluate(
     Returns
     -------
     dict
-        What is in ``results.json``: ``rows`` (one a method and metric, as in the results of the experiments),
+        What is in ``results.json``: ``rows`` (one a method and metric, as in the results of the experiments: the
+        ``mean`` is over folds, ``pooled`` is of all answers together, with an interval),
         ``thresholds`` (by method, a list a repetition of what each fold's model decides by),
-        ``differences`` (one a pair of the methods asked for and metric, with the corrected resampled t-test) and
+        ``differences`` (one a pair of the methods asked for and metric, with the corrected resampled t-test, or where
+        there is one test alone DeLong's) and
         ``baselines``: which simple methods were ``measured`` on the same folds and how, which were ``left_out`` and
         why, and ``verdicts``, in numbers and ``told``, on whether each method is better.
 
@@ -148,9 +150,9 @@ def run_evaluate(
         "positive": None if first.target.positive is None else str(first.target.positive),
         "epochs_were": why,
         "rows": [
-            {"dataset": source.data, "method": name, **finite(row), "seconds": seconds[name]}
+            {"dataset": source.data, "method": name, **row, "seconds": seconds[name]}
             for name, one in found.items()
-            for row in one.rows()
+            for row in measured_rows(one)
         ],
         # By which each fold's model decides that has one of its own.
         "thresholds": {name: one.thresholds for name, one in found.items() if one.thresholds is not None},
@@ -179,9 +181,13 @@ def _differences(found: Mapping[str, CrossValidation], test_share: float) -> lis
     rows = []
     for (first, one), (second, other) in combinations(found.items(), 2):
         for metric in one.scores:
+            row = {"first": first, "second": second, "metric": metric}
+            if metric == "auc" and (area := one_test_difference(one, other)) is not None:
+                rows.append({**row, **finite(area._asdict()), "test": "DeLong"})
+                continue
             try:
                 test = corrected_t_test(one.scores[metric], other.scores[metric], test_share=test_share)
             except BagwiseError:  # fewer than two folds define it for both
                 continue
-            rows.append({"first": first, "second": second, "metric": metric, **finite(test._asdict())})
+            rows.append({**row, **finite(test._asdict()), "test": "corrected resampled t-test"})
     return rows

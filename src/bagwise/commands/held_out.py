@@ -16,12 +16,18 @@ from bagwise.explain import write_table
 from bagwise.reports import Figure
 from bagwise.reports.figures import OutOfFold, figures_of
 
-__all__ = ["draw_figures", "finite", "shown_of", "write_predictions"]
+__all__ = ["draw_figures", "finite", "measured_rows", "shown_of", "write_predictions"]
 
 
 def finite(row: Mapping[str, Any]) -> dict[str, Any]:
     """Put None where JSON has no number."""
     return {name: None if isinstance(value, float) and not isfinite(value) else value for name, value in row.items()}
+
+
+def measured_rows(found: CrossValidation) -> list[dict[str, Any]]:
+    """Give a row a metric: its mean over folds, and of all answers together its value and interval."""
+    pooled = found.pooled()
+    return [finite({**row, **pooled[row["metric"]].told()}) for row in found.rows()]
 
 
 def write_predictions(found: Mapping[str, CrossValidation], bags: Bags, path: Path) -> None:

@@ -12,10 +12,11 @@ from bagwise.commands.bag_views import bag_views, choose
 from bagwise.commands.features import features_table
 from bagwise.commands.known import Known
 from bagwise.commands.report_facts import data_facts, model_facts
+from bagwise.commands.report_tables import measured_tables, spread_told, title_of
 from bagwise.commands.verdicts import verdicts_of, verdicts_of_known
 from bagwise.commands.within import in_columns
 from bagwise.evaluation.metrics import METRICS, measure
-from bagwise.evaluation.summary import divided_told, folds_told
+from bagwise.evaluation.summary import divided_told
 from bagwise.explain import Explanation, columns_of, explain, weights_in_one
 from bagwise.methods.asked import Asked, common_target
 from bagwise.reports import Figure, Metric, Report, Table
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluation_report", "explanation_report", "training_report"]
 
-_UNDEFINED = " A fold without test bags of a class leaves some measures undefined; means are of the other folds."
 _PROTOCOLS = {
     "default": " with as much of each class; bags have no groups",
     "grouped": " with as much of each class; no group on both sides of a split",
@@ -102,7 +102,7 @@ def training_report(
         summary=f"{_counted(bags)} were learnt from.",
         metrics=[
             Metric(
-                f"Training {_title(metric)}",
+                f"Training {title_of(metric)}",
                 _number(metrics[f"training_{metric}"]),
                 _LEARNT.get(metric) or f"{METRICS[metric].what} Of the bags learnt from; new bags will do worse.",
             )
@@ -186,27 +186,8 @@ def evaluation_report(
         )
     if len(one.untested):
         notes.append(f"{len(one.untested):,} of the {len(bags):,} bags are in no test, so nothing is said of them.")
-    if one.target.kind == "classes":
-        notes.append(
-            "The table ranks the bags of each fold by themselves and the curves rank all bags together, so areas under"
-            " curves differ a little."
-        )
-    tables = [
-        Table(
-            "How good the methods are",
-            ["Method", *map(_title, one.scores), "Seconds"],
-            [[name, *(_with_spread(by_cell[name, metric]) for metric in one.scores), seconds[name]] for name in found],
-            "Mean over folds ± standard deviation over folds"
-            + (" (standard error of the mean over repetitions)." if several else ".")
-            + (_UNDEFINED if any(folds_told(row) for row in results["rows"]) else ""),
-        )
-    ]
-    if results["differences"]:
-        tables.append(_differences(results["differences"], list(one.scores)))
     if results["baselines"]:
-        tables += _against(results["baselines"]["verdicts"])
         notes += [f"{name} is not measured beside: {why}." for name, why in results["baselines"]["left_out"].items()]
-    tables += more_tables
     return Report(
         title=f"{data}: how good predictions are",
         summary=f"{_counted(bags)}, "
@@ -214,13 +195,13 @@ def evaluation_report(
         + " predicted by models that did not learn from it.",
         metrics=[
             Metric(
-                f"{_title(metric)}, {shown_method}",
+                f"{title_of(metric)}, {shown_method}",
                 _number(by_cell[shown_method, metric]["mean"]),
-                f"{_HEADLINES.get(metric) or METRICS[metric].what} {_spread_told(by_cell[shown_method, metric])}",
+                f"{_HEADLINES.get(metric) or METRICS[metric].what} {spread_told(by_cell[shown_method, metric])}",
             )
             for metric in _headlines(one.target)
         ],
-        tables=tables,
+        tables=[*measured_tables(results, grouped=one.groups is not None), *more_tables],
         figures=figures,
         data=data_facts(bags, one.target),
         facts=[
@@ -311,7 +292,7 @@ def _judged(known: Known, found: Explanation) -> list[Metric]:
     weighed = "" if known.weights is None else ", each counted by its weight"
     of = f"Of the {len(known.bags):,} bags whose label is known{weighed}."
     return [
-        Metric(_title(metric), value, f"{_HEADLINES_OF_KNOWN.get(metric) or METRICS[metric].what} {of}")
+        Metric(title_of(metric), value, f"{_HEADLINES_OF_KNOWN.get(metric) or METRICS[metric].what} {of}")
         for metric, value in measured.items()
     ]
 
@@ -330,62 +311,3 @@ def _left_out(shown: Bags, bags: Bags) -> list[str]:
 
 def _number(value: float | None) -> float:
     return np.nan if value is None else value
-
-
-def _said(value: float | None, form: str = ".3f") -> str:
-    return "–" if value is None else f"{value:{form}}"
-
-
-def _with_spread(row: Mapping[str, Any]) -> str:
-    if row["mean"] is None:
-        return "–"
-    text = f"{_said(row['mean'])} ± {_said(row['sd_folds'])}"
-    text = text if row["se_repeats"] is None else f"{text} ({_said(row['se_repeats'])})"
-    return f"{text}, {folds_told(row)}" if folds_told(row) else text
-
-
-def _spread_told(row: Mapping[str, Any]) -> str:
-    text = f"SD over folds {_said(row['sd_folds'])}" + (f", of {folds_told(row)}" if folds_told(row) else "")
-    return f"{text}." if row["se_repeats"] is None else f"{text}, SE over repetitions {_said(row['se_repeats'])}."
-
-
-def _title(metric: str) -> str:
-    return METRICS[metric].title if metric in METRICS else metric
-
-
-def _differences(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> Table:
-    pairs: dict[tuple[str, str], dict[str, str]] = {}
-    for row in rows:
-        cell = f"{_said(row['difference'], '+.3f')}, p {_said(row['p_value'])}"
-        pairs.setdefault((row["first"], row["second"]), {})[row["metric"]] = cell
-    return Table(
-        "Whether the methods differ",
-        ["First less second", *map(_title, metrics)],
-        [
-            [f"{first} less {second}", *(cells.get(metric, "–") for metric in metrics)]
-            for (first, second), cells in pairs.items()
-        ],
-        "Mean difference over the same folds, and the p-value of the corrected resampled t-test (Nadeau and Bengio)."
-        " The p-values are not corrected for how many there are.",
-    )
-
-
-def _against(verdicts: Sequence[Mapping[str, Any]]) -> list[Table]:
-    """Say whether methods are better than simple ones."""
-    if not verdicts:
-        return []
-    return [
-        Table(
-            "Whether the methods are better than baselines",
-            ["Method", "Baseline", f"{_title(verdicts[0]['metric'])}, difference", "95 % interval", "p"],
-            [
-                [
-                    *(row["method"], row["baseline"], _said(row["difference"], "+.3f")),
-                    f"{_said(row['low'], '+.3f')} to {_said(row['high'], '+.3f')}",
-                    _said(row["p_value"]),
-                ]
-                for row in verdicts
-            ],
-            " ".join(row["told"] for row in verdicts),
-        )
-    ]

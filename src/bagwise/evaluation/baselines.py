@@ -4,14 +4,17 @@ from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import NamedTuple
 
+import numpy as np
+
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.cross_validation import CrossValidation
+from bagwise.evaluation.delong import AreaDifference, auc_difference
 from bagwise.evaluation.metrics import METRICS
 from bagwise.evaluation.significance import corrected_interval, corrected_t_test
 from bagwise.evaluation.summary import summary
 from bagwise.targets.contract import Target
 
-__all__ = ["BASELINES", "Verdict", "headline", "verdicts"]
+__all__ = ["BASELINES", "Verdict", "headline", "one_test_difference", "verdicts"]
 
 # With what each is measured where nobody asked for it. A hundred trees that nothing is chosen of rank bags nearly as
 # well as two times 250 with a choice between them do, in a tenth of the time.
@@ -32,7 +35,7 @@ class Verdict(NamedTuple):
     difference, low, high
         By how much the method's is higher, and the 95 % interval of that; NaN where fewer than two folds define it.
     p_value
-        Of the corrected resampled t-test.
+        Of the corrected resampled t-test; where there is one test alone, of DeLong's for two areas on the same bags.
     told
         A sentence.
 
@@ -106,24 +109,71 @@ def verdicts(
     return [_verdict(method, baseline, found, test_share) for method, baseline in pairs.values()]
 
 
+def one_test_difference(one: CrossValidation, other: CrossValidation) -> AreaDifference | None:
+    """Compare the AUC of two models on the one test that there is, by DeLong's test.
+
+    Parameters
+    ----------
+    one, other
+        What cross-validations on the same folds found.
+
+    Returns
+    -------
+    AreaDifference or None
+        Of the first model less the second, groups kept together; None where there are several tests, whose folds say
+        how models differ, where there are not two classes, or where all tested bags have one.
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> bags = bw.Bags.from_arrays([[[float(bag % 2)]] for bag in range(12)], labels=[0, 1] * 6)
+    >>> split = [(range(6), range(6, 12))]
+    >>> found = [bw.cross_validate(bw.make("miVLAD", random_state=0), bags, folds=split, n_jobs=1) for _ in "ab"]
+    >>> one_test_difference(*found).difference
+    0.0
+    """
+    tested = one.assignment[0] >= 0
+    if one.assignment.shape[0] > 1 or one.assignment.max() > 0 or one.positive is None:
+        return None
+    weights = None if one.sample_weight is None else one.sample_weight[tested]
+    outcomes = one.labels[tested] == one.positive
+    counts = outcomes if weights is None else outcomes[weights > 0]
+    if counts.all() or not counts.any():
+        return None
+    column = list(np.asarray(one.target.names).tolist()).index(one.positive)
+    return auc_difference(
+        outcomes,
+        *(found.answers[0, tested, column] for found in (one, other)),
+        groups=None if one.groups is None else one.groups[tested],
+        weights=weights,
+    )
+
+
 def _verdict(method: str, baseline: str, found: Mapping[str, CrossValidation], test_share: float) -> Verdict:
     metric = headline(found[method].target)
-    one, other = found[method].scores[metric], found[baseline].scores[metric]
     title = METRICS[metric].title
-    try:
-        test = corrected_t_test(one, other, test_share=test_share)
-        low, high = corrected_interval(one, other, test_share=test_share)
-    except BagwiseError:
-        unknown = float("nan")
-        told = f"{method} cannot be compared with {baseline}: fewer than two folds define the {title} of both."
-        return Verdict(method, baseline, metric, unknown, unknown, unknown, unknown, told)
-    says, then = "is not shown to be better than", ": the baseline may do"
-    if test.p_value < _SURE:
-        says, then = ("is better than", "") if test.difference > 0 else ("is worse than", ": take the baseline")
+    one, other = found[method].scores[metric], found[baseline].scores[metric]
     mine, its = summary(one), summary(other)
-    chance = f"p = {test.p_value:.3f}" if test.p_value >= 0.0005 else "p < 0.001"
+    area = one_test_difference(found[method], found[baseline]) if metric == "auc" else None
+    spread, of_what = "", ""
+    if area is not None:
+        difference, _, low, high, p_value = area
+        of_what = " of two models on one test"
+    else:
+        try:
+            difference, _, p_value, _ = corrected_t_test(one, other, test_share=test_share)
+            low, high = corrected_interval(one, other, test_share=test_share)
+        except BagwiseError:
+            unknown = float("nan")
+            told = f"{method} cannot be compared with {baseline}: fewer than two folds define the {title} of both."
+            return Verdict(method, baseline, metric, unknown, unknown, unknown, unknown, told)
+        spread = f" ± {mine['sd_folds']:.3f}"
+    says, then = "is not shown to be better than", ": the baseline may do"
+    if p_value < _SURE:
+        says, then = ("is better than", "") if difference > 0 else ("is worse than", ": take the baseline")
+    chance = f"p = {p_value:.3f}" if p_value >= 0.0005 else "p < 0.001"
     told = (
-        f"{method} ({title} {mine['mean']:.3f} ± {mine['sd_folds']:.3f}) {says} {baseline} ({its['mean']:.3f};"
-        f" difference {test.difference:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}, {chance}){then}."
+        f"{method} ({title} {mine['mean']:.3f}{spread}) {says} {baseline} ({its['mean']:.3f};"
+        f" difference {difference:+.3f}, 95 % interval{of_what} {low:+.3f} to {high:+.3f}, {chance}){then}."
     )
-    return Verdict(method, baseline, metric, test.difference, low, high, test.p_value, told)
+    return Verdict(method, baseline, metric, difference, low, high, p_value, told)

@@ -13,8 +13,9 @@ from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.checks import valid_weights
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.divisions import FoldsLike, divide
-from bagwise.evaluation.metrics import measure, scorers
+from bagwise.evaluation.metrics import Scorer, measure, scorers
 from bagwise.evaluation.out_of_fold import Said, out_of_fold
+from bagwise.evaluation.pooled import Pooled, pooled
 from bagwise.evaluation.protocol import Division, Split
 from bagwise.evaluation.summary import divided_told, folds_told, summary
 from bagwise.methods.base import BagEstimator, clone_with_seed
@@ -61,6 +62,10 @@ class CrossValidation:
         What out-of-fold models predict, shape (repeats, B), where some decide by thresholds of their own; else None.
     thresholds
         These, a list a repetition with one a fold, which is None where the likeliest is predicted; else None.
+    groups
+        The group of each bag, shape (B,); None where there are none.
+    scoring
+        What `scores` measure, by name; None: the metrics are called what they are.
 
     Examples
     --------
@@ -82,6 +87,8 @@ class CrossValidation:
     sample_weight: NDArray[np.float64] | None = None
     decided: NDArray[Any] | None = None
     thresholds: list[list[Any]] | None = None
+    groups: NDArray[Any] | None = None
+    scoring: dict[str, str | Scorer] | None = None
 
     @property
     def classes(self) -> NDArray[Any] | None:
@@ -139,8 +146,53 @@ class CrossValidation:
             raise BagwiseError(f"there is no metric {metric!r}: the metrics are {', '.join(self.scores)}")
         return float(summary(self.scores[metric])["mean"])
 
+    def pooled(self, *, level: float = 0.95, draws: int = 2000, seed: int = 0) -> dict[str, Pooled]:
+        """Measure all out-of-fold answers together, with intervals, where `mean` averages over folds.
+
+        The two are different numbers. An AUC (or average precision, or C-index) of all answers together also ranks bags
+        of different folds against each other, by what different models say of them, whose scales may differ; in a mean
+        over folds each model's bags are ranked among themselves. Of shares and errors both are about the same.
+
+        Parameters
+        ----------
+        level, draws, seed
+            As in `bagwise.evaluation.intervals.metric_intervals`. Groups stay together in the draws, and so do all
+            answers about a bag.
+
+        Returns
+        -------
+        dict
+            For each metric of `scores` a value and its interval.
+
+        Raises
+        ------
+        BagwiseError
+            If the level or the number of draws will not do.
+
+        Examples
+        --------
+        >>> import bagwise as bw
+        >>> bags = bw.Bags.from_arrays([[[float(bag % 2)]] for bag in range(60)], labels=[0, 1] * 30)
+        >>> found = cross_validate(bw.make("miVLAD", random_state=0), bags, folds=3, n_jobs=1)
+        >>> print(found.pooled()["accuracy"])
+        1.000 [0.940, 1.000]
+        """
+        return pooled(
+            self.target,
+            self.labels,
+            self.assignment,
+            self.answers,
+            scoring=self.scoring or {metric: metric for metric in self.scores},
+            decided=self.decided,
+            groups=self.groups,
+            weights=self.sample_weight,
+            level=level,
+            draws=draws,
+            seed=seed,
+        )
+
     def rows(self) -> list[dict[str, Any]]:
-        """Sum up each metric, as the result files of the experiments do.
+        """Sum up each metric over folds, as the result files of the experiments do.
 
         Returns
         -------
@@ -420,6 +472,8 @@ def gathered(
         sample_weight=sample_weight,
         decided=_decided(target, told, splits, answers),
         thresholds=_thresholds(division, answers),
+        groups=bags.groups,
+        scoring=scoring,
     )
 
 

@@ -110,10 +110,11 @@ def metric_intervals(
         if known is None:
             drawn[name] = one
         else:
-            found[name] = known
+            found[name] = known._replace(warning=rough or known.warning)
     if drawn:
-        found |= _bootstrap(drawn, judged, group, weight, level, draws, seed)
-    return {name: _with(found[name], rough) for name in asked}
+        for name, interval in _bootstrap(drawn, judged, group, weight, level, draws, seed).items():
+            found[name] = interval._replace(warning=interval.warning or rough)
+    return {name: found[name] for name in asked}
 
 
 def _in_closed_form(
@@ -209,7 +210,3 @@ def _fewest(judged: Judged, group: NDArray[np.int64] | None) -> tuple[int, str, 
     else:
         each = []
     return min([everything, *each], key=lambda one: one[0])
-
-
-def _with(interval: Interval, rough: str | None) -> Interval:
-    return interval if rough is None or interval.warning is not None else interval._replace(warning=rough)

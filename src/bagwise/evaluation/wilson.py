@@ -107,7 +107,7 @@ def share_interval(
     weight = np.ones(len(true)) if weights is None else np.asarray(weights, np.float64)
     own = np.arange(len(true)) if group is None else group
     count = len(np.unique(own))
-    warning = few(count, "bags" if group is None else "groups", "")
+    warning = few(count, "bags" if group is None else "groups", " in the share")
     if not count or (count < 2 and group is not None):
         return Interval(np.nan, np.nan, level, "Wilson", warning)
     share = float(np.average(true, weights=weight))
