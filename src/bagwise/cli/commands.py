@@ -223,7 +223,8 @@ def evaluate(
             + ("" if row["sd_folds"] is None else f" ± {told(row['sd_folds'])}")
             + (f" ({folds_told(row)})" if folds_told(row) else ""),
             *([told(row["se_repeats"])] if several else []),
-            f"{told(row.get('pooled'))} [{told(row.get('pooled_low'))}, {told(row.get('pooled_high'))}]",
+            told(row.get("pooled"))
+            + ("" if row.get("pooled") is None else f" [{told(row['pooled_low'])}, {told(row['pooled_high'])}]"),
         )
         for row in results["rows"]
     ]

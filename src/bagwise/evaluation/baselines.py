@@ -132,9 +132,9 @@ def one_test_difference(one: CrossValidation, other: CrossValidation) -> AreaDif
     >>> one_test_difference(*found).difference
     0.0
     """
-    tested = one.assignment[0] >= 0
-    if one.assignment.shape[0] > 1 or one.assignment.max() > 0 or one.positive is None:
+    if one.scores[next(iter(one.scores))].size > 1 or one.positive is None:
         return None
+    tested = one.assignment[0] >= 0
     weights = None if one.sample_weight is None else one.sample_weight[tested]
     outcomes = one.labels[tested] == one.positive
     counts = outcomes if weights is None else outcomes[weights > 0]
