@@ -10,7 +10,7 @@ from bagwise.errors import BagwiseError
 from bagwise.targets.registry import TARGETS
 from bagwise.trust.covered import covered
 from bagwise.trust.held_out import hold_out
-from bagwise.trust.sets import class_p_values, in_sets, intervals, label_p_values
+from bagwise.trust.sets import class_sets, intervals, label_sets
 
 FOLDS, BAGS, NEW = 4, 80, 5
 
@@ -30,7 +30,7 @@ def test_classes_and_grades_are_sets_with_columns_in_the_order_of_names(kind):
     (answers, fold, asked), groups = noise(3), np.arange(BAGS) // 2
     columns = np.array([target.names.tolist().index(label) for label in labels])
     found = covered(target, target.encoded(labels), answers, fold, asked, 0.8, groups)
-    assert np.array_equal(found.sets, in_sets(class_p_values(columns, answers, fold, asked, groups), 0.8))
+    assert np.array_equal(found.sets, class_sets(columns, answers, fold, asked, 0.8, groups))
     assert found.doubts == ()
     sure = covered(target, target.encoded(labels), answers, fold, asked, 0.99, groups)
     (doubt,) = sure.doubts
@@ -45,7 +45,7 @@ def test_of_two_classes_either_may_be_the_positive_one(positive):
     target = TARGETS["classes"].of(np.array(["no", "yes"])[places], positive=positive)
     answers, fold, asked = noise(2)
     found = covered(target, target.encoded(np.array(["no", "yes"])[places]), answers, fold, asked, 0.8)
-    assert np.array_equal(found.sets, in_sets(class_p_values(places, answers, fold, asked), 0.8))
+    assert np.array_equal(found.sets, class_sets(places, answers, fold, asked, 0.8))
 
 
 def test_several_labels_are_pairs_and_each_says_of_what_there_is_too_little():
@@ -55,7 +55,7 @@ def test_several_labels_are_pairs_and_each_says_of_what_there_is_too_little():
     found = covered(
         TARGETS["multi-label"].of(labels, label_names=("fat", "fibrous")), labels, answers, fold, asked, 0.9
     )
-    assert np.array_equal(found.sets, in_sets(label_p_values(labels, answers, fold, asked), 0.9))
+    assert np.array_equal(found.sets, label_sets(labels, answers, fold, asked, 0.9))
     (doubt,) = found.doubts
     assert doubt.startswith("with 5 bags of class fibrous=0 and 5 bags of class fibrous=1, fewer than the 9")
 

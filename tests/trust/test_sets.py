@@ -10,13 +10,11 @@ from hypothesis import strategies as st
 
 from bagwise.errors import BagwiseError
 from bagwise.trust.sets import (
-    class_p_values,
+    class_sets,
     fewest_groups,
     group_weights,
-    in_sets,
     intervals,
-    label_p_values,
-    p_values,
+    label_sets,
     set_facts,
     too_few,
 )
@@ -41,10 +39,16 @@ def weight(bag, bags, groups):
     return Fraction(1) if groups is None else Fraction(1, sum(groups[other] == groups[bag] for other in bags))
 
 
+def left_out(coverage, count):
+    """How many of so many bags, and of the new one, may fit worse: the nearest whole number, if one at all may."""
+    many = (1 - COVERAGES[coverage]) * (count + 1)
+    return 0 if many < 1 else int(many + Fraction(1, 2))
+
+
 @given(held_out())
 def test_sets_are_what_a_plain_reading_of_cross_conformal_prediction_gives(case):
     labels, fold, groups, answers, asked, coverage = case
-    sets = in_sets(class_p_values(labels, answers, fold, asked, groups), coverage)
+    sets = class_sets(labels, answers, fold, asked, coverage, groups)
     for new in range(asked.shape[1]):
         for name in range(CLASSES):
             bags = [bag for bag in range(len(labels)) if labels[bag] == name]
@@ -52,7 +56,7 @@ def test_sets_are_what_a_plain_reading_of_cross_conformal_prediction_gives(case)
             fits_better = sum(
                 weight(bag, bags, groups) for bag in bags if 1 - answers[bag, name] < 1 - asked[fold[bag], new, name]
             )
-            assert sets[new, name] == (fits_better < COVERAGES[coverage] * (count + 1))
+            assert sets[new, name] == (fits_better < count + 1 - left_out(coverage, count))
 
 
 @given(held_out())
@@ -69,39 +73,39 @@ def test_intervals_are_what_a_plain_reading_gives(case):
             off = {bag: sign * asked[fold[bag], new] + abs(labels[bag] - said[bag]) for bag in bags}
             for bag in sorted(bags, key=off.__getitem__):
                 reached += weight(bag, bags, groups)
-                if reached >= COVERAGES[coverage] * (count + 1):
+                if reached >= count + 1 - left_out(coverage, count):
                     end = off[bag]
                     break
             ends.append(sign * end)
         assert [low[new], high[new]] == ends
 
 
-def test_without_groups_an_interval_ends_at_the_rank_that_textbooks_name():
+def test_where_nothing_is_rounded_an_interval_ends_at_the_rank_that_textbooks_name():
     rng = np.random.default_rng(0)
-    labels, said, fold, asked = rng.normal(size=37), rng.normal(size=37), np.arange(37) % 5, rng.normal(size=(5, 3))
+    labels, said, fold, asked = rng.normal(size=39), rng.normal(size=39), np.arange(39) % 5, rng.normal(size=(5, 3))
     low, high = intervals(labels, said, fold, asked, 0.8)
     off = np.abs(labels - said)
-    assert np.array_equal(high, np.sort(asked[fold] + off[:, None], axis=0)[ceil(0.8 * 38) - 1])
-    assert np.array_equal(low, np.sort(asked[fold] - off[:, None], axis=0)[int(0.2 * 38) - 1])
+    assert np.array_equal(high, np.sort(asked[fold] + off[:, None], axis=0)[ceil(0.8 * 40) - 1])
+    assert np.array_equal(low, np.sort(asked[fold] - off[:, None], axis=0)[int(0.2 * 40) - 1])
 
 
 @given(held_out(), st.randoms())
 def test_neither_the_order_of_bags_nor_the_names_of_groups_matter(case, chance):
-    labels, fold, groups, answers, asked, _ = case
+    labels, fold, groups, answers, asked, coverage = case
     order = list(range(len(labels)))
     chance.shuffle(order)
     others = None if groups is None else np.array([f"patient {9 - group}" for group in groups])[order]
-    found = class_p_values(labels[order], answers[order], fold[order], asked, others)
-    assert found == pytest.approx(class_p_values(labels, answers, fold, asked, groups), abs=1e-12)
+    found = class_sets(labels[order], answers[order], fold[order], asked, coverage, others)
+    assert np.array_equal(found, class_sets(labels, answers, fold, asked, coverage, groups))
 
 
 @given(held_out())
 def test_more_coverage_never_takes_a_class_out_and_groups_of_one_bag_are_no_groups(case):
     labels, fold, _, answers, asked, _ = case
-    p = class_p_values(labels, answers, fold, asked)
-    assert np.array_equal(p, class_p_values(labels, answers, fold, asked, np.arange(len(labels))))
-    assert (in_sets(p, 0.5) <= in_sets(p, 0.8)).all()
-    assert (in_sets(p, 0.8) <= in_sets(p, 0.9)).all()
+    sets = [class_sets(labels, answers, fold, asked, coverage) for coverage in (0.5, 0.8, 0.9)]
+    assert np.array_equal(sets[0], class_sets(labels, answers, fold, asked, 0.5, np.arange(len(labels))))
+    assert (sets[0] <= sets[1]).all()
+    assert (sets[1] <= sets[2]).all()
 
 
 def test_each_of_several_labels_is_a_pair_of_classes_among_the_bags_where_it_is_known():
@@ -110,10 +114,10 @@ def test_each_of_several_labels_is_a_pair_of_classes_among_the_bags_where_it_is_
     labels[rng.random(60) < 0.3, 1] = np.nan
     answers, asked = rng.random((60, 2)), rng.random((4, 7, 2))
     fold, groups = np.repeat(np.arange(4), 15), np.repeat(np.arange(30), 2)
-    found = label_p_values(labels, answers, fold, asked, groups)
+    found = label_sets(labels, answers, fold, asked, 0.8, groups)
     known = np.isfinite(labels[:, 1])
     pair = [np.stack([1 - one, one], axis=-1) for one in (answers[known, 1], asked[:, :, 1])]
-    alone = class_p_values(labels[known, 1].astype(int), pair[0], fold[known], pair[1], groups[known])
+    alone = class_sets(labels[known, 1].astype(int), pair[0], fold[known], pair[1], 0.8, groups[known])
     assert np.array_equal(found[:, 1], alone)
 
 
@@ -121,8 +125,11 @@ def test_each_of_several_labels_is_a_pair_of_classes_among_the_bags_where_it_is_
 def test_a_class_of_too_few_bags_is_in_every_set_and_one_more_bag_lets_it_out(coverage, fewest):
     assert fewest_groups(coverage) == fewest
     for count, inside in ((fewest - 1, True), (fewest, False)):
-        p = p_values(np.zeros(count), np.zeros(count, int), np.ones((1, 1)))
-        assert in_sets(p, coverage).tolist() == [inside]
+        fold, sure = np.zeros(count, int), np.array([[0.5, 0.5]])
+        sets = class_sets(
+            np.zeros(count, int), np.repeat(sure, count, axis=0), fold, sure[None] * [[[0.9, 1]]], coverage
+        )
+        assert sets.tolist() == [[inside, True]]  # there is no bag of the other class
         assert (too_few(np.zeros(count, int), ["ill"], coverage) is not None) is inside
         low, high = intervals(np.zeros(count), np.zeros(count), np.zeros(count, int), np.ones((1, 1)), coverage)
         assert np.isinf([low[0], high[0]]).all() == inside
@@ -137,7 +144,7 @@ def test_too_few_counts_groups_of_a_class_and_says_so():
 @pytest.mark.parametrize("coverage", [0, 1, 1.5, -0.1, float("nan"), "0.9", None])
 def test_a_coverage_that_is_none_is_refused(coverage):
     with pytest.raises(BagwiseError, match=r"the coverage is .*: it must be between 0 and 1"):
-        in_sets(np.ones((1, 2)), coverage)
+        class_sets(np.zeros(1, int), np.ones((1, 1)), np.zeros(1, int), np.ones((1, 1, 1)), coverage)
 
 
 def test_facts_of_sets_count_empty_ones_and_classes_apart():
@@ -160,7 +167,7 @@ def sets_of(X, y, parts, new, groups):
             return np.stack([1 - p, p], axis=-1)
 
         own[~train], asked[part] = probabilities(X[~train]), probabilities(new)
-    return in_sets(class_p_values(y, own, parts, asked, groups), 0.9)
+    return class_sets(y, own, parts, asked, 0.9, groups)
 
 
 def test_bags_like_those_learnt_from_are_covered_as_often_as_was_asked_in_each_class():

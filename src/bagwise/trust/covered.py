@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from bagwise.errors import BagwiseError
 from bagwise.targets.contract import Target
-from bagwise.trust.sets import class_p_values, fewest_groups, in_sets, intervals, label_p_values, too_few
+from bagwise.trust.sets import class_sets, fewest_groups, intervals, label_sets, too_few
 
 __all__ = ["Covered", "covered"]
 
@@ -88,11 +88,11 @@ def covered(
     if target.kind == "survival":
         raise BagwiseError("times until an event have neither sets nor intervals yet: leave the coverage out")
     if target.kind == "multi-label":
-        sets = in_sets(label_p_values(encoded, answers, fold, asked, groups), coverage)
+        sets = label_sets(encoded, answers, fold, asked, coverage, groups)
         return Covered(sets, None, None, _doubts_of_labels(target, encoded, coverage, groups))
     if target.names is not None:
         columns = _columns(target, encoded)
-        sets = in_sets(class_p_values(columns, answers, fold, asked, groups), coverage)
+        sets = class_sets(columns, answers, fold, asked, coverage, groups)
         doubt = too_few(columns, target.names.tolist(), coverage, groups)
         return Covered(sets, None, None, () if doubt is None else (doubt,))
     ends = _ends_of_counts if target.kind == "count" else intervals

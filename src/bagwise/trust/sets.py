@@ -6,7 +6,8 @@ by the models of all folds, than the labels of nearly all training bags of that 
 and a rare class is covered as often as a frequent one.
 
 With coverage 1 - a the truth is in the set of at least 1 - 2 a of new bags, less a term that vanishes as bags become
-many, whatever the model is, and of about 1 - a as it comes out. The promise is for bags like those learnt from.
+many, whatever the model is, and of about 1 - a as it comes out: a bag more or less to be left out is rounded to the
+nearest, where the books round down. The promise is for bags like those learnt from.
 
 crepes and MAPIE have conformal sets, but neither weighs groups, which bags need: bags of one patient are alike, so each
 group counts as one.
@@ -23,12 +24,11 @@ from bagwise.errors import BagwiseError
 
 __all__ = [
     "SetFacts",
-    "class_p_values",
+    "class_sets",
     "fewest_groups",
     "group_weights",
-    "in_sets",
     "intervals",
-    "label_p_values",
+    "label_sets",
     "p_values",
     "set_facts",
     "too_few",
@@ -115,14 +115,15 @@ def group_weights(groups: NDArray[Any] | None, count: int) -> NDArray[np.float64
     return 1.0 / sizes[of]
 
 
-def class_p_values(
+def class_sets(
     labels: NDArray[np.int64],
     answers: NDArray[np.floating],
     fold: NDArray[np.int64],
     asked: NDArray[np.floating],
+    coverage: float,
     groups: NDArray[Any] | None = None,
-) -> NDArray[np.float64]:
-    """Give for each class how well it fits new bags, compared with the training bags of that class.
+) -> NDArray[np.bool_]:
+    """Say which classes are in the sets of bags: those that fit no worse than most training bags of that class do.
 
     How badly a class fits is 1 less its probability: of all sets that hold each class as often as is asked, those by
     this score have the fewest classes, were the probabilities true. A group with bags of several classes counts in
@@ -138,13 +139,20 @@ def class_p_values(
         That fold, from 0 on, shape (n,).
     asked
         Probabilities of new bags by the model of each fold, shape (K, B, C).
+    coverage
+        How often the truth shall be in its set, between 0 and 1.
     groups
         Of the training bags, shape (n,), or None.
 
     Returns
     -------
     array
-        Shape (B, C); `in_sets` makes sets of it.
+        Shape (B, C). A set may be empty: then no class fits the bag.
+
+    Raises
+    ------
+    BagwiseError
+        If the coverage is out of its range.
 
     References
     ----------
@@ -156,25 +164,28 @@ def class_p_values(
     --------
     >>> labels, fold = np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1])
     >>> answers = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.4, 0.6]])
-    >>> class_p_values(labels, answers, fold, np.array([[[0.85, 0.15]], [[0.8, 0.2]]])).round(2).tolist()
-    [[0.67, 0.33]]
+    >>> class_sets(labels, answers, fold, np.array([[[0.85, 0.15]], [[0.8, 0.2]]]), coverage=0.6).tolist()
+    [[True, False]]
     """
     badly, asked = 1.0 - answers.astype(np.float64), 1.0 - asked.astype(np.float64)
-    found = np.empty(asked.shape[1:])
+    found = np.empty(asked.shape[1:], bool)
     for column in range(asked.shape[2]):
         of = labels == column
-        found[:, column] = p_values(badly[of, column], fold[of], asked[:, :, column], _of(groups, of))
+        own = _of(groups, of)
+        p = p_values(badly[of, column], fold[of], asked[:, :, column], own)
+        found[:, column] = p > _level(coverage, group_weights(own, int(of.sum())).sum()) + _SAME
     return found
 
 
-def label_p_values(
+def label_sets(
     labels: NDArray[np.floating],
     answers: NDArray[np.floating],
     fold: NDArray[np.int64],
     asked: NDArray[np.floating],
+    coverage: float,
     groups: NDArray[Any] | None = None,
-) -> NDArray[np.float64]:
-    """Give for each of several labels how well 0 and 1 fit new bags: each label is a pair of classes of its own.
+) -> NDArray[np.bool_]:
+    """Say for each of several labels whether 0 and 1 are in the sets of bags: each is a pair of classes of its own.
 
     Parameters
     ----------
@@ -182,8 +193,8 @@ def label_p_values(
         Of the training bags, 0, 1 or NaN where that is not known, shape (n, L).
     answers
         Probabilities of the labels, by the model of each bag's own fold, shape (n, L).
-    fold, groups
-        As in `class_p_values`.
+    fold, coverage, groups
+        As in `class_sets`.
     asked
         Probabilities of new bags by the model of each fold, shape (K, B, L).
 
@@ -192,36 +203,6 @@ def label_p_values(
     array
         Shape (B, L, 2).
 
-    Examples
-    --------
-    >>> labels, fold = np.array([[0.0], [1], [np.nan]]), np.array([0, 0, 1])
-    >>> label_p_values(labels, np.array([[0.1], [0.8], [0.5]]), fold, np.array([[[0.9]], [[0.7]]])).tolist()
-    [[[0.5, 1.0]]]
-    """
-    pairs = []
-    for column in range(labels.shape[1]):
-        known = np.isfinite(labels[:, column])
-        of_two, new = (np.stack([1.0 - one, one], axis=-1) for one in (answers[known, column], asked[:, :, column]))
-        codes = labels[known, column].astype(np.int64)
-        pairs.append(class_p_values(codes, of_two, fold[known], new, _of(groups, known)))
-    return np.stack(pairs, axis=1)
-
-
-def in_sets(p: NDArray[np.float64], coverage: float) -> NDArray[np.bool_]:
-    """Say which classes are in the sets of bags.
-
-    Parameters
-    ----------
-    p
-        As `class_p_values` or `label_p_values` gives them.
-    coverage
-        How often the truth shall be in its set, between 0 and 1.
-
-    Returns
-    -------
-    array
-        Of the same shape. A set may be empty: then no class fits the bag.
-
     Raises
     ------
     BagwiseError
@@ -229,10 +210,17 @@ def in_sets(p: NDArray[np.float64], coverage: float) -> NDArray[np.bool_]:
 
     Examples
     --------
-    >>> in_sets(np.array([[0.67, 0.1], [0.05, 0.02]]), 0.9).tolist()
-    [[True, False], [False, False]]
+    >>> labels, fold = np.array([[0.0], [1], [np.nan]]), np.array([0, 0, 1])
+    >>> label_sets(labels, np.array([[0.1], [0.8], [0.5]]), fold, np.array([[[0.9]], [[0.7]]]), coverage=0.5).tolist()
+    [[[False, True]]]
     """
-    return p > _miss(coverage) + _SAME
+    pairs = []
+    for column in range(labels.shape[1]):
+        known = np.isfinite(labels[:, column])
+        of_two, new = (np.stack([1.0 - one, one], axis=-1) for one in (answers[known, column], asked[:, :, column]))
+        codes = labels[known, column].astype(np.int64)
+        pairs.append(class_sets(codes, of_two, fold[known], new, coverage, _of(groups, known)))
+    return np.stack(pairs, axis=1)
 
 
 def intervals(
@@ -252,7 +240,7 @@ def intervals(
     answers
         By the model of each bag's own fold, shape (n,).
     fold, groups
-        As in `class_p_values`.
+        As in `class_sets`.
     asked
         Of new bags by the model of each fold, shape (K, B).
     coverage
@@ -280,7 +268,7 @@ def intervals(
     (array([4.5]), array([5.5]))
     """
     weights = group_weights(groups, len(labels))
-    wanted = (1 - _miss(coverage)) * (1 + weights.sum()) - _SAME
+    wanted = (1 - _level(coverage, weights.sum())) * (1 + weights.sum()) - _SAME
     off = np.abs(labels.astype(np.float64) - answers)
     low, high = np.empty((2, asked.shape[1]))
     rows = max(1, _AT_ONCE // max(1, len(labels)))
@@ -429,6 +417,12 @@ def _miss(coverage: ArrayLike) -> float:
     if not isinstance(coverage, int | float) or not 0 < coverage < 1:
         raise BagwiseError(f"the coverage is {coverage!r}: it must be between 0 and 1, such as 0.9")
     return 1.0 - coverage
+
+
+def _level(coverage: float, groups: float) -> float:
+    """Give which share of the groups, and of one more, may be left out: as many whole ones as come nearest, if any."""
+    many = _miss(coverage) * (1 + groups)
+    return 0.0 if many < 1 - _SAME else math.floor(many + 0.5 + _SAME) / (1 + groups)
 
 
 def _of(groups: NDArray[Any] | None, which: NDArray[np.bool_]) -> NDArray[Any] | None:
