@@ -8,7 +8,9 @@ import bagwise as bw
 from bagwise.auto import candidates as rooms
 from bagwise.auto import estimator
 from bagwise.auto import trials as trying
+from bagwise.auto.budget import Budget
 from bagwise.auto.candidates import Candidate
+from bagwise.auto.search import search
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.metrics import METRICS
@@ -119,6 +121,16 @@ def test_without_time_the_simplest_stands_untried_and_says_so(monkeypatch):
     assert model.tried_ == 0
     assert [one.mean for one in model.estimate_] == [model.simple_.mean(one.metric) for one in model.estimate_]
     assert "The numbers are its own, by cross-validation: give more minutes." in model.verdict_
+
+
+def test_an_estimate_by_smaller_searches_says_so(monkeypatch):
+    left = iter([3, 1, 2])
+    monkeypatch.setattr(
+        estimator, "search", lambda bags, target, _, **given: search(bags, target, Budget(next(left), None), **given)
+    )
+    model = bw.AutoMIL(trials=3, random_state=0).fit(bags_with(LABELS["classes"]))
+    assert model.tried_ == 6
+    assert "made the model tried 3 candidates and those of the estimate 1 to 2, so" in model.verdict_
 
 
 @pytest.mark.parametrize("method", ["attention", "mean-logistic"])

@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -344,6 +344,7 @@ class AutoMIL(Averaged):
     ) -> None:
         assert bags.labels is not None
         said: list[Said] = []
+        main, tried = self.tried_, list[int]()
         for number, split in enumerate(outer.splits):
             found, average = self._searched(
                 bags[split.train],
@@ -353,7 +354,7 @@ class AutoMIL(Averaged):
                 folder,
                 1 + number,
             )
-            self.tried_ += len(found.tried)
+            tried.append(len(found.tried))
             said.append(asked(average, bags[split.test], target))
         nested = gathered(outer, bags, target, said, sample_weight=weights)
         self._told_of(nested, outer, self.leaderboard_[0])
@@ -365,11 +366,22 @@ class AutoMIL(Averaged):
                 f" There was time for an estimate by {len(outer.splits)} folds, whose searches learn from"
                 f" {1 - outer.test_share:.0%} of the bags: more minutes give more of them."
             )
+        self.tried_ += sum(tried)
+        if min(tried) < main:
+            self.verdict_ += (
+                f" The search that made the model tried {main} candidates and those of the estimate"
+                f" {_from_to(tried)}, so the estimate is of smaller searches than that."
+            )
 
     def _told_of(self, nested: CrossValidation, outer: Folds, claimed: Mapping[str, float]) -> None:
         """Remember the estimate."""
         self.nested_ = replace(nested, protocol="nested")
         self.estimate_ = estimates(nested, claimed, test_share=outer.test_share)
+
+
+def _from_to(counts: Sequence[int]) -> str:
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def _fitted(member: BagEstimator, bags: Bags, weights: NDArray[np.float64] | None) -> BagEstimator:
