@@ -18,6 +18,7 @@ OPTIONS = {
     "check": ["{table}", "--bag", "account", "--label", "label"],
     "fit": ["{table}", "--bag", "account", "--label", "label", "--epochs", "1", "--out", "{run}"],
     "predict": ["{run}", "{table}", "--bag", "account", "--out", "{run}.csv"],
+    "predict-scattered": ["{run}", "{scattered}", "--bag", "account", "--out", "{run}.csv"],
 }
 # In a process of its own, for the most memory that a process ever held is never forgotten.
 CHILD = """
@@ -77,13 +78,19 @@ def main() -> None:
         pq.write_table(made, f"{folder}/table.parquet", row_group_size=100_000)
         pa_csv.write_csv(made, f"{folder}/table.csv")
         size = made.nbytes
+        made = made.take(np.random.default_rng(1).permutation(ROWS))  # as if each bag's rows had come one by one
+        pq.write_table(made, f"{folder}/scattered.parquet", row_group_size=100_000)
+        pa_csv.write_csv(made, f"{folder}/scattered.csv")
         del made
         for ending in ("csv", "parquet"):
-            names = {"table": f"{folder}/table.{ending}", "run": f"{folder}/run_{ending}"}
+            names = {name: f"{folder}/{name}.{ending}" for name in ("table", "scattered")}
+            names["run"] = f"{folder}/run_{ending}"
             for command in sys.argv[1:] or OPTIONS:
                 options = [option.format(**names) for option in OPTIONS[command]]
                 told = subprocess.run(
-                    [sys.executable, "-W", "ignore", "-c", CHILD, command, *options], capture_output=True, check=True
+                    [sys.executable, "-W", "ignore", "-c", CHILD, command.partition("-")[0], *options],
+                    capture_output=True,
+                    check=True,
                 ).stdout
                 most, seconds = json.loads(told.splitlines()[-1])
                 print(f"{command} {ending}: {most / 2**20:.0f} MiB, {most / size:.2f} times Arrow's, {seconds:.1f} s")

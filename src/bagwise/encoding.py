@@ -314,16 +314,15 @@ def encoded(bags: Bags, encoding: Encoding) -> Bags:
     >>> encoded(bags[:2], encoding).instances[:].tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
-    assert isinstance(bags.instances, np.ndarray)
     shown = StoredInstances([Part(_Shown(bags.instances, encoding), 0, len(bags.instances))])
     return replace(bags, instances=shown, columns=None, feature_names=None)
 
 
 @dataclass(frozen=True, eq=False)
 class _Shown:
-    """Raw instances in memory as a source of what a model is shown."""
+    """Raw instances as a source of what a model is shown."""
 
-    instances: NDArray[Any]
+    instances: NDArray[Any] | StoredInstances
     encoding: Encoding
     name: ClassVar[str] = "the table"
     dtype: ClassVar[np.dtype[Any]] = np.dtype(np.float64)

@@ -139,7 +139,7 @@ def seconds_of(column: Any) -> Any:
     Parameters
     ----------
     column
-        An Arrow array of a temporal type, or of nulls.
+        An Arrow array of a temporal type, or of nothing but nulls.
 
     Returns
     -------
@@ -154,7 +154,7 @@ def seconds_of(column: Any) -> Any:
     [86400.0, nan]
     """
     kind = column.type
-    if pa.types.is_null(kind):
+    if column.null_count == len(column):
         return np.full(len(column), np.nan)
     if pa.types.is_timestamp(kind) and kind.tz is not None:
         column = pc.local_timestamp(column)

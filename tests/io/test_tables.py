@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from bagwise import classes
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError, BagwiseWarning
+from bagwise.feature_columns import Wanted
 from bagwise.io import tablefiles
-from bagwise.io.tables import read_table
+from bagwise.io.tables import read_table, read_tolerantly, table_columns
+from bagwise.label_columns import LabelColumns
 
 quick = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -828,3 +830,31 @@ def test_nothing_of_a_file_stays_in_memory_but_its_table(tmp_path, ending):
     before = pa.total_allocated_bytes()
     arrow = tablefiles.read_file(path).arrow
     assert pa.total_allocated_bytes() - before < 1.3 * arrow.nbytes
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_only_the_columns_that_are_needed_are_read(tmp_path, monkeypatch, ending):
+    frame = pd.DataFrame({"bag": list("pqq"), "x": [1.0, 2, 3], "y": list("aba"), "z": [3, 4, 5], "t": [1.5, 2, 3]})
+    frame["g"] = [0, 1, 1]
+    path, read = tmp_path / f"table.{ending}", []
+
+    def spied(*given):
+        found = tablefiles.read_file(*given)
+        read.append(found.arrow.column_names)
+        return found
+
+    getattr(frame, f"to_{ending}")(path)  # with row numbers, which nobody wants
+    monkeypatch.setattr("bagwise.io.columns.read_file", spied)
+    bags = read_table(path, bag="bag", group="g", features=["z", "y"], order="t")
+    read_table(path, bag="bag", like=bags.columns)
+    read_table(path, bag="bag", features=["x"], coordinates=["t", "z"])
+    read_tolerantly(path, bag="bag", label=LabelColumns(("g",)), wanted=Wanted(["x", "z"], drop=["z"]))
+    wanted = [{"bag", "g", "y", "z", "t"}, {"bag", "y", "z", "t"}, {"bag", "x", "t", "z"}, {"bag", "g", "x"}]
+    assert [*map(set, read)] == wanted
+    assert table_columns(path)[-6:] == [*frame]
+
+
+def test_of_a_large_file_the_header_alone_is_read(tmp_path, monkeypatch):
+    path = put(tmp_path, "table.csv", '"a b";c\n' + "1;2\n" * 300_000)
+    monkeypatch.setattr(tablefiles, "_contents", None)
+    assert table_columns(path) == ["a b", "c"]

@@ -25,6 +25,7 @@ from bagwise.io.images import Grid, Points, holds_images, read_images
 from bagwise.io.labels import known_values, known_weights
 from bagwise.io.points import read_points
 from bagwise.io.problems import Problem, listed, tell
+from bagwise.io.streamed import stream_table
 from bagwise.io.tables import number_columns, read_table, table_columns
 from bagwise.label_columns import LABEL, LabelColumns
 from bagwise.stored import StoredInstances
@@ -33,6 +34,7 @@ __all__ = ["DataSource", "digest_of_labelled", "in_memory_if_small"]
 
 # Of the machine's memory: training holds a copy in float32 and what goes through the network besides.
 _SHARE_OF_MEMORY = 0.25
+_LARGE = 8 << 20  # of a table's file, in bytes; smaller ones are read at once
 
 
 @dataclass(frozen=True)
@@ -336,6 +338,7 @@ class DataSource(Data):
         *apart: str | None,
         coordinates: bool = False,
         like: Sequence[Column] | None = None,
+        streamed: bool = False,
     ) -> Bags:
         """Read bags to predict, whose labels do not matter and may be missing.
 
@@ -350,6 +353,8 @@ class DataSource(Data):
             Read the coordinates that are in the files of a folder, too.
         like
             What features stood for, where not all were numbers: columns are read as that, and others not at all.
+        streamed
+            Leave the instances of a large table in their file (`bagwise.io.streamed`), without names and coordinates.
 
         Returns
         -------
@@ -393,6 +398,11 @@ class DataSource(Data):
             ):
                 if these:
                     raise BagwiseError(f"{path} {what} the features {listed(these, 12)}, {cure}")
+        if streamed and path.stat().st_size > _LARGE:
+            beside_it = None if beside is None else self.labels
+            found = stream_table(path, bag=bag, features=features, like=like, labels=beside_it)
+            if found is not None:
+                return found
         present = [name for name in self.coordinates if name in columns]
         return read_table(
             path,

@@ -48,7 +48,8 @@ def run_predict(run: Run, source: DataSource, out: Path | None = None) -> pd.Dat
     """
     if out is not None:
         check_replaceable(out, _holds_predictions)
-    bags = source.read_like(run.feature_names, like=run.columns)
+    placed = any(model._wants_coordinates for model in run.models)
+    bags = source.read_like(run.feature_names, like=run.columns, streamed=not placed)
     said = predict_ensemble(run.models, bags)
     target = common_target(run.models)
     columns: dict[str, Any] = {"bag": bags.names, **answer_columns(target, said.probabilities)}

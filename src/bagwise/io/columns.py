@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from bagwise.classes import MISSING
 from bagwise.errors import BagwiseError
-from bagwise.io.tablefiles import numbered_rows, read_file
+from bagwise.io.pieces import is_number
+from bagwise.io.tablefiles import Header, numbered_rows, read_file
 from bagwise.kinds import Kind, kind_of, seconds_of
 
-__all__ = ["Coded", "Table"]
+__all__ = ["Coded", "Table", "is_text"]
 
 _INTEGER = re.compile(r"[+-]?(0|[1-9]\d*)", re.ASCII)
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
@@ -88,6 +89,7 @@ class Table:
     _arrow: Any
     _place: dict[str, int]
     _further_rows: Iterator[int]
+    _positions: NDArray[np.int64] | None = None  # of the rows that are here among all; None: all are
     _rows: list[int] = field(default_factory=list)  # the numbers of those that were asked for, and of all before
     _spaces: list[tuple[str, int, str]] = field(default_factory=list)  # where, how many, and one of them
 
@@ -95,24 +97,30 @@ class Table:
     def read(cls, path: Path, texts: Sequence[str] = (), only: Sequence[str] | None = None) -> "Table":
         """Read a file, with the columns `texts` as they are written; `only` some columns, or all."""
         header, arrow, delimiter = read_file(path, texts, only)
-        read = [name.strip() for name in arrow.column_names]
-        told = [name.strip() for name in header]
-        if delimiter is None:
-            told = [name for name in told if not _PARQUET_ROW_NUMBERS.fullmatch(name)]
-        for number, name in enumerate(told, 1):
+        table = cls.of(path, Header(header, delimiter), arrow)
+        for number, name in enumerate(table.header, 1):
             if only is None and _ROW_NUMBERS.fullmatch(name):
                 raise BagwiseError(
                     f"{path}: column {number} has no name ({name!r} in row 1): name it, or leave it out if it holds row"
                     " numbers"
                 )
+        if arrow.num_rows == 0:
+            raise BagwiseError(f"{path}: the table has a header and no rows: a bag needs at least one")
+        return table
+
+    @classmethod
+    def of(cls, path: Path, header: Header, arrow: Any, positions: NDArray[np.int64] | None = None) -> "Table":
+        """Make it of columns that were read, in all of its rows or in those at some positions."""
+        told = [name.strip() for name in header.names]
+        if header.delimiter is None:
+            told = [name for name in told if not _PARQUET_ROW_NUMBERS.fullmatch(name)]
         for name, count in Counter(told).items():
             if count > 1 and name:
                 raise BagwiseError(f"{path}: {count} columns have the name {name!r} in row 1: give each its own")
-        if arrow.num_rows == 0:
-            raise BagwiseError(f"{path}: the table has a header and no rows: a bag needs at least one")
-        places = {name: place for place, name in enumerate(read)}
-        table = cls(path, told, delimiter, arrow, places, numbered_rows(path, delimiter))
-        table._note_spaces("names of columns", header)
+        places = {name.strip(): place for place, name in enumerate(arrow.column_names)}
+        rows = numbered_rows(path, header.delimiter)
+        table = cls(path, told, header.delimiter, arrow, places, rows, positions)
+        table.note_spaces("names of columns", header.names)
         return table
 
     def __len__(self) -> int:
@@ -138,9 +146,9 @@ class Table:
 
     def row(self, position: int) -> int:
         """Give the number that a spreadsheet gives to a row, which counts the header and empty lines."""
-        more = int(position) + 1 - len(self._rows)
-        self._rows.extend(islice(self._further_rows, max(0, more)))
-        return self._rows[position] if position < len(self._rows) else int(position) + 2
+        place = int(position if self._positions is None else self._positions[position])
+        self._rows.extend(islice(self._further_rows, max(0, place + 1 - len(self._rows))))
+        return self._rows[place] if place < len(self._rows) else place + 2
 
     def names(self, column: str) -> Coded:
         """Give a column as text without white space around it."""
@@ -156,11 +164,16 @@ class Table:
             raise self._not(column, "made of names", kind) from error
         return Coded.of(codes, self._stripped(column, texts))
 
+    def raw_texts(self, column: str) -> list[str]:
+        """Give the distinct texts of a column as they are written; of other columns none."""
+        _, values = self._encoded(column, "made of names")
+        return [text for text in values.to_pylist() if text] if is_text(values.type) else []
+
     def classes(self, column: str) -> Coded:
         """Give a column as labels: numbers or booleans where all of them are, else text."""
         codes, values = self._encoded(column, "made of labels")
         kind = values.type
-        if not _is_text(kind):
+        if not is_text(kind):
             if not (pa.types.is_primitive(kind) or pa.types.is_null(kind)) or pa.types.is_temporal(kind):
                 raise self._not(column, "made of labels", kind)
             numbers = [None if value != value else value for value in values.to_pylist()]
@@ -190,14 +203,14 @@ class Table:
         wrong: dict[str, BagwiseError] = {}
         for name in columns:
             kind = self._column(name).type
-            if len(wrong) >= _SHOWN and not _is_number(kind):  # to look for the place takes its time
+            if len(wrong) >= _SHOWN and not is_number(kind):  # to look for the place takes its time
                 wrong[name] = BagwiseError(f"{self.path}: column {name!r} is not numeric")
                 continue
             try:
                 found[name] = self._floats(name)
             except BagwiseError as error:
                 wrong[name] = error
-        suspects = [name for name, values in found.items() if (np.abs(values) >= _EXACT).any()]
+        suspects = [name for name, values in found.items() if ((np.abs(values) >= _EXACT) & ~np.isinf(values)).any()]
         if suspects and self.delimiter is not None:
             again = Table.read(self.path, suspects, suspects)
             for name in suspects:
@@ -215,7 +228,7 @@ class Table:
 
     def is_number(self, column: str) -> bool:
         """Say whether a column holds nothing but numbers, booleans and gaps."""
-        return _is_number(self._column(column).type)
+        return is_number(self._column(column).type)
 
     def floats(self, column: str) -> NDArray[Any]:
         """Give a column of numbers or booleans, with NaN in gaps."""
@@ -237,8 +250,8 @@ class Table:
 
     def temporal(self, column: str) -> bool:
         """Say whether a column holds dates or times, or nothing at all."""
-        kind = self._column(column).type
-        return pa.types.is_null(kind) or (pa.types.is_temporal(kind) and not pa.types.is_duration(kind))
+        kind, empty = self._column(column).type, self._column(column).null_count == len(self)
+        return empty or (pa.types.is_temporal(kind) and not pa.types.is_duration(kind))
 
     def wrong(self, column: str, row: int, has: str, cure: str) -> BagwiseError:
         """Say what is wrong with a row, and what to do."""
@@ -275,7 +288,7 @@ class Table:
         return codes, whole.dictionary
 
     def _check_lengths(self, name: str, codes: NDArray[np.int64], values: Any) -> None:
-        if not _is_text(values.type) or values.nbytes <= _LONGEST_NAME:  # then none can be so long
+        if not is_text(values.type) or values.nbytes <= _LONGEST_NAME:  # then none can be so long
             return
         lengths = pc.binary_length(values).fill_null(0).to_numpy(zero_copy_only=False)
         worst = int(np.argmax(lengths))
@@ -293,10 +306,11 @@ class Table:
         """Take white space off, and give None for what says that there is nothing."""
         stripped = [None if text is None or text.strip().lower() in MISSING else text.strip() for text in texts]
         given = [text for text, kept in zip(texts, stripped, strict=True) if text is not None and kept is not None]
-        self._note_spaces(f"values of column {column!r}", given)
+        self.note_spaces(f"values of column {column!r}", given)
         return stripped
 
-    def _note_spaces(self, where: str, texts: Sequence[str]) -> None:
+    def note_spaces(self, where: str, texts: Sequence[str]) -> None:
+        """Remember which of some texts have white space around them, for `spaces`."""
         spaced = [text for text in texts if text.strip() not in ("", text)]
         if spaced:
             self._spaces.append((where if len(spaced) > 1 else where.replace("s ", " ", 1), len(spaced), spaced[0]))
@@ -379,7 +393,7 @@ class Table:
             not_numbers = pc.invert(pc.match_substring_regex(column, _NUMBER_OR_INFINITY))
             wrong = not_numbers if pc.any(not_numbers).as_py() else wrong
         position = max(0, pc.index(wrong, True).as_py())
-        if _is_text(kind):
+        if is_text(kind):
             told = reprlib.repr(column[position].as_py())
         return BagwiseError(
             f"{self.path}: column {name!r} is not {needed}: row {self.row(position)} holds {told}; leave the column"
@@ -399,11 +413,12 @@ def _told(kind: Any) -> str:
     return f"a value of type {kind}"
 
 
-def _is_number(kind: Any) -> bool:
-    return any(
-        belongs(kind) for belongs in (pa.types.is_floating, pa.types.is_integer, pa.types.is_boolean, pa.types.is_null)
-    )
+def is_text(kind: Any) -> bool:
+    """Say whether a type of Arrow's is that of texts, each by itself.
 
-
-def _is_text(kind: Any) -> bool:
+    Examples
+    --------
+    >>> is_text(pa.string()), is_text(pa.float64())
+    (True, False)
+    """
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))

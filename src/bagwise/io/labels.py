@@ -22,6 +22,7 @@ __all__ = [
     "known_values",
     "known_weights",
     "labels_apart",
+    "misspelt",
     "spaces",
 ]
 
@@ -87,15 +88,7 @@ class _Columns:
             more = f" and {gaps.sum() - 1:,} more" if gaps.sum() > 1 else ""
             self.say("error", "gap-in-bag", f"column {column!r} is empty in {rows}{more}: fill it in, or drop the row")
 
-        for one, other, *_ in differ_by_spelling(self.bags.values)[:_MOST_TOLD]:
-            first, second = (self.table.row(int(self.first[self.bags.values.index(name)])) for name in (one, other))
-            self.say(
-                "warning",
-                "bags-differ-by-spelling",
-                f"the bags {one!r} (row {first}) and {other!r} (row {second}) of column {column!r} differ by capitals"
-                " or spaces alone and are taken for two: write them alike if they are one",
-                [one, other],
-            )
+        self.problems.extend(misspelt(self.table, column, self.bags.values, self.first))
 
     @cached_property
     def first(self) -> NDArray[np.int64]:
@@ -313,6 +306,35 @@ def known_labels(path: str | Path, bag: str, label: LabelColumns, *, as_written:
     rows = BagRows.read(table, bag, label, as_written=as_written)
     tell(problem for problem in rows.problems if problem.severity == "error" and problem.code != "no-labels")
     return rows.labels
+
+
+def misspelt(table: Table, column: str, names: Sequence[str], first: NDArray[np.int64]) -> list[Problem]:
+    """Point out names of bags that are spelt nearly alike.
+
+    Parameters
+    ----------
+    table
+        Where they are.
+    column
+        In which column.
+    names
+        Each once.
+    first
+        The first row of each, by its position in the table.
+
+    Returns
+    -------
+    list of Problem
+    """
+    found = []
+    for one, other, *_ in differ_by_spelling(names)[:_MOST_TOLD]:
+        rows = [table.row(int(first[names.index(name)])) for name in (one, other)]
+        sentence = (
+            f"{table.path}: the bags {one!r} (row {rows[0]}) and {other!r} (row {rows[1]}) of column {column!r} differ"
+            " by capitals or spaces alone and are taken for two: write them alike if they are one"
+        )
+        found.append(Problem.of("warning", "bags-differ-by-spelling", sentence, [one, other]))
+    return found
 
 
 def spaces(table: Table) -> list[Problem]:

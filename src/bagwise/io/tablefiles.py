@@ -16,17 +16,44 @@ import pyarrow.parquet as pq
 
 from bagwise.classes import MISSING
 from bagwise.errors import BagwiseError
-from bagwise.inputs import check_size, most_bytes, read_whole, unpacked
+from bagwise.inputs import check_regular, check_size, most_bytes, named_in_utf8, read_whole, unpacked
 
-__all__ = ["Read", "numbered_rows", "read_file"]
+__all__ = [
+    "NO_PARQUET",
+    "Header",
+    "Read",
+    "in_arrow",
+    "kind_of_file",
+    "missing_words",
+    "no_parquet",
+    "numbered_rows",
+    "read_file",
+    "read_header",
+]
 
 # A CSV file says itself what stands between its cells: what its header has most of, a comma where that is open.
 _DELIMITERS = {".csv": ",;\t", ".tsv": "\t"}
 _PARQUET = (".parquet", ".pq")
+NO_PARQUET = (pa.ArrowException, OSError, ValueError, MemoryError)
 _PACKED = (".gz", ".zst")
 _NUMBER_BYTES = 8
 _LARGEST_BLOCK = 2**31 - 1
 _PIECE = 1 << 20
+
+
+class Header(NamedTuple):
+    """What a file says of its columns.
+
+    Attributes
+    ----------
+    names
+        Of all columns, as they are written.
+    delimiter
+        What stands between cells; None in Parquet.
+    """
+
+    names: list[str]
+    delimiter: str | None
 
 
 class Read(NamedTuple):
@@ -78,19 +105,77 @@ def read_file(path: Path, texts: Sequence[str] = (), only: Sequence[str] | None 
     >>> read.header, read.delimiter, read.arrow["bag"].to_pylist()
     (['bag', 'label'], ';', ['007'])
     """
+    delimiters = kind_of_file(path)
+    wanted = None if only is None else frozenset(only)
+    read = _parquet(path, wanted) if delimiters is None else _csv(path, delimiters, frozenset(texts), wanted)
+    pa.default_memory_pool().release_unused()  # Arrow would keep what it read with
+    return read
+
+
+def kind_of_file(path: Path) -> str | None:
+    r"""Say what may stand between the cells of a file, by its name.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    str or None
+        One of the characters; None of Parquet.
+
+    Raises
+    ------
+    BagwiseError
+        If it is the name of no table.
+
+    Examples
+    --------
+    >>> kind_of_file(Path("cells.tsv.gz")), kind_of_file(Path("cells.parquet"))
+    ('\t', None)
+    """
     ending = Path(path.name.lower().removesuffix(".gz").removesuffix(".zst")).suffix
     if ending not in _DELIMITERS and path.suffix.lower() not in _PARQUET:
         raise BagwiseError(
             f"{path}: the name of a table must end in .csv or .tsv, with .gz or .zst after it or not, in .parquet or"
             " .pq: convert the file, or rename it"
         )
-    wanted = None if only is None else frozenset(only)
-    if ending not in _DELIMITERS:
-        read = _parquet(path, wanted)
-    else:
-        read = _csv(path, _DELIMITERS[ending], frozenset(texts), wanted)
-    pa.default_memory_pool().release_unused()  # Arrow would keep what it read with
-    return read
+    return _DELIMITERS.get(ending)
+
+
+def read_header(path: Path) -> Header:
+    r"""Read what columns a table has, and no more of it than that takes.
+
+    Parameters
+    ----------
+    path
+        As `bagwise.read_table` takes it.
+
+    Returns
+    -------
+    Header
+
+    Raises
+    ------
+    BagwiseError
+        If there is no such file, or it does not begin as a table.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "labels.csv"
+    >>> _ = path.write_text("bag;label\n007;1\n")
+    >>> read_header(path)
+    Header(names=['bag', 'label'], delimiter=';')
+    """
+    delimiters = kind_of_file(path)
+    if delimiters is None:
+        return Header(_parquet_header(path), None)
+    contents = _beginning(path)
+    _check_text(path, contents)
+    delimiter, names = _header(path, contents, delimiters)
+    return Header(names, delimiter)
 
 
 def numbered_rows(path: Path, delimiter: str | None) -> Iterator[int]:
@@ -142,6 +227,20 @@ def _contents(path: Path) -> bytes:
     return contents
 
 
+def _beginning(path: Path) -> bytes:
+    """Read the first rows of a file, or all of it where that is little or it is packed."""
+    if check_regular(path) > _PIECE and path.suffix.lower() not in _PACKED:
+        try:
+            with path.open("rb") as file:
+                head = file.read(_PIECE)
+        except OSError:
+            return _contents(path)  # which says what is wrong
+        head = head[: head.rfind(b"\n") + 1]
+        if head and not head.isspace() and head.count(b'"') % 2 == 0:
+            return head
+    return _contents(path)
+
+
 def _unpacking(contents: bytes, kind: str) -> tuple[Any, Any]:
     if kind == ".gz":
         packed = io.BytesIO(contents)
@@ -150,7 +249,7 @@ def _unpacking(contents: bytes, kind: str) -> tuple[Any, Any]:
     return pa.CompressedInputStream(packed, "zstd"), packed
 
 
-def _in_arrow(contents: bytes) -> Any:
+def in_arrow(contents: bytes) -> Any:
     """Copy a file's bytes to where Arrow's threads may let go of them at any time.
 
     The last to let go of bytes of Python's needs the interpreter: a thread that is late ends a process that is about to
@@ -166,7 +265,7 @@ def _in_arrow(contents: bytes) -> Any:
 
 def _parquet(path: Path, only: Set[str] | None) -> Read:
     try:
-        source = pa.BufferReader(_in_arrow(_contents(path)))
+        source = pa.BufferReader(in_arrow(_contents(path)))
         schema = pq.read_schema(source)
         # A text that stands in a million rows is stored once, and is to be read once.
         repeated = [field.name for field in schema if pa.types.is_string(field.type)]
@@ -178,12 +277,31 @@ def _parquet(path: Path, only: Set[str] | None) -> Read:
         arrow.validate(full=True)
     except BagwiseError:
         raise
-    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
-        raise BagwiseError(
-            f"{path}: this is no whole Parquet file ({_one_line(error)}): write or get it again"
-        ) from error
+    except NO_PARQUET as error:
+        raise no_parquet(path, error) from error
     # Without what pandas noted in the file, which would change columns' types.
     return Read(header, arrow.replace_schema_metadata(None), None)
+
+
+def _parquet_header(path: Path) -> list[str]:
+    if not check_regular(path):
+        _contents(path)  # which says that it is empty
+    try:
+        with named_in_utf8(path) as name:
+            return list(pq.read_schema(name).names)
+    except NO_PARQUET as error:
+        raise no_parquet(path, error) from error
+
+
+def no_parquet(path: Path, error: BaseException) -> BagwiseError:
+    """Say that a file is no whole Parquet file, and why.
+
+    Examples
+    --------
+    >>> str(no_parquet(Path("cells.parquet"), ValueError("no footer")))
+    'cells.parquet: this is no whole Parquet file (no footer): write or get it again'
+    """
+    return BagwiseError(f"{path}: this is no whole Parquet file ({_one_line(error)}): write or get it again")
 
 
 def _check_parquet(path: Path, file: Any, columns: int) -> None:
@@ -213,7 +331,7 @@ def _csv(path: Path, delimiters: str, texts: Set[str], only: Set[str] | None) ->
     as_written = {name: pa.string() for name in header if name.strip() in texts}
     wanted = None if only is None else [name for name in header if name.strip() in only] or header[:1]
     row = contents.find(b"\n")
-    buffer = _in_arrow(contents)
+    buffer = in_arrow(contents)
     del contents  # a table may be as large as what is left of memory
 
     block = min(2**30, max(2**20, 16 * row))
@@ -228,7 +346,7 @@ def _csv(path: Path, delimiters: str, texts: Set[str], only: Set[str] | None) ->
                     check_utf8=False,
                     column_types=types,
                     include_columns=wanted,
-                    null_values=_missing_words(),
+                    null_values=missing_words(),
                     strings_can_be_null=True,
                 ),
             )
@@ -265,8 +383,14 @@ def _csv(path: Path, delimiters: str, texts: Set[str], only: Set[str] | None) ->
     raise BagwiseError(f"{path}: the table cannot be read ({_one_line(failure)}): {cure}") from failure
 
 
-def _missing_words() -> list[str]:
-    """Give the words of `MISSING` in every case that they may be written in."""
+def missing_words() -> list[str]:
+    """Give the words of `MISSING` in every case that they may be written in.
+
+    Examples
+    --------
+    >>> [word for word in missing_words() if len(word) == 2]
+    ['NA', 'Na', 'nA', 'na']
+    """
     return [
         "".join(letters)
         for word in sorted(MISSING)

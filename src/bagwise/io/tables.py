@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,12 +18,23 @@ from bagwise.io.bag_tables import BagTable
 from bagwise.io.columns import Coded, Table
 from bagwise.io.doubts import doubts
 from bagwise.io.labels import BagRows, labels_apart, spaces
+from bagwise.io.pieces import is_number, pieces_of
 from bagwise.io.problems import Problem, left_out, some, tell
+from bagwise.io.tablefiles import read_header
 from bagwise.kinds import Kind
 from bagwise.label_columns import LabelColumns
 from bagwise.mixed import Apart, Mixed, as_said, read_mixed
 
-__all__ = ["TolerantTable", "number_columns", "read_table", "read_tolerantly", "table_columns"]
+__all__ = [
+    "TolerantTable",
+    "Values",
+    "in_order",
+    "number_columns",
+    "read_table",
+    "read_tolerantly",
+    "table_columns",
+    "values_of",
+]
 
 _MOST_TOLD = 20
 
@@ -137,9 +149,9 @@ def read_table(
     asked = Wanted(features, drop, categorical, date, order, bag_features) if like is None else Wanted.as_learnt(like)
     used = {*texts, *coordinates, *others}
     beside = BagTable.of(labels, asked.bag_features)
-    as_written = _as_written(path, used, asked, beside)
+    needed = _Needed.of(path, [*texts, *coordinates], used, asked, beside)
     told = None if beside is not None and not columns else labels  # to predict, it has features of bags alone
-    read = _Read.of(Path(path), bag, columns, group, told, texts, [*coordinates, *others], as_written)
+    read = _Read.of(Path(path), bag, columns, group, told, texts, [*coordinates, *others], needed)
     table, rows = read.table, read.rows
     wanted = _among(table, used, asked, beside)
     names = None if instance is None else table.names(instance)
@@ -150,17 +162,18 @@ def read_table(
     kept = np.argsort(bag_of_row, kind="stable")[np.count_nonzero(bag_of_row < 0) :]
     where = _numbers(table, coordinates, bag_of_row, chosen)
     apart = None if beside is None else beside.apart(bag, place, wanted)
-    feature_names, parts, kinds = _values(table, wanted, bag_of_row, chosen, apart)
+    feature_names, parts, kinds, sentences = values_of(table, wanted, bag_of_row, chosen, apart)
+    tell(Problem("warning", "columns", sentence) for sentence in sentences)
     known, all_groups = read.labels, read.groups
     del read, table, rows, apart  # before the matrix is made: with it, they would be most of what memory must hold
     pa.default_memory_pool().release_unused()
     return Bags(
-        _in_order(parts, kept),
+        in_order(parts, kept),
         np.concatenate([[0], np.cumsum(np.bincount(bag_of_row[kept]))]),
         labels=columns.array([known[name] for name in chosen]) if columns else None,
         names=np.array(chosen, dtype=object),
         groups=None if group is None or not all_groups else np.array([all_groups[name] for name in chosen]),
-        coordinates=_in_order([where[name] for name in coordinates], kept) if coordinates else None,
+        coordinates=in_order([where[name] for name in coordinates], kept) if coordinates else None,
         feature_names=tuple(feature_names),
         instance_names=None if names is None else np.array([*names.values, ""], dtype=object)[names.codes[kept]],
         label_names=columns.label_names,
@@ -184,9 +197,10 @@ def table_columns(path: str | Path) -> list[str]:
     Raises
     ------
     BagwiseError
-        If the file cannot be read.
+        If the file does not begin as a table.
     """
-    return Table.read(Path(path), only=[]).header
+    header = read_header(Path(path))
+    return Table.of(Path(path), header, pa.table({})).header
 
 
 def number_columns(path: str | Path, columns: Sequence[str]) -> list[str]:
@@ -208,6 +222,9 @@ def number_columns(path: str | Path, columns: Sequence[str]) -> list[str]:
     BagwiseError
         If the file cannot be read.
     """
+    pieces = pieces_of(Path(path), [], columns, lambda _: None)
+    if pieces is not None:
+        return [name for name in columns if is_number(pieces.types[name])]
     table = Table.read(Path(path), only=columns)
     return [name for name in columns if table.is_number(name)]
 
@@ -288,9 +305,10 @@ def read_tolerantly(
     """
     texts = [name for name in (bag, *label.names, group) if name is not None]
     beside = BagTable.of(labels, wanted.bag_features)
-    read = _Read.of(
-        Path(path), bag, label, group, labels, texts, others, _as_written(path, {*texts, *others}, wanted, beside)
-    )
+    needed = _Needed()
+    with suppress(BagwiseError):  # which is found again below, and told beside others
+        needed = _Needed.of(path, texts, {*texts, *others}, wanted, beside)
+    read = _Read.of(Path(path), bag, label, group, labels, texts, others, needed)
     table = read.table
     problems = [*read.problems(), *spaces(table)]
     chosen = Wanted(features=())
@@ -331,7 +349,7 @@ def read_tolerantly(
         problems.append(Problem.of("error", "no-features", told))
     read_well = {name: kind for name, kind in kinds.items() if name in names and name not in wrong}
     problems += doubts(table, read_well, bags, read.labels)
-    instances = _in_order(mixed.parts, np.arange(len(table)))
+    instances = in_order(mixed.parts, np.arange(len(table)))
     columns = tuple(mixed.columns)
     return TolerantTable(columns, kinds, problems, instances, bags, read.labels, read.groups, read.left_out)
 
@@ -356,14 +374,14 @@ class _Read:
         labels: str | Path | None,
         texts: Sequence[str],
         others: Sequence[str],
-        as_written: Sequence[str] = (),
+        needed: "_Needed",
     ) -> "_Read":
         apart = None
         if labels is not None:
             if not label:
                 raise BagwiseError(f"{labels}: label says no column of this file: name the column with the labels")
             apart = labels_apart(Path(labels), bag, label, group)
-        table = Table.read(path, [*texts, *as_written])
+        table = Table.read(path, [*texts, *needed.as_written], needed.only)
         elsewhere = [] if apart is None else [name for name in (*label.names, group) if name in apart.table.header]
         for name in elsewhere:
             if name in table.header:
@@ -409,32 +427,93 @@ def _among(table: Table, used: Collection[str], asked: Wanted, beside: BagTable 
     return asked.among(free, () if beside is None else beside.columns, f"{table.path}: the table")
 
 
-def _as_written(path: str | Path, used: Collection[str], asked: Wanted, beside: BagTable | None) -> list[str]:
-    """Give the columns that are categories, as was said, in this table."""
-    if not asked.categorical:
-        return []
-    free = [name for name in table_columns(path) if name not in used]
-    named = asked.among(free, () if beside is None else beside.columns, f"{path}: the table")
-    return [name for name in named.categorical if name in free]
+class _Needed(NamedTuple):
+    """Which columns of a table are read.
+
+    Attributes
+    ----------
+    as_written
+        Those that are categories, as was said.
+    only
+        All that are needed; None: all that there are.
+    """
+
+    as_written: Sequence[str] = ()
+    only: Sequence[str] | None = None
+
+    @classmethod
+    def of(
+        cls, path: str | Path, always: Sequence[str], used: Collection[str], asked: Wanted, beside: BagTable | None
+    ) -> "_Needed":
+        """Find them by the header, where all that would be features are not wanted as they are."""
+        if asked.features is None and not asked.drop and not asked.categorical:
+            return cls()
+        free = [name for name in table_columns(path) if name not in used]
+        named = asked.among(free, () if beside is None else beside.columns, f"{path}: the table")
+        return cls([name for name in named.categorical if name in free], [*always, *named.columns])
 
 
-def _values(
-    table: Table, wanted: Wanted, bag_of_row: NDArray[np.int64], names: Sequence[str], apart: Apart | None
-) -> tuple[list[str], list[NDArray[Any]], tuple[Column, ...] | None]:
-    """Give names and values of features, and what these stand for where they are not all numbers without gaps."""
+class Values(NamedTuple):
+    """Features as they were read.
+
+    Attributes
+    ----------
+    names
+        Theirs.
+    parts
+        Their numbers, shape (N,) each.
+    columns
+        What they stand for; None where all are numbers without gaps.
+    sentences
+        What users should know of them.
+    """
+
+    names: list[str]
+    parts: list[NDArray[Any]]
+    columns: tuple[Column, ...] | None
+    sentences: list[str]
+
+
+def values_of(
+    table: Table,
+    wanted: Wanted,
+    bag_of_row: NDArray[np.int64],
+    names: Sequence[str] | NDArray[np.object_],
+    apart: Apart | None,
+) -> Values:
+    """Read features of a table.
+
+    Parameters
+    ----------
+    table
+        The table.
+    wanted
+        Which, by name.
+    bag_of_row, names, apart
+        As `bagwise.mixed.read_mixed` takes them.
+
+    Returns
+    -------
+    Values
+
+    Raises
+    ------
+    BagwiseError
+        As `read_table` does.
+    """
     given = list(wanted.features or ())
     if wanted.plain and all(map(table.is_number, given)):
         numbers, wrong = table.numbers(given)
         for error in wrong.values():
             raise error
         if all(np.isfinite(values[bag_of_row >= 0]).all() for values in numbers.values()):
-            return given, [numbers[name] for name in given], None
+            return Values(given, [numbers[name] for name in given], None, [])
     mixed = read_mixed(table, wanted, bag_of_row, names, apart)
     sentences = [f"{table.path}: {sentence}" for sentence in mixed.told()]
     if not mixed.columns:
         raise BagwiseError(f"{table.path}: the table has no feature columns: {sentences[0].partition(': ')[2]}")
-    tell(Problem("warning", "columns", sentence) for sentence in sentences)
-    return mixed.names, mixed.parts, None if mixed.plain and wanted.like is None else tuple(mixed.columns)
+    columns = None if mixed.plain and wanted.like is None else tuple(mixed.columns)
+    return Values(mixed.names, mixed.parts, columns, sentences)
 
 
 def _numbers(
@@ -457,8 +536,14 @@ def _numbers(
     return numbers
 
 
-def _in_order(columns: list[NDArray[Any]], order: NDArray[np.int64]) -> NDArray[Any]:
-    """Give columns as one matrix, whose rows are in another order; the list is empty then, since memory is short."""
+def in_order(columns: list[NDArray[Any]], order: NDArray[np.int64]) -> NDArray[Any]:
+    """Give columns as one matrix, whose rows are in another order; the list is empty then, since memory is short.
+
+    Examples
+    --------
+    >>> in_order([np.array([1.0, 2.0]), np.array([3.0, 4.0])], np.array([1, 0])).tolist()
+    [[2.0, 4.0], [1.0, 3.0]]
+    """
     single = all(column.dtype == np.float32 for column in columns)
     matrix = np.empty((len(order), len(columns)), np.float32 if single else np.float64)
     while columns:

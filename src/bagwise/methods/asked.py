@@ -85,6 +85,11 @@ class Asked(Decides):
         """The name of the estimator's class."""
         return type(self).__name__
 
+    @property
+    def _wants_coordinates(self) -> bool:
+        """Whether it looks at where instances are."""
+        return False
+
     def _check_fitted(self) -> None:
         """Raise unless it has learnt."""
         raise NotImplementedError

@@ -89,6 +89,10 @@ class Averaged(BagEstimator, Asked):
         """Whether one of the members says by how much its answer falls without an instance, and none says more."""
         return not self.SCORES_INSTANCES and any(member.LEAVES_OUT for member in self.members_)
 
+    @property
+    def _wants_coordinates(self) -> bool:
+        return any(member._wants_coordinates for member in self.members_)
+
     def _compute(self, device: str, dtype: str | None) -> None:
         neural = [member for member in self.members_ if hasattr(member, "plan_")]
         for member in neural or self.members_:

@@ -57,6 +57,10 @@ class Fitted(Asked):
     instance_shape_: tuple[int, ...]
     class_shares_: NDArray[np.float64] | None
 
+    @property
+    def _wants_coordinates(self) -> bool:
+        return bool(self.model_.wants_coordinates)
+
     def _compute(self, device: str, dtype: str | None) -> None:
         self.device = device
         if dtype is not None:
