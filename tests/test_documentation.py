@@ -25,7 +25,7 @@ from sybil import Document
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown import CodeBlockParser, SkipParser
 
-from bagwise.commands.options import Data, Evaluation, Model, Output, Search, Training, Work
+from bagwise.commands.options import Data, Evaluation, Model, Output, Search, Training, Trust, Work
 from warm import warm_command
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -243,7 +243,7 @@ def test_the_reference_tells_what_a_default_becomes_and_what_a_parameter_must_be
 def test_the_reference_lists_every_option_with_its_default(site):
     page = html.unescape((site / "reference" / "options.html").read_text(encoding="utf-8"))
     rows = set(re.findall(r"<tr>\n<td><code>(.*?)</code></td>\n<td>(?:<code>(.*?)</code>)?</td>\n<td>(.*?)</td>", page))
-    for kind in (Data, Model, Training, Search, Evaluation, Work, Output):
+    for kind in (Data, Model, Training, Trust, Search, Evaluation, Work, Output):
         for name, one in kind.options().items():
             default = " ".join(one.default) if isinstance(one.default, tuple) else one.default
             shown = "" if one.flag is None or default is None or default is False else str(default)

@@ -13,17 +13,29 @@ import typer
 
 from bagwise.cli import commands
 from bagwise.cli.options import KNOWN_BUT_OF_LABELS, KNOWN_TO_A_RUN, takes_options
-from bagwise.commands.options import Data, Evaluation, Model, Option, Options, Output, OwnMethod, Search, Training, Work
+from bagwise.commands.options import (
+    Data,
+    Evaluation,
+    Model,
+    Option,
+    Options,
+    Output,
+    OwnMethod,
+    Search,
+    Training,
+    Trust,
+    Work,
+)
 from bagwise.commands.runs import check_asked_the_same
 from bagwise.errors import BagwiseError
 from bagwise.experiments.options import Assumption, Auto, Digits, Payments, Slides, Study, Table1, Tissue
 
-CLASSES = (Data, Model, Training, Search, Evaluation, Work, Output)
+CLASSES = (Data, Model, Training, Trust, Search, Evaluation, Work, Output)
 DECLARED = [one for kind in CLASSES for one in kind.options().values()]
 TAKEN = {
     "check": {Data: ()},
-    "fit": {Data: (), Model: (), Training: (), Work: ()},
-    "evaluate": {Data: (), Evaluation: (), Training: (), Work: (), Output: ()},
+    "fit": {Data: (), Model: (), Training: (), Trust: (), Work: ()},
+    "evaluate": {Data: (), Evaluation: (), Training: (), Trust: (), Work: (), Output: ()},
     "predict": {Data: KNOWN_TO_A_RUN},
     "validate": {Data: KNOWN_BUT_OF_LABELS, Output: ()},
     "explain": {Data: KNOWN_TO_A_RUN, Output: ()},

@@ -28,6 +28,7 @@ from bagwise.commands.options import (
     Seed,
     Target,
     Training,
+    Trust,
     Work,
 )
 
@@ -124,6 +125,7 @@ def fit(
     source: Data,
     model: Model,
     training: Training,
+    trust: Trust,
     work: Work,
     as_json: AsJson = Output.json,
 ) -> None:
@@ -138,15 +140,23 @@ def fit(
         from bagwise.commands.fit import run_fit
 
     with workers(work.backend, work.address):
-        metrics = run_fit(known, out, model, training, work, verbose=not as_json)
+        metrics = run_fit(known, out, model, training, work, trust, verbose=not as_json, tell=say)
     if as_json:
         print_json(metrics)
         return
-    sentences = ("epochs_were", "positive")
-    shown = [(name.replace("_", " "), told(value)) for name, value in metrics.items() if name not in sentences]
-    print_table(f"{model.method} on {source.data}", ["what", "value"], shown)
+    sentences = ("epochs_were", "positive", "calibration", "calibrated_because")
+    shown = {name: value for name, value in metrics.items() if name not in sentences}
+    held_out = {name.removeprefix("held_out_"): shown.pop(name) for name in [*shown] if name.startswith("held_out_")}
+    before = {name: shown.pop(f"uncalibrated_{name}", None) for name in held_out}
+    rows = [(name.replace("_", " "), told(value)) for name, value in shown.items()]
+    print_table(f"{model.method} on {source.data}", ["what", "value"], rows)
+    if held_out:
+        compared = [(name.replace("_", " "), told(value), told(before[name])) for name, value in held_out.items()]
+        print_table("On bags held out of further trainings", ["what", "value", "uncalibrated"], compared)
     _print_positive(metrics.get("positive"), to_be_named=True)
     _print_epochs(metrics)
+    if "calibrated_because" in metrics:
+        print_line(f"Calibration: {metrics['calibration']} ({metrics['calibrated_because']}).")
     print_line("These are numbers on the bags learnt from; bagwise evaluate measures how good predictions will be.")
     print_line(f"Open {out / 'report.html'} to see which instances count.")
 
@@ -195,6 +205,7 @@ def evaluate(
     source: Data,
     evaluation: Evaluation,
     training: Training,
+    trust: Trust,
     work: Work,
     output: Output,
 ) -> None:
@@ -210,7 +221,7 @@ def evaluate(
         from bagwise.evaluation.summary import divided_told, folds_told
 
     with workers(work.backend, work.address):
-        results = run_evaluate(known, out, evaluation, training, work, output, verbose=not output.json)
+        results = run_evaluate(known, out, evaluation, training, work, output, trust, verbose=not output.json, tell=say)
     if output.json:
         print_json(results)
         return
@@ -249,6 +260,13 @@ def evaluate(
             dict.fromkeys(row.get("test", "corrected resampled t-test") for row in results["differences"])
         )
         print_table(f"Differences ({tests})", ["methods", "metric", "difference", "p"], rows)
+    if results.get("aims"):
+        names = ["lowest", "highest", "sensitivity", "specificity", "precision", "called_positive"]
+        rows = [
+            (name, *(told(one[0][measure]) for measure in names)) for name, one in results["aims"]["methods"].items()
+        ]
+        title = f"What thresholds do to bags that nobody chose by ({results['aims']['aim']})"
+        print_table(title, ["method", *names], rows)
     for verdict in (results.get("baselines") or {"verdicts": []})["verdicts"]:
         print_line(verdict["told"])
     _print_positive(results.get("positive"), to_be_named=True)
@@ -269,6 +287,9 @@ def predict(
         Path | None,
         "File for the predictions: .csv, or .parquet, in which nothing is a formula; replaces earlier ones.",
     ] = None,
+    share: Annotated[
+        tuple[str, ...], "NAME=SHARE of a class where bags come from, such as yes=0.02; else as in training."
+    ] = (),
     source: Data,
     method: OwnMethod = None,
     device: Device = Work.device,
@@ -287,7 +308,7 @@ def predict(
 
     known = Run.load(run, device, method, dtype)
     data = known.source(**vars(source))
-    frame = run_predict(known, data, out)
+    frame = run_predict(known, data, out, shares=share, tell=say)
     rows = json.loads(frame.to_json(orient="records"))
     labels = data.labels_there()
     unused = f"Labels ({labels}) are not used: bagwise validate measures the run by them."

@@ -11,6 +11,7 @@ import numpy as np
 
 from bagwise._version import __version__
 from bagwise.bags import Bags
+from bagwise.commands.relying_report import reliance_facts
 from bagwise.commands.report_facts import data_facts, model_facts
 from bagwise.evaluation.metrics import METRICS
 from bagwise.files import write_text
@@ -18,6 +19,7 @@ from bagwise.methods.asked import common_target
 from bagwise.reports import Section
 from bagwise.targets.contract import Target
 from bagwise.text import encodable, printable
+from bagwise.trust.reliance import Reliance
 
 __all__ = ["CARD", "card_of", "on_training", "write_card"]
 
@@ -39,6 +41,7 @@ def card_of(
     good: Sequence[tuple[str, str]],
     protocol: Sequence[tuple[str, str]] = (),
     epochs_were: str | None = None,
+    relied: Reliance | None = None,
 ) -> list[Section]:
     """Put together what the card of a run says.
 
@@ -56,12 +59,14 @@ def card_of(
         Which bags learnt, and which decided.
     epochs_were
         How the number of epochs came about; None of a method that has none.
+    relied
+        What the run keeps of bags held out; None where nothing is.
 
     Returns
     -------
     list of Section
     """
-    target = common_target(models)
+    target = common_target(models) if relied is None else relied.deciding()
     data = asked["data"]
     columns = {name: data.get(name) for name in ("label", "group", "weight", "split")}
     named = [(f"Column of the {name}", ", ".join(_listed(value))) for name, value in columns.items() if value]
@@ -72,7 +77,7 @@ def card_of(
             [("Data", str(data.get("data"))), ("Digest", str(asked.get("digest"))), *named, *data_facts(bags, target)],
         ),
         Section("How it learnt", [*protocol, ("Seed", str(asked.get("seed")))]),
-        *_deciding(target),
+        *_deciding(target, relied),
         Section("How good it is", [*good, ("Elsewhere", _ELSEWHERE)]),
         Section("What it is not for", list(_limits(bags, target))),
         Section("Versions", _versions()),
@@ -82,21 +87,18 @@ def card_of(
     return sections
 
 
-def _deciding(target: Target) -> list[Section]:
+def _deciding(target: Target, relied: Reliance | None) -> list[Section]:
     """Say what becomes of probabilities."""
-    if target.positive is None:
+    if target.names is None:
         return []
-    threshold = getattr(target, "threshold", None)
-    above = 0.5 if threshold is None else threshold
-    return [
-        Section(
-            "How it decides",
-            [
-                ("Threshold", f"{target.positive} where its probability is above {above:.3g}"),
-                ("Calibration", "None: probabilities are as the model gives them."),
-            ],
-        )
-    ]
+    facts = [] if relied is None else [fact for fact in reliance_facts(relied) if fact[0] == "Calibration"]
+    facts = facts or [("Calibration", "None: probabilities are as the model gives them.")]
+    if target.positive is not None:
+        threshold = getattr(target, "threshold", None)
+        above = 0.5 if threshold is None else threshold
+        aim = "" if relied is None or relied.aim is None else f" ({relied.aim.told})"
+        facts.insert(0, ("Threshold", f"{target.positive} where its probability is above {above:.3g}{aim}"))
+    return [Section("How it decides", facts)]
 
 
 def on_training(models: Sequence[Any], metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -116,7 +118,10 @@ def on_training(models: Sequence[Any], metrics: Mapping[str, Any]) -> list[tuple
     names = common_target(models).metrics
     known = [(name, metrics.get(f"training_{name}")) for name in names]
     told = ", ".join(f"{METRICS[name].title} {value:.3f}" for name, value in known if value is not None)
-    return [("On the bags learnt from", f"{told}; new bags will do worse")]
+    good = [("On the bags learnt from", f"{told}; new bags will do worse")]
+    apart = [(name, metrics.get(f"held_out_{name}")) for name in (*names, "log_loss", "brier")]
+    told = ", ".join(f"{METRICS[name].title} {value:.3f}" for name, value in apart if value is not None)
+    return [*good, ("On bags held out of further trainings", told)] if told else good
 
 
 def write_card(title: str, sections: Sequence[Section], path: Path) -> None:

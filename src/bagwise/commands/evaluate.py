@@ -1,7 +1,7 @@
 """`bagwise evaluate`: how good methods are on bags they did not learn from."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -17,7 +17,9 @@ from bagwise.commands.division import digest_of_division, divided
 from bagwise.commands.fit import check_parameters, configured
 from bagwise.commands.held_out import draw_figures, finite, measured_rows, shown_of, write_predictions
 from bagwise.commands.older import BLOCKS, asked_before, written_before
-from bagwise.commands.options import Evaluation, Output, Training, Work
+from bagwise.commands.options import Evaluation, Output, Training, Trust, Work
+from bagwise.commands.relying import Relying
+from bagwise.commands.relying_evaluation import aim_tables, aims_found, relied_upon
 from bagwise.commands.report import evaluation_report
 from bagwise.commands.runs import check_asked_the_same, read_json, write_json
 from bagwise.errors import BagwiseError
@@ -46,8 +48,10 @@ def run_evaluate(
     training: Training,
     work: Work,
     output: Output,
+    trust: Trust | None = None,
     *,
     verbose: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Cross-validate methods on the same folds, and write what was found.
 
@@ -63,15 +67,21 @@ def run_evaluate(
     evaluation, training, work, output
         What is measured, how methods learn (the training bags of a fold decide alone), where, and as which kind of file
         predictions are written. What is finished is left as it is where it is resumed.
+    trust
+        From which probability on a bag is positive, and whether to calibrate, for the methods asked for: both are
+        learnt within the training bags of each fold. None: as nobody says otherwise.
     verbose
         Show progress.
+    tell
+        Is told what that costs, before it begins.
 
     Returns
     -------
     dict
         What is in ``results.json``: ``rows`` (one a method and metric, as in the results of the experiments: the
         ``mean`` is over folds, ``pooled`` is of all answers together, with an interval),
-        ``thresholds`` (by method, a list a repetition of what each fold's model decides by),
+        ``thresholds`` (by method, a list a repetition of what each fold's model decides by), ``aims`` (as
+        `bagwise.commands.relying_evaluation.aims_found` gives them),
         ``differences`` (one a pair of the methods asked for and metric, with the corrected resampled t-test, or where
         there is one test alone DeLong's) and
         ``baselines``: which simple methods were ``measured`` on the same folds and how, which were ``left_out`` and
@@ -82,6 +92,8 @@ def run_evaluate(
     BagwiseError
         If the data or a parameter will not do, or the folder is in use.
     """
+    trust = trust or Trust()
+    relying = Relying(trust)
     check_seed(training.seed)
     check_format(output.format)
     check_names(evaluation.methods, "method")
@@ -96,6 +108,7 @@ def run_evaluate(
         "digest": digest_of_labelled(bags, weights),
         **evaluation.told(),
         **training.told(),
+        **trust.told(),
         "division": None if isinstance(division, Folds) else digest_of_division(division),
     }
     if work.resume and (out / RESULTS).exists():
@@ -110,7 +123,11 @@ def run_evaluate(
     given = len(first_split.validation)
     made = {one: configured(learnt_from, one, training, work, validation=given) for one in evaluation.methods}
     for model, _ in made.values():
-        model._target_of(bags, np.arange(len(bags)))  # what one cannot learn is told before another trains
+        target = model._target_of(bags, np.arange(len(bags)))  # what one cannot learn is told before another trains
+        for split in division.splits:
+            assert bags.labels is not None
+            counted = None if weights is None else weights[split.train]
+            relying.check(target, bags.labels[split.train], counted)
 
     def measure(name: str, model: BagEstimator) -> None:
         begin = time.perf_counter()
@@ -123,6 +140,19 @@ def run_evaluate(
             checkpoints=out / "checkpoints" / f"method-{len(found)}",
             verbose=verbose,
         )
+        if name in made:
+            found[name] = relied_upon(
+                found[name],
+                model,
+                bags,
+                division,
+                trust,
+                seed=training.seed,
+                n_jobs=work.jobs,
+                checkpoints=out / "checkpoints" / f"held-out-{len(found)}",
+                verbose=verbose,
+                tell=tell,
+            )
         seconds[name] = round(time.perf_counter() - begin, 1)
 
     for name, (model, told) in made.items():
@@ -156,6 +186,7 @@ def run_evaluate(
         ],
         # By which each fold's model decides that has one of its own.
         "thresholds": {name: one.thresholds for name, one in found.items() if one.thresholds is not None},
+        "aims": aims_found({name: found[name] for name in made}, trust),
         "differences": _differences({name: found[name] for name in made}, division.test_share),
         "baselines": None
         if evaluation.no_baseline
@@ -170,7 +201,8 @@ def run_evaluate(
     write_table(folds_table(division, bags), out / f"folds.{output.format}")
     write_predictions(found, bags, out / f"predictions.{output.format}")
     shown = shown_of(found)
-    report = evaluation_report(found, bags, results, draw_figures(shown, out), source.data, tables_of(shown))
+    tables = [*([] if results["aims"] is None else aim_tables(results["aims"])), *tables_of(shown)]
+    report = evaluation_report(found, bags, results, draw_figures(shown, out), source.data, tables)
     write_report(report, out / "report.html")
     write_json(out / RESULTS, results)
     ResultFolder(out).clear("checkpoints")

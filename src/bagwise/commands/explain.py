@@ -1,5 +1,6 @@
 """`bagwise explain`: which instances decided, as tables and maps."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,8 @@ def run_explain(
     bags = source.read_like(run.feature_names, coordinates=True, like=run.columns)
     placed = [] if slides is None else find_on_slides(bags, slides)
     found = explain(run.models, bags)
+    target, answers = run.told(found.answers)  # as bagwise predict tells them
+    found = replace(found, target=target, answers=answers)
     features = None
     if len(bags.instance_shape) == 1 and not found.equal(bags).all():
         features = contrast(found, bags)

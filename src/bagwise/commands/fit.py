@@ -3,7 +3,7 @@
 import csv
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
@@ -19,7 +19,9 @@ from bagwise.commands.card import CARD, card_of, on_training, write_card
 from bagwise.commands.data import DataSource, digest_of_labelled, in_memory_if_small
 from bagwise.commands.division import parts_of
 from bagwise.commands.older import BLOCKS, asked_before, written_before
-from bagwise.commands.options import Model, Training, Work
+from bagwise.commands.options import Model, Training, Trust, Work
+from bagwise.commands.relying import Relying
+from bagwise.commands.relying_report import reliance_metrics
 from bagwise.commands.report import training_report
 from bagwise.commands.runs import (
     CONFIG,
@@ -47,7 +49,9 @@ from bagwise.methods.recipes import Facts
 from bagwise.methods.registry import find, make
 from bagwise.reports import write_report
 from bagwise.targets.classes import ClassTarget
+from bagwise.targets.contract import Target
 from bagwise.targets.registry import resolve
+from bagwise.trust.reliance import Reliance
 
 __all__ = ["check_parameters", "configured", "run_fit", "write_run"]
 
@@ -180,8 +184,10 @@ def run_fit(
     model: Model,
     training: Training,
     work: Work,
+    trust: Trust | None = None,
     *,
     verbose: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Train a method, or an ensemble of it, and write a run.
 
@@ -191,12 +197,16 @@ def run_fit(
         The data. Where it has a `split`, bags for train are learnt from, those for val decide when to stop, and the
         rest is left out.
     out
-        The folder for ``model.safetensors``, ``config.json``, ``metrics.json``, ``card.md``, ``report.html`` and, of a
-        neural method, ``history.csv``.
+        The folder for ``model.safetensors``, ``config.json``, ``metrics.json``, ``card.md``, ``report.html``, of a
+        neural method ``history.csv``, and, where something was learnt from bags held out, ``trust.safetensors``.
     model, training, work
         What is trained, how, and where. A run that is finished is left as it is where it is resumed.
+    trust
+        How answers become what is told; None: as nobody says otherwise.
     verbose
         Show progress.
+    tell
+        Is told, before bags are held out, what that costs.
 
     Returns
     -------
@@ -208,6 +218,8 @@ def run_fit(
     BagwiseError
         If the data or a parameter will not do, or the folder is in use or holds another run.
     """
+    trust = trust or Trust()
+    relying = Relying(trust)
     check_seed(training.seed)
     check_count("--ensemble", model.ensemble)
     begin = time.perf_counter()
@@ -227,6 +239,7 @@ def run_fit(
         "digest": digest_of_labelled(bags, weights),
         **model.told(),
         **training.told(),
+        **trust.told(),
     }
     parts = None if source.split is None else np.array(parts_of(bags, source), dtype=object)
     everything, validation = len(bags), np.zeros(len(bags), bool)
@@ -243,11 +256,19 @@ def run_fit(
         Run.load(out, method=model.method)  # sees that it is one
         check_asked_the_same(out / CONFIG, asked_before(read_json(out / CONFIG), asked), asked)
     estimator, why = configured(learnt_from, model.method, training, work, validation=int(validation.sum()))
+    assert learnt_from.labels is not None
+    relying.check(
+        estimator._target_of(bags, np.flatnonzero(~validation)),
+        learnt_from.labels,
+        None if weights is None else weights[~validation],
+    )
+    counted = None if weights is None else weights[~validation]
+    relied: Reliance | None = None
     models: Sequence[Asked]
     if learnt:
-        models = Run.load(out, method=model.method).models
+        run = Run.load(out, method=model.method)
+        models, relied = run.models, run.reliance
     elif isinstance(estimator, ClassicalMIL):
-        counted = None if weights is None else weights[~validation]
         models = fitted = [estimator.fit(learnt_from, sample_weight=counted)]
     else:
         assert isinstance(estimator, NeuralMIL)
@@ -266,14 +287,33 @@ def run_fit(
     # Before anything is written: models without an answer are no run.
     said = None if told else predict_ensemble(models, learnt_from).probabilities
     if not learnt:
+        relied = relying.learn(
+            estimator,
+            bags,
+            common_target(models),
+            validation=validation,
+            size=model.ensemble,
+            weights=weights,
+            seed=training.seed,
+            n_jobs=work.jobs,
+            checkpoints=out / "checkpoints" / "held-out",
+            verbose=verbose,
+            tell=tell,
+        )
+        if relied is not None:
+            relied.save(out, asked)
         write_run(out, fitted, asked)
     if said is not None:
-        counted = None if weights is None else weights[~validation]
-        metrics = _metrics(models, learnt_from, counted, said, why, time.perf_counter() - begin)
+        target = common_target(models)
+        if relied is not None:
+            target, said = relied.deciding(), relied.answers(said)
+        metrics = _metrics(models, target, learnt_from, counted, said, why, time.perf_counter() - begin)
+        if relied is not None:
+            metrics |= reliance_metrics(relied, learnt_from.labels)
         if parts is not None:
             metrics |= {"validation_bags": int(validation.sum()), "bags_left_out": everything - len(bags)}
-        page = training_report(models, learnt_from, said, metrics, source.data, why, source.weight)
-        card = card_of(models, learnt_from, asked, on_training(models, metrics), _protocol(metrics), why)
+        page = training_report(models, learnt_from, said, metrics, source.data, why, source.weight, relied)
+        card = card_of(models, learnt_from, asked, on_training(models, metrics), _protocol(metrics), why, relied)
         write_card(f"{model.method} on {source.data}", card, out / CARD)
         write_report(replace(page, card=card), out / "report.html")
         write_json(out / METRICS, metrics)
@@ -283,6 +323,7 @@ def run_fit(
 
 def _metrics(
     models: Sequence[Asked],
+    target: Target,
     bags: Bags,
     weights: NDArray[np.float64] | None,
     answers: NDArray[np.floating],
@@ -290,7 +331,6 @@ def _metrics(
     seconds: float,
 ) -> dict[str, Any]:
     assert bags.labels is not None
-    target = common_target(models)
     on_training = measure(target, bags.labels, answers, weights=weights)
     return {
         "bags": len(bags),

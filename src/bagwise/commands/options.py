@@ -33,6 +33,7 @@ __all__ = [
     "Search",
     "Seed",
     "Training",
+    "Trust",
     "Work",
 ]
 
@@ -202,6 +203,22 @@ class Training(Options):
     positive: Positive = None
     seed: Seed = 0
     parameters: Annotated[tuple[str, ...], "NAME=VALUE: any parameter of the method; repeat it.", "--set"] = ()
+
+
+@dataclass(frozen=True)
+class Trust(Options):
+    """How answers become what is told: calibrated probabilities, and from which on a bag is positive."""
+
+    calibrate: Annotated[
+        str | None,
+        "'auto': make probabilities right by what models of parts of the bags say of the rest; 'none'; else where that"
+        " costs at most 5 times the fit.",
+    ] = None
+    threshold: Annotated[float | None, "Above which probability a bag is positive; else as suits the classes."] = None
+    cost: Annotated[str | None, "What mistakes cost, as missed=10,false=1, which decides the threshold."] = None
+    sensitivity: Annotated[float | None, "The threshold finds this share of the positive bags."] = None
+    specificity: Annotated[float | None, "The threshold leaves this share of the negative bags alone."] = None
+    precision: Annotated[float | None, "Of those called positive this share is."] = None
 
 
 @dataclass(frozen=True)

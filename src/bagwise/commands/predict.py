@@ -1,27 +1,39 @@
 """`bagwise predict`: what a run says of bags that nobody has labelled."""
 
 import csv
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from bagwise.commands.columns import OF_ANSWERS, answer_columns, spread_columns
 from bagwise.commands.data import DataSource
 from bagwise.commands.runs import Run
+from bagwise.errors import BagwiseError
 from bagwise.explain import write_table
 from bagwise.files import check_replaceable
-from bagwise.methods.asked import common_target
 from bagwise.methods.ensemble import predict_ensemble
+from bagwise.trust.reliance import Reliance
+from bagwise.trust.shares import shares_said
 
 __all__ = ["run_predict"]
 
 _LONGEST_HEADER = 1 << 20
 
 
-def run_predict(run: Run, source: DataSource, out: Path | None = None) -> pd.DataFrame:
+def run_predict(
+    run: Run,
+    source: DataSource,
+    out: Path | None = None,
+    *,
+    shares: Sequence[str] = (),
+    tell: Callable[[str], None] = lambda _: None,
+) -> pd.DataFrame:
     """Predict bags.
 
     Parameters
@@ -33,6 +45,11 @@ def run_predict(run: Run, source: DataSource, out: Path | None = None) -> pd.Dat
     out
         A CSV or Parquet file to write the table to; earlier predictions there are replaced, and no other file is.
         None writes none.
+    shares
+        ``NAME=SHARE`` of classes where the answers are used, as `bagwise.trust.shares.shares_said` takes them; none are
+        as they were among the bags learnt from.
+    tell
+        Is told what such shares assume, and what an answer is worth where they are so.
 
     Returns
     -------
@@ -51,14 +68,47 @@ def run_predict(run: Run, source: DataSource, out: Path | None = None) -> pd.Dat
     placed = any(model._wants_coordinates for model in run.models)
     bags = source.read_like(run.feature_names, like=run.columns, streamed=not placed)
     said = predict_ensemble(run.models, bags)
-    target = common_target(run.models)
-    columns: dict[str, Any] = {"bag": bags.names, **answer_columns(target, said.probabilities)}
+    used = None
+    if shares:
+        relied = run.reliance
+        if relied is None:
+            raise BagwiseError(
+                "--share needs the shares of the bags learnt from, which this run does not keep: train it again with"
+                " --calibrate auto"
+            )
+        used = shares_said(relied.target, shares, relied.shares)
+        for sentence in _told_of(relied, used):
+            tell(sentence)
+    target, answers = run.told(said.probabilities, used)
+    columns: dict[str, Any] = {"bag": bags.names, **answer_columns(target, answers)}
     if len(run.models) > 1:
         columns |= spread_columns(target, said.spread)
     frame = pd.DataFrame(columns)
     if out is not None:
         write_table(frame, out)
     return frame
+
+
+def _told_of(relied: Reliance, shares: NDArray[np.float64]) -> Iterator[str]:
+    """Say what other shares assume, and what an answer is worth there."""
+    assert relied.target.names is not None
+    now, before = (
+        ", ".join(f"{name} {share:.3g}" for name, share in zip(relied.target.names, of, strict=True))
+        for of in (shares, relied.shares)
+    )
+    yield (
+        f"Probabilities are for shares of {now}, and were learnt at {before}: this assumes that only the shares differ,"
+        " and bags of each class are as they were."
+    )
+    found = relied.operating(shares)
+    if found is not None:
+        yield (
+            f"Then, by bags held out, {found.precision:.3f} of the bags called {relied.target.positive} are (positive"
+            f" predictive value), {found.negative_value:.3f} of the others are not (negative predictive value);"
+            f" sensitivity {found.sensitivity:.3f}, specificity {found.specificity:.3f}."
+        )
+        if relied.aim is not None and relied.aim.kind == "precision":
+            yield "The precision that the threshold was chosen for was one at the shares learnt from."
 
 
 def _holds_predictions(path: Path) -> bool:

@@ -11,6 +11,7 @@ from bagwise.bags import Bags
 from bagwise.commands.bag_views import bag_views, choose
 from bagwise.commands.features import features_table
 from bagwise.commands.known import Known
+from bagwise.commands.relying_report import reliance_facts, reliance_tables
 from bagwise.commands.report_facts import data_facts, model_facts
 from bagwise.commands.report_tables import measured_tables, spread_told, title_of
 from bagwise.commands.verdicts import verdicts_of, verdicts_of_known
@@ -24,6 +25,7 @@ from bagwise.targets.contract import Target
 
 if TYPE_CHECKING:
     from bagwise.evaluation.cross_validation import CrossValidation
+    from bagwise.trust.reliance import Reliance
 
 __all__ = ["evaluation_report", "explanation_report", "training_report"]
 
@@ -56,6 +58,7 @@ def training_report(
     data: str,
     epochs_were: str | None,
     weight: str | None = None,
+    relied: "Reliance | None" = None,
 ) -> Report:
     """Put together what the page of a run says.
 
@@ -75,6 +78,8 @@ def training_report(
         How the number of epochs came about; None of a method that has none.
     weight
         The column that says how much bags count; None: all count the same.
+    relied
+        What was learnt from bags held out; the answers are told by it. None where nothing was.
 
     Returns
     -------
@@ -82,7 +87,7 @@ def training_report(
     """
     model = models[0]
     assert bags.labels is not None
-    target = common_target(models)
+    target = common_target(models) if relied is None else relied.deciding()
     verdicts = verdicts_of(target, bags.labels, answers)
     chosen = choose(verdicts)
     shown = bags[chosen]
@@ -108,9 +113,11 @@ def training_report(
             )
             for metric in _headlines(target)
         ],
+        tables=[] if relied is None else reliance_tables(relied, bags.labels),
         data=data_facts(bags, target),
         facts=[
             *model_facts(models, epochs_were),
+            *([] if relied is None else reliance_facts(relied)),
             ("Time", f"{metrics['seconds']:.0f} s"),
         ],
         history=getattr(model, "history_", ()),

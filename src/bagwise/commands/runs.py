@@ -15,7 +15,11 @@ from bagwise.files import plain, write_text
 from bagwise.inputs import read_whole
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from bagwise.methods.asked import Asked
+    from bagwise.targets.contract import Target
+    from bagwise.trust.reliance import Reliance
 
 __all__ = [
     "CONFIG",
@@ -45,11 +49,14 @@ class Run:
         The members; one where it is no ensemble.
     asked
         What `bagwise fit` was asked for.
+    reliance
+        What is kept beside the models, so that their answers can be relied on; None where nothing is.
     """
 
     folder: Path
     models: Sequence["Asked"]
     asked: Mapping[str, Any]
+    reliance: "Reliance | None" = None
 
     @classmethod
     def load(
@@ -84,7 +91,9 @@ class Run:
             If it is not finished, was written by a later version, or was edited.
         """
         check_run(folder)
+        from bagwise.methods.asked import common_target
         from bagwise.methods.formats import AVERAGED, CLASSICAL, check_format, family_in
+        from bagwise.trust.reliance import Reliance
 
         folder = Path(folder)
         path = folder / CONFIG
@@ -116,7 +125,28 @@ class Run:
                 )
         for model in models:
             model._compute(device, dtype)
-        return cls(folder, models, asked)
+        return cls(folder, models, asked, Reliance.load(folder, common_target(models), asked))
+
+    def told(self, answers: "NDArray[Any]", shares: "NDArray[Any] | None" = None) -> "tuple[Target, NDArray[Any]]":
+        """Turn what the models say, on average, into what is told: calibrated, with what decides it.
+
+        Parameters
+        ----------
+        answers
+            Shape (B, A).
+        shares
+            Of the classes where the answers are used, as `Reliance.answers` takes them.
+
+        Returns
+        -------
+        tuple
+            A target that decides the answers as the run does, and the answers, shape (B, A).
+        """
+        from bagwise.methods.asked import common_target
+
+        if self.reliance is None:
+            return common_target(self.models), answers
+        return self.reliance.deciding(shares), self.reliance.answers(answers, shares)
 
     def source(self, data: str, **given: Any) -> DataSource:
         """Name data that are read like those the run learnt from, but for what is given.

@@ -46,7 +46,7 @@ def run_validate(
     Parameters
     ----------
     run
-        The trained models, which are asked as `bagwise predict` asks them: with their threshold.
+        The trained models, which are asked as `bagwise predict` asks them: calibrated, and with their threshold.
     source
         The data; bags without a label are left out, which is told.
     out
@@ -79,7 +79,7 @@ def run_validate(
     read = read_cohort(run, source, by, patient)
     bags = read.bags
     assert bags.labels is not None
-    answers = predict_ensemble(run.models, bags).probabilities.astype(np.float64)
+    target, answers = run.told(predict_ensemble(run.models, bags).probabilities.astype(np.float64))
     cohort = Cohort(target, bags.names, bags.labels, answers, read.groups, read.weights)
     levels = [_level(cohort, read.columns)]
     mixed = 0

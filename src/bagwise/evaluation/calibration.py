@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from bagwise.checks import check_count
 from bagwise.errors import BagwiseError
 
-__all__ = ["Reliability", "reliability"]
+__all__ = ["Reliability", "error_by_chance", "reliability"]
 
 
 class Reliability(NamedTuple):
@@ -98,3 +98,34 @@ def reliability(outcomes: ArrayLike, probabilities: ArrayLike, bins: int = 10) -
     predicted = np.bincount(places, weights=values)[filled] / counts[filled]
     observed = np.bincount(places, weights=events)[filled] / counts[filled]
     return Reliability(predicted, observed, counts[filled])
+
+
+def error_by_chance(probabilities: ArrayLike, bins: int = 10, draws: int = 200, seed: int = 0) -> float:
+    """Give the calibration error that these probabilities would have if they were right.
+
+    A share of few outcomes is not what it is expected to be: of 92 bags a perfect model shows an error of about .095.
+
+    Parameters
+    ----------
+    probabilities
+        In [0, 1], shape (n,).
+    bins
+        As in `reliability`.
+    draws
+        How often outcomes are drawn by the probabilities.
+    seed
+        Decides them.
+
+    Returns
+    -------
+    float
+        The mean of `Reliability.error` over the draws.
+
+    Examples
+    --------
+    >>> round(error_by_chance(np.linspace(0, 1, 92)), 2)
+    0.09
+    """
+    values = np.asarray(probabilities, np.float64)
+    rng = np.random.default_rng(seed)
+    return float(np.mean([reliability(rng.random(len(values)) < values, values, bins).error for _ in range(draws)]))

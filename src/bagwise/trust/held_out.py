@@ -26,7 +26,7 @@ from bagwise.training.workers import in_turn
 if TYPE_CHECKING:
     from bagwise.methods.ensemble_estimator import Ensemble
 
-__all__ = ["FOLDS", "HeldOut", "fold_models", "hold_out", "hold_out_parts"]
+__all__ = ["FOLDS", "HeldOut", "divided", "fold_models", "hold_out", "hold_out_parts"]
 
 # Five models of four fifths of the bags cost four times what the model of all bags does.
 FOLDS = 5
@@ -181,7 +181,7 @@ def hold_out_parts(
     check_count("the size of the ensemble", size)
     weights = None if sample_weight is None else valid_weights(sample_weight, bags.names)
     targets = [estimator._target_of(bags, part) for part in parts]
-    divisions = [_divided(bags[part], folds, seed, estimator.target) for part in parts]
+    divisions = [divided(bags[part], estimator.target, folds=folds, seed=seed) for part in parts]
     validations = validations or [None] * len(parts)
     learnt_from = [part[split.train] for part, division in zip(parts, divisions, strict=True) for split in division]
     stopping = [one for one, division in zip(validations, divisions, strict=True) for _ in division]
@@ -296,11 +296,36 @@ def fold_models(
     return [Ensemble.of(members[number * size : (number + 1) * size]) for number in range(count)]
 
 
-def _divided(bags: Bags, folds: int, seed: int, target: str) -> tuple[Split, ...]:
+def divided(bags: Bags, target: str = "auto", *, folds: int = FOLDS, seed: int = 0) -> tuple[Split, ...]:
+    """Divide bags to be held out in turn: no group is in two parts, and each has as much of each class.
+
+    Parameters
+    ----------
+    bags
+        Bags with labels.
+    target
+        Of which kind these are, as estimators take it.
+    folds, seed
+        As in `hold_out`.
+
+    Returns
+    -------
+    tuple of Split
+
+    Raises
+    ------
+    BagwiseError
+        If there are fewer than two bags of a class, or groups.
+
+    Examples
+    --------
+    >>> bags = Bags.from_arrays([[[0.0]]] * 8, labels=[0, 1, 1, 1] * 2)
+    >>> [split.test.tolist() for split in divided(bags)]
+    [[0, 1, 5, 7], [2, 3, 4, 6]]
+    """
     assert bags.labels is not None
-    kind = resolve(target, bags.labels, names=bags.names, label_names=bags.label_names)
     most = [folds, len(bags)]
-    if kind == "classes":
+    if resolve(target, bags.labels, names=bags.names, label_names=bags.label_names) == "classes":
         most.append(int(np.unique(bags.labels, return_counts=True)[1].min()))
     if bags.groups is not None:
         most.append(len(np.unique(bags.groups)))

@@ -1,0 +1,239 @@
+"""What `bagwise fit` learns from bags held out: a calibration of its answers, and from which probability on to act."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from bagwise.bags import Bags
+from bagwise.commands.options import Trust
+from bagwise.errors import BagwiseError
+from bagwise.evaluation.protocol import Split
+from bagwise.methods.base import BagEstimator
+from bagwise.methods.joint import reckoned
+from bagwise.methods.neural import NeuralMIL
+from bagwise.targets.contract import Target
+from bagwise.trust.aims import Aim
+from bagwise.trust.calibrating import CALIBRATED, check_kind, too_few
+from bagwise.trust.held_out import HeldOut, divided, hold_out_parts
+from bagwise.trust.reliance import Reliance, check_aim
+
+__all__ = ["MOST_TIMES", "Relying", "times_of"]
+
+MOST_TIMES = 5.0  # of what the fit costs, where nobody asked
+
+
+class Relying:
+    """What of it is wanted, and what it costs.
+
+    Parameters
+    ----------
+    trust
+        What was asked for.
+
+    Attributes
+    ----------
+    aim
+        How two classes are to be told apart; None where nobody said.
+
+    Raises
+    ------
+    BagwiseError
+        If what was asked for is none.
+
+    Examples
+    --------
+    >>> Relying(Trust(sensitivity=0.95)).aim.told
+    'sensitivity 0.95'
+    """
+
+    def __init__(self, trust: Trust) -> None:
+        if trust.calibrate not in (None, "auto", "none"):
+            raise BagwiseError(f"--calibrate is {trust.calibrate!r}: it must be 'auto' or 'none'")
+        self.aim = Aim.of(trust.threshold, trust.cost, trust.sensitivity, trust.specificity, trust.precision)
+        self._calibrate = trust.calibrate
+        # What probabilities alone decide needs nothing held out, where they are not to be calibrated.
+        self._needs_bags = self.aim is not None and not self.aim.is_of_probabilities
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether an evaluation holds bags out of each fold's training bags, too."""
+        return self.calibrates or self._needs_bags
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether an evaluation calibrates: where it is asked to, or has an aim, as `bagwise fit` would have it."""
+        return self._calibrate == "auto" or (self.aim is not None and self._calibrate is None)
+
+    @property
+    def in_folds(self) -> bool:
+        """Whether an evaluation has anything to do within folds."""
+        return self.holds_out or self.aim is not None
+
+    def check(self, target: Target, labels: NDArray[Any], weights: NDArray[np.float64] | None) -> None:
+        """Refuse, before anything is learnt, what these labels cannot give.
+
+        Parameters
+        ----------
+        target
+            What labels are.
+        labels
+            Of the bags to learn from.
+        weights
+            What each counts; None where all count the same.
+
+        Raises
+        ------
+        BagwiseError
+            If there are too few bags, or the labels are of another kind.
+        """
+        check_aim(target, self.aim)
+        if self._calibrate == "auto":
+            check_kind(target)
+        if self.aim is not None and self.aim.kind in ("sensitivity", "specificity"):
+            self.aim.threshold(target.encoded(labels)[:, 0] == 1, np.zeros(len(labels)), weights)
+
+    def learn(
+        self,
+        estimator: BagEstimator,
+        bags: Bags,
+        target: Target,
+        *,
+        validation: NDArray[np.bool_],
+        size: int = 1,
+        weights: NDArray[np.float64] | None = None,
+        seed: int = 0,
+        n_jobs: int | None = -1,
+        checkpoints: Path | None = None,
+        verbose: bool = False,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> Reliance | None:
+        """Hold bags out, if that is worth it, and learn from what is said of them.
+
+        Parameters
+        ----------
+        estimator
+            How the models learn, which decide of all bags.
+        bags
+            Bags with labels.
+        target
+            What labels are, as these models decide.
+        validation
+            Which bags decide when to stop, shape (B,); the others are learnt from, and held out in turn.
+        size
+            Number of members of each model.
+        weights
+            One a bag, or None.
+        seed
+            Decides the division.
+        n_jobs, checkpoints, verbose
+            As in `bagwise.cross_validate`.
+        tell
+            Is told, before it begins, what it costs.
+
+        Returns
+        -------
+        Reliance
+            None where there is nothing to keep.
+
+        Raises
+        ------
+        BagwiseError
+            If what was asked for cannot be.
+        """
+        part, apart = np.flatnonzero(~validation), np.flatnonzero(validation)
+        assert bags.labels is not None
+        labels, counted = bags.labels[part], None if weights is None else weights[part]
+        why = self._why_not(labels, target, counted)
+        calibrate = why is None
+        held_out: HeldOut | None = None
+        if calibrate or self._needs_bags:
+            try:
+                splits = divided(bags[part], estimator.target, seed=seed)
+                times, parts = times_of(estimator, bags, part, splits), len(splits)
+                if self._calibrate is None and not self._needs_bags and times > MOST_TIMES:
+                    raise BagwiseError(f"it costs {times:.1f} times the fit, so ask for it with --calibrate auto")
+                tell(
+                    f"What answers are worth is learnt by {parts} further models, each of {parts - 1} in {parts} bags:"
+                    f" about {times:.1f} times the work of the fit (--calibrate none leaves it out)."
+                )
+                held_out = hold_out_parts(
+                    estimator,
+                    bags,
+                    [part],
+                    validations=[apart] if len(apart) else None,
+                    size=size,
+                    sample_weight=weights,
+                    seed=seed,
+                    n_jobs=n_jobs,
+                    checkpoints=checkpoints,
+                    verbose=verbose,
+                )[0]
+            except BagwiseError as error:
+                if self._calibrate == "auto" or self._needs_bags:
+                    raise
+                why, calibrate = str(error), False
+        if held_out is None and self.aim is None:
+            return None
+        return Reliance.of(
+            target,
+            labels,
+            weights=counted,
+            held_out=held_out,
+            calibrate=calibrate,
+            why="it was not asked for" if why is None else why,
+            aim=self.aim,
+        )
+
+    def _why_not(
+        self,
+        labels: NDArray[Any],
+        target: Target,
+        weights: NDArray[np.float64] | None,
+    ) -> str | None:
+        """Say why nothing is calibrated; None where it is to be."""
+        if self._calibrate == "none":
+            return "it was not to be"
+        if target.kind not in CALIBRATED:
+            return f"answers of a {target.kind} target are no probabilities of labels"
+        counts = np.ones(len(labels), bool) if weights is None else weights > 0
+        few = too_few(target, target.encoded(labels[counts]))
+        if few is not None and self._calibrate == "auto":
+            raise BagwiseError(f"probabilities cannot be calibrated: {few}; leave --calibrate out, or give more bags")
+        return few
+
+
+def times_of(estimator: BagEstimator, bags: Bags, part: NDArray[np.int64], splits: Sequence[Split]) -> float:
+    """Reckon how many times the work of a fit it is to fit one model a split.
+
+    Parameters
+    ----------
+    estimator
+        How models learn.
+    bags
+        The bags.
+    part
+        Positions of those that the fit learns from.
+    splits
+        Of these.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> bags = bw.Bags.from_arrays([[[0.0]]] * 20, labels=[0, 1] * 10)
+    >>> times_of(bw.make("MI-SVM"), bags, np.arange(20), divided(bags))
+    4.0
+    """
+    subsets = [part[split.train] for split in splits]
+    if not isinstance(estimator, NeuralMIL):
+        return sum(map(len, subsets)) / len(part)
+    models: list[NeuralMIL] = [clone(estimator) for _ in range(len(splits) + 1)]
+    fit, *others = reckoned(models, bags, [part, *subsets])
+    return sum(others) / fit

@@ -1,0 +1,209 @@
+"""What a run tells of how far its answers can be relied on: measured on training bags that were held out."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bagwise.evaluation.calibration import error_by_chance, reliability
+from bagwise.evaluation.intervals import metric_intervals
+from bagwise.evaluation.metrics import METRICS, measure
+from bagwise.reports.view import Table
+from bagwise.targets.classes import ClassTarget
+from bagwise.targets.contract import Target
+from bagwise.trust.kept import Kept
+from bagwise.trust.reliance import Reliance
+
+__all__ = ["reliance_facts", "reliance_metrics", "reliance_tables"]
+
+_OF_PROBABILITIES = ("log_loss", "brier")
+_DRAWS = 500
+
+
+def reliance_metrics(relied: Reliance, labels: NDArray[Any]) -> dict[str, Any]:
+    """Say in numbers what was learnt from bags held out, for ``metrics.json``.
+
+    Parameters
+    ----------
+    relied
+        What was learnt.
+    labels
+        Of the bags.
+
+    Returns
+    -------
+    dict
+        ``calibration`` and ``calibrated_because``; where bags were held out, ``held_out_METRIC``, of answers calibrated
+        by what was learnt from other folds, and ``uncalibrated_METRIC`` of log-loss, Brier and calibration error; with
+        an aim also what the threshold does.
+    """
+    told: dict[str, Any] = {
+        "calibration": "none" if relied.calibration is None else relied.calibration.told,
+        "calibrated_because": relied.why,
+    }
+    if relied.aim is not None:
+        told["aim"] = relied.aim.told
+    kept = relied.kept
+    if kept is None or relied.target.names is None:
+        return told
+    after, before = (_measured(relied, kept, answers, labels) for answers in (kept.calibrated, kept.answers))
+    told |= {f"held_out_{name}": value for name, value in after.items()}
+    if relied.calibration is not None:
+        told |= {
+            f"uncalibrated_{name}": before[name] for name in (*_OF_PROBABILITIES, "calibration_error") if name in before
+        }
+    operating = relied.operating()
+    if relied.aim is not None and operating is not None:
+        told |= {
+            f"held_out_{name}": value
+            for name, value in operating._asdict().items()
+            if name != "threshold" and not np.isnan(value)
+        }
+    return told
+
+
+def reliance_facts(relied: Reliance) -> list[tuple[str, str]]:
+    """Give what stands among the facts of a run's page.
+
+    Parameters
+    ----------
+    relied
+        What was learnt.
+
+    Returns
+    -------
+    list of tuple
+        Names and texts.
+
+    Examples
+    --------
+    >>> target = ClassTarget.of([0, 1])
+    >>> reliance_facts(Reliance(target, None, "it was not to be", None, None, np.array([0.5, 0.5]), None))
+    [('Calibration', 'none: it was not to be')]
+    """
+    called = "none" if relied.calibration is None else relied.calibration.told
+    facts = [("Calibration", f"{called}: {relied.why}")]
+    if isinstance(relied.threshold, float):
+        aim = "by the shares of the classes, on bags held out" if relied.aim is None else relied.aim.told
+        facts.append(("Positive above", f"{relied.threshold:.4g} ({aim})"))
+    return facts
+
+
+def reliance_tables(relied: Reliance, labels: NDArray[Any]) -> list[Table]:
+    """Show how good probabilities are on bags held out, before and after, and what the threshold does.
+
+    Parameters
+    ----------
+    relied
+        What was learnt.
+    labels
+        Of the bags.
+
+    Returns
+    -------
+    list of Table
+    """
+    kept, target = relied.kept, relied.target
+    if kept is None or target.names is None:
+        return []
+    versions = {"as the models say": kept.answers}
+    if relied.calibration is not None:
+        versions["calibrated"] = kept.calibrated
+    measured = {name: _measured(relied, kept, answers, labels) for name, answers in versions.items()}
+    names = [name for name in (*_OF_PROBABILITIES, "auc") if name in next(iter(measured.values()))]
+    counts = kept.weights > 0
+    intervals = {
+        name: metric_intervals(
+            target,
+            labels[counts],
+            answers[counts],
+            metrics=names,
+            groups=kept.groups[counts],
+            weights=kept.weights[counts],
+            draws=_DRAWS,
+        )
+        for name, answers in versions.items()
+    }
+    rows = [
+        [
+            name,
+            *(f"{one[metric]:.3f} {intervals[name][metric]}" for metric in names),
+            f"{one['calibration_error']:.3f}",
+            f"{error_by_chance(_events(target, kept, versions[name])[1]):.3f}",
+        ]
+        for name, one in measured.items()
+    ]
+    tables = [
+        Table(
+            "How good probabilities are, of bags held out",
+            [
+                "Probabilities",
+                *(METRICS[metric].title for metric in names),
+                "Calibration error",
+                "the same if they were right",
+            ],
+            rows,
+            "Each bag is told of by a model that did not learn from it, and calibrated by what was learnt from other"
+            " parts; the 95 % intervals are about the luck of the bags, of several models pooled. The calibration error"
+            " is the mean distance between probability and share, over bins; few bags show one even where probabilities"
+            " are right.",
+        )
+    ]
+    tables += [_reliability(target, kept, answers, name) for name, answers in versions.items()]
+    if (table := _operating(relied)) is not None:
+        tables.append(table)
+    return tables
+
+
+def _reliability(target: Target, kept: Kept, answers: NDArray[np.float64], name: str) -> Table:
+    found = reliability(*_events(target, kept, answers))
+    about = "the positive class" if target.positive is not None else "what is likeliest"
+    about = "each label" if target.kind == "multi-label" else about
+    return Table(
+        f"What probabilities came to, {name}",
+        ["Mean probability", "Share that came true", "Number"],
+        [
+            [f"{predicted:.3f}", f"{observed:.3f}", f"{count:,}"]
+            for predicted, observed, count in zip(*found, strict=True)
+        ],
+        f"Of {about}, in bins of about as many bags held out.",
+    )
+
+
+def _operating(relied: Reliance) -> Table | None:
+    found = relied.operating()
+    if found is None or not isinstance(relied.threshold, float):
+        return None
+    return Table(
+        "What the threshold does, on bags held out",
+        ["Positive above", "Sensitivity", "Specificity", "Precision", "Negative value", "Called positive"],
+        [[f"{found.threshold:.4g}", *(f"{value:.3f}" for value in found[1:])]],
+        "The threshold was chosen on these bags, so that new ones may do a little worse; bagwise evaluate with the same"
+        " options measures it on bags that nobody chose by.",
+    )
+
+
+def _measured(relied: Reliance, kept: Kept, answers: NDArray[np.float64], labels: NDArray[Any]) -> dict[str, float]:
+    counts = kept.weights > 0
+    target = relied.deciding()
+    found = measure(
+        target,
+        labels[counts],
+        answers[counts],
+        scoring=list(dict.fromkeys([*target.metrics, *_OF_PROBABILITIES])),
+        weights=None if (kept.weights == 1).all() else kept.weights[counts],
+    )
+    found["calibration_error"] = reliability(*_events(target, kept, answers)).error
+    return {name: value for name, value in found.items() if not np.isnan(value)}
+
+
+def _events(target: Target, kept: Kept, answers: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Give what came true and its probability: of two classes the positive, of several that the likeliest is right."""
+    counts = kept.weights > 0
+    answers, encoded = answers[counts], kept.encoded[counts]
+    if target.kind == "multi-label":
+        known = encoded == encoded
+        return encoded[known] == 1, answers[known].clip(0, 1)
+    if isinstance(target, ClassTarget) and target.classes.column is not None:
+        return encoded[:, 0] == 1, answers[:, target.classes.column].clip(0, 1)
+    return answers.argmax(axis=1) == encoded[:, 0], answers.max(axis=1).clip(0, 1)
