@@ -81,10 +81,12 @@ def test_it_is_a_bootstrap_that_copies_the_bags_of_groups(monkeypatch):
     for _ in range(300):
         bags = np.concatenate([np.flatnonzero(groups == 7 * group) for group in rng.integers(0, 20, 20)])
         values.append(measure(target, labels[bags], answers[bags], scoring="log_loss")["log_loss"])
-    share = stats.norm.cdf(np.sqrt(20 / 19) * stats.t.ppf(0.05, 19))  # Hesterberg's expanded percentiles
+    # Efron's correction for how draws lean, and Hesterberg's expansion.
+    lean = stats.norm.ppf(np.mean(np.array(values) < measure(target, labels, answers, scoring="log_loss")["log_loss"]))
+    shares = stats.norm.cdf(2 * lean + np.sqrt(20 / 19) * stats.t.ppf([0.05, 0.95], 19))
     asked = {"metrics": ["log_loss", "auc"], "groups": groups, "level": 0.9, "draws": 300, "seed": 5}
     found = metric_intervals(target, labels, answers, **asked)
-    assert found["log_loss"][:2] == pytest.approx(np.quantile(values, [share, 1 - share]))
+    assert found["log_loss"][:2] == pytest.approx(np.quantile(values, shares))
     assert found["log_loss"].how == found["auc"].how == "bootstrap"
     monkeypatch.setattr(resampled, "_AT_ONCE", 700)
     in_parts = metric_intervals(target, labels, answers, **asked)
@@ -97,7 +99,7 @@ def test_functions_of_the_users_own_are_called_with_copies():
     def right(labels, answers):
         return float(np.mean(labels == target.predicted(answers)))
 
-    found = metric_intervals(target, labels, answers, metrics={"mine": right, "b": "balanced_accuracy"}, draws=400)
+    found = metric_intervals(target, labels, answers, metrics={"mine": right, "b": "brier"}, draws=400)
     assert 0 < found["mine"].low < right(labels, answers) < found["mine"].high < 1
     assert list(found) == ["mine", "b"]
 
@@ -149,6 +151,19 @@ def test_a_share_has_wilsons_interval(count, data):
     true = data.draw(st.integers(0, count))
     expected = stats.binomtest(true, count).proportion_ci(method="wilson")
     assert share_interval([True] * true + [False] * (count - true))[:2] == pytest.approx(tuple(expected), abs=1e-12)
+
+
+def test_a_balanced_accuracy_adds_up_what_its_classes_are_off():
+    target, labels, answers = answered("classes", 150, 5)
+    found = metric_intervals(target, labels, answers, metrics="balanced_accuracy")["balanced_accuracy"]
+    right = labels == target.predicted(answers)
+    shares = np.array([right[labels == name].mean() for name in "abc"])
+    ends = np.array([share_interval(right[labels == name])[:2] for name in "abc"])
+    off = np.sqrt(np.sum((ends - shares[:, None]) ** 2, axis=0)) / 3
+    assert found[:2] == pytest.approx((shares.mean() - off[0], shares.mean() + off[1]))
+    none_wrong = metric_intervals(target, target.predicted(answers), answers, metrics="balanced_accuracy")
+    assert none_wrong["balanced_accuracy"].high == pytest.approx(1)
+    assert none_wrong["balanced_accuracy"].low < 1
 
 
 def test_groups_of_one_answer_count_as_one():

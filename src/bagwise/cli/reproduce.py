@@ -9,7 +9,7 @@ from bagwise.cli.loading import loading
 from bagwise.cli.options import takes_options
 from bagwise.cli.output import print_json, print_line, print_table, say, told
 from bagwise.commands.options import AsJson, Output
-from bagwise.experiments.options import Assumption, Auto, Defaults, Digits, Payments, Slides, Table1, Tissue
+from bagwise.experiments.options import Assumption, Auto, Defaults, Digits, Payments, Slides, Table1, Tissue, Trust
 
 __all__ = ["reproduce"]
 
@@ -164,6 +164,26 @@ def auto(
     if results["drawn"]:
         rows = [[told(row[name]) for name in of_drawn] for row in results["drawn"]]
         print_table("What AutoMIL says of itself", drawn, rows)
+    print_line(f"The tables are in {out}.")
+
+
+@reproduce.command(epilog="Example: bagwise reproduce trust --part intervals --out trust")
+@takes_options()
+def trust(
+    out: Annotated[Path, "Folder for the numbers as JSON and Markdown, and finished cells.", "--out"],
+    study: Trust,
+    as_json: AsJson = Output.json,
+) -> None:
+    """Whether what Bagwise says of its own answers is true: intervals."""
+    with loading():
+        from bagwise.experiments.trust import run_trust, tables
+
+    results = run_trust(out, study, tell=say)
+    if as_json:
+        print_json(results)
+        return
+    for line in tables(results).splitlines():
+        print_line(line)
     print_line(f"The tables are in {out}.")
 
 

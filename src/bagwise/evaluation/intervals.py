@@ -16,6 +16,7 @@ from bagwise.evaluation.wilson import (
     check_level,
     concordance_interval,
     few,
+    mean_share_interval,
     numbered,
     share_interval,
     wilson,
@@ -41,11 +42,11 @@ def metric_intervals(
 ) -> dict[str, Interval]:
     """Say how far the metrics of one model on one set of bags may be off, by the luck of the bags.
 
-    Shares of bags (accuracy, exact match; of two classes precision and recall), the AUC of two classes and the C-index
-    have intervals in closed form (`bagwise.evaluation.wilson`). Everything else is measured again on draws of the bags
-    with replacement, or of the groups where there are some: a bootstrap, whose percentiles are taken further out by as
-    much as Student's t is wider than the normal distribution. Classes are drawn as they come, because their shares
-    among fresh bags would vary too.
+    Shares of bags (accuracy, exact match, balanced accuracy; of two classes precision and recall), the AUC of two
+    classes and the C-index have intervals in closed form (`bagwise.evaluation.wilson`). Everything else is measured
+    again on draws of the bags with replacement, or of the groups where there are some: a bootstrap, whose percentiles
+    are corrected for how the draws lean, and taken further out by as much as Student's t is wider than the normal
+    distribution. Classes are drawn as they come, because their shares among fresh bags would vary too.
 
     Parameters
     ----------
@@ -75,8 +76,9 @@ def metric_intervals(
 
     References
     ----------
-    T. C. Hesterberg: What Teachers Should Know About the Bootstrap. The American Statistician 69, 2015 (the
-    expanded percentiles).
+    B. Efron, R. J. Tibshirani: An Introduction to the Bootstrap, 1993, section 14.3 (the correction). T. C.
+    Hesterberg: What Teachers Should Know About the Bootstrap. The American Statistician 69, 2015
+    (the expanded percentiles).
 
     Examples
     --------
@@ -87,7 +89,7 @@ def metric_intervals(
     >>> answers = np.stack([1 - probability, probability], axis=1)
     >>> found = metric_intervals(ClassTarget.of([False, True]), ill, answers, metrics=["auc", "fscore"])
     >>> print(found["auc"], found["auc"].how, found["fscore"], found["fscore"].how)
-    [0.864, 0.950] DeLong [0.726, 0.844] bootstrap
+    [0.864, 0.950] DeLong [0.724, 0.842] bootstrap
     """
     asked = scorers(target, metrics)
     check_level(level)
@@ -126,6 +128,11 @@ def _in_closed_form(
         right, among = share
         groups, weights = (None if values is None else values[among] for values in (group, weight))
         return share_interval(right[among], groups=groups, weights=weights, level=level)
+    if metric == "balanced_accuracy" and judged.target.kind in ("classes", "ordinal"):
+        of_each = [judged.codes == code for code in np.unique(judged.codes)]
+        return mean_share_interval(
+            judged.codes == judged.predicted_codes, of_each, groups=group, weights=weight, level=level
+        )
     if metric == "c_index" and judged.target.kind == "survival":
         event, time = (judged.labels[name] for name in judged.labels.dtype.names or ())
         return concordance_interval(event, time, judged.answers[:, 0], groups=group, weights=weight, level=level)
@@ -152,9 +159,9 @@ def _bootstrap(
     if count < 2:
         alone = Interval(np.nan, np.nan, level, "bootstrap", "one bag or group alone says nothing of others")
         return dict.fromkeys(asked, alone)
-    outside = float(stats.norm.cdf(np.sqrt(count / (count - 1)) * stats.t.ppf((1 - level) / 2, count - 1)))
+    reach = np.sqrt(count / (count - 1)) * float(stats.t.ppf((1 + level) / 2, count - 1))
     found = {}
-    for name, drawn in resampled(asked, judged, own, weight, draws, seed).items():
+    for name, (value, drawn) in resampled(asked, judged, own, weight, draws, seed).items():
         known = drawn[np.isfinite(drawn)]
         if not len(known):
             found[name] = Interval(np.nan, np.nan, level, "bootstrap", "these bags leave it undefined")
@@ -163,7 +170,9 @@ def _bootstrap(
         warning = f"{undefined:.0%} of the draws leave it undefined" if undefined > _UNDEFINED else None
         one = asked[name]
         bounds = METRICS[one].bounds if isinstance(one, str) else (-np.inf, np.inf)
-        low, high = (float(end) for end in np.quantile(known, [outside, 1 - outside]))
+        under = np.mean(known < value) + np.mean(known == value) / 2  # a half, where the draws do not lean
+        lean = float(stats.norm.ppf(np.clip(under, 1 / draws, 1 - 1 / draws)))
+        low, high = (float(end) for end in np.quantile(known, stats.norm.cdf(2 * lean + np.array([-reach, reach]))))
         low, high = _beyond_the_seen(low, high, bounds, _fewest(judged, group)[0], level)
         found[name] = Interval(low, high, level, "bootstrap", warning)
     return found

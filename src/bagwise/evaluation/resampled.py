@@ -235,8 +235,8 @@ def resampled(
     weights: NDArray[np.float64] | None,
     draws: int,
     seed: int,
-) -> dict[str, NDArray[np.float64]]:
-    """Measure draws of groups with replacement, as many as there are, each with all its bags.
+) -> dict[str, tuple[float, NDArray[np.float64]]]:
+    """Measure all bags, and draws of groups with replacement, as many as there are, each with all its bags.
 
     Parameters
     ----------
@@ -254,29 +254,35 @@ def resampled(
     Returns
     -------
     dict
-        Of each name the values, shape (draws,); NaN where a draw leaves it undefined.
+        Of each name the value of all bags, and those of the draws, shape (draws,); NaN where it is undefined.
 
     Examples
     --------
     >>> from bagwise.targets.classes import ClassTarget
     >>> answers = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
     >>> judged = Judged(ClassTarget.of(["no", "yes"]), np.array(["no", "yes", "yes"]), answers, None)
-    >>> resampled({"right": "accuracy"}, judged, np.arange(3), None, draws=4, seed=0)["right"].round(2).tolist()
-    [0.67, 1.0, 1.0, 0.33]
+    >>> of_all, of_draws = resampled({"right": "accuracy"}, judged, np.arange(3), None, draws=4, seed=0)["right"]
+    >>> round(of_all, 2), of_draws.round(2).tolist()
+    (0.67, [0.67, 1.0, 1.0, 0.33])
     """
     count = int(group.max()) + 1
     rng = np.random.default_rng(seed)
-    values: dict[str, list[Array]] = {name: [] for name in asked}
     at_once = max(1, _AT_ONCE // len(group))
+
+    def measured(times: NDArray[np.int64]) -> dict[str, Array]:
+        counts = times.astype(np.float64) if weights is None else times * weights
+        return {
+            name: RESAMPLED[one](judged, counts) if isinstance(one, str) else _called(one, judged, times)
+            for name, one in asked.items()
+        }
+
+    of_all = measured(np.ones((1, len(group)), np.int64))
+    parts: list[dict[str, Array]] = []
     for begin in range(0, draws, at_once):
         size = min(at_once, draws - begin)
         chosen = rng.integers(0, count, (size, count)) + np.arange(size)[:, None] * count
-        times = np.bincount(chosen.ravel(), minlength=size * count).reshape(size, count)[:, group]
-        counts = times.astype(np.float64) if weights is None else times * weights
-        for name, one in asked.items():
-            of_draws = RESAMPLED[one](judged, counts) if isinstance(one, str) else _called(one, judged, times)
-            values[name].append(of_draws)
-    return {name: np.concatenate(parts) for name, parts in values.items()}
+        parts.append(measured(np.bincount(chosen.ravel(), minlength=size * count).reshape(size, count)[:, group]))
+    return {name: (float(of_all[name][0]), np.concatenate([part[name] for part in parts])) for name in asked}
 
 
 def _called(function: Scorer, judged: Judged, times: NDArray[np.int64]) -> Array:

@@ -3,6 +3,7 @@
 All are Wilson's at heart: they hold the shares from which what was found is not too far off.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ __all__ = [
     "check_level",
     "concordance_interval",
     "few",
+    "mean_share_interval",
     "numbered",
     "share_interval",
     "wilson",
@@ -115,6 +117,65 @@ def share_interval(
         return Interval(*wilson(share, len(true), _reach(level)), level, "Wilson", warning)
     worth = min(_worth_by_spread(share, weight * (true - share) / weight.sum(), own, weight), _worth(weight))
     return Interval(*wilson(share, worth, _reach(level, count)), level, "Wilson", warning)
+
+
+def mean_share_interval(
+    right: ArrayLike,
+    of_each: Sequence[NDArray[np.bool_]],
+    *,
+    groups: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    level: float = 0.95,
+) -> Interval:
+    """Say between what numbers the mean of several shares lies, such as of the bags of each class that are right.
+
+    Wilson's intervals of the shares are put together as if these were independent: how far the ends lie off is squared
+    and added.
+
+    Parameters
+    ----------
+    right
+        Of which bags it is true, bool, shape (B,).
+    of_each
+        For each share which bags it is counted among, bool, shape (B,).
+    groups, weights
+        As in `bagwise.evaluation.intervals.metric_intervals`.
+    level
+        In what share of studies the interval is to hold the truth.
+
+    Returns
+    -------
+    Interval
+
+    Raises
+    ------
+    BagwiseError
+        If the level or the shapes will not do.
+
+    References
+    ----------
+    G. Y. Zou, A. Donner: Construction of Confidence Limits about Effect Measures. Statistics in Medicine 27, 2008.
+
+    Examples
+    --------
+    >>> right, ill = np.array([True] * 45 + [False] * 5), np.arange(50) % 2 == 0
+    >>> print(mean_share_interval(right, [ill, ~ill]))
+    [0.776, 0.949]
+    """
+    true = np.asarray(right, bool)
+    shares, ends, warning = [], [], None
+    for of in of_each:
+        kept = {
+            name: None if values is None else np.asarray(values)[of]
+            for name, values in (("groups", groups), ("weights", weights))
+        }
+        low, high, _, _, rough = share_interval(true[of], **kept, level=level)
+        shares.append(float(np.average(true[of], weights=kept["weights"])))
+        ends.append((low, high))
+        warning = warning or rough
+    off = np.sqrt(np.sum((np.array(ends) - np.array(shares)[:, None]) ** 2, axis=0)) / len(shares)
+    mean = float(np.mean(shares))
+    return Interval(mean - float(off[0]), mean + float(off[1]), level, "Wilson", warning)
 
 
 def auc_interval(

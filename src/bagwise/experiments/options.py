@@ -17,7 +17,7 @@ from bagwise.commands.options import (
     Work,
 )
 
-__all__ = ["Assumption", "Auto", "Defaults", "Digits", "Payments", "Slides", "Study", "Table1", "Tissue"]
+__all__ = ["Assumption", "Auto", "Defaults", "Digits", "Payments", "Slides", "Study", "Table1", "Tissue", "Trust"]
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,15 @@ class Auto(Study):
     trials: Annotated[int | None, "How many candidates a search tries; else 12 on real sets, and 8 on drawn ones."] = (
         None
     )
+    finished: Annotated[bool, "Put together what is finished, and measure nothing more."] = False
+
+
+@dataclass(frozen=True)
+class Trust(Study):
+    """Which promises about answers are held against what is drawn, and how often."""
+
+    parts: Annotated[tuple[str, ...], "'intervals'; repeat it. Else all.", "--part"] = ()
+    draws: Annotated[int | None, "How many sets to draw; else as many as the part needs."] = None
     finished: Annotated[bool, "Put together what is finished, and measure nothing more."] = False
 
 
