@@ -28,7 +28,7 @@ from bagwise.commands.options import (
 )
 from bagwise.commands.runs import check_asked_the_same
 from bagwise.errors import BagwiseError
-from bagwise.experiments.options import Assumption, Auto, Digits, Payments, Slides, Study, Table1, Tissue, Trust
+from bagwise.experiments.options import Assumption, Auto, Digits, Payments, Promises, Slides, Study, Table1, Tissue
 
 CLASSES = (Data, Model, Training, Trust, Search, Evaluation, Work, Output)
 DECLARED = [one for kind in CLASSES for one in kind.options().values()]
@@ -44,7 +44,7 @@ TAKEN = {
     "reproduce auto": {Auto: ()},
     "reproduce slides": {Slides: ("data_dir",)},
     "reproduce payments": {Payments: ("data_dir",)},
-    "reproduce trust": {Trust: ()},
+    "reproduce trust": {Promises: ()},
     "reproduce mnist-bags": {Digits: ()},
     "reproduce figure4": {Digits: ("methods", "training_bags", "repeats", "jobs")},
     "reproduce table2": {Tissue: ()},

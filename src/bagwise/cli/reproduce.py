@@ -9,7 +9,7 @@ from bagwise.cli.loading import loading
 from bagwise.cli.options import takes_options
 from bagwise.cli.output import print_json, print_line, print_table, say, told
 from bagwise.commands.options import AsJson, Output
-from bagwise.experiments.options import Assumption, Auto, Defaults, Digits, Payments, Slides, Table1, Tissue, Trust
+from bagwise.experiments.options import Assumption, Auto, Defaults, Digits, Payments, Promises, Slides, Table1, Tissue
 
 __all__ = ["reproduce"]
 
@@ -171,7 +171,7 @@ def auto(
 @takes_options()
 def trust(
     out: Annotated[Path, "Folder for the numbers as JSON and Markdown, and finished cells.", "--out"],
-    study: Trust,
+    study: Promises,
     as_json: AsJson = Output.json,
 ) -> None:
     """Whether what Bagwise says of its own answers is true: intervals."""

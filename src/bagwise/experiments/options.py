@@ -17,7 +17,7 @@ from bagwise.commands.options import (
     Work,
 )
 
-__all__ = ["Assumption", "Auto", "Defaults", "Digits", "Payments", "Slides", "Study", "Table1", "Tissue", "Trust"]
+__all__ = ["Assumption", "Auto", "Defaults", "Digits", "Payments", "Promises", "Slides", "Study", "Table1", "Tissue"]
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Auto(Study):
 
 
 @dataclass(frozen=True)
-class Trust(Study):
+class Promises(Study):
     """Which promises about answers are held against what is drawn, and how often."""
 
     parts: Annotated[tuple[str, ...], "'intervals'; repeat it. Else all.", "--part"] = ()

@@ -9,7 +9,7 @@ from bagwise.claims import claims_folder
 from bagwise.commands.runs import write_json
 from bagwise.experiments import trust_intervals
 from bagwise.experiments.cells import OLDER, cells_on_workers, environment, finished, finite
-from bagwise.experiments.options import Trust
+from bagwise.experiments.options import Promises
 from bagwise.files import write_text
 
 __all__ = ["PARTS", "Part", "run_trust", "tables"]
@@ -36,7 +36,7 @@ class Part(NamedTuple):
     """
 
     title: str
-    questions: Callable[[Trust], Iterable[dict[str, Any]]]
+    questions: Callable[[Promises], Iterable[dict[str, Any]]]
     answer: Callable[[Question], dict[str, Any]]
     rows: Callable[[Sequence[Question], Sequence[Found]], list[dict[str, Any]]]
     table: Callable[[Sequence[Mapping[str, Any]]], str]
@@ -54,7 +54,7 @@ PARTS: Mapping[str, Part] = {
 
 
 @claims_folder("reproduce", older=OLDER)
-def run_trust(out: Path, study: Trust, *, tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+def run_trust(out: Path, study: Promises, *, tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
     """Measure whether what Bagwise says of its own answers is true.
 
     Parameters
