@@ -88,3 +88,18 @@ def test_a_search_has_a_card_with_its_estimate(run, cells, tmp_path):
     assert good["AUC"].startswith(f"{metrics['estimate']['auc']['mean']:.3f}")
     assert facts(out)["Data it learnt from"]["Bags"] == "24"
     assert pd.notna(metrics["estimate"]["auc"]["mean"])
+
+
+def test_a_card_says_how_good_it_is_on_bags_held_out_and_how_it_decides(run, cells, tmp_path):
+    table = cells(80).drop(columns=["clinic", "x", "y"])
+    table.to_csv(tmp_path / "cells.csv", index=False)
+    fit = ("fit", tmp_path / "cells.csv", *COLUMNS, "--method", "miVLAD", "--jobs", 1, "--sensitivity", 0.9)
+    done = run(*fit, "--out", tmp_path / "run")
+    assert done.status == 0, done.told
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    told = facts(tmp_path / "run")
+    good = told["How good it is"]["On the same bags, held out of 5 further trainings"]
+    assert f"AUC {metrics['held_out_auc']:.3f} (" in good
+    assert "of bags that several models answered for" in good
+    assert "(sensitivity 0.9)" in told["How it decides"]["Threshold"]
+    assert metrics["calibrated_because"] in told["How it decides"]["Calibration"]

@@ -96,7 +96,7 @@ def test_patients_have_no_predictions_and_say_why(run, place, tmp_path):
     assert "all of the class ill: AUC, Average precision" in " ".join(level["told"])
     assert level["subgroups"] == {}  # a person's bags are from two sites
     notes = " ".join(results["notes"])
-    assert "were not calibrated anew" in notes
+    assert "were not calibrated anew: the run was not told of patients: fit it with --group person." in notes
     assert "there are only 15 patients" in level["warning"]
     assert "A threshold belongs to the level that it was chosen at" in notes
     assert "Labels differ within 15 patients: a patient is positive if one of its bags is." in notes
@@ -284,3 +284,32 @@ def test_predict_says_that_labels_are_not_used_and_what_uses_them(run, place):
     assert len(json.loads(done.out)) == 30
     blind = changed(place, "blind.csv", lambda frame: frame.drop(columns=["site", "person", "diagnosis"]))
     assert "Labels" not in run("predict", place / "run", blind).out
+
+
+def test_patients_of_a_run_that_knows_patients_are_calibrated_and_decided_anew(run, tmp_path):
+    rng, rows = np.random.default_rng(0), []
+    for person in range(240):
+        ill = rng.random() < 0.4
+        rows += [
+            (f"p{person}", f"{person}-{bag}", int(ill), rng.normal() + 1.5 * ill) for bag in (0, 1, 2) for _ in "ab"
+        ]
+    frame = pd.DataFrame(rows, columns=["person", "slide", "ill", "x"])
+    first = frame["person"].str[1:].astype(int) < 120
+    frame[first].to_csv(tmp_path / "learnt.csv", index=False)
+    frame[~first].to_csv(tmp_path / "new.csv", index=False)
+    fit = ["fit", tmp_path / "learnt.csv", "--bag", "slide", "--label", "ill", "--group", "person", "--jobs", 1]
+    done = run(*fit, "--method", "miVLAD", "--calibrate", "auto", "--out", tmp_path / "run")
+    assert done.status == 0, done.told
+    argv = [tmp_path / "run", tmp_path / "new.csv", "--patient", "person", "--aggregate", "noisy-or"]
+    results, _ = validated(run, *argv, "--out", tmp_path / "out")
+    people = pd.read_csv(tmp_path / "out" / "patients.csv")
+    bags = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    noisy = (1 - bags.groupby("patient")["probability_0"].prod()).loc[people["patient"]].to_numpy()
+    true = people["label"].to_numpy()
+    told = people["probability_1"].to_numpy()
+    assert np.mean((told - true) ** 2) < np.mean((noisy - true) ** 2)
+    assert ((people["predicted"] == 1) == (told > 0.5)).all()
+    assert results["levels"]["patient"]["metrics"]["accuracy"]["value"] == (people["predicted"] == true).mean()
+    notes = " ".join(results["notes"])
+    assert "learnt anew of training patients: log-loss on patients held out" in notes
+    assert "A patient is called 1 where its probability is above 0.5." in notes

@@ -13,12 +13,14 @@ from bagwise._version import __version__
 from bagwise.bags import Bags
 from bagwise.commands.relying_report import reliance_facts
 from bagwise.commands.report_facts import data_facts, model_facts
+from bagwise.evaluation.cohorts import Cohort
 from bagwise.evaluation.metrics import METRICS
 from bagwise.files import write_text
 from bagwise.methods.asked import common_target
 from bagwise.reports import Section
 from bagwise.targets.contract import Target
 from bagwise.text import encodable, printable
+from bagwise.trust.kept import Kept
 from bagwise.trust.reliance import Reliance
 
 __all__ = ["CARD", "card_of", "on_training", "write_card"]
@@ -101,8 +103,10 @@ def _deciding(target: Target, relied: Reliance | None) -> list[Section]:
     return [Section("How it decides", facts)]
 
 
-def on_training(models: Sequence[Any], metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Say for a card how good a run is on the bags that it learnt from.
+def on_training(
+    models: Sequence[Any], metrics: Mapping[str, Any], relied: Reliance | None = None
+) -> list[tuple[str, str]]:
+    """Say for a card how good a run is on the bags that it learnt from, and on those held out in turn.
 
     Parameters
     ----------
@@ -110,6 +114,8 @@ def on_training(models: Sequence[Any], metrics: Mapping[str, Any]) -> list[tuple
         The members.
     metrics
         As ``metrics.json`` has them.
+    relied
+        What the run keeps of bags held out; None where nothing is.
 
     Returns
     -------
@@ -119,9 +125,27 @@ def on_training(models: Sequence[Any], metrics: Mapping[str, Any]) -> list[tuple
     known = [(name, metrics.get(f"training_{name}")) for name in names]
     told = ", ".join(f"{METRICS[name].title} {value:.3f}" for name, value in known if value is not None)
     good = [("On the bags learnt from", f"{told}; new bags will do worse")]
-    apart = [(name, metrics.get(f"held_out_{name}")) for name in (*names, "log_loss", "brier")]
-    told = ", ".join(f"{METRICS[name].title} {value:.3f}" for name, value in apart if value is not None)
-    return [*good, ("On bags held out of further trainings", told)] if told else good
+    return good if relied is None or relied.kept is None else [*good, _on_held_out(relied, relied.kept)]
+
+
+def _on_held_out(relied: Reliance, kept: Kept) -> tuple[str, str]:
+    target = relied.deciding()
+    weights = None if (kept.weights == 1).all() else kept.weights
+    grouped = len(np.unique(kept.groups)) < len(kept.groups)
+    cohort = Cohort(
+        target,
+        np.arange(len(kept.fold)),
+        kept.labels(target),
+        kept.calibrated,
+        kept.groups if grouped else None,
+        weights,
+    )
+    found = cohort.measured(list(dict.fromkeys((*target.metrics, "log_loss", "brier"))))
+    told = ", ".join(f"{METRICS[name].title} {one}" for name, one in found.items())
+    return (
+        f"On the same bags, held out of {len(np.unique(kept.fold))} further trainings",
+        f"{told}; in brackets 95 % intervals, of bags that several models answered for",
+    )
 
 
 def write_card(title: str, sections: Sequence[Section], path: Path) -> None:

@@ -313,7 +313,9 @@ def run_fit(
         if parts is not None:
             metrics |= {"validation_bags": int(validation.sum()), "bags_left_out": everything - len(bags)}
         page = training_report(models, learnt_from, said, metrics, source.data, why, source.weight, relied)
-        card = card_of(models, learnt_from, asked, on_training(models, metrics), _protocol(metrics), why, relied)
+        card = card_of(
+            models, learnt_from, asked, on_training(models, metrics, relied), _protocol(metrics), why, relied
+        )
         write_card(f"{model.method} on {source.data}", card, out / CARD)
         write_report(replace(page, card=card), out / "report.html")
         write_json(out / METRICS, metrics)

@@ -1,6 +1,7 @@
 """`bagwise validate`: how good a run is on labelled bags that it did not learn from."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from bagwise.methods.asked import common_target
 from bagwise.methods.ensemble import predict_ensemble
 from bagwise.reports import write_report
 from bagwise.reports.figures import OutOfFold, tables_of
+from bagwise.trust.patients import OfPatients, rely_on_patients
 
 __all__ = ["run_validate"]
 
@@ -74,17 +76,20 @@ def run_validate(
         If the data are not like those learnt from or have no labels that the run knows, or the folder is in use.
     """
     check_format(output.format)
-    target = common_target(run.models)
-    check_aggregate(aggregate, target)
+    check_aggregate(aggregate, common_target(run.models))
     read = read_cohort(run, source, by, patient)
     bags = read.bags
     assert bags.labels is not None
     target, answers = run.told(predict_ensemble(run.models, bags).probabilities.astype(np.float64))
     cohort = Cohort(target, bags.names, bags.labels, answers, read.groups, read.weights)
     levels = [_level(cohort, read.columns)]
-    mixed = 0
+    mixed, learnt = 0, _learnt_of_patients(run, patient, aggregate)
     if read.patients is not None:
         people, mixed = of_patients(cohort, read.patients, aggregate)
+        if (relied := learnt.reliance) is not None:
+            people = replace(
+                people, target=relied.deciding(), answers=relied.answers(people.answers), metrics=cohort.metrics
+            )
         levels.append(_level(people, _of_people(read, people)))
     results = {
         "bagwise": __version__,
@@ -104,17 +109,25 @@ def run_validate(
         "learnt_from": read.learnt_from,
         "levels": {level.cohort.what: level.told() for level in levels},
         "confusion": _confusion(cohort),
-        "notes": notes_of(read, levels, aggregate, mixed),
+        "notes": notes_of(read, levels, aggregate, learnt, mixed),
     }
     _write_predictions(read, cohort, out / f"predictions.{output.format}")
     if len(levels) > 1:
-        _write_patients(levels[1].cohort, read, out / f"patients.{output.format}")
+        _write_patients(levels[1].cohort, read, learnt, out / f"patients.{output.format}")
     shown = OutOfFold(target, bags.labels, {"the run": answers[None]}, np.zeros((1, len(bags)), int), read.weights)
     figures = draw_figures(shown, out, "predictions")
     page = validation_report(run, source.data, read, levels, results, figures, tables_of(shown))
     write_report(page, out / "report.html")
     write_json(out / RESULTS, results)
     return results
+
+
+def _learnt_of_patients(run: Run, patient: str | None, aggregate: str) -> OfPatients:
+    """Learn anew of the patients that the run learnt from, where its groups were they."""
+    learnt = run.asked["data"].get("group") or ()
+    if patient is None or learnt not in (patient, [patient]):
+        return OfPatients(None, f"the run was not told of patients: fit it with --group {patient}")
+    return rely_on_patients(run.reliance, aggregate)
 
 
 def _level(cohort: Cohort, columns: Mapping[str, Sequence[str | None]]) -> Level:
@@ -161,8 +174,8 @@ def _write_predictions(read: ReadCohort, cohort: Cohort, path: Path) -> None:
     write_table(pd.DataFrame(columns), path)
 
 
-def _write_patients(people: Cohort, read: ReadCohort, path: Path) -> None:
-    """Write a row a patient; what would need a threshold is left out."""
+def _write_patients(people: Cohort, read: ReadCohort, learnt: OfPatients, path: Path) -> None:
+    """Write a row a patient; without a threshold of patients nothing is predicted of classes and labels."""
     assert read.patients is not None
     counts = pd.Series(read.patients).value_counts()
     columns: dict[str, Any] = {
@@ -171,5 +184,5 @@ def _write_patients(people: Cohort, read: ReadCohort, path: Path) -> None:
         **label_columns(people.labels, read.bags.label_names),
         **answer_columns(people.target, people.answers),
     }
-    decided = [name for name in columns if name.startswith("predicted")]
+    decided = [name for name in columns if name.startswith("predicted") and learnt.reliance is None]
     write_table(pd.DataFrame(columns).drop(columns=decided), path)

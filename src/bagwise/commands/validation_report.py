@@ -18,14 +18,11 @@ from bagwise.explain import explain
 from bagwise.io.problems import counted
 from bagwise.reports import Figure, Metric, Report, Table
 from bagwise.targets.classes import ClassTarget
+from bagwise.trust.patients import OfPatients
 
 __all__ = ["Level", "notes_of", "validation_report"]
 
 _HEADLINES = 4
-_UNCALIBRATED = (
-    "Probabilities of patients are made of those of bags and were not calibrated anew: trust how they rank, not how"
-    " large they are."
-)
 _OF_SEVERAL = {
     "classes": "is positive if one of its bags is",
     "multi-label": "has each label that one of its bags has",
@@ -75,7 +72,7 @@ class Level:
                 }
                 for column, found in self.subgroups.items()
             },
-            "told": self.of_metrics(),
+            "told": [*self.of_metrics(), *self.of_calibration()],
         }
 
     def of_metrics(self) -> list[str]:
@@ -89,6 +86,15 @@ class Level:
         if warning:
             told.append(f"{warning[0].upper()}{warning[1:]}.")
         return told
+
+    def of_calibration(self) -> list[str]:
+        """Say of each event what was predicted and what came true."""
+        return [
+            f"Probability of {one.event}: {one.predicted:.3f} in the mean, and {one.observed:.3f} of the"
+            f" {self.cohort.what}s are so; expected calibration error {one.bins.error:.3f} ({one.by_chance:.3f} if such"
+            f" probabilities were right), Brier {one.brier:.3f}, log-loss {one.log_loss:.3f}."
+            for one in self.calibrations
+        ]
 
     def of_subgroups(self, column: str) -> list[str]:
         """Say which subgroup is worst by the metric that leads, and which are too small."""
@@ -166,7 +172,7 @@ def validation_report(
     )
 
 
-def notes_of(read: ReadCohort, levels: Sequence[Level], aggregate: str, mixed: int) -> list[str]:
+def notes_of(read: ReadCohort, levels: Sequence[Level], aggregate: str, learnt: OfPatients, mixed: int) -> list[str]:
     """Say what to keep in mind.
 
     Parameters
@@ -177,6 +183,8 @@ def notes_of(read: ReadCohort, levels: Sequence[Level], aggregate: str, mixed: i
         What was measured.
     aggregate
         How answers of patients came about.
+    learnt
+        What was learnt of patients that were held out.
     mixed
         Of how many patients the labels of the bags differ.
 
@@ -188,22 +196,33 @@ def notes_of(read: ReadCohort, levels: Sequence[Level], aggregate: str, mixed: i
     if read.learnt_from:
         notes.insert(0, "These are the bags that the run learnt from: new bags will do worse.")
     target = levels[0].cohort.target
-    if isinstance(target, ClassTarget) and target.positive is not None:
-        above = 0.5 if target.threshold is None else target.threshold
-        notes.append(
-            f"A bag is called {target.positive} where its probability is above {above:.3g}, as the run has it."
-        )
+    notes += _called_positive(levels[0])
     if read.groups is not None:
         notes.append("Bags of one group are not independent: intervals are drawn over groups.")
     if len(levels) > 1:
-        notes.append(f"Answers of patients are the {aggregate} of those of their bags. {_UNCALIBRATED}")
-        if levels[1].cohort.target.kind in ("classes", "multi-label"):
-            notes.append(_THRESHOLD_OF_BAGS)
+        made = f"Answers of patients are the {aggregate} of those of their bags"
+        if learnt.reliance is not None:
+            notes.append(f"{made}, with what was learnt anew of training patients: {learnt.why}.")
+            notes += _called_positive(levels[1])
+        else:
+            notes.append(
+                f"{made} and were not calibrated anew: {learnt.why}. Trust how they rank, not how large they are."
+            )
+            if target.kind in ("classes", "multi-label"):
+                notes.append(_THRESHOLD_OF_BAGS)
     if mixed:
         notes.append(f"Labels differ within {counted(mixed, 'patient')}: a patient {_OF_SEVERAL[target.kind]}.")
     if read.left_out:
         notes.append(f"Left out: {counted(read.left_out, 'bag')} without a label, or not for test.")
     return notes
+
+
+def _called_positive(level: Level) -> list[str]:
+    target = level.cohort.target
+    if not isinstance(target, ClassTarget) or target.positive is None:
+        return []
+    above = 0.5 if target.threshold is None else target.threshold
+    return [f"A {level.cohort.what} is called {target.positive} where its probability is above {above:.3g}."]
 
 
 def _interval(one: Measured) -> str:
@@ -212,18 +231,10 @@ def _interval(one: Measured) -> str:
     return f"{one.interval.level:.0%} interval {one.interval.low:.3f} to {one.interval.high:.3f}."
 
 
-def _cell(one: Measured) -> str:
-    if np.isnan(one.value):
-        return "–"
-    if one.interval is None or np.isnan(one.interval.low):
-        return f"{one.value:.3f}"
-    return f"{one.value:.3f} ({one.interval.low:.3f} to {one.interval.high:.3f})"
-
-
 def _tables(level: Level) -> list[Table]:
     what = level.cohort.what
     rows = [
-        [METRICS[name].title, _cell(one), "" if one.interval is None else one.interval.how]
+        [METRICS[name].title, str(one), "" if one.interval is None else one.interval.how]
         for name, one in level.metrics.items()
     ]
     tables = [
@@ -236,7 +247,7 @@ def _tables(level: Level) -> list[Table]:
     ]
     for column, found in level.subgroups.items():
         metrics = list(found[0].metrics)
-        rows = [[one.value, f"{one.size:,}", *(_cell(one.metrics[name]) for name in metrics)] for one in found]
+        rows = [[one.value, f"{one.size:,}", *(str(one.metrics[name]) for name in metrics)] for one in found]
         tables.append(
             Table(
                 f"Subgroups by {column}: {what}s",
@@ -256,15 +267,10 @@ def _calibration(level: Level) -> Table:
         for one in level.calibrations
         for predicted, observed, count in zip(*one.bins, strict=True)
     ]
-    told = [
-        f"{one.event}: {one.predicted:.3f} predicted and {one.observed:.3f} observed in the mean, expected calibration"
-        f" error {one.bins.error:.3f}, Brier {one.brier:.3f}, log-loss {one.log_loss:.3f}."
-        for one in level.calibrations
-    ]
     what = level.cohort.what
     return Table(
         f"Calibration: {what}s",
         ["Of", "Mean probability", "Share that came true", f"{what.title()}s"],
         rows,
-        " ".join(told),
+        " ".join(level.of_calibration()),
     )

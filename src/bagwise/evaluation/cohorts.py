@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bagwise.evaluation.calibration import Reliability, reliability
+from bagwise.evaluation.calibration import Reliability, error_by_chance, reliability
 from bagwise.evaluation.intervals import Interval, metric_intervals
 from bagwise.evaluation.judged import Judged
 from bagwise.evaluation.metrics import METRICS, mean_defined, measure
@@ -52,6 +52,13 @@ class Measured(NamedTuple):
     value: float
     interval: Interval | None
 
+    def __str__(self) -> str:
+        if isnan(self.value):
+            return "–"
+        if self.interval is None or isnan(self.interval.low):
+            return f"{self.value:.3f}"
+        return f"{self.value:.3f} ({self.interval.low:.3f} to {self.interval.high:.3f})"
+
     def told(self) -> dict[str, Any]:
         """Say it in what JSON can hold."""
         if isnan(self.value):
@@ -72,6 +79,8 @@ class Calibration(NamedTuple):
         Of these probabilities.
     bins
         The probabilities in bins, and what came true in each.
+    by_chance
+        The calibration error that these bags would show if the probabilities were right.
 
     Examples
     --------
@@ -88,6 +97,7 @@ class Calibration(NamedTuple):
     brier: float
     log_loss: float
     bins: Reliability
+    by_chance: float
 
     def told(self) -> dict[str, Any]:
         """Say it in what JSON can hold."""
@@ -177,6 +187,7 @@ class Cohort:
             if not len(event.outcomes):
                 continue
             likely = np.where(event.outcomes, event.probabilities, 1 - event.probabilities)
+            said = event.probabilities.clip(0, 1)
             bins = int(np.clip(len(event.outcomes) // _LEAST_IN_A_BIN, 1, _MOST_BINS))
             found.append(
                 Calibration(
@@ -185,7 +196,8 @@ class Cohort:
                     float(np.average(event.outcomes, weights=event.weights)),
                     float(np.average((event.probabilities - event.outcomes) ** 2, weights=event.weights)),
                     surprise(likely, event.weights),
-                    reliability(event.outcomes, event.probabilities.clip(0, 1), bins),
+                    reliability(event.outcomes, said, bins),
+                    error_by_chance(said, bins),
                 )
             )
         return found

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from bagwise.errors import BagwiseError
+from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
+from bagwise.targets.grades import OrdinalTarget
 
 if TYPE_CHECKING:
     from bagwise.trust.held_out import HeldOut
@@ -88,6 +91,17 @@ class Kept:
         if (found.weights < 0).any() or max(array.max() for array in whole) >= count:
             raise ValueError("its folds, groups or weights are none")
         return found
+
+    def labels(self, target: Target) -> NDArray[Any]:
+        """Give the labels of the bags; raises a BagwiseError where they are none of the target's."""
+        if not isinstance(target, ClassTarget | OrdinalTarget):
+            return self.encoded  # labels are numbers, or 0 and 1
+        places = self.encoded[:, 0].astype(np.int64)
+        names = target.classes.in_learning if isinstance(target, ClassTarget) else target.names
+        if ((places < 0) | (places >= len(names))).any():
+            raise BagwiseError("what the run keeps of bags held out is of other labels: it was edited, so train again")
+        labels: NDArray[Any] = names[places]
+        return labels
 
     def positive(self, target: Target) -> NDArray[np.bool_]:
         """Say which bags are of the positive one of two classes, shape (B,)."""
