@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -269,6 +269,7 @@ def evaluate(
         print_table(title, ["method", *names], rows)
     for verdict in (results.get("baselines") or {"verdicts": []})["verdicts"]:
         print_line(verdict["told"])
+    _print_curve(results.get("curve"))
     _print_positive(results.get("positive"), to_be_named=True)
     _print_epochs(results)
     if results.get("never_tested"):
@@ -521,6 +522,21 @@ def datasets(data_dir: DataDir = Data.data_dir, as_json: AsJson = Output.json) -
 def _with_interval(one: dict[str, float | None]) -> tuple[str, str]:
     low, high = one.get("low"), one.get("high")
     return told(one["value"]), f"{low:.3f} to {high:.3f}" if low is not None and high is not None else ""
+
+
+def _print_curve(curve: dict[str, Any] | None) -> None:
+    if curve is None:
+        return
+    if curve["gains"]:
+        metric = curve["gains"][0]["metric"]
+        rows = [
+            (row["method"], f"{row['share']:.0%}", f"{row['bags']:.0f}", told(row["mean"]), told(row["sd_folds"]))
+            for row in curve["rows"]
+            if row["metric"] == metric
+        ]
+        print_table(f"Learning curve, {metric}", ["method", "share", "training bags", "mean of folds", "SD"], rows)
+    for sentence in curve["told"]:
+        print_line(sentence)
 
 
 def _print_epochs(told_of: dict[str, object]) -> None:

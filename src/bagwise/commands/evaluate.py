@@ -12,6 +12,7 @@ import numpy as np
 from bagwise._version import __version__
 from bagwise.checks import check_names, check_seed
 from bagwise.claims import claims_folder
+from bagwise.commands.curve import curve_figure, curve_table, measured_curves
 from bagwise.commands.data import DataSource, digest_of_labelled, in_memory_if_small
 from bagwise.commands.division import digest_of_division, divided
 from bagwise.commands.fit import check_parameters, configured
@@ -62,7 +63,8 @@ def run_evaluate(
     out
         The folder for ``results.json``, ``predictions`` (out-of-fold, a row a fold and tested bag), ``folds`` (as
         ``--folds`` takes them) and the figures ``roc.png``,
-        ``precision_recall.png``, ``calibration.png`` and, for each method, ``confusion_NUMBER.png``; and
+        ``precision_recall.png``, ``calibration.png``, ``learning_curve.png`` if it was asked for, and, for each method,
+        ``confusion_NUMBER.png``; and
         ``report.html``, which shows all of it.
     evaluation, training, work, output
         What is measured, how methods learn (the training bags of a fold decide alone), where, and as which kind of file
@@ -85,7 +87,8 @@ def run_evaluate(
         ``differences`` (one a pair of the methods asked for and metric, with the corrected resampled t-test, or where
         there is one test alone DeLong's) and
         ``baselines``: which simple methods were ``measured`` on the same folds and how, which were ``left_out`` and
-        why, and ``verdicts``, in numbers and ``told``, on whether each method is better.
+        why, and ``verdicts``, in numbers and ``told``, on whether each method is better. With a ``curve`` that is asked
+        for, what `bagwise.commands.curve.measured_curves` gives.
 
     Raises
     ------
@@ -118,6 +121,7 @@ def run_evaluate(
     first_split = division.splits[0]
     learnt_from = bags[first_split.train]
     found: dict[str, CrossValidation] = {}
+    plain: dict[str, CrossValidation] = {}  # neither calibrated nor with a threshold that was asked for
     seconds: dict[str, float] = {}
     why: str | None = None
     given = len(first_split.validation)
@@ -140,6 +144,7 @@ def run_evaluate(
             checkpoints=out / "checkpoints" / f"method-{len(found)}",
             verbose=verbose,
         )
+        plain[name] = found[name]
         if name in made:
             found[name] = relied_upon(
                 found[name],
@@ -198,11 +203,28 @@ def run_evaluate(
             ],
         },
     }
+    figures, tables = [], []
+    if evaluation.curve:
+        curve = results["curve"] = measured_curves(
+            {name: model for name, (model, _) in made.items()},
+            plain,
+            found,
+            bags,
+            division,
+            weights=weights,
+            seed=training.seed,
+            jobs=work.jobs,
+            checkpoints=out / "checkpoints",
+            verbose=verbose,
+        )
+        tables = [curve_table(curve)]
+        figures = [drawn for drawn in (curve_figure(curve, out),) if drawn is not None]
     write_table(folds_table(division, bags), out / f"folds.{output.format}")
     write_predictions(found, bags, out / f"predictions.{output.format}")
     shown = shown_of(found)
-    tables = [*([] if results["aims"] is None else aim_tables(results["aims"])), *tables_of(shown)]
-    report = evaluation_report(found, bags, results, draw_figures(shown, out), source.data, tables)
+    figures += draw_figures(shown, out)
+    tables += [*([] if results["aims"] is None else aim_tables(results["aims"])), *tables_of(shown)]
+    report = evaluation_report(found, bags, results, figures, source.data, tables)
     write_report(report, out / "report.html")
     write_json(out / RESULTS, results)
     ResultFolder(out).clear("checkpoints")

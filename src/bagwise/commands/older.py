@@ -54,8 +54,8 @@ def written_before(*patterns: str) -> Callable[[Path], list[Path]]:
 def asked_before(told: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
     """Give what a finished folder was asked for, as it is said now.
 
-    In 0.1 classes were balanced where nobody said otherwise, and before baselines were measured nobody was asked about
-    them.
+    In 0.1 classes were balanced where nobody said otherwise, before baselines were measured nobody was asked about
+    them, and there was no learning curve.
 
     Parameters
     ----------
@@ -77,7 +77,8 @@ def asked_before(told: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, A
     if str(told.get("bagwise")).startswith("0.1."):
         usual = now["class_weight"] if now["class_weight"] == "balanced" else None
         before["class_weight"] = usual if before.get("class_weight") == "balanced" else "none"
-    return {name: now[name] for name in ("no_baseline",) if name in now} | before
+    not_asked = {name: now[name] for name in ("no_baseline",) if name in now}
+    return not_asked | {name: False for name in ("curve",) if name in now} | before
 
 
 def _is_ours(path: Path) -> bool:

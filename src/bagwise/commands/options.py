@@ -245,6 +245,7 @@ class Evaluation(Options):
     ] = "10"
     folds_by: Annotated[str | None, "Column with the bag's time, a number or date: tests lie after training."] = None
     repeats: Annotated[int, "How often to divide the bags anew."] = 1
+    curve: Annotated[bool, "Learn from parts of the training bags, too: would more bags help?"] = False
     no_baseline: Annotated[bool, "Measure no simple methods beside, to say whether they are as good."] = False
 
     def told(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from scipy import stats
 
 from bagwise.errors import BagwiseError
 
-__all__ = ["TTest", "corrected_interval", "corrected_t_test"]
+__all__ = ["TTest", "corrected_interval", "corrected_t_test", "smallest_difference"]
 
 
 class TTest(NamedTuple):
@@ -115,6 +115,39 @@ def corrected_interval(
     difference, error, count = _compared(first, second, test_share)
     reach = float(stats.t.ppf((1 + level) / 2, count - 1)) * error
     return difference - reach, difference + reach
+
+
+def smallest_difference(
+    first: ArrayLike, second: ArrayLike, *, test_share: float, level: float = 0.95, power: float = 0.8
+) -> float:
+    """Say how far two methods must be apart for these folds to show it: what the corrected t-test can see.
+
+    Parameters
+    ----------
+    first, second, test_share
+        As in `corrected_t_test`.
+    level
+        Of the interval that leaves no difference out.
+    power
+        In what share of studies such a difference is to be found.
+
+    Returns
+    -------
+    float
+        So many standard errors of the difference as level and power ask for; 0 where all differences are equal.
+
+    Raises
+    ------
+    BagwiseError
+        As in `corrected_t_test`.
+
+    Examples
+    --------
+    >>> round(smallest_difference([0.9, 0.8, 0.7], [0.8, 0.8, 0.6], test_share=1 / 3), 3)
+    0.283
+    """
+    _, error, count = _compared(first, second, test_share)
+    return float(stats.t.ppf((1 + level) / 2, count - 1) + stats.t.ppf(power, count - 1)) * error
 
 
 def _compared(first: ArrayLike, second: ArrayLike, test_share: float) -> tuple[float, float, int]:
