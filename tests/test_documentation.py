@@ -36,6 +36,7 @@ SLOW = {
     "docs/tutorials/table.md",
     "docs/tutorials/slides.md",
     "docs/tutorials/compare.md",
+    "docs/how-to/abstain.md",
     "docs/how-to/encoder.md",
     "docs/how-to/method.md",
     "docs/how-to/export.md",

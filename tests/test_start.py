@@ -87,6 +87,29 @@ def test_what_predicts_loads_nothing_that_learns(fitted, tmp_path):
     assert not set(loaded[steps[1]]) & set(learning)
 
 
+def test_sets_and_strangers_are_told_without_what_learns(run, cells, tmp_path):
+    """What a run keeps of its folds is plain arrays, and models that answer alone."""
+    table = tmp_path / "cells.csv"
+    cells(patients=40).to_csv(table, index=False)
+    options = [
+        "--bag",
+        "patient",
+        "--label",
+        "diagnosis",
+        "--features",
+        "size,marker,shape",
+        "--epochs",
+        1,
+        "--jobs",
+        1,
+    ]
+    assert run("fit", table, *options, "--out", tmp_path / "run", "--json").status == 0
+    told = "from contextlib import redirect_stderr\nwith redirect_stderr(io.StringIO()):\n  "
+    step = f"{told}assert run('predict', {str(tmp_path / 'run')!r}, {str(table)!r}, '--coverage', '0.8') is None"
+    watched = ["torch", "pandas", "sklearn", "scipy", "joblib", "numba", *DRAWS]
+    assert loaded_by([step], watched)[step] == ["pandas", "torch"]
+
+
 def test_what_a_method_without_networks_predicts_loads_no_pytorch(make_bags, tmp_path):
     table, run = tmp_path / "table.csv", tmp_path / "run"
     table.write_text("bag,x,y,z\n" + "".join(f"{bag},{bag}.5,0.1,{bag % 3}.5\n" for bag in range(8)))

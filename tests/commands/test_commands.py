@@ -27,8 +27,8 @@ def fitted(tmp_path_factory, cells, run):
 
 def test_a_run_holds_all_that_is_needed(fitted):
     folder = fitted / "run"
-    names = {"model.safetensors", "config.json", "metrics.json", "history.csv", "card.md", "report.html", ".bagwise"}
-    assert {path.name for path in folder.iterdir()} == names
+    names = {"model.safetensors", "seen.safetensors", "config.json", "metrics.json", "history.csv"}
+    assert {path.name for path in folder.iterdir()} == names | {"card.md", "report.html", ".bagwise"}
     config = json.loads((folder / "config.json").read_text())
     assert config["classes"] == ["healthy", "ill"]
     assert config["feature_names"] == ["size", "marker", "shape"]
@@ -128,6 +128,7 @@ def test_predictions_are_written_and_printed(fitted, run, tmp_path):
         "probability_ill",
         "spread_healthy",
         "spread_ill",
+        "stranger",
     ]
     assert (frame["predicted"] == "ill").tolist() == (frame["probability_ill"] > 0.5).tolist()
     assert (frame["spread_ill"] > 0).all()

@@ -123,7 +123,7 @@ def test_every_kind_is_fitted_predicted_and_explained(run, kind, source, tmp_pat
         assert done.status == 0, done.told
     columns = pd.read_csv(out).columns.tolist()
     assert columns == list(json.loads(done.out)[0])
-    assert begin_alike(columns[1:], [*COLUMNS[kind], *SPREAD[kind]])
+    assert begin_alike(columns[1:], [*COLUMNS[kind], *SPREAD[kind], "stranger"])
     beside = ["--labels", tmp_path / "labels.csv"] if (tmp_path / "labels.csv").exists() else []
     done = run("explain", folder, source[0], *beside, "--out", tmp_path / "why")
     assert done.status == 0, done.told

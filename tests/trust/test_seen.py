@@ -44,7 +44,8 @@ def test_it_is_read_as_it_was_written(simple, tmp_path):
     ("name", "change"),
     [
         ("fold", lambda array: array - 1),
-        ("fold", lambda array: array * 2),
+        ("fold", lambda array: array + 60),
+        ("fold", lambda array: array * 0),
         ("fold", lambda array: array[:-1]),
         ("fold", lambda array: array.astype(np.float64)),
         ("summaries", lambda array: array[:, :-1]),
@@ -67,7 +68,14 @@ def test_a_file_that_was_edited_is_refused(simple, tmp_path, name, change):
         Seen.load(tmp_path, model, "this")
 
 
-def test_features_out_of_the_range_seen_are_counted_by_bag(simple):
+def test_bags_of_one_group_tell_nothing_of_others(simple):
+    bags, model = simple
+    assert Seen.of(model, replace(bags, groups=np.zeros(60, int))) is None
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 1 << 16])
+def test_features_out_of_the_range_seen_are_counted_by_bag(simple, rows, monkeypatch):
+    monkeypatch.setattr("bagwise.trust.seen._ROWS", rows)
     bags, model = simple
     new = bw.Bags.from_arrays([[[0.0, 0, 99]], [[0, -99, 99], [0, 0, 0]], [[0, 0, 0]]])
     assert Seen.of(model, bags).likeness(model, new).beyond.tolist() == [0, 1, 2]

@@ -291,6 +291,12 @@ def predict(
     share: Annotated[
         tuple[str, ...], "NAME=SHARE of a class where bags come from, such as yes=0.02; else as in training."
     ] = (),
+    coverage: Annotated[
+        float | None, "Give sets of classes, or intervals of numbers, that hold the truth so often, such as 0.9."
+    ] = None,
+    abstain: Annotated[
+        float | None, "Decide about no bag whose decision would make more than this share wrong, such as 0.05."
+    ] = None,
     source: Data,
     method: OwnMethod = None,
     device: Device = Work.device,
@@ -309,7 +315,7 @@ def predict(
 
     known = Run.load(run, device, method, dtype)
     data = known.source(**vars(source))
-    frame = run_predict(known, data, out, shares=share, tell=say)
+    frame = run_predict(known, data, out, shares=share, coverage=coverage, abstain=abstain, tell=say)
     rows = json.loads(frame.to_json(orient="records"))
     labels = data.labels_there()
     unused = f"Labels ({labels}) are not used: bagwise validate measures the run by them."

@@ -140,7 +140,8 @@ def _on_held_out(relied: Reliance, kept: Kept) -> tuple[str, str]:
         kept.groups if grouped else None,
         weights,
     )
-    found = cohort.measured(list(dict.fromkeys((*target.metrics, "log_loss", "brier"))))
+    of_probabilities = [name for name in ("log_loss", "brier") if target.kind in METRICS[name].kinds]
+    found = cohort.measured(list(dict.fromkeys((*target.metrics, *of_probabilities))))
     told = ", ".join(f"{METRICS[name].title} {one}" for name, one in found.items())
     return (
         f"On the same bags, held out of {len(np.unique(kept.fold))} further trainings",

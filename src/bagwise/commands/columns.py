@@ -3,16 +3,20 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from bagwise.targets.contract import Target
 
-__all__ = ["OF_ANSWERS", "answer_columns", "label_columns", "spread_columns"]
+__all__ = ["OF_ANSWERS", "answer_columns", "interval_columns", "label_columns", "set_columns", "spread_columns"]
 
 Columns = dict[str, Any]
 
 # What the names of columns of answers are, or begin with.
-OF_ANSWERS = ("predicted", "probability_", "spread", "value", "grade", "risk", "survival_")
+OF_ANSWERS = (
+    *("predicted", "probability_", "spread", "value", "grade", "risk", "survival_"),
+    *("set", "low", "high", "stranger"),
+)
 
 
 def label_columns(labels: NDArray[Any], names: Sequence[str] | None = None) -> Columns:
@@ -100,6 +104,68 @@ def spread_columns(target: Target, spread: NDArray[Any]) -> Columns:
     if target.kind == "survival" or spread.shape[1] == 1:
         return {"spread": spread[:, 0]}
     return _each("spread", target.label_names or range(spread.shape[1]), spread)
+
+
+def set_columns(target: Target, sets: NDArray[np.bool_]) -> Columns:
+    """Give sets of classes, grades or labels as columns.
+
+    Parameters
+    ----------
+    target
+        What labels are.
+    sets
+        What is in the set of each bag, shape (B, C), or (B, L, 2) of several labels, as
+        `bagwise.trust.covered.covered` gives it.
+
+    Returns
+    -------
+    dict
+        For each column its values, shape (B,): ``set``, as ``no|yes``, and ``set_size``; of several labels
+        ``set_LABEL``, as ``0|1``.
+
+    Examples
+    --------
+    >>> from bagwise.targets.registry import TARGETS
+    >>> set_columns(TARGETS["classes"].of(["no", "yes"]), np.array([[True, True], [False, False]]))
+    {'set': ['no|yes', ''], 'set_size': array([2, 0])}
+    """
+    assert target.names is not None
+    if sets.ndim == 3:
+        return {f"set_{name}": _joined("01", of) for name, of in zip(target.names, sets.swapaxes(0, 1), strict=True)}
+    return {"set": _joined(target.names, sets), "set_size": sets.sum(axis=1)}
+
+
+def _joined(names: Any, sets: NDArray[np.bool_]) -> list[str]:
+    return ["|".join(str(name) for name, inside in zip(names, row, strict=True) if inside) for row in sets.tolist()]
+
+
+def interval_columns(target: Target, low: NDArray[np.float64], high: NDArray[np.float64]) -> Columns:
+    """Give intervals of numbers as columns.
+
+    Parameters
+    ----------
+    target
+        What labels are.
+    low, high
+        Their ends, shape (B, T).
+
+    Returns
+    -------
+    dict
+        For each column its values, shape (B,): ``low`` and ``high``, or ``low_NAME`` and ``high_NAME`` of each of
+        several numbers.
+
+    Examples
+    --------
+    >>> from bagwise.targets.registry import TARGETS
+    >>> interval_columns(TARGETS["real"].of([1.5, 2.0]), np.array([[1.0]]), np.array([[3.0]]))
+    {'low': array([1.]), 'high': array([3.])}
+    """
+    if low.shape[1] == 1:
+        return {"low": low[:, 0], "high": high[:, 0]}
+    names = target.label_names or [str(number) for number in range(low.shape[1])]
+    ends = (("low", low), ("high", high))
+    return {f"{called}_{name}": of[:, place] for place, name in enumerate(names) for called, of in ends}
 
 
 def _chosen(called: str) -> Callable[[Any, NDArray[Any]], Columns]:

@@ -18,6 +18,7 @@ from bagwise.claims import claims_folder
 from bagwise.commands.card import CARD, card_of, on_training, write_card
 from bagwise.commands.data import DataSource, digest_of_labelled, in_memory_if_small
 from bagwise.commands.division import parts_of
+from bagwise.commands.fold_files import write_folds
 from bagwise.commands.older import BLOCKS, asked_before, written_before
 from bagwise.commands.options import Model, Training, Trust, Work
 from bagwise.commands.relying import Relying
@@ -198,7 +199,8 @@ def run_fit(
         rest is left out.
     out
         The folder for ``model.safetensors``, ``config.json``, ``metrics.json``, ``card.md``, ``report.html``, of a
-        neural method ``history.csv``, and, where something was learnt from bags held out, ``trust.safetensors``.
+        neural method ``history.csv``, ``seen.safetensors``, and, where something was learnt from bags held out,
+        ``trust.safetensors`` and the models of ``folds``.
     model, training, work
         What is trained, how, and where. A run that is finished is left as it is where it is resumed.
     trust
@@ -287,7 +289,7 @@ def run_fit(
     # Before anything is written: models without an answer are no run.
     said = None if told else predict_ensemble(models, learnt_from).probabilities
     if not learnt:
-        relied = relying.learn(
+        relied, held_out = relying.learn(
             estimator,
             bags,
             common_target(models),
@@ -302,6 +304,14 @@ def run_fit(
         )
         if relied is not None:
             relied.save(out, asked)
+        write_folds(
+            out,
+            models[0],
+            learnt_from,
+            held_out.models if held_out is not None and not relying.one_model else (),
+            None if held_out is None else held_out.fold,
+            asked,
+        )
         write_run(out, fitted, asked)
     if said is not None:
         target = common_target(models)

@@ -219,6 +219,9 @@ class Trust(Options):
     sensitivity: Annotated[float | None, "The threshold finds this share of the positive bags."] = None
     specificity: Annotated[float | None, "The threshold leaves this share of the negative bags alone."] = None
     precision: Annotated[float | None, "Of those called positive this share is."] = None
+    one_model: Annotated[
+        bool, "Keep no models of parts of the bags, from which predict --coverage makes sets and intervals."
+    ] = False
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """`bagwise predict`: what a run says of bags that nobody has labelled."""
 
 import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from bagwise.commands.beside import Beside
 from bagwise.commands.columns import OF_ANSWERS, answer_columns, spread_columns
 from bagwise.commands.data import DataSource
 from bagwise.commands.runs import Run
@@ -32,6 +33,8 @@ def run_predict(
     out: Path | None = None,
     *,
     shares: Sequence[str] = (),
+    coverage: float | None = None,
+    abstain: float | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> pd.DataFrame:
     """Predict bags.
@@ -48,8 +51,13 @@ def run_predict(
     shares
         ``NAME=SHARE`` of classes where the answers are used, as `bagwise.trust.shares.shares_said` takes them; none are
         as they were among the bags learnt from.
+    coverage
+        How often a set of classes, or an interval of numbers, shall hold the truth; None makes none.
+    abstain
+        How many decisions may be wrong; which these would be too many have none. None decides about all.
     tell
-        Is told what such shares assume, and what an answer is worth where they are so.
+        Is told what such shares assume, and what an answer is worth where they are so; what sets promise; how many bags
+        are not decided; and how many are not like those learnt from.
 
     Returns
     -------
@@ -83,10 +91,32 @@ def run_predict(
     columns: dict[str, Any] = {"bag": bags.names, **answer_columns(target, answers)}
     if len(run.models) > 1:
         columns |= spread_columns(target, said.spread)
-    frame = pd.DataFrame(columns)
+    beside = Beside(run, bags)
+    sentences: list[str] = []
+    if coverage is not None:
+        found, sentences = beside.holding(coverage)
+        columns |= found
+    if abstain is not None:
+        if shares:
+            raise BagwiseError("--abstain is sure at the shares of the bags learnt from alone: leave --share out")
+        decided, told = beside.answered(target, answers, abstain)
+        columns |= _decided(columns, decided)
+        sentences += told
+    found, told = beside.strangers()
+    for sentence in [*sentences, *told]:
+        tell(sentence)
+    frame = pd.DataFrame(columns | found)
     if out is not None:
         write_table(frame, out)
     return frame
+
+
+def _decided(columns: Mapping[str, Any], decided: NDArray[np.bool_]) -> dict[str, Any]:
+    """Give the columns of decisions, with nothing where there is none."""
+    name = "predicted" if "predicted" in columns else "grade"
+    values = np.asarray(columns[name], dtype=object)
+    values[~decided] = None
+    return {name: values}
 
 
 def _told_of(relied: Reliance, shares: NDArray[np.float64]) -> Iterator[str]:

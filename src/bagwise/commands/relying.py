@@ -24,6 +24,7 @@ from bagwise.trust.reliance import Reliance, check_aim
 __all__ = ["MOST_TIMES", "Relying", "times_of"]
 
 MOST_TIMES = 5.0  # of what the fit costs, where nobody asked
+_FEWEST = 20  # numbers of which an interval at 95 % can be made
 
 
 class Relying:
@@ -38,6 +39,8 @@ class Relying:
     ----------
     aim
         How two classes are to be told apart; None where nobody said.
+    one_model
+        Whether models of folds are dropped once they have been asked.
 
     Raises
     ------
@@ -54,7 +57,7 @@ class Relying:
         if trust.calibrate not in (None, "auto", "none"):
             raise BagwiseError(f"--calibrate is {trust.calibrate!r}: it must be 'auto' or 'none'")
         self.aim = Aim.of(trust.threshold, trust.cost, trust.sensitivity, trust.specificity, trust.precision)
-        self._calibrate = trust.calibrate
+        self._calibrate, self.one_model = trust.calibrate, trust.one_model
         # What probabilities alone decide needs nothing held out, where they are not to be calibrated.
         self._needs_bags = self.aim is not None and not self.aim.is_of_probabilities
 
@@ -110,7 +113,7 @@ class Relying:
         checkpoints: Path | None = None,
         verbose: bool = False,
         tell: Callable[[str], None] = lambda _: None,
-    ) -> Reliance | None:
+    ) -> tuple[Reliance | None, HeldOut | None]:
         """Hold bags out, if that is worth it, and learn from what is said of them.
 
         Parameters
@@ -136,8 +139,8 @@ class Relying:
 
         Returns
         -------
-        Reliance
-            None where there is nothing to keep.
+        tuple
+            What to keep, and what was held out; None where there is nothing.
 
         Raises
         ------
@@ -150,7 +153,7 @@ class Relying:
         why = self._why_not(labels, target, counted)
         calibrate = why is None
         held_out: HeldOut | None = None
-        if calibrate or self._needs_bags:
+        if calibrate or self._needs_bags or self._keeps_folds(target, counted, len(part)):
             try:
                 splits = divided(bags[part], estimator.target, seed=seed)
                 times, parts = times_of(estimator, bags, part, splits), len(splits)
@@ -177,8 +180,8 @@ class Relying:
                     raise
                 why, calibrate = str(error), False
         if held_out is None and self.aim is None:
-            return None
-        return Reliance.of(
+            return None, None
+        relied = Reliance.of(
             target,
             labels,
             weights=counted,
@@ -186,6 +189,14 @@ class Relying:
             calibrate=calibrate,
             why="it was not asked for" if why is None else why,
             aim=self.aim,
+        )
+        return relied, held_out
+
+    def _keeps_folds(self, target: Target, weights: NDArray[np.float64] | None, bags: int) -> bool:
+        """Say whether bags are held out for intervals alone, of numbers, which have no probabilities."""
+        counted = bags if weights is None else int((weights > 0).sum())
+        return (
+            target.kind in ("real", "count") and self._calibrate != "none" and not self.one_model and counted >= _FEWEST
         )
 
     def _why_not(

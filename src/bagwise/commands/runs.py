@@ -1,7 +1,7 @@
 """A run: the folder that holds trained models and all that is known of how they came to be."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_origin
@@ -51,12 +51,15 @@ class Run:
         What `bagwise fit` was asked for.
     reliance
         What is kept beside the models, so that their answers can be relied on; None where nothing is.
+    read
+        Reads models from a folder within it, as its own were read, and what describes them.
     """
 
     folder: Path
     models: Sequence["Asked"]
     asked: Mapping[str, Any]
     reliance: "Reliance | None" = None
+    read: "Callable[[Path], tuple[Sequence[Asked], dict[str, Any]]] | None" = None
 
     @classmethod
     def load(
@@ -92,7 +95,7 @@ class Run:
         """
         check_run(folder)
         from bagwise.methods.asked import common_target
-        from bagwise.methods.formats import AVERAGED, CLASSICAL, check_format, family_in
+        from bagwise.methods.formats import check_format
         from bagwise.trust.reliance import Reliance
 
         folder = Path(folder)
@@ -103,29 +106,23 @@ class Run:
         if not isinstance(asked, dict) or not isinstance(asked.get("data"), dict):
             raise BagwiseError(f"{path} does not say what was asked for: it was edited, so train the model again")
         own = _own_method(folder, config.get("own"), asked.get("method"), method)
-        models: Sequence[Asked]
-        if config.get("own") or family_in(config) == AVERAGED:
-            from bagwise.methods.persistence import load_described  # and with it all that estimators learn with
+        reads = _reader(config, own)
 
-            models, described = load_described(folder, **own)
-        elif family_in(config) == CLASSICAL:
-            from bagwise.methods.classical.files import read_classical
+        def read(where: Path) -> "tuple[Sequence[Asked], dict[str, Any]]":
+            found, described = reads(where)
+            members = found if isinstance(found, Sequence) else [found]
+            for model in members:
+                model._compute(device, dtype)
+            return members, described
 
-            classical, described = read_classical(folder)
-            models = [classical]
-        else:
-            from bagwise.methods.learnt import read_learnt  # loads PyTorch
-
-            models, described = read_learnt(folder)
+        models, described = read(folder)
         for name in sorted(described.keys() | config.keys()):
             if name != "asked" and config.get(name) != described.get(name):
                 raise BagwiseError(
                     f"{path} does not belong to the {MODEL} beside it: {name!r} differs, so it was edited; put the old"
                     " file back, or train the model again"
                 )
-        for model in models:
-            model._compute(device, dtype)
-        return cls(folder, models, asked, Reliance.load(folder, common_target(models), asked))
+        return cls(folder, models, asked, Reliance.load(folder, common_target(models), asked), read)
 
     def told(self, answers: "NDArray[Any]", shares: "NDArray[Any] | None" = None) -> "tuple[Target, NDArray[Any]]":
         """Turn what the models say, on average, into what is told: calibrated, with what decides it.
@@ -229,6 +226,23 @@ def check_run(folder: str | Path) -> None:
         raise BagwiseError(
             f"{folder} holds no {MODEL}: give a folder that bagwise fit wrote, or finish it with bagwise fit --resume"
         )
+
+
+def _reader(config: Mapping[str, Any], own: Mapping[str, Any]) -> "Callable[[Path], tuple[Any, dict[str, Any]]]":
+    """Give what reads models like those that are described, or one, without what they do not need."""
+    from bagwise.methods.formats import AVERAGED, CLASSICAL, family_in
+
+    if config.get("own") or family_in(config) == AVERAGED:
+        from bagwise.methods.persistence import load_described  # and with it all that estimators learn with
+
+        return lambda where: load_described(where, **own)
+    if family_in(config) == CLASSICAL:
+        from bagwise.methods.classical.files import read_classical
+
+        return read_classical
+    from bagwise.methods.learnt import read_learnt  # loads PyTorch
+
+    return read_learnt
 
 
 def _own_method(folder: Path, needed: Any, learnt: Any, method: str | None) -> dict[str, Any]:

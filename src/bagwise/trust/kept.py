@@ -94,8 +94,9 @@ class Kept:
 
     def labels(self, target: Target) -> NDArray[Any]:
         """Give the labels of the bags; raises a BagwiseError where they are none of the target's."""
-        if not isinstance(target, ClassTarget | OrdinalTarget):
-            return self.encoded  # labels are numbers, or 0 and 1
+        if not isinstance(target, ClassTarget | OrdinalTarget):  # labels are numbers, or 0 and 1
+            flat = target.kind == "count" or getattr(target, "flat", False)
+            return self.encoded[:, 0] if flat else self.encoded
         places = self.encoded[:, 0].astype(np.int64)
         names = target.classes.in_learning if isinstance(target, ClassTarget) else target.names
         if ((places < 0) | (places >= len(names))).any():

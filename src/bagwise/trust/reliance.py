@@ -24,7 +24,7 @@ from bagwise.trust.shares import answers_at, threshold_at
 if TYPE_CHECKING:
     from bagwise.trust.held_out import HeldOut
 
-__all__ = ["FILE", "Reliance", "check_aim"]
+__all__ = ["FILE", "Reliance", "check_aim", "digest_of"]
 
 FILE = "trust.safetensors"
 _FORMAT = 1
@@ -223,7 +223,7 @@ class Reliance:
             arrays |= {f"{part}/{name}": array for name, array in (held or {}).items()}
         described = {
             "format": _FORMAT,
-            "of": _digest(asked),
+            "of": digest_of(asked),
             "target": [self.target.kind, self.target.facts()],
             "why": self.why,
             "aim": self.aim,
@@ -262,7 +262,7 @@ class Reliance:
             if described["format"] > _FORMAT:
                 raise BagwiseError(f"{path} was written by a later version of Bagwise: use that one")
             facts = _json_of([target.kind, target.facts()])
-            if described["of"] != _digest(asked) or _json_of(described["target"]) != facts:
+            if described["of"] != digest_of(asked) or _json_of(described["target"]) != facts:
                 raise BagwiseError(f"{path} belongs to another run: put the old file back, or train the model again")
             parts: dict[str, dict[str, NDArray[Any]]] = {"": {}, "calibration": {}, "held_out": {}}
             for name, array in arrays.items():
@@ -320,7 +320,23 @@ def _json_of(facts: Any) -> str:
     return dumps(facts, default=plain, sort_keys=True)
 
 
-def _digest(asked: Mapping[str, Any]) -> str:
+def digest_of(asked: Mapping[str, Any]) -> str:
+    """Give that by which files of a run are known to belong together.
+
+    Parameters
+    ----------
+    asked
+        What the run was asked for.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> digest_of({"seed": 0})
+    '029fb6921e71ea8230a99f653ae79148'
+    """
     return blake2b(_json_of(asked).encode(), digest_size=16).hexdigest()
 
 

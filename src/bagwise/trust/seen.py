@@ -75,7 +75,7 @@ class Seen:
         fold: NDArray[np.int64] | None = None,
         members: Sequence[Asked] = (),
         folds: int = _FOLDS,
-    ) -> Self:
+    ) -> Self | None:
         """Look at training bags; of more than a thousand, or fewer where each is many numbers, a choice is kept.
 
         Parameters
@@ -95,10 +95,13 @@ class Seen:
         Returns
         -------
         Seen
+            None where all bags are of one group: these say nothing of bags of another.
         """
         if fold is None:
             of = np.arange(len(bags)) if bags.groups is None else np.unique(bags.groups, return_inverse=True)[1]
             fold = np.random.default_rng(0).permutation(of.max() + 1)[of] % folds
+        if len(np.unique(fold)) < 2:
+            return None
         some = chosen(len(bags), _widths(model)[1])
         kept = bags if len(some) == len(bags) else bags[some]
         vectors = None
@@ -139,11 +142,14 @@ class Seen:
         return Likeness(found, self._beyond(bags))
 
     def _beyond(self, bags: Bags) -> NDArray[np.int64]:
-        found = np.zeros(len(self.lowest), np.int64)
-        if len(found):
-            for begin, end in zip(bags.offsets[:-1].tolist(), bags.offsets[1:].tolist(), strict=True):
-                values = bags.instances[begin:end]
-                found += ((values < self.lowest) | (values > self.highest)).any(axis=0)
+        found, begin = np.zeros(len(self.lowest), np.int64), 0
+        while begin < len(bags) and len(found):
+            last = int(np.searchsorted(bags.offsets, bags.offsets[begin] + _ROWS, side="right")) - 1
+            starts = bags.offsets[begin : (end := max(begin + 1, last))]
+            values = np.asarray(bags.instances[int(starts[0]) : int(bags.offsets[end])])
+            beyond = (values < self.lowest) | (values > self.highest)
+            found += np.logical_or.reduceat(beyond, starts - starts[0]).sum(axis=0)
+            begin = end
         return found
 
     def save(self, folder: Path, digest: str) -> None:
@@ -224,10 +230,8 @@ class Seen:
             if array.dtype != kind or array.ndim != axes or bags != count or not np.isfinite(array).all():
                 raise ValueError(f"its {name} are of type {array.dtype} and shape {array.shape}")
         folds = np.unique(known.fold)
-        if len(folds) < 2 or not np.array_equal(folds, np.arange(len(folds))):
+        if len(folds) < 2 or folds[0] < 0 or folds[-1] >= (count if known.vectors is None else len(known.vectors)):
             raise ValueError("its folds are none")
-        if known.vectors is not None and len(known.vectors) != len(folds):
-            raise ValueError(f"its vectors have shape {known.vectors.shape}")
         features, numbers = _widths(model)
         if known.summaries.shape[1] != numbers:
             raise ValueError(f"its summaries have shape {known.summaries.shape}")

@@ -32,7 +32,7 @@ class KnownBags:
     summaries
         Shape (n, D), as `bagwise.trust.seen` makes them.
     fold
-        In which fold each bag is, from 0 on, shape (n,).
+        In which fold each bag is, from 0 on, shape (n,); there are two or more.
     vectors
         Of each bag by the model of each fold, shape (K, n, E); None where models have none.
     groups
@@ -79,9 +79,8 @@ class KnownBags:
         Statistics, 2023. The score, the mean distance to the nearest, is of F. Angiulli, C. Pizzuti: Fast outlier
         detection in high dimensional spaces. PKDD, 2002.
         """
-        folds = 1 + int(self.fold.max())
-        own, asked = np.empty(len(self.fold)), np.empty((folds, len(summaries)))
-        for number in range(folds):
+        own, asked = np.empty(len(self.fold)), np.zeros((1 + int(self.fold.max()), len(summaries)))
+        for number in np.unique(self.fold):
             seen = self.fold != number
             known, new = _in_one_space(
                 [self.summaries] if self.vectors is None else [self.summaries, self.vectors[number]],
