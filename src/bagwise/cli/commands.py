@@ -218,6 +218,7 @@ def evaluate(
     with loading():
         from bagwise.commands.cluster import workers
         from bagwise.commands.evaluate import run_evaluate
+        from bagwise.evaluation.pooled import RANKS
         from bagwise.evaluation.summary import divided_told, folds_told
 
     with workers(work.backend, work.address):
@@ -248,6 +249,9 @@ def evaluate(
         "pooled, 95 % interval",
     ]
     print_table(f"{source.data}: {divided_told(first)}, protocol {first['protocol']}", columns, rows)
+    ranks = [name for name in dict.fromkeys(row["metric"] for row in results["rows"]) if name in RANKS]
+    if ranks and first["folds"] * first["repeats"] > 1:
+        print_line(f"Pooled, what ranks bags ({', '.join(ranks)}) also compares those of different folds' models.")
     for warning in dict.fromkeys(row.get("pooled_warning") for row in results["rows"]):
         if warning is not None:
             print_line(f"Of the intervals: {warning}.")

@@ -21,7 +21,7 @@ from bagwise.targets.registry import TARGETS
 __all__ = ["SETTINGS", "answer", "questions", "rows", "tables"]
 
 SETS = 2_000
-_VALIDATED = 100  # so many sets are cross-validated, each of which trains
+_VALIDATED = 250  # so many sets are cross-validated, each of which trains
 _DRAWS = 400  # of a bootstrap, where coverage is counted over many sets
 _MODELS = 100  # over so many the truth about a method is taken
 _TRUTH = 400_000  # bags of which the truth is taken
@@ -144,7 +144,7 @@ def questions(seed: int, sets: int | None) -> Iterator[dict[str, Any]]:
     seed
         Decides what is drawn.
     sets
-        How many sets to draw; None: 2,000, and where models learn 100.
+        How many sets to draw; None: 2,000, and where models learn 250.
 
     Yields
     ------
