@@ -254,7 +254,7 @@ def rows(asked: Sequence[Mapping[str, Any]], answers: Sequence[Mapping[str, Any]
 
 
 def tables(found: Sequence[Mapping[str, Any]]) -> str:
-    """Show rows as Markdown: the coverage of each metric in each setting.
+    """Show the coverage as Markdown: of intervals in closed form, and of bootstraps.
 
     Parameters
     ----------
@@ -265,14 +265,13 @@ def tables(found: Sequence[Mapping[str, Any]]) -> str:
     -------
     str
     """
-    metrics = list(dict.fromkeys(row["metric"] for row in found))
-    cells = {(row["setting"], row["metric"]): row for row in found}
-    settings = list(dict.fromkeys(row["setting"] for row in found))
-    lines = []
-    for metric in metrics:
-        for setting in settings:
-            row = cells.get((setting, metric))
-            if row is not None:
-                told = (row["how"], row["sets"], short(row["truth"]), short(row["width"]), short(row["coverage"]))
-                lines.append([metric, setting, *told])
-    return markdown_table(["metric", "bags", "interval", "sets", "truth", "mean width", "coverage"], lines)
+    shown = []
+    for title, drawn in (("in closed form", False), ("by a bootstrap", True)):
+        of = [row for row in found if (row["how"] == "bootstrap") == drawn]
+        cells = {(row["setting"], row["metric"]): short(row["coverage"]) for row in of}
+        metrics = list(dict.fromkeys(row["metric"] for row in of))
+        sets = {row["setting"]: f"{row['sets']:,}" for row in of}
+        lines = [[name, count, *(cells.get((name, one), "") for one in metrics)] for name, count in sets.items()]
+        if lines:
+            shown.append(markdown_table([title, "sets", *metrics], lines))
+    return "\n".join(shown)
