@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bagwise.experiments import auto, defaults, histology, mnist_bags, mnist_figures, payments, slides
+from bagwise.experiments import auto, defaults, histology, mnist_bags, mnist_figures, payments, slides, trust
 from bagwise.experiments.markdown import short
 from bagwise.experiments.mil_assumption import TESTED, table
 from bagwise.experiments.paper import TABLE1
@@ -84,11 +84,23 @@ def test_the_readme_shows_an_overview_of_table_1(table1):
         ("defaults", defaults.tables),
         ("auto", auto.tables),
         ("payments", payments.tables),
+        ("trust", trust.tables),
     ],
 )
 def test_the_pages_show_the_results(name, shown):
     results = json.loads((ROOT / "results" / f"{name}.json").read_text())
     assert shown(results) in (ROOT / "docs" / f"{name.replace('_', '-')}.md").read_text()
+
+
+def test_intervals_of_areas_and_shares_hold_the_truth_as_often_as_they_say():
+    rows = json.loads((ROOT / "results" / "trust.json").read_text())["rows"]
+    fixed = [row for row in rows if row["part"] == "intervals" and row["setting"] != "80 bags, cross-validated"]
+    asked = [row for row in fixed if row["metric"] in ("auc", "accuracy", "recall")]
+    assert {row["sets"] for row in asked} == {2000}
+    few = [row for row in asked if row["setting"].startswith(("20 ", "100 bags, 8 %"))]
+    assert len(few) == 12
+    assert min(row["coverage"] for row in few) >= 0.9
+    assert all(0.925 <= row["coverage"] <= 0.975 for row in asked if row not in few)
 
 
 def test_the_page_of_defaults_shows_what_those_of_large_bags_were_chosen_from():
