@@ -291,6 +291,7 @@ def commands(place):
         "tile": ["tile", place / "slides", "--encoder", place / "encoder", "--device", "cpu"],
         "explain": ["explain", place / "run", place / "few.csv"],
         "predict": ["predict", place / "run", table],
+        "validate": ["validate", place / "run", table],
         "reproduce": [
             *("reproduce", "mil-assumption", "--seeds", 1, "--jobs", 1),
             *("--method", "miVLAD", "--method", "miFV", "--method", "mi-Graph"),

@@ -23,11 +23,11 @@ def assert_refused_or_whole(command, out, expected, status, told):
     assert (status == 0) == (out.exists() and contents(out) == expected)
 
 
-@pytest.mark.parametrize("command", ["fit", "evaluate", "tile", "explain", "predict"])
+@pytest.mark.parametrize("command", ["fit", "evaluate", "tile", "validate", "explain", "predict"])
 def test_a_disk_that_fills_up(command, commands, whole, tmp_path):
     expected, _ = whole(command)
     argv, out = [*commands[command], "--json"], tmp_path / ("said.csv" if command == "predict" else "out")
-    resume = ["--resume"] * (command not in ("explain", "predict"))
+    resume = ["--resume"] * (command not in ("validate", "explain", "predict"))
     for most in (300, 3_000, 20_000, 60_000, 150_000):
         started = Started([*argv, "--out", out, *resume], tmp_path / "told", [(resource.RLIMIT_FSIZE, most)])
         status, told = started.end()

@@ -107,11 +107,11 @@ def of_patients(cohort: Cohort, patients: NDArray[Any], how: str = "mean") -> tu
     --------
     >>> from bagwise.targets.classes import ClassTarget
     >>> target, labels = ClassTarget.of(["no", "yes"]), np.array(["no", "yes", "no"])
-    >>> answers = np.array([[0.5, 0.5], [0.5, 0.5], [0.8, 0.2]])
+    >>> answers = np.array([[0.5, 0.5], [0.5, 0.5], [0.75, 0.25]])
     >>> bags = Cohort(target, np.array(["a1", "a2", "b1"]), labels, answers)
     >>> found, mixed = of_patients(bags, np.array(["a", "a", "b"]), "noisy-or")
     >>> found.labels.tolist(), found.answers.tolist(), mixed
-    (['yes', 'no'], [[0.25, 0.75], [0.8, 0.2]], 1)
+    (['yes', 'no'], [[0.25, 0.75], [0.75, 0.25]], 1)
     """
     check_aggregate(how, cohort.target)
     named, first, place = np.unique(patients, return_index=True, return_inverse=True)
