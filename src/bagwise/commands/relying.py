@@ -151,9 +151,8 @@ class Relying:
         assert bags.labels is not None
         labels, counted = bags.labels[part], None if weights is None else weights[part]
         why = self._why_not(labels, target, counted)
-        calibrate = why is None
         held_out: HeldOut | None = None
-        if calibrate or self._needs_bags or self._keeps_folds(target, counted, len(part)):
+        if why is None or self._needs_bags or self._keeps_folds(target, counted, len(part)):
             try:
                 splits = divided(bags[part], estimator.target, seed=seed)
                 times, parts = times_of(estimator, bags, part, splits), len(splits)
@@ -178,19 +177,62 @@ class Relying:
             except BagwiseError as error:
                 if self._calibrate == "auto" or self._needs_bags:
                     raise
-                why, calibrate = str(error), False
+                why = str(error)
+        relied = self._learnt(held_out, target, labels, counted, why)
+        return relied, held_out
+
+    def learn_from(
+        self,
+        held_out: HeldOut | None,
+        target: Target,
+        labels: NDArray[Any],
+        weights: NDArray[np.float64] | None,
+    ) -> Reliance | None:
+        """Learn from bags that were held out anyway.
+
+        Parameters
+        ----------
+        held_out
+            What was said of them; None where none were.
+        target
+            What labels are, as the model of all bags decides.
+        labels, weights
+            As in `check`.
+
+        Returns
+        -------
+        Reliance
+            As `learn` gives it.
+
+        Raises
+        ------
+        BagwiseError
+            As `learn` does.
+        """
+        if held_out is None and (self._calibrate == "auto" or self._needs_bags):
+            raise BagwiseError("there are too few bags to hold some out: give more, or --threshold or --cost alone")
+        why = self._why_not(labels, target, weights)
+        return self._learnt(None if why and not self._needs_bags else held_out, target, labels, weights, why)
+
+    def _learnt(
+        self,
+        held_out: HeldOut | None,
+        target: Target,
+        labels: NDArray[Any],
+        weights: NDArray[np.float64] | None,
+        why: str | None,
+    ) -> Reliance | None:
         if held_out is None and self.aim is None:
-            return None, None
-        relied = Reliance.of(
+            return None
+        return Reliance.of(
             target,
             labels,
-            weights=counted,
+            weights=weights,
             held_out=held_out,
-            calibrate=calibrate,
-            why="it was not asked for" if why is None else why,
+            calibrate=why is None,
+            why=why or "no bags were held out",
             aim=self.aim,
         )
-        return relied, held_out
 
     def _keeps_folds(self, target: Target, weights: NDArray[np.float64] | None, bags: int) -> bool:
         """Say whether bags are held out for intervals alone, of numbers, which have no probabilities."""
