@@ -150,7 +150,7 @@ class Relying:
         part, apart = np.flatnonzero(~validation), np.flatnonzero(validation)
         assert bags.labels is not None
         labels, counted = bags.labels[part], None if weights is None else weights[part]
-        why = self._why_not(labels, target, counted)
+        why = self.why_not(labels, target, counted)
         held_out: HeldOut | None = None
         if why is None or self._needs_bags or self._keeps_folds(target, counted, len(part)):
             try:
@@ -178,6 +178,7 @@ class Relying:
                 if self._calibrate == "auto" or self._needs_bags:
                     raise
                 why = str(error)
+                tell(f"No bags are held out: {why}.")
         relied = self._learnt(held_out, target, labels, counted, why)
         return relied, held_out
 
@@ -211,7 +212,7 @@ class Relying:
         """
         if held_out is None and (self._calibrate == "auto" or self._needs_bags):
             raise BagwiseError("there are too few bags to hold some out: give more, or --threshold or --cost alone")
-        why = self._why_not(labels, target, weights)
+        why = self.why_not(labels, target, weights)
         return self._learnt(None if why and not self._needs_bags else held_out, target, labels, weights, why)
 
     def _learnt(
@@ -241,13 +242,24 @@ class Relying:
             target.kind in ("real", "count") and self._calibrate != "none" and not self.one_model and counted >= _FEWEST
         )
 
-    def _why_not(
-        self,
-        labels: NDArray[Any],
-        target: Target,
-        weights: NDArray[np.float64] | None,
-    ) -> str | None:
-        """Say why nothing is calibrated; None where it is to be."""
+    def why_not(self, labels: NDArray[Any], target: Target, weights: NDArray[np.float64] | None) -> str | None:
+        """Say why nothing is calibrated.
+
+        Parameters
+        ----------
+        labels, target, weights
+            As in `check`.
+
+        Returns
+        -------
+        str
+            None where it is to be.
+
+        Raises
+        ------
+        BagwiseError
+            If it was asked for and cannot be.
+        """
         if self._calibrate == "none":
             return "it was not to be"
         if target.kind not in CALIBRATED:
