@@ -1,5 +1,6 @@
 """Learning curves: parts are nested, honest and alike, and what is learnt of them is what a plain fit learns."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -91,7 +92,12 @@ def test_a_gain_is_told_with_what_is_known_of_it():
     test = corrected_t_test(curve.found[-1].scores["mae"], curve.found[1].scores["mae"], test_share=1 / 4)
     assert (closer.low > 0) is (test.p_value < 0.05)
     assert closer.low < closer.difference < closer.high
-    assert closer.told.startswith("From 45 to 90 training bags MAE is better by 0.")
+    assert closer.told.startswith("From 45 to 90 training bags MAE gets better by 0.")
+    longer = replace(curve, found=(*curve.found[:1], curve.found[-1], *curve.found[2:-1], curve.found[1]))
+    assert (
+        f"R² gets worse by {better.difference:.3f} (95 % interval of the gain {-better.high:+.3f}"
+        in longer.gain("r2").told
+    )
     one = learning_curve(bw.make("mean-logistic"), made(), folds=[(range(36), range(36, 48))], n_jobs=1).gain()
     assert np.isnan(one.low)
     assert "nobody can tell" in one.told

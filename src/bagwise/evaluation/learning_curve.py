@@ -123,7 +123,8 @@ class LearningCurve:
         sign = 1 if known is None or known.higher else -1
         title = metric if known is None else known.title
         difference = sign * (whole.mean(metric) - before.mean(metric))
-        counted = f"From {begin:.0f} to {end:.0f} training bags {title} is better by {difference:.3f}"
+        gets = "worse" if difference < 0 else "better"
+        counted = f"From {begin:.0f} to {end:.0f} training bags {title} gets {gets} by {abs(difference):.3f}"
         try:
             low, high = sorted(
                 sign * value
@@ -132,7 +133,7 @@ class LearningCurve:
         except BagwiseError:
             told = f"{counted}, and fewer than two folds define both: how much of it is luck nobody can tell."
             return Gain(metric, begin, end, difference, np.nan, np.nan, told)
-        counted += f" (95 % interval {low:+.3f} to {high:+.3f})"
+        counted += f" (95 % interval of the gain {low:+.3f} to {high:+.3f})"
         if low > 0:
             told = f"{counted}: more bags are likely to help, though a further doubling seldom adds as much."
         elif high < _LITTLE:
