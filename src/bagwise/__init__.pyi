@@ -35,4 +35,3 @@ from .models.model import Output as Output
 from .training.loader import BagDataset as BagDataset
 from .training.loader import PackedBatch as PackedBatch
 from .training.loader import pack_bags as pack_bags
-from .trust.estimator import Calibrated as Calibrated

@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -11,7 +10,6 @@ from bagwise.auto import candidates as rooms
 from bagwise.auto import estimator
 from bagwise.auto.candidates import Candidate
 from bagwise.auto.estimator import AutoMIL
-from bagwise.commands.runs import Run
 
 COLUMNS = ["--bag", "patient", "--label", "diagnosis", "--instance", "cell"]
 
@@ -114,19 +112,3 @@ def test_without_an_estimate_the_page_says_so(run, table, tmp_path):
     assert done.status == 0, done.told
     assert "too few bags for an estimate" in done.out
     assert "too few bags for an estimate" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
-
-
-def test_answers_are_calibrated_and_decided_by_what_searches_said_of_bags_that_they_did_not_see(run, tmp_path):
-    rng = np.random.default_rng(0)
-    rows = [(f"p{bag}", "ny"[bag % 2], *rng.normal(bag % 2, 1, 2)) for bag in range(84) for _ in range(3)]
-    pd.DataFrame(rows, columns=["patient", "diagnosis", "size", "hue"]).to_csv(tmp_path / "table.csv", index=False)
-    words = ["--bag", "patient", "--label", "diagnosis", "--trials", "2", "--sensitivity", "0.9", "--json"]
-    done = run("auto", tmp_path / "table.csv", *words, "--out", tmp_path / "run")
-    assert done.status == 0, done.told
-    told, relied = json.loads(done.out), Run.load(tmp_path / "run").reliance
-    said = pd.read_csv(tmp_path / "run" / "predictions.csv")
-    nested = said[said.method == "auto"].set_index("bag").probability_y
-    assert relied.kept.answers[:, 1] == pytest.approx(nested[[f"p{bag}" for bag in range(84)]].to_numpy())
-    assert told["aim"] == "sensitivity 0.9"
-    assert told["held_out_sensitivity"] >= 0.9
-    assert "sensitivity 0.9" in (tmp_path / "run" / "card.md").read_text(encoding="utf-8")

@@ -125,6 +125,18 @@ def test_metrics_of_numbers_are_those_of_scikit_learn(seed, count, kind, weighte
 
 
 @settings(max_examples=15)
+@given(SEEDS, COUNTS)
+def test_specificity_is_the_recall_of_the_other_class(seed, count):
+    labels, answers = told(TWO, seed, count)
+    weights = np.random.default_rng(seed).random(count) + 0.1
+    found = measure(TWO, labels, answers, scoring="specificity", weights=weights)["specificity"]
+    recalls = sk.recall_score(
+        labels, TWO.predicted(answers), labels=["no"], average=None, sample_weight=weights, zero_division=np.nan
+    )
+    assert found == pytest.approx(recalls[0], nan_ok=True)
+
+
+@settings(max_examples=15)
 @given(SEEDS, st.integers(1, 40))
 def test_metrics_of_labels_are_means_over_the_bags_in_which_each_is_known(seed, count):
     labels, answers = told(LABELS, seed, count)
@@ -226,7 +238,7 @@ def test_better_answers_measure_better(name, metric):
 @pytest.mark.parametrize(
     ("target", "labels", "answers", "undefined"),
     [
-        (TWO, ["yes"], [[0.2, 0.8]], {"auc", "average_precision", "kappa"}),
+        (TWO, ["yes"], [[0.2, 0.8]], {"auc", "average_precision", "kappa", "specificity"}),
         (GRADES, ["low"], [[0.8, 0.1, 0.1]], {"kappa"}),
         (Target("real"), [2.0], [[2.5]], {"r2"}),
         (Target("real"), [2.0, 2.0], [[2.5], [1.0]], {"r2"}),
@@ -277,7 +289,7 @@ def test_metrics_are_asked_for_by_name_or_as_functions(scoring, names):
 @pytest.mark.parametrize(
     ("scoring", "message"),
     [
-        ("area", "there is no metric 'area': of classes targets there are accuracy, precision, recall, fscore, auc"),
+        ("area", "there is no metric 'area': of classes targets there are accuracy, precision, recall, specificity"),
         ("mae", "the metric 'mae' is one of real and count and ordinal targets, and this one is classes"),
         ([], "scoring is empty"),
         (["auc", "auc"], "the metric 'auc' is given twice"),

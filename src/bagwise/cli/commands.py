@@ -168,7 +168,6 @@ def auto(
     source: Data,
     budget: Search,
     training: Training,
-    trust: Trust,
     work: Work,
     output: Output,
 ) -> None:
@@ -181,7 +180,7 @@ def auto(
     with loading():
         from bagwise.commands.auto import run_auto
 
-    metrics = run_auto(known, out, budget, training, work, output, trust, verbose=not output.json)
+    metrics = run_auto(known, out, budget, training, work, output, verbose=not output.json)
     if output.json:
         print_json(metrics)
         return
@@ -195,8 +194,6 @@ def auto(
         columns = ["metric", "mean", "95 % interval", "the best candidate claims"]
         print_table("How good such a search is, on bags that it did not see", columns, estimate)
     print_line(metrics["verdict"])
-    if "calibrated_because" in metrics:
-        print_line(f"Calibration: {metrics['calibration']} ({metrics['calibrated_because']}).")
     _print_positive(metrics.get("positive"), to_be_named=True)
     print_line(f"{out} is a run: bagwise predict and bagwise explain take it. Open {out / 'report.html'}.")
 

@@ -5,12 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from bagwise.auto.estimator import AutoMIL
-from bagwise.bags import Bags
 from bagwise.checks import check_count, check_seed
 from bagwise.claims import claims_folder
 from bagwise.commands.auto_report import compared, estimated, search_report
@@ -18,15 +15,12 @@ from bagwise.commands.card import CARD, card_of, write_card
 from bagwise.commands.data import DataSource, digest_of_labelled, in_memory_if_small
 from bagwise.commands.fit import write_run
 from bagwise.commands.held_out import finite, write_predictions
-from bagwise.commands.options import Output, Search, Training, Trust, Work
-from bagwise.commands.relying import Relying
-from bagwise.commands.relying_report import reliance_facts, reliance_metrics, reliance_tables
+from bagwise.commands.options import Output, Search, Training, Work
 from bagwise.commands.runs import CONFIG, METRICS, MODEL, check_asked_the_same, read_json, write_json
 from bagwise.errors import BagwiseError
 from bagwise.explain import write_table
 from bagwise.folders import ResultFolder
 from bagwise.reports import write_report
-from bagwise.trust.held_out import HeldOut
 
 __all__ = ["run_auto"]
 
@@ -41,8 +35,6 @@ def run_auto(
     training: Training,
     work: Work,
     output: Output,
-    trust: Trust | None = None,
-    *,
     verbose: bool = False,
 ) -> dict[str, Any]:
     """Search for the best model of some bags, and write a run, with what is to be expected of it.
@@ -54,17 +46,13 @@ def run_auto(
     out
         The folder for ``model.safetensors`` and ``config.json``, as of any run; ``leaderboard`` (a row a candidate),
         ``predictions`` (out-of-fold, of the nested searches and of the simplest candidate), their figures,
-        ``metrics.json``, ``card.md`` and ``report.html``, and ``trust.safetensors`` where something was learnt from
-        bags held out.
+        ``metrics.json``, ``card.md`` and ``report.html``.
     budget
         How much is tried.
     training
         Target, positive class and seed.
     work, output
         Where, and as which kind of file tables are written. A search that was stopped goes on where it is resumed.
-    trust
-        How answers become what is told, learnt from what the nested searches of the estimate say of bags that they did
-        not see; None: as nobody says otherwise.
     verbose
         Show what is being tried, what leads, and how much of the budget is left.
 
@@ -84,8 +72,6 @@ def run_auto(
         check_count("--trials", budget.trials)
     if budget.minutes is not None and not 0 < budget.minutes < float("inf"):
         raise BagwiseError(f"--minutes is {budget.minutes}: it must be a number above 0")
-    trust = trust or Trust()
-    relying = Relying(trust)
     begin = time.perf_counter()
     bags = in_memory_if_small(source.read())
     weights = source.weights(bags)
@@ -94,11 +80,14 @@ def run_auto(
         "digest": digest_of_labelled(bags, weights),
         **budget.told(),
         **{name: getattr(training, name) for name in ("target", "positive", "seed")},
-        **trust.told(),
     }
     if work.resume and (out / METRICS).exists() and (out / MODEL).exists():
         check_asked_the_same(out / CONFIG, read_json(out / CONFIG).get("asked") or {}, asked)
         return read_json(out / METRICS)
+    checkpoints = out / "checkpoints"
+    if (checkpoints / _ASKED).exists():
+        check_asked_the_same(checkpoints / _ASKED, read_json(checkpoints / _ASKED), asked)
+    write_json(checkpoints / _ASKED, asked)
     model = AutoMIL(
         minutes=budget.minutes,
         trials=budget.trials,
@@ -108,13 +97,6 @@ def run_auto(
         random_state=training.seed,
         verbose=verbose,
     )
-    target = model._target_of(bags, np.arange(len(bags)))
-    assert bags.labels is not None
-    relying.check(target, bags.labels, weights)
-    checkpoints = out / "checkpoints"
-    if (checkpoints / _ASKED).exists():
-        check_asked_the_same(checkpoints / _ASKED, read_json(checkpoints / _ASKED), asked)
-    write_json(checkpoints / _ASKED, asked)
     try:
         model.fit(
             bags,
@@ -127,33 +109,18 @@ def run_auto(
             ResultFolder(out).clear("checkpoints")
         raise
     write_table(pd.DataFrame(model.leaderboard_), out / f"leaderboard.{output.format}")
-    relied = relying.learn_from(_held_out(model, bags, weights), model.target_, bags.labels, weights)
     metrics = _metrics(model, bags, round(time.perf_counter() - begin, 1))
     if model.nested_ is not None:
         write_predictions(compared(model), bags, out / f"predictions.{output.format}")
     page = search_report(model, bags, weights, metrics, asked, source.data, out)
-    if relied is not None:
-        relied.save(out, asked)
-        metrics |= reliance_metrics(relied, bags.labels)
-        tables, facts = reliance_tables(relied, bags.labels), reliance_facts(relied)
-        page = replace(page, tables=[*page.tables, *tables], facts=[*page.facts, *facts])
     protocol = [("Chosen", f"The best average of {model.tried_:,} candidates, by out-of-fold answers of inner folds")]
-    card = card_of([model], bags, asked, estimated(metrics), protocol, relied=relied)
+    card = card_of([model], bags, asked, estimated(metrics), protocol)
     write_card(f"auto on {source.data}", card, out / CARD)
     write_report(replace(page, card=card), out / "report.html")
     write_run(out, [model], asked)
     write_json(out / METRICS, metrics)
     ResultFolder(out).clear("checkpoints")
     return metrics
-
-
-def _held_out(model: AutoMIL, bags: Bags, weights: NDArray[np.float64] | None) -> HeldOut | None:
-    """Give what whole searches said of the bags that they did not see, of which the estimate is made."""
-    if model.nested_ is None or (model.nested_.assignment < 0).any():
-        return None
-    assert bags.labels is not None
-    answers, fold = model.nested_.answers[0], model.nested_.assignment[0]
-    return HeldOut(model.target_, bags.labels, answers, fold, [], bags.groups, weights)
 
 
 def _metrics(model: AutoMIL, bags: Any, seconds: float) -> dict[str, Any]:

@@ -191,7 +191,7 @@ def run_evaluate(
         ],
         # By which each fold's model decides that has one of its own.
         "thresholds": {name: one.thresholds for name, one in found.items() if one.thresholds is not None},
-        "aims": aims_found({name: found[name] for name in made}, trust, bags.groups),
+        "aims": aims_found({name: found[name] for name in made}, trust),
         "differences": _differences({name: found[name] for name in made}, division.test_share),
         "baselines": None
         if evaluation.no_baseline

@@ -1,11 +1,9 @@
 """`bagwise export`: a run as one ONNX file."""
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 from bagwise.commands.runs import Run
-from bagwise.errors import BagwiseWarning
 from bagwise.methods.export import export_onnx
 from bagwise.methods.neural_files import estimator_of
 
@@ -31,13 +29,5 @@ def run_export(run: Run, out: Path) -> dict[str, Any]:
     ------
     BagwiseError
         As `export_onnx` does.
-
-    Warns
-    -----
-    BagwiseWarning
-        If the run calibrates what its models say, which the file does not.
     """
-    if run.reliance is not None and run.reliance.calibration is not None:
-        told = "answers as the models give them, without the run's calibration and threshold"
-        warnings.warn(f"the file holds {told}, which bagwise predict applies", BagwiseWarning, stacklevel=2)
     return {"file": str(out), **export_onnx([estimator_of(model) for model in run.models], out)}

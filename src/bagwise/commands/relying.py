@@ -150,9 +150,10 @@ class Relying:
         part, apart = np.flatnonzero(~validation), np.flatnonzero(validation)
         assert bags.labels is not None
         labels, counted = bags.labels[part], None if weights is None else weights[part]
-        why = self.why_not(labels, target, counted)
+        why = self._why_not(labels, target, counted)
+        calibrate = why is None
         held_out: HeldOut | None = None
-        if why is None or self._needs_bags or self._keeps_folds(target, counted, len(part)):
+        if calibrate or self._needs_bags or self._keeps_folds(target, counted, len(part)):
             try:
                 splits = divided(bags[part], estimator.target, seed=seed)
                 times, parts = times_of(estimator, bags, part, splits), len(splits)
@@ -177,63 +178,19 @@ class Relying:
             except BagwiseError as error:
                 if self._calibrate == "auto" or self._needs_bags:
                     raise
-                why = str(error)
-                tell(f"No bags are held out: {why}.")
-        relied = self._learnt(held_out, target, labels, counted, why)
-        return relied, held_out
-
-    def learn_from(
-        self,
-        held_out: HeldOut | None,
-        target: Target,
-        labels: NDArray[Any],
-        weights: NDArray[np.float64] | None,
-    ) -> Reliance | None:
-        """Learn from bags that were held out anyway.
-
-        Parameters
-        ----------
-        held_out
-            What was said of them; None where none were.
-        target
-            What labels are, as the model of all bags decides.
-        labels, weights
-            As in `check`.
-
-        Returns
-        -------
-        Reliance
-            As `learn` gives it.
-
-        Raises
-        ------
-        BagwiseError
-            As `learn` does.
-        """
-        if held_out is None and (self._calibrate == "auto" or self._needs_bags):
-            raise BagwiseError("there are too few bags to hold some out: give more, or --threshold or --cost alone")
-        why = self.why_not(labels, target, weights)
-        return self._learnt(None if why and not self._needs_bags else held_out, target, labels, weights, why)
-
-    def _learnt(
-        self,
-        held_out: HeldOut | None,
-        target: Target,
-        labels: NDArray[Any],
-        weights: NDArray[np.float64] | None,
-        why: str | None,
-    ) -> Reliance | None:
+                why, calibrate = str(error), False
         if held_out is None and self.aim is None:
-            return None
-        return Reliance.of(
+            return None, None
+        relied = Reliance.of(
             target,
             labels,
-            weights=weights,
+            weights=counted,
             held_out=held_out,
-            calibrate=why is None,
-            why=why or "no bags were held out",
+            calibrate=calibrate,
+            why="it was not asked for" if why is None else why,
             aim=self.aim,
         )
+        return relied, held_out
 
     def _keeps_folds(self, target: Target, weights: NDArray[np.float64] | None, bags: int) -> bool:
         """Say whether bags are held out for intervals alone, of numbers, which have no probabilities."""
@@ -242,24 +199,13 @@ class Relying:
             target.kind in ("real", "count") and self._calibrate != "none" and not self.one_model and counted >= _FEWEST
         )
 
-    def why_not(self, labels: NDArray[Any], target: Target, weights: NDArray[np.float64] | None) -> str | None:
-        """Say why nothing is calibrated.
-
-        Parameters
-        ----------
-        labels, target, weights
-            As in `check`.
-
-        Returns
-        -------
-        str
-            None where it is to be.
-
-        Raises
-        ------
-        BagwiseError
-            If it was asked for and cannot be.
-        """
+    def _why_not(
+        self,
+        labels: NDArray[Any],
+        target: Target,
+        weights: NDArray[np.float64] | None,
+    ) -> str | None:
+        """Say why nothing is calibrated; None where it is to be."""
         if self._calibrate == "none":
             return "it was not to be"
         if target.kind not in CALIBRATED:

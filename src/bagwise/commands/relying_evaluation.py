@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bagwise.bags import Bags
 from bagwise.commands.options import Trust
@@ -14,11 +13,11 @@ from bagwise.errors import BagwiseError
 from bagwise.evaluation.cross_validation import CrossValidation, gathered
 from bagwise.evaluation.out_of_fold import Said
 from bagwise.evaluation.protocol import Division
-from bagwise.evaluation.wilson import share_interval
 from bagwise.methods.base import BagEstimator
 from bagwise.reports.view import Table
 from bagwise.targets.classes import ClassTarget
 from bagwise.trust.aims import Aim, Operating, decision_curve, operating_at
+from bagwise.trust.calibrating import CALIBRATED, too_few
 from bagwise.trust.held_out import divided, hold_out_parts
 from bagwise.trust.reliance import Reliance
 
@@ -100,16 +99,17 @@ def relied_upon(
             target = target.deciding(found.thresholds[split.repeat][split.fold])
         counted = None if weights is None else weights[split.train]
         labels = found.labels[split.train]
+        counts = slice(None) if counted is None else counted > 0
+        few = target.kind not in CALIBRATED or too_few(target, target.encoded(labels[counts])) is not None
         try:
             if one is not None and one.target != target:
                 raise BagwiseError("its training bags have not all classes, and --calibrate and aims need them")
-            why = relying.why_not(labels, target, counted)
             relied = Reliance.of(
                 target,
                 labels,
                 weights=counted,
                 held_out=one,
-                calibrate=why is None,
+                calibrate=relying.calibrates and not few,
                 aim=relying.aim,
             )
         except BagwiseError as error:
@@ -125,9 +125,7 @@ def relied_upon(
     )
 
 
-def aims_found(
-    found: Mapping[str, CrossValidation], trust: Trust, groups: NDArray[Any] | None = None
-) -> dict[str, Any] | None:
+def aims_found(found: Mapping[str, CrossValidation], trust: Trust) -> dict[str, Any] | None:
     """Say what an aim comes to on the bags that nobody chose by.
 
     Parameters
@@ -136,24 +134,21 @@ def aims_found(
         Of each method, what its cross-validation found, as `relied_upon` gives it.
     trust
         What was asked for.
-    groups
-        Of the bags, shape (B,), by which intervals count; None where there are none.
 
     Returns
     -------
     dict
         ``aim``, and ``methods``: of each method, a list a repetition, the ``lowest`` and ``highest`` threshold of its
-        folds, what they do to all bags that were tested (`bagwise.trust.aims.Operating`), ``intervals`` of sensitivity
-        and specificity, the ``cost`` of a bag where
+        folds, what they do to all bags that were tested (`bagwise.trust.aims.Operating`), the ``cost`` of a bag where
         costs are asked for, and the ``decision_curve``. None where there is no aim.
     """
     aim = Relying(trust).aim
     if aim is None:
         return None
-    return {"aim": aim.told, "methods": {name: _of_method(one, aim, groups) for name, one in found.items()}}
+    return {"aim": aim.told, "methods": {name: _of_method(one, aim) for name, one in found.items()}}
 
 
-def _of_method(one: CrossValidation, aim: Aim, groups: NDArray[Any] | None) -> list[dict[str, Any]]:
+def _of_method(one: CrossValidation, aim: Aim) -> list[dict[str, Any]]:
     assert isinstance(one.target, ClassTarget)
     column = one.target.classes.column
     assert column is not None
@@ -162,8 +157,7 @@ def _of_method(one: CrossValidation, aim: Aim, groups: NDArray[Any] | None) -> l
         tested = folds >= 0
         weights = None if one.sample_weight is None else one.sample_weight[tested]
         positive = one.labels[tested] == one.positive
-        called = (one.predicted[repeat, tested] == one.positive).astype(bool)
-        done: Operating = operating_at(positive, called, weights=weights)
+        done: Operating = operating_at(positive, one.predicted[repeat, tested] == one.positive, weights=weights)
         numbers = {name: None if np.isnan(value) else value for name, value in done._asdict().items()}
         del numbers["threshold"]
         cuts = [0.5 if cut is None else cut for cut in (one.thresholds or [[None]] * (repeat + 1))[repeat]]
@@ -174,10 +168,6 @@ def _of_method(one: CrossValidation, aim: Aim, groups: NDArray[Any] | None) -> l
                 "lowest": min(cuts),
                 "highest": max(cuts),
                 **numbers,
-                "intervals": {
-                    name: _interval(right, of, None if groups is None else groups[tested], weights)
-                    for name, right, of in (("sensitivity", called, positive), ("specificity", ~called, ~positive))
-                },
                 **({"cost": done.cost(aim, share)} if aim.kind == "cost" else {}),
                 "decision_curve": {
                     "thresholds": list(_ODDS),
@@ -186,17 +176,6 @@ def _of_method(one: CrossValidation, aim: Aim, groups: NDArray[Any] | None) -> l
             }
         )
     return rows
-
-
-def _interval(
-    right: NDArray[np.bool_], of: NDArray[np.bool_], groups: NDArray[Any] | None, weights: NDArray[np.float64] | None
-) -> list[float] | None:
-    if not of.any():
-        return None
-    found = share_interval(
-        right[of], groups=None if groups is None else groups[of], weights=None if weights is None else weights[of]
-    )
-    return None if np.isnan(found.low) else [found.low, found.high]
 
 
 def aim_tables(aims: Mapping[str, Any]) -> list[Table]:
@@ -225,22 +204,15 @@ def aim_tables(aims: Mapping[str, Any]) -> list[Table]:
     def said(value: float | None) -> str:
         return "–" if value is None else f"{value:.3f}"
 
-    def between(ends: Sequence[float] | None) -> str:
-        return "" if ends is None else f" [{ends[0]:.3f}, {ends[1]:.3f}]"
-
     does = Table(
         f"What the threshold does to bags that nobody chose by ({aims['aim']})",
         ["Method", "Thresholds", *titles.values()],
         [
-            [
-                name,
-                f"{one['lowest']:.3f} to {one['highest']:.3f}",
-                *(said(one[measure]) + between(one["intervals"].get(measure)) for measure in titles),
-            ]
+            [name, f"{one['lowest']:.3f} to {one['highest']:.3f}", *(said(one[measure]) for measure in titles)]
             for name, one in first.items()
         ],
         "Each fold's threshold was chosen within its training bags; the numbers are of all tested bags together, of the"
-        " first repetition, and so of several models, with 95 % intervals about the luck of the bags.",
+        " first repetition.",
     )
     curves = {name: one["decision_curve"] for name, one in first.items()}
     everything = next(iter(curves.values()))

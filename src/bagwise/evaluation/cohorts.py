@@ -30,7 +30,10 @@ __all__ = [
 _MOST_BINS = 10
 _LEAST_IN_A_BIN = 10
 _DISTINCT = ("classes", "ordinal")
-_LEADING = {"classes": ("auc", "accuracy", "recall", "precision"), "multi-label": ("auc", "accuracy", "recall")}
+_LEADING = {
+    "classes": ("auc", "accuracy", "recall", "specificity"),
+    "multi-label": ("auc", "accuracy", "recall", "specificity"),
+}
 
 
 class Measured(NamedTuple):

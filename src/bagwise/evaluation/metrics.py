@@ -11,7 +11,7 @@ from sklearn import metrics as sk
 from bagwise.checks import check_names, valid_weights
 from bagwise.classes import Classes, positive_of
 from bagwise.errors import BagwiseError
-from bagwise.evaluation.judged import Judged, Told
+from bagwise.evaluation.judged import Event, Judged, Told
 from bagwise.survival import concordance
 from bagwise.targets.classes import ClassTarget
 
@@ -75,6 +75,16 @@ def _of_precision_recall_fscore(place: int) -> Callable[[Judged], float]:
         )
 
     return function
+
+
+def _specificity(judged: Judged) -> float:
+    def of(event: Event) -> float:
+        others = ~event.outcomes
+        return float(
+            np.average(~event.predicted[others], weights=None if event.weights is None else event.weights[others])
+        )
+
+    return mean_defined(of(event) for event in judged.events if not event.outcomes.all())
 
 
 def _auc(judged: Judged) -> float:
@@ -205,6 +215,9 @@ METRICS: dict[str, Metric] = {
         "Precision", _OF_EVENTS, _of_precision_recall_fscore(0), "Share of what is called positive that is."
     ),
     "recall": Metric("Recall", _OF_EVENTS, _of_precision_recall_fscore(1), "Share of what is positive that is found."),
+    "specificity": Metric(
+        "Specificity", _OF_EVENTS, _specificity, "Share of what is not positive that is not called so."
+    ),
     "fscore": Metric("F-score", _OF_EVENTS, _of_precision_recall_fscore(2), "Harmonic mean of precision and recall."),
     "auc": Metric("AUC", _OF_EVENTS, _auc, "How well bags are ranked; undefined where all are of one class."),
     "balanced_accuracy": Metric(

@@ -60,6 +60,11 @@ def _recall(event: Event, counts: Array) -> Array:
     return _averages(counts[:, event.outcomes], event.predicted[event.outcomes])
 
 
+def _specificity(event: Event, counts: Array) -> Array:
+    others = ~event.outcomes
+    return _averages(counts[:, others], ~event.predicted[others])
+
+
 def _fscore(event: Event, counts: Array) -> Array:
     true, said = counts @ event.outcomes.astype(np.float64), counts @ event.predicted.astype(np.float64)
     return _ratio(2 * (counts @ (event.outcomes & event.predicted).astype(np.float64)), true + said)
@@ -124,8 +129,10 @@ def share_of(metric: str, judged: Judged) -> tuple[NDArray[np.bool_], NDArray[np
         return np.all((judged.labels == judged.predicted) | ~known, axis=1), known.any(axis=1)
     if metric == "accuracy" and kind != "multi-label":
         return judged.codes == judged.predicted_codes, np.ones(len(judged.codes), bool)
-    if metric in ("precision", "recall") and kind == "classes" and judged.positive is not None:
+    if metric in ("precision", "recall", "specificity") and kind == "classes" and judged.positive is not None:
         [event] = judged.events
+        if metric == "specificity":
+            return ~event.predicted, ~event.outcomes
         of = event.predicted if metric == "precision" else event.outcomes
         return event.predicted & event.outcomes, of
     return None
@@ -214,6 +221,7 @@ RESAMPLED: dict[str, Resampled] = {
     "accuracy": _accuracy,
     "precision": _of_events(_precision),
     "recall": _of_events(_recall),
+    "specificity": _of_events(_specificity),
     "fscore": _of_events(_fscore),
     "auc": _of_events(_auc),
     "balanced_accuracy": _balanced_accuracy,
