@@ -151,6 +151,9 @@ FAULTS = {
     "a word among numbers": edited(333, "size", "tall"),
     "a whole number that is not exact": edited(333, "whole", str(2**53 + 1)),
     "a gap in the bag": edited(333, "bag", None),
+    "nothing but gaps in the bag": lambda frame: frame.assign(bag=frame.bag.where(frame.index < 200)),
+    "no bag at all": lambda frame: frame.assign(bag=None),
+    "no rows": lambda frame: frame[:0],
     "a gap in the order": edited(333, "when", None),
     "another value in the same bag": edited(333, "age", 99),
     "a date written otherwise": edited(333, "day", "2026-01-01"),
@@ -237,3 +240,34 @@ def test_a_column_is_what_it_is_as_a_whole(tmp_path, monkeypatch, cells, kind):
     path.write_text("bag,x\n" + "".join(f"{number:07d},{cell}\n" for number, cell in enumerate(cells)))
     found = pieces.pieces_of(path, ["bag"], ["bag", "x"], lambda _: None)
     assert (None if found is None else found.types["x"]) == kind
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "b", "A", " a", '"c"', '"c,d"', "", "é", "NA", "1"]),
+            st.sampled_from(
+                ["1", "2.5", "", "true", "0", "inf", "-3e4", "tall", '"7"', " 8 ", "9e15", "1e400", '5"', "nan"]
+            ),
+            st.sampled_from(["\n", "\n", "\n", "\r\n", "\n\n", "\r", ",1\n"]),
+        ),
+        max_size=12,
+    ),
+    st.sampled_from([0, 6, 40]),
+)
+def test_whatever_lines_there_are_both_ways_say_the_same(tmp_path, lines, usual):
+    path = tmp_path / "t.csv"
+    text = "bag,x\n" + "".join(f"u{number % 4},{number}.5\n" for number in range(usual))
+    path.write_bytes((text + "".join(f"{bag},{cell}{end}" for bag, cell, end in lines)).encode())
+
+    def whole():
+        bags = bw.read_table(path, bag="bag", features=["x"])
+        return bags.names.tolist(), like_learnt(bags, (1,), ["x"]).instances.tolist()
+
+    def from_pieces():
+        bags = stream_table(path, bag="bag", features=["x"])
+        return whole() if bags is None else (bags.names.tolist(), bags.instances[:].tolist())
+
+    pieces._PIECE = 11  # which the fixture sets back
+    assert told(from_pieces) == told(whole)

@@ -92,7 +92,9 @@ def stream_table(
             strange.update({*read.texts(name).values} - {*(() if known is None else known.values)})
 
     pieces = pieces_of(path, [bag, *unknown], [bag, *here], look)
-    if pieces is None or rows.gaps or not all(_fits(pieces.types[name], like, wanted.known(name)) for name in here):
+    if pieces is None or rows.gaps or not rows.places:
+        return None
+    if not all(_fits(pieces.types[name], like, wanted.known(name)) for name in here):
         return None
     table.note_spaces(f"values of column {bag!r}", [*rows.spaced])
     names = [*rows.places]
@@ -164,9 +166,9 @@ class BagRuns:
         """Add rows by the names of their bags, and by how these are written."""
         self.gaps |= bool((names.codes < 0).any())
         self.spaced |= dict.fromkeys(text for text in raw if text != text.strip())
-        numbers = np.array([self.places.setdefault(name, len(self.places)) for name in names.values], np.int64)
-        bags = numbers[names.codes]
-        begins = np.flatnonzero(np.diff(bags, prepend=-1))
+        numbers = [self.places.setdefault(name, len(self.places)) for name in names.values]
+        bags = np.array([*numbers, -1], np.int64)[names.codes]  # the last, at -1, is that of a gap
+        begins = np.flatnonzero(np.diff(bags, prepend=-2))
         self._added.append((bags[begins], begins + self._rows))
         self._rows += len(bags)
 
