@@ -311,5 +311,5 @@ def test_patients_of_a_run_that_knows_patients_are_calibrated_and_decided_anew(r
     assert ((people["predicted"] == 1) == (told > 0.5)).all()
     assert results["levels"]["patient"]["metrics"]["accuracy"]["value"] == (people["predicted"] == true).mean()
     notes = " ".join(results["notes"])
-    assert "learnt anew of training patients: log-loss on patients held out" in notes
+    assert "learnt anew of training patients: log-odds moved by -" in notes
     assert "A patient is called 1 where its probability is above 0.5." in notes

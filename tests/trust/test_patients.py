@@ -28,20 +28,21 @@ def relied_on(count, seed=0):
     return Reliance.of(TWO, labels, held_out=HeldOut(TWO, labels, answers, patients % 5, [], groups=patients))
 
 
+@pytest.mark.parametrize("count", [120, 400])  # of the rarer outcome too few for more than a temperature, and enough
 @pytest.mark.parametrize("how", ["mean", "maximum", "noisy-or"])
-def test_fresh_patients_are_told_as_well_as_can_be_learnt_of_those_held_out(how):
-    of_bags = relied_on(400)
-    relied = rely_on_patients(of_bags, how).reliance
+def test_fresh_patients_are_told_as_well_as_can_be_learnt_of_those_held_out(how, count):
+    of_bags = relied_on(count)
+    relied = rely_on_patients(of_bags, how)
     labels, answers, patients = drawn(4000, 1)
     bags = Cohort(TWO, np.arange(len(labels)), labels, of_bags.answers(answers))
     people, _ = of_patients(bags, patients, how)
     before = measure(TWO, people.labels, people.answers, scoring=["log_loss", "brier", "auc"])
     after = measure(TWO, people.labels, relied.answers(people.answers), scoring=["log_loss", "brier", "auc"])
-    assert after["log_loss"] < before["log_loss"] + (-0.05 if how == "noisy-or" else 0.005)
-    assert after["brier"] < before["brier"] + (-0.01 if how == "noisy-or" else 0.003)
+    assert after["log_loss"] < before["log_loss"] + (-0.05 if how == "noisy-or" else 0.01)
+    assert after["brier"] < before["brier"] + (-0.01 if how == "noisy-or" else 0.005)
     assert after["auc"] == pytest.approx(before["auc"], abs=0.005)
     told = relied.answers(people.answers)[:, 0].mean()
-    assert told == pytest.approx((people.labels == "ill").mean(), abs=0.03)
+    assert told == pytest.approx((people.labels == "ill").mean(), abs=0.06 if count == 120 else 0.03)
 
 
 def test_of_few_patients_nothing_is_learnt_and_why_is_told():

@@ -87,9 +87,8 @@ def run_validate(
     if read.patients is not None:
         people, mixed = of_patients(cohort, read.patients, aggregate)
         if (relied := learnt.reliance) is not None:
-            people = replace(
-                people, target=relied.deciding(), answers=relied.answers(people.answers), metrics=cohort.metrics
-            )
+            told = learnt.answers(people.answers)
+            people = replace(people, target=relied.deciding(), answers=told, metrics=cohort.metrics)
         levels.append(_level(people, _of_people(read, people)))
     results = {
         "bagwise": __version__,
