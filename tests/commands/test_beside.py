@@ -1,6 +1,7 @@
 """What predictions say beside answers: sets and intervals, decisions that are left out, and bags that are strangers."""
 
 import json
+import re
 import shutil
 from functools import cache
 
@@ -110,6 +111,17 @@ def test_bags_are_left_undecided_below_the_confidence_that_bags_held_out_show(tr
     both = run("predict", out, table, "--abstain", 0.2, "--share", "yes=0.1")
     assert both.status == 1
     assert "leave --share out" in both.told
+
+
+def test_the_report_shows_the_error_over_the_share_decided(trained):
+    out = trained(*CLASSES)
+    _, _, after = (out / "report.html").read_text().partition("Share of these decided wrongly")
+    rows = np.array(re.findall(r"<bdi>([\d.]+)</bdi>", after.partition("</table>")[0]), float).reshape(-1, 3)
+    kept = Run.load(out).reliance.kept
+    wrong = (kept.calibrated[:, 1] > 0.5) != (kept.encoded[:, 0] == 1)
+    assert len(rows) > 4
+    assert rows[-1].tolist() == pytest.approx([1, rows[:, 1].min(), wrong.mean()], abs=5e-4)
+    assert (np.diff(rows[:, 0]) > 0).all()
 
 
 def test_numbers_have_intervals_and_those_of_counts_are_whole(trained, predicted):

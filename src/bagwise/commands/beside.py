@@ -124,10 +124,11 @@ class Beside:
         """
         kept = self._kept("--abstain")
         counts = kept.weights > 0
-        told, encoded = kept.calibrated[counts], kept.encoded[counts]
+        told = kept.calibrated[counts]
         groups = None if len(np.unique(kept.groups)) == len(kept.groups) else kept.groups[counts]
-        wrong = target.encoded(target.predicted(told))[:, 0] != encoded[:, 0]
-        found = abstention(error, confidence(target, told), wrong, groups)
+        confidences = confidence(target, told)  # which refuses what is neither class nor grade
+        wrong = target.predicted(told) != kept.labels(target)[counts]
+        found = abstention(error, confidences, wrong, groups)
         given = confidence(target, answers) >= found.cut
         yes, some, wrongly = int(given.sum()), 100 * found.answered, 100 * found.error
         return given, [

@@ -13,6 +13,7 @@ from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
 from bagwise.trust.kept import Kept
 from bagwise.trust.reliance import Reliance
+from bagwise.trust.selective import confidence, risk_curve
 
 __all__ = ["reliance_facts", "reliance_metrics", "reliance_tables"]
 
@@ -150,9 +151,7 @@ def reliance_tables(relied: Reliance, labels: NDArray[Any]) -> list[Table]:
         )
     ]
     tables += [_reliability(target, kept, answers, name) for name, answers in versions.items()]
-    if (table := _operating(relied)) is not None:
-        tables.append(table)
-    return tables
+    return [*tables, *filter(None, (_operating(relied), _undecided(relied, kept)))]
 
 
 def _reliability(target: Target, kept: Kept, answers: NDArray[np.float64], name: str) -> Table:
@@ -180,6 +179,21 @@ def _operating(relied: Reliance) -> Table | None:
         [[f"{found.threshold:.4g}", *(f"{value:.3f}" for value in found[1:])]],
         "The threshold was chosen on these bags, so that new ones may do a little worse; bagwise evaluate with the same"
         " options measures it on bags that nobody chose by.",
+    )
+
+
+def _undecided(relied: Reliance, kept: Kept) -> Table | None:
+    target, counts = relied.deciding(), kept.weights > 0
+    if target.kind not in ("classes", "ordinal"):
+        return None
+    told, labels = kept.calibrated[counts], kept.labels(target)[counts]
+    curve = risk_curve(confidence(target, told), target.predicted(told) != labels)
+    places = np.unique(np.searchsorted(curve.answered, np.arange(1, 11) / 10 - 1e-9))
+    return Table(
+        "If the least sure are left undecided, of bags held out",
+        ["Share decided", "With a confidence from", "Share of these decided wrongly"],
+        [[f"{curve.answered[at]:.2f}", f"{curve.cut[at]:.3f}", f"{curve.error[at]:.3f}"] for at in places.tolist()],
+        "bagwise predict --abstain ERROR finds the confidence at which no more than that are wrong, certain to 90 %.",
     )
 
 
