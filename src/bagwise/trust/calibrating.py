@@ -84,7 +84,7 @@ def choose_calibration(held_out: "HeldOut") -> Choice:
     >>> held_out = HeldOut(ClassTarget.of([0, 1]), labels, sure, np.arange(100) % 5, [])
     >>> found = choose_calibration(held_out)
     >>> found.calibration.told, found.calibration.applied(held_out.target, sure[:1]).round(2).tolist()
-    ('temperature 3.31', [[0.8, 0.2]])
+    ('temperature 3.49', [[0.79, 0.21]])
     """
     target, answers = held_out.target, held_out.answers
     check_kind(target)
@@ -178,7 +178,13 @@ def _of_event(
     def learn(places: NDArray[np.int64], *, steps: bool) -> Calibrator:
         of, counted = happened[places], weights[places] / weights[places].mean()
         around = _log_odds_of(counted @ of, counted.sum())
-        temperature = _temperature(lambda t: _surprise(Calibrator(t, around).cooled(scores[places]), of, counted))
+        wanted = _softened(of.astype(np.int64), counted, 2)[:, 1]
+
+        def loss(temperature: float) -> float:
+            cooled = Calibrator(temperature, around).cooled(scores[places])
+            return float(counted @ (np.logaddexp(0, cooled) - wanted * cooled))
+
+        temperature = _temperature(loss)
         return Calibrator(temperature, around, Steps.of(scores[places], of, counted) if steps else None)
 
     tried: dict[str, NDArray[np.float64]] = {"as they are": as_they_are}
@@ -219,9 +225,11 @@ def _of_whole(
         if target.kind == "ordinal":
             around = _log_odds_of(shares[::-1].cumsum()[-2::-1], shares.sum())
 
+        wanted = _softened(of, counted, answers.shape[1])
+
         def loss(temperature: float) -> float:
-            likely = Calibrator(temperature, around).applied(target, answers[places])[np.arange(len(places)), of]
-            return _surprise_of(likely, counted) * len(places)
+            likely = Calibrator(temperature, around).applied(target, answers[places])
+            return float(-counted @ (wanted * np.log(np.maximum(likely, np.finfo(np.float64).eps))).sum(axis=1))
 
         return Calibrator(_temperature(loss), around)
 
@@ -240,15 +248,11 @@ def _of_whole(
 
 
 def _temperature(loss: Callable[[float], float]) -> float:
-    """Find the temperature with the least loss, a sum over bags.
-
-    Where held-out bags are told apart without an error, the best would be certainty; so answers are made surer only as
-    far as a normal distribution of log T, of mean 0 and standard deviation 1, would have it.
-    """
+    """Find the temperature with the least loss."""
     from scipy.optimize import minimize_scalar
 
     found = minimize_scalar(
-        lambda logarithm: loss(float(np.exp(logarithm))) + min(logarithm, 0) ** 2 / 2,
+        lambda logarithm: loss(float(np.exp(logarithm))),
         bounds=(-np.log(HOTTEST), np.log(HOTTEST)),
         method="bounded",
         options={"xatol": 1e-6},
@@ -256,14 +260,22 @@ def _temperature(loss: Callable[[float], float]) -> float:
     return float(np.exp(found.x).clip(1 / HOTTEST, HOTTEST))
 
 
+def _softened(codes: NDArray[np.int64], weights: NDArray[np.float64], classes: int) -> NDArray[np.float64]:
+    """Give the probabilities that a temperature aims at, shape (B, classes): as if each class had one bag more of each.
+
+    Where a few bags are told apart without an error, the best for themselves would be certainty, which they cannot show
+    (Platt, Probabilistic outputs for support vector machines, 1999, section 2.2).
+    """
+    counts = np.bincount(codes, weights, classes)[codes]
+    wanted = np.repeat(1 / (counts + classes), classes).reshape(-1, classes)
+    wanted[np.arange(len(codes)), codes] = (counts + 1) / (counts + classes)
+    return wanted
+
+
 def _log_odds_of(positive: Any, total: float) -> NDArray[np.float64]:
     shares = np.atleast_1d(np.asarray(positive, np.float64)) / total
     logarithms: NDArray[np.float64] = np.log(shares) - np.log1p(-shares)
     return logarithms
-
-
-def _surprise(scores: NDArray[np.float64], outcomes: NDArray[np.bool_], weights: NDArray[np.float64]) -> float:
-    return float(weights @ np.logaddexp(0, np.where(outcomes, -scores, scores)))
 
 
 def _surprise_of(likely: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
