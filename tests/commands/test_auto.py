@@ -75,6 +75,21 @@ def test_what_ends_a_search_leaves_the_best_run_so_far_and_it_can_go_on(run, tab
     assert not (out / "checkpoints").exists()
 
 
+def test_bags_for_tests_are_left_out(run, table, tmp_path):
+    cells = pd.read_csv(table)
+    patients = cells["patient"].unique()
+    part = dict(zip(patients, ["train", "val", "train", "test", "train", "train"] * 4, strict=True))
+    cells.assign(part=cells["patient"].map(part)).to_csv(tmp_path / "parts.csv", index=False)
+    cells[cells["patient"].map(part) != "test"].to_csv(tmp_path / "rest.csv", index=False)
+    asked = ("--trials", "2", "--json", "--out")
+    divided = json.loads(
+        run("auto", tmp_path / "parts.csv", *COLUMNS, "--split", "part", *asked, tmp_path / "divided").out
+    )
+    rest = json.loads(run("auto", tmp_path / "rest.csv", *COLUMNS, *asked, tmp_path / "of rest").out)
+    assert divided == {**rest, "bags_left_out": 4, "seconds": divided["seconds"]}
+    assert "Left out**: 4 bags, for tests" in (tmp_path / "divided" / "card.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [(["--minutes", "0"], "--minutes is 0"), (["--trials", "0"], "--trials"), (["--minutes", "nan"], "--minutes")],

@@ -11,8 +11,9 @@ from bagwise.auto.estimator import AutoMIL
 from bagwise.checks import check_count, check_seed
 from bagwise.claims import claims_folder
 from bagwise.commands.auto_report import compared, estimated, search_report
-from bagwise.commands.card import CARD, card_of, write_card
+from bagwise.commands.card import CARD, card_of, who_learnt, write_card
 from bagwise.commands.data import DataSource, digest_of_labelled, in_memory_if_small
+from bagwise.commands.division import for_learning
 from bagwise.commands.fit import write_run
 from bagwise.commands.held_out import finite, write_predictions
 from bagwise.commands.options import Output, Search, Training, Work
@@ -42,7 +43,8 @@ def run_auto(
     Parameters
     ----------
     source
-        The data. Where bags have groups, no group is on both sides of a fold.
+        The data. Where bags have groups, no group is on both sides of a fold. Where it has a `split`, bags for train
+        and for val are learnt from, since a search makes folds of its own, and the rest is left out.
     out
         The folder for ``model.safetensors`` and ``config.json``, as of any run; ``leaderboard`` (a row a candidate),
         ``predictions`` (out-of-fold, of the nested searches and of the simplest candidate), their figures,
@@ -81,6 +83,8 @@ def run_auto(
         **budget.told(),
         **{name: getattr(training, name) for name in ("target", "positive", "seed")},
     }
+    bags, weights, _, left_out, division = for_learning(bags, weights, source)
+    asked |= division
     if work.resume and (out / METRICS).exists() and (out / MODEL).exists():
         check_asked_the_same(out / CONFIG, read_json(out / CONFIG).get("asked") or {}, asked)
         return read_json(out / METRICS)
@@ -110,10 +114,15 @@ def run_auto(
         raise
     write_table(pd.DataFrame(model.leaderboard_), out / f"leaderboard.{output.format}")
     metrics = _metrics(model, bags, round(time.perf_counter() - begin, 1))
+    if left_out is not None:
+        metrics["bags_left_out"] = left_out
     if model.nested_ is not None:
         write_predictions(compared(model), bags, out / f"predictions.{output.format}")
     page = search_report(model, bags, weights, metrics, asked, source.data, out)
-    protocol = [("Chosen", f"The best average of {model.tried_:,} candidates, by out-of-fold answers of inner folds")]
+    protocol = [
+        *who_learnt(metrics),
+        ("Chosen", f"The best average of {model.tried_:,} candidates, by out-of-fold answers of inner folds"),
+    ]
     card = card_of([model], bags, asked, estimated(metrics), protocol)
     write_card(f"auto on {source.data}", card, out / CARD)
     write_report(replace(page, card=card), out / "report.html")

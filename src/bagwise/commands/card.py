@@ -23,7 +23,7 @@ from bagwise.text import encodable, printable
 from bagwise.trust.kept import Kept
 from bagwise.trust.reliance import Reliance
 
-__all__ = ["CARD", "card_of", "on_training", "write_card"]
+__all__ = ["CARD", "card_of", "on_training", "who_learnt", "write_card"]
 
 CARD = "card.md"
 
@@ -147,6 +147,32 @@ def _on_held_out(relied: Reliance, kept: Kept) -> tuple[str, str]:
         f"On the same bags, held out of {len(np.unique(kept.fold))} further trainings",
         f"{told}; in brackets 95 % intervals, of bags that several models answered for",
     )
+
+
+def who_learnt(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Say which bags were learnt from, which decided when to stop, and which were left out.
+
+    Parameters
+    ----------
+    metrics
+        Of a run, as ``metrics.json`` has them.
+
+    Returns
+    -------
+    list of tuple
+        Pairs of a name and what is said.
+
+    Examples
+    --------
+    >>> who_learnt({"bags": 1200, "validation_bags": 0, "bags_left_out": 4})
+    [('Learnt from', '1,200 bags'), ('Left out', '4 bags, for tests')]
+    """
+    told = [("Learnt from", f"{metrics['bags']:,} bags")]
+    if metrics.get("validation_bags"):
+        told.append(("Decided when to stop", f"{metrics['validation_bags']:,} other bags"))
+    if metrics.get("bags_left_out"):
+        told.append(("Left out", f"{metrics['bags_left_out']:,} bags, for tests"))
+    return told
 
 
 def write_card(title: str, sections: Sequence[Section], path: Path) -> None:

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from hashlib import blake2b
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,63 @@ from bagwise.evaluation.fold_files import part_named, read_folds
 from bagwise.evaluation.protocol import Division, Folds
 from bagwise.io.problems import some
 
-__all__ = ["digest_of_division", "divided", "parts_of"]
+__all__ = ["ForLearning", "digest_of_division", "divided", "for_learning", "parts_of"]
+
+
+class ForLearning(NamedTuple):
+    """The bags that a run may learn from.
+
+    Attributes
+    ----------
+    bags, weights
+        Those for train and for val, and what each counts; None where all count the same.
+    validation
+        Which of them are for val, bool, shape (B,).
+    left_out
+        How many bags are for neither; None where no column divides them.
+    asked
+        What tells this division from others; empty where there is none.
+    """
+
+    bags: Bags
+    weights: NDArray[np.float64] | None
+    validation: NDArray[np.bool_]
+    left_out: int | None
+    asked: dict[str, Any]
+
+
+def for_learning(bags: Bags, weights: NDArray[np.float64] | None, source: DataSource) -> ForLearning:
+    """Leave out the bags that are not to be learnt from.
+
+    Parameters
+    ----------
+    bags, weights
+        What the source gave.
+    source
+        The data; its `split` is a column that says what each bag is for.
+
+    Returns
+    -------
+    ForLearning
+
+    Raises
+    ------
+    BagwiseError
+        If no bag is for train, or as in `parts_of`.
+    """
+    if source.split is None:
+        return ForLearning(bags, weights, np.zeros(len(bags), bool), None, {})
+    parts = np.array(parts_of(bags, source), dtype=object)
+    if not (parts == "train").any():
+        raise BagwiseError(f"column {source.split!r} says of no bag that it is for train: there must be some")
+    kept = np.isin(parts, ["train", "val"])
+    return ForLearning(
+        bags[kept],
+        None if weights is None else weights[kept],
+        parts[kept] == "val",
+        int((~kept).sum()),
+        {"division": blake2b(repr(parts.tolist()).encode(), digest_size=16).hexdigest()},
+    )
 
 
 def divided(bags: Bags, source: DataSource, evaluation: Evaluation, training: Training) -> Division:

@@ -5,7 +5,6 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ from numpy.typing import NDArray
 from bagwise.bags import Bags
 from bagwise.checks import check_count, check_seed
 from bagwise.claims import claims_folder
-from bagwise.commands.card import CARD, card_of, on_training, write_card
+from bagwise.commands.card import CARD, card_of, on_training, who_learnt, write_card
 from bagwise.commands.data import DataSource, digest_of_labelled, in_memory_if_small
-from bagwise.commands.division import parts_of
+from bagwise.commands.division import for_learning
 from bagwise.commands.fold_files import write_folds
 from bagwise.commands.older import BLOCKS, asked_before, written_before
 from bagwise.commands.options import Model, Training, Trust, Work
@@ -243,15 +242,8 @@ def run_fit(
         **training.told(),
         **trust.told(),
     }
-    parts = None if source.split is None else np.array(parts_of(bags, source), dtype=object)
-    everything, validation = len(bags), np.zeros(len(bags), bool)
-    if parts is not None:
-        asked["division"] = blake2b(repr(parts.tolist()).encode(), digest_size=16).hexdigest()
-        kept = np.isin(parts, ["train", "val"])
-        if not (parts == "train").any():
-            raise BagwiseError(f"column {source.split!r} says of no bag that it is for train: there must be some")
-        bags, validation = bags[kept], parts[kept] == "val"
-        weights = None if weights is None else weights[kept]
+    bags, weights, validation, left_out, division = for_learning(bags, weights, source)
+    asked |= division
     learnt_from = bags if not validation.any() else bags[~validation]
     learnt = work.resume and (out / MODEL).exists()
     if learnt:
@@ -320,11 +312,11 @@ def run_fit(
         metrics = _metrics(models, target, learnt_from, counted, said, why, time.perf_counter() - begin)
         if relied is not None:
             metrics |= reliance_metrics(relied, learnt_from.labels)
-        if parts is not None:
-            metrics |= {"validation_bags": int(validation.sum()), "bags_left_out": everything - len(bags)}
+        if left_out is not None:
+            metrics |= {"validation_bags": int(validation.sum()), "bags_left_out": left_out}
         page = training_report(models, learnt_from, said, metrics, source.data, why, source.weight, relied)
         card = card_of(
-            models, learnt_from, asked, on_training(models, metrics, relied), _protocol(metrics), why, relied
+            models, learnt_from, asked, on_training(models, metrics, relied), who_learnt(metrics), why, relied
         )
         write_card(f"{model.method} on {source.data}", card, out / CARD)
         write_report(replace(page, card=card), out / "report.html")
@@ -357,16 +349,6 @@ def _metrics(
         **{f"training_{name}": None if np.isnan(value) else value for name, value in on_training.items()},
         "seconds": round(seconds, 1),
     }
-
-
-def _protocol(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Say for the card which bags learnt, which decided when to stop, and which were left out."""
-    told = [("Learnt from", f"{metrics['bags']:,} bags")]
-    if metrics.get("validation_bags"):
-        told.append(("Decided when to stop", f"{metrics['validation_bags']:,} other bags"))
-    if metrics.get("bags_left_out"):
-        told.append(("Left out", f"{metrics['bags_left_out']:,} bags, for tests"))
-    return told
 
 
 def _learning(models: Sequence[Any]) -> dict[str, Any]:
