@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 
 import bagwise as bw
 from bagwise.methods.joint import fit_members
-from bagwise.methods.recipes import LOOSE, Facts, recipe_for
+from bagwise.methods.recipes import LOOSE, QUICK, Facts, recipe_for
 
 
 def made(sizes, every):
@@ -137,6 +137,15 @@ def test_networks_of_many_bags_of_columns_of_all_kinds_have_less_of_a_penalty():
     assert recipe_for(Facts((9,), **many), {"l2": 0.1}).settings.l2 == 0.1
     for facts in (Facts((9,), **many | {"alike": (490, 10)}), Facts((9,), **many | {"columns": False})):
         assert recipe_for(facts).settings.l2 == 0.005
+
+
+@pytest.mark.parametrize("counts", [{"counting": True}, {"pooling": "sum"}])
+def test_poolings_that_count_learn_faster_of_many_bags_of_columns_of_all_kinds(counts):
+    many = {"bags": 500, "alike": (400, 100), "columns": True}
+    assert recipe_for(Facts((9,), **many), counts).settings.learning_rate == QUICK
+    assert recipe_for(Facts((9,), **many), counts | {"learning_rate": 0.1}).settings.learning_rate == 0.1
+    for other in (recipe_for(Facts((9,), **many)), recipe_for(Facts((9,), **many | {"columns": False}), counts)):
+        assert other.settings.learning_rate == 5e-4
 
 
 @pytest.mark.slow

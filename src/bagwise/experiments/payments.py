@@ -25,7 +25,7 @@ from bagwise.experiments.options import Payments
 from bagwise.feature_columns import Column
 from bagwise.files import write_text
 from bagwise.methods.recipes import Facts, recipe_for
-from bagwise.methods.registry import make
+from bagwise.methods.registry import METHODS, make
 
 __all__ = ["ASKED", "MEASURED", "run_payments", "tables"]
 
@@ -76,9 +76,10 @@ def run_payments(out: Path, study: Payments, *, tell: Callable[[str], None] = la
     """
     check_seed(study.seed)
     check_count("--draws", study.draws)
-    settings = recipe_for(Facts((1,), _LEARNT, alike=(_LEARNT, _LEARNT), columns=True)).values
+    facts = Facts((1,), _LEARNT, alike=(_LEARNT, _LEARNT), columns=True)
+    settings = {rule: recipe_for(facts, METHODS[method][1]).values for rule, (method, _) in ASKED.items()}
     questions = [
-        {"rule": rule, "method": method, "order": order, "learnt": _LEARNT, "fresh": _FRESH, "settings": settings}
+        {"rule": rule, "method": method, "order": order, "learnt": _LEARNT, "fresh": _FRESH, "settings": settings[rule]}
         | {"seed": _FIRST_SEED * (study.seed + 1) + 2 * draw, "draw": draw}
         for draw in range(study.draws)
         for rule, (method, order) in ASKED.items()

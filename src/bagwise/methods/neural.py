@@ -21,6 +21,7 @@ from bagwise.methods.recipes import (
     LOOSE,
     MOST_EPOCHS,
     PATIENCE,
+    QUICK,
     RECIPES,
     Facts,
     Recipe,
@@ -236,6 +237,8 @@ class NeuralMIL(FittedEstimator):
         found["epochs"]["enough bags, at most"] = MOST_EPOCHS
         found["epochs"]["steps of few bags of vectors, at least"] = FEWEST_STEPS
         found["l2"]["columns of all kinds, of enough bags"] = LOOSE
+        if {"counting", "pooling"} & {*cls._get_param_names()}:
+            found["learning_rate"]["of these, where the pooling counts"] = QUICK
         found["patience"] = {"few bags": None, "enough bags": PATIENCE}
         found["class_weight"] = {"classes": "balanced", "other targets": None}
         return found
