@@ -11,9 +11,8 @@ import numpy as np
 
 from bagwise._version import __version__
 from bagwise.bags import Bags
-from bagwise.commands.relying_report import reliance_facts
+from bagwise.commands.relying_report import measured_held_out, reliance_facts
 from bagwise.commands.report_facts import data_facts, model_facts
-from bagwise.evaluation.cohorts import Cohort
 from bagwise.evaluation.metrics import METRICS
 from bagwise.files import write_text
 from bagwise.methods.asked import common_target
@@ -130,18 +129,8 @@ def on_training(
 
 def _on_held_out(relied: Reliance, kept: Kept) -> tuple[str, str]:
     target = relied.deciding()
-    weights = None if (kept.weights == 1).all() else kept.weights
-    grouped = len(np.unique(kept.groups)) < len(kept.groups)
-    cohort = Cohort(
-        target,
-        np.arange(len(kept.fold)),
-        kept.labels(target),
-        kept.calibrated,
-        kept.groups if grouped else None,
-        weights,
-    )
     of_probabilities = [name for name in ("log_loss", "brier") if target.kind in METRICS[name].kinds]
-    found = cohort.measured(list(dict.fromkeys((*target.metrics, *of_probabilities))))
+    found = measured_held_out(relied, kept, list(dict.fromkeys((*target.metrics, *of_probabilities))))
     told = ", ".join(f"{METRICS[name].title} {one}" for name, one in found.items())
     return (
         f"On the same bags, held out of {len(np.unique(kept.fold))} further trainings",

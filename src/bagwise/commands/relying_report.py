@@ -1,11 +1,13 @@
 """What a run tells of how far its answers can be relied on: measured on training bags that were held out."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bagwise.evaluation.calibration import error_by_chance, reliability
+from bagwise.evaluation.cohorts import Cohort, Measured
 from bagwise.evaluation.intervals import metric_intervals
 from bagwise.evaluation.metrics import METRICS, measure
 from bagwise.reports.view import Table
@@ -15,10 +17,37 @@ from bagwise.trust.kept import Kept
 from bagwise.trust.reliance import Reliance
 from bagwise.trust.selective import confidence, risk_curve
 
-__all__ = ["reliance_facts", "reliance_metrics", "reliance_tables"]
+__all__ = ["measured_held_out", "reliance_facts", "reliance_metrics", "reliance_tables"]
 
 _OF_PROBABILITIES = ("log_loss", "brier")
 _DRAWS = 500
+
+
+def measured_held_out(relied: Reliance, kept: Kept, metrics: Sequence[str]) -> dict[str, Measured]:
+    """Measure what was said of training bags by models that had not learnt from them.
+
+    Parameters
+    ----------
+    relied, kept
+        What was learnt from bags held out, and what was said of them.
+    metrics
+        What is measured.
+
+    Returns
+    -------
+    dict
+        By metric, with intervals.
+    """
+    target = relied.deciding()
+    cohort = Cohort(
+        target,
+        np.arange(len(kept.fold)),
+        kept.labels(target),
+        kept.calibrated,
+        kept.groups if len(np.unique(kept.groups)) < len(kept.groups) else None,
+        None if (kept.weights == 1).all() else kept.weights,
+    )
+    return cohort.measured(list(metrics))
 
 
 def reliance_metrics(relied: Reliance, labels: NDArray[Any]) -> dict[str, Any]:

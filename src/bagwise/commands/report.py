@@ -11,7 +11,7 @@ from bagwise.bags import Bags
 from bagwise.commands.bag_views import bag_views, choose
 from bagwise.commands.features import features_table
 from bagwise.commands.known import Known
-from bagwise.commands.relying_report import reliance_facts, reliance_tables
+from bagwise.commands.relying_report import measured_held_out, reliance_facts, reliance_tables
 from bagwise.commands.report_facts import data_facts, model_facts
 from bagwise.commands.report_tables import measured_tables, spread_told, title_of
 from bagwise.commands.verdicts import verdicts_of, verdicts_of_known
@@ -106,12 +106,15 @@ def training_report(
         title=f"{data}: what decided",
         summary=f"{_counted(bags)} were learnt from.",
         metrics=[
-            Metric(
-                f"Training {title_of(metric)}",
-                _number(metrics[f"training_{metric}"]),
-                _LEARNT.get(metric) or f"{METRICS[metric].what} Of the bags learnt from; new bags will do worse.",
-            )
-            for metric in _headlines(target)
+            *_held_out(relied, _headlines(target)),
+            *(
+                Metric(
+                    f"Training {title_of(metric)}",
+                    _number(metrics[f"training_{metric}"]),
+                    _LEARNT.get(metric) or f"{METRICS[metric].what} Of the bags learnt from; new bags will do worse.",
+                )
+                for metric in _headlines(target)
+            ),
         ],
         tables=[] if relied is None else reliance_tables(relied, bags.labels),
         data=data_facts(bags, target),
@@ -301,6 +304,21 @@ def _judged(known: Known, found: Explanation) -> list[Metric]:
     return [
         Metric(title_of(metric), value, f"{_HEADLINES_OF_KNOWN.get(metric) or METRICS[metric].what} {of}")
         for metric, value in measured.items()
+    ]
+
+
+def _held_out(relied: "Reliance | None", headlines: Sequence[str]) -> list[Metric]:
+    """Put first what can be expected of new bags, where training bags were held out."""
+    if relied is None or relied.kept is None:
+        return []
+    return [
+        Metric(
+            f"{title_of(metric)}, held out",
+            one.value,
+            f"{METRICS[metric].what} Of bags that the answering model did not learn from"
+            + ("." if one.interval is None else f"; 95 % interval {one.interval}."),
+        )
+        for metric, one in measured_held_out(relied, relied.kept, headlines).items()
     ]
 
 
