@@ -315,7 +315,8 @@ def _held_out(relied: "Reliance | None", headlines: Sequence[str]) -> list[Metri
         Metric(
             f"{title_of(metric)}, held out",
             one.value,
-            f"{METRICS[metric].what} Of bags that the answering model did not learn from"
+            _HEADLINES_OF_KNOWN.get(metric, METRICS[metric].what)
+            + " By models that did not learn from the bag"
             + ("." if one.interval is None else f"; 95 % interval {one.interval}."),
         )
         for metric, one in measured_held_out(relied, relied.kept, headlines).items()
