@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import bagwise
-from faults import contents
+from faults import complaints, contents
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +50,7 @@ def assert_as_ever(commands, whole, tmp_path):
             capture_output=True,
             timeout=300,
         )
-        assert (done.returncode, done.stderr.decode()) == (0, "")
+        assert (done.returncode, complaints(done.stderr.decode())) == (0, "")
         for name in names:
             assert contents(out[name]) == whole(name)[0]
 

@@ -103,7 +103,7 @@ def reliability(outcomes: ArrayLike, probabilities: ArrayLike, bins: int = 10) -
 def error_by_chance(probabilities: ArrayLike, bins: int = 10, draws: int = 200, seed: int = 0) -> float:
     """Give the calibration error that these probabilities would have if they were right.
 
-    A share of few outcomes is not what it is expected to be: of 92 bags a perfect model shows an error of about .095.
+    A share of few outcomes is not what it is expected to be: of 92 bags a perfect model shows an error of about .1.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def error_by_chance(probabilities: ArrayLike, bins: int = 10, draws: int = 200, 
     Examples
     --------
     >>> round(error_by_chance(np.linspace(0, 1, 92)), 2)
-    0.09
+    0.1
     """
     values = np.asarray(probabilities, np.float64)
     rng = np.random.default_rng(seed)

@@ -1,5 +1,6 @@
 """What models say of training bags that they did not learn from: what answers are worth is learnt from that."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from bagwise.bags import Bags
 from bagwise.checks import check_count, valid_weights
-from bagwise.errors import BagwiseError
+from bagwise.errors import BagwiseError, BagwiseWarning
 from bagwise.evaluation.out_of_fold import asked
 from bagwise.evaluation.protocol import Folds, Split
 from bagwise.methods.base import BagEstimator, clone_with_seed
@@ -278,17 +279,18 @@ def fold_models(
         jobs = (delayed(_fitted)(clone(alike), bags, subset, sample_weight) for subset in subsets)
         return in_turn(jobs, len(subsets), n_jobs)
     count = len(subsets)
-    members = fit_members(
-        [clone(alike) for _ in range(count * size)],
-        bags,
-        [subset for subset in subsets for _ in range(size)],
-        places=[place for _ in range(count) for place in range(size)],
-        validations=None if validations is None else [one for one in validations for _ in range(size)],
-        sample_weight=sample_weight,
-        n_jobs=n_jobs,
-        checkpoints=checkpoints,
-        verbose=verbose,
-    )
+    with warnings.catch_warnings(action="ignore", category=BagwiseWarning):  # of parts; of all bags it is told
+        members = fit_members(
+            [clone(alike) for _ in range(count * size)],
+            bags,
+            [subset for subset in subsets for _ in range(size)],
+            places=[place for _ in range(count) for place in range(size)],
+            validations=None if validations is None else [one for one in validations for _ in range(size)],
+            sample_weight=sample_weight,
+            n_jobs=n_jobs,
+            checkpoints=checkpoints,
+            verbose=verbose,
+        )
     if size == 1:
         return list(members)
     from bagwise.methods.ensemble_estimator import Ensemble
@@ -321,7 +323,7 @@ def divided(bags: Bags, target: str = "auto", *, folds: int = FOLDS, seed: int =
     --------
     >>> bags = Bags.from_arrays([[[0.0]]] * 8, labels=[0, 1, 1, 1] * 2)
     >>> [split.test.tolist() for split in divided(bags)]
-    [[0, 1, 5, 7], [2, 3, 4, 6]]
+    [[2, 3, 4, 6], [0, 1, 5, 7]]
     """
     assert bags.labels is not None
     most = [folds, len(bags)]
