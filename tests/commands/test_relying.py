@@ -1,6 +1,7 @@
 """Calibration, thresholds and shares, from the command line."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -125,6 +126,14 @@ def test_what_cannot_be_is_refused_before_anything_is_learnt(run, table, tmp_pat
     done = run("fit", table, *FIT, *more, "--out", tmp_path / "run")
     assert (done.status, sentence in done.told) == (1, True)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_whose_calibration_is_gone_does_not_answer_without(run, table, fitted_run, tmp_path):
+    shutil.copytree(fitted_run[0], tmp_path / "run")
+    (tmp_path / "run" / "trust.safetensors").unlink()
+    refused = run("predict", tmp_path / "run", table)
+    assert refused.status == 1
+    assert "answers by what its trust.safetensors says, which is not there" in refused.told
 
 
 def test_a_run_that_keeps_no_shares_says_what_to_do(run, table, tmp_path):

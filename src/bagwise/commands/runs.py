@@ -96,7 +96,7 @@ class Run:
         check_run(folder)
         from bagwise.methods.asked import common_target
         from bagwise.methods.formats import check_format
-        from bagwise.trust.reliance import Reliance
+        from bagwise.trust.reliance import FILE, Reliance
 
         folder = Path(folder)
         path = folder / CONFIG
@@ -122,7 +122,13 @@ class Run:
                     f"{path} does not belong to the {MODEL} beside it: {name!r} differs, so it was edited; put the old"
                     " file back, or train the model again"
                 )
-        return cls(folder, models, asked, Reliance.load(folder, common_target(models), asked), read)
+        reliance = Reliance.load(folder, common_target(models), asked)
+        if reliance is None and (folder / METRICS).exists() and "calibration" in read_json(folder / METRICS):
+            raise BagwiseError(
+                f"{folder} answers by what its {FILE} says, which is not there: put the file back, or train the"
+                " model again"
+            )
+        return cls(folder, models, asked, reliance, read)
 
     def told(self, answers: "NDArray[Any]", shares: "NDArray[Any] | None" = None) -> "tuple[Target, NDArray[Any]]":
         """Turn what the models say, on average, into what is told: calibrated, with what decides it.
