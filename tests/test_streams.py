@@ -109,6 +109,10 @@ def test_notes_are_told_once_and_what_others_say_is_not(run, monkeypatch):
 # ---- what goes wrong ------------------------------------------------------------------------------------------------
 
 
+class PanicException(BaseException):
+    """What PyO3 makes of a panic of a library in Rust is called so, and is no `Exception`."""
+
+
 @pytest.mark.parametrize(
     ("error", "status", "says"),
     [
@@ -117,6 +121,8 @@ def test_notes_are_told_once_and_what_others_say_is_not(run, monkeypatch):
         (MemoryError("Unable to allocate 8.00 GiB"), 1, "memory ran out (Unable to allocate 8.00 GiB): use fewer"),
         (SystemError("error return without exception set"), 1, "failed without saying why, most often because memory"),
         (SystemError("bad argument to internal function"), 70, "unexpected SystemError"),
+        (PanicException("PyObject pointer is null"), 1, "failed without saying why, most often because memory"),
+        (PanicException("index out of bounds"), 70, "unexpected PanicException"),
         (OSError(24, "Too many open files", "a.h5"), 1, "too many files are open at once: raise the limit"),
         (PermissionError(13, "Permission denied", "a\n.h5"), 1, "refused something (a\\n.h5): Permission denied"),
         (KeyboardInterrupt(), 130, "bagwise: stopped\n"),

@@ -93,7 +93,9 @@ def _run(arguments: Sequence[str]) -> int:
             return READER_LEFT
         _say(f"results cannot be printed ({error.reason}); files that were asked for are whole")
         return FAILED
-    except Exception as error:
+    except (KeyboardInterrupt, _Terminated, SystemExit):
+        raise
+    except BaseException as error:  # libraries in Rust panic with a kind of their own that is no Exception
         if _asked:
             raise _asked[-1] from error
         if _debugging() and not isinstance(error, BagwiseError):
@@ -104,7 +106,7 @@ def _run(arguments: Sequence[str]) -> int:
     return status
 
 
-def _told(error: Exception) -> tuple[str, int]:
+def _told(error: BaseException) -> tuple[str, int]:
     """Say an error in a sentence, and give the exit status."""
     from concurrent.futures.process import BrokenProcessPool
 
@@ -122,7 +124,9 @@ def _told(error: Exception) -> tuple[str, int]:
     if isinstance(error, MemoryError) or starved or "OutOfMemory" in type(error).__name__:
         told = f"memory ran out{f' ({reason})' * bool(reason)}"
         return f"{told}: use fewer --jobs, end other programs, or take a machine with more memory", FAILED
-    if isinstance(error, SystemError) and "exception set" in reason:  # what CPython says of a call that failed silently
+    # What CPython says of a call that failed silently, and what PyO3 does of one that gave nothing.
+    silent = isinstance(error, SystemError) and "exception set" in reason
+    if silent or (type(error).__name__ == "PanicException" and "pointer is null" in reason):
         told = "a library failed without saying why, most often because memory ran out"
         return f"{told}: use fewer --jobs, or end other programs; BAGWISE_DEBUG=1 shows where it is", FAILED
     if isinstance(error, BrokenProcessPool):
