@@ -16,6 +16,7 @@ from bagwise.io.tables import read_table
 from bagwise.trust.covered import covered
 from bagwise.trust.seen import FILE as SEEN
 from bagwise.trust.selective import abstention, confidence
+from bagwise.trust.sets import Scored
 
 QUICK = ("--features", "x,y", "--jobs", 1, "--json")
 CLASSES, REAL, COUNT = (
@@ -75,7 +76,7 @@ def test_sets_are_what_the_models_in_the_run_and_its_held_out_answers_give(train
     known, bags = Run.load(out), read_table(table, bag="bag", features=["x", "y"])
     kept = known.reliance.kept
     said = np.stack([members[0]._say(members, bags, instances=False)[0].answers for members in read_folds(known)])
-    sets = covered(known.models[0].target_, kept.encoded, kept.answers, kept.fold, said, 0.9, kept.groups).sets
+    sets = covered(known.models[0].target_, Scored(kept.encoded, kept.answers, kept.fold, kept.groups), said, 0.9).sets
     assert len(np.unique(kept.groups)) == 60
     assert rows["set"].tolist() == ["|".join(np.array(["no", "yes"])[row]) for row in sets]
     assert rows["set_size"].tolist() == sets.sum(axis=1).tolist()

@@ -10,7 +10,7 @@ from bagwise.errors import BagwiseError
 from bagwise.targets.registry import TARGETS
 from bagwise.trust.covered import covered
 from bagwise.trust.held_out import hold_out
-from bagwise.trust.sets import class_sets, intervals, label_sets
+from bagwise.trust.sets import Scored, class_sets, intervals, label_sets
 
 FOLDS, BAGS, NEW = 4, 80, 5
 
@@ -29,10 +29,11 @@ def test_classes_and_grades_are_sets_with_columns_in_the_order_of_names(kind):
     target = TARGETS[kind].of(labels, **({"order": grades} if kind == "ordinal" else {}))
     (answers, fold, asked), groups = noise(3), np.arange(BAGS) // 2
     columns = np.array([target.names.tolist().index(label) for label in labels])
-    found = covered(target, target.encoded(labels), answers, fold, asked, 0.8, groups)
-    assert np.array_equal(found.sets, class_sets(columns, answers, fold, asked, 0.8, groups))
+    scored = Scored(target.encoded(labels), answers, fold, groups)
+    found = covered(target, scored, asked, 0.8)
+    assert np.array_equal(found.sets, class_sets(scored._replace(labels=columns), asked, 0.8))
     assert found.doubts == ()
-    sure = covered(target, target.encoded(labels), answers, fold, asked, 0.99, groups)
+    sure = covered(target, scored, asked, 0.99)
     (doubt,) = sure.doubts
     assert f"groups with bags of class {target.names[0]} and" in doubt
     assert "fewer than the 99 that a coverage of 99 % needs, each is in the set of every bag" in doubt
@@ -44,18 +45,18 @@ def test_of_two_classes_either_may_be_the_positive_one(positive):
     places = np.arange(BAGS) % 2
     target = TARGETS["classes"].of(np.array(["no", "yes"])[places], positive=positive)
     answers, fold, asked = noise(2)
-    found = covered(target, target.encoded(np.array(["no", "yes"])[places]), answers, fold, asked, 0.8)
-    assert np.array_equal(found.sets, class_sets(places, answers, fold, asked, 0.8))
+    scored = Scored(target.encoded(np.array(["no", "yes"])[places]), answers, fold)
+    found = covered(target, scored, asked, 0.8)
+    assert np.array_equal(found.sets, class_sets(scored._replace(labels=places), asked, 0.8))
 
 
 def test_several_labels_are_pairs_and_each_says_of_what_there_is_too_little():
     labels = np.random.default_rng(2).integers(0, 2, (BAGS, 2)).astype(float)
     labels[:, 1] = np.where(np.arange(BAGS) < 70, np.nan, np.arange(BAGS) % 2)
     answers, fold, asked = noise(2)
-    found = covered(
-        TARGETS["multi-label"].of(labels, label_names=("fat", "fibrous")), labels, answers, fold, asked, 0.9
-    )
-    assert np.array_equal(found.sets, label_sets(labels, answers, fold, asked, 0.9))
+    scored = Scored(labels, answers, fold)
+    found = covered(TARGETS["multi-label"].of(labels, label_names=("fat", "fibrous")), scored, asked, 0.9)
+    assert np.array_equal(found.sets, label_sets(scored, asked, 0.9))
     (doubt,) = found.doubts
     assert doubt.startswith("with 5 bags of class fibrous=0 and 5 bags of class fibrous=1, fewer than the 9")
 
@@ -63,13 +64,13 @@ def test_several_labels_are_pairs_and_each_says_of_what_there_is_too_little():
 def test_numbers_are_intervals_each_of_its_own():
     labels = np.random.default_rng(3).normal(size=(BAGS, 2))
     target, (answers, fold, asked) = TARGETS["real"].of(labels), noise(2)
-    found = covered(target, labels, answers, fold, asked, 0.9)
+    found = covered(target, Scored(labels, answers, fold), asked, 0.9)
     assert found.sets is None
     for column in range(2):
-        low, high = intervals(labels[:, column], answers[:, column], fold, asked[:, :, column], 0.9)
+        low, high = intervals(Scored(labels[:, column], answers[:, column], fold), asked[:, :, column], 0.9)
         assert np.array_equal(found.low[:, column], low)
         assert np.array_equal(found.high[:, column], high)
-    (doubt,) = covered(target, labels, answers, fold, asked, 0.99).doubts
+    (doubt,) = covered(target, Scored(labels, answers, fold), asked, 0.99).doubts
     assert doubt.startswith("with 80 bags, fewer than the 99")
 
 
@@ -77,8 +78,8 @@ def test_intervals_of_counts_are_whole_numbers_wider_where_counts_are_large_and_
     rng = np.random.default_rng(4)
     rates = rng.uniform(1, 60, 2400)
     counts = rng.poisson(rates)
-    encoded, answers, asked = counts[:400, None].astype(float), rates[:400, None], np.stack([rates[400:, None]] * FOLDS)
-    found = covered(TARGETS["count"].of(counts), encoded, answers, np.arange(400) % FOLDS, asked, 0.9)
+    scored = Scored(counts[:400, None].astype(float), rates[:400, None], np.arange(400) % FOLDS)
+    found = covered(TARGETS["count"].of(counts), scored, np.stack([rates[400:, None]] * FOLDS), 0.9)
     low, high = found.low[:, 0], found.high[:, 0]
     assert (low >= 0).all()
     assert (low <= high).all()
@@ -92,7 +93,7 @@ def test_intervals_of_counts_are_whole_numbers_wider_where_counts_are_large_and_
 
 def test_times_until_an_event_are_refused():
     with pytest.raises(BagwiseError, match=r"times until an event have neither sets nor intervals yet: leave"):
-        covered(SimpleNamespace(kind="survival"), *noise(2)[:1] * 2, *noise(2)[1:], 0.9)
+        covered(SimpleNamespace(kind="survival"), Scored(*noise(2)[:1] * 2, noise(2)[1]), noise(2)[2], 0.9)
 
 
 def test_sets_of_a_real_training_hold_what_bags_of_new_groups_are():
@@ -103,6 +104,7 @@ def test_sets_of_a_real_training_hold_what_bags_of_new_groups_are():
     held_out = hold_out(bw.make("mean-logistic", random_state=0), bags[:120], n_jobs=1)
     asked = np.stack([model.answers(bags[120:]) for model in held_out.models])
     encoded = held_out.target.encoded(held_out.labels)
-    sets = covered(held_out.target, encoded, held_out.answers, held_out.fold, asked, 0.9, held_out.groups).sets
+    scored = Scored(encoded, held_out.answers, held_out.fold, held_out.groups)
+    sets = covered(held_out.target, scored, asked, 0.9).sets
     assert 0.8 < sets[np.arange(60), labels[120:]].mean() <= 1
     assert 1 <= sets.sum(axis=1).mean() < 2

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bagwise.errors import BagwiseError
 from bagwise.trust.sets import (
+    Scored,
     class_sets,
     fewest_groups,
     group_weights,
@@ -48,7 +49,7 @@ def left_out(coverage, count):
 @given(held_out())
 def test_sets_are_what_a_plain_reading_of_cross_conformal_prediction_gives(case):
     labels, fold, groups, answers, asked, coverage = case
-    sets = class_sets(labels, answers, fold, asked, coverage, groups)
+    sets = class_sets(Scored(labels, answers, fold, groups), asked, coverage)
     for new in range(asked.shape[1]):
         for name in range(CLASSES):
             bags = [bag for bag in range(len(labels)) if labels[bag] == name]
@@ -63,7 +64,7 @@ def test_sets_are_what_a_plain_reading_of_cross_conformal_prediction_gives(case)
 def test_intervals_are_what_a_plain_reading_gives(case):
     _, fold, groups, answers, asked, coverage = case
     labels, said, asked = answers[:, 0], answers[:, 1], asked[:, :, 0]
-    low, high = intervals(labels, said, fold, asked, coverage, groups)
+    low, high = intervals(Scored(labels, said, fold, groups), asked, coverage)
     bags = range(len(labels))
     count = len(labels) if groups is None else len(set(groups.tolist()))
     for new in range(asked.shape[1]):
@@ -83,7 +84,7 @@ def test_intervals_are_what_a_plain_reading_gives(case):
 def test_where_nothing_is_rounded_an_interval_ends_at_the_rank_that_textbooks_name():
     rng = np.random.default_rng(0)
     labels, said, fold, asked = rng.normal(size=39), rng.normal(size=39), np.arange(39) % 5, rng.normal(size=(5, 3))
-    low, high = intervals(labels, said, fold, asked, 0.8)
+    low, high = intervals(Scored(labels, said, fold), asked, 0.8)
     off = np.abs(labels - said)
     assert np.array_equal(high, np.sort(asked[fold] + off[:, None], axis=0)[ceil(0.8 * 40) - 1])
     assert np.array_equal(low, np.sort(asked[fold] - off[:, None], axis=0)[int(0.2 * 40) - 1])
@@ -95,15 +96,15 @@ def test_neither_the_order_of_bags_nor_the_names_of_groups_matter(case, chance):
     order = list(range(len(labels)))
     chance.shuffle(order)
     others = None if groups is None else np.array([f"patient {9 - group}" for group in groups])[order]
-    found = class_sets(labels[order], answers[order], fold[order], asked, coverage, others)
-    assert np.array_equal(found, class_sets(labels, answers, fold, asked, coverage, groups))
+    found = class_sets(Scored(labels[order], answers[order], fold[order], others), asked, coverage)
+    assert np.array_equal(found, class_sets(Scored(labels, answers, fold, groups), asked, coverage))
 
 
 @given(held_out())
 def test_more_coverage_never_takes_a_class_out_and_groups_of_one_bag_are_no_groups(case):
     labels, fold, _, answers, asked, _ = case
-    sets = [class_sets(labels, answers, fold, asked, coverage) for coverage in (0.5, 0.8, 0.9)]
-    assert np.array_equal(sets[0], class_sets(labels, answers, fold, asked, 0.5, np.arange(len(labels))))
+    sets = [class_sets(Scored(labels, answers, fold), asked, coverage) for coverage in (0.5, 0.8, 0.9)]
+    assert np.array_equal(sets[0], class_sets(Scored(labels, answers, fold, np.arange(len(labels))), asked, 0.5))
     assert (sets[0] <= sets[1]).all()
     assert (sets[1] <= sets[2]).all()
 
@@ -114,10 +115,10 @@ def test_each_of_several_labels_is_a_pair_of_classes_among_the_bags_where_it_is_
     labels[rng.random(60) < 0.3, 1] = np.nan
     answers, asked = rng.random((60, 2)), rng.random((4, 7, 2))
     fold, groups = np.repeat(np.arange(4), 15), np.repeat(np.arange(30), 2)
-    found = label_sets(labels, answers, fold, asked, 0.8, groups)
+    found = label_sets(Scored(labels, answers, fold, groups), asked, 0.8)
     known = np.isfinite(labels[:, 1])
     pair = [np.stack([1 - one, one], axis=-1) for one in (answers[known, 1], asked[:, :, 1])]
-    alone = class_sets(labels[known, 1].astype(int), pair[0], fold[known], pair[1], 0.8, groups[known])
+    alone = class_sets(Scored(labels[known, 1].astype(int), pair[0], fold[known], groups[known]), pair[1], 0.8)
     assert np.array_equal(found[:, 1], alone)
 
 
@@ -126,25 +127,26 @@ def test_a_class_of_too_few_bags_is_in_every_set_and_one_more_bag_lets_it_out(co
     assert fewest_groups(coverage) == fewest
     for count, inside in ((fewest - 1, True), (fewest, False)):
         fold, sure = np.zeros(count, int), np.array([[0.5, 0.5]])
-        sets = class_sets(
-            np.zeros(count, int), np.repeat(sure, count, axis=0), fold, sure[None] * [[[0.9, 1]]], coverage
-        )
+        scored = Scored(np.zeros(count, int), np.repeat(sure, count, axis=0), fold)
+        sets = class_sets(scored, sure[None] * [[[0.9, 1]]], coverage)
         assert sets.tolist() == [[inside, True]]  # there is no bag of the other class
-        assert (too_few(np.zeros(count, int), ["ill"], coverage) is not None) is inside
-        low, high = intervals(np.zeros(count), np.zeros(count), np.zeros(count, int), np.ones((1, 1)), coverage)
+        assert (too_few(scored, ["ill"], coverage) is not None) is inside
+        low, high = intervals(Scored(np.zeros(count), np.zeros(count), fold), np.ones((1, 1)), coverage)
         assert np.isinf([low[0], high[0]]).all() == inside
 
 
 def test_too_few_counts_groups_of_a_class_and_says_so():
     labels, groups = np.repeat([0, 1], 40), np.concatenate([np.arange(40), np.repeat([7, 8], 20)])
-    assert too_few(labels, ["no", "yes"], 0.9) is None
-    assert "with 2 groups with bags of class yes, fewer than the 9" in too_few(labels, ["no", "yes"], 0.9, groups)
+    scored = Scored(labels, np.zeros((80, 2)), np.zeros(80, int))
+    assert too_few(scored, ["no", "yes"], 0.9) is None
+    told = too_few(scored._replace(groups=groups), ["no", "yes"], 0.9)
+    assert "with 2 groups with bags of class yes, fewer than the 9" in told
 
 
 @pytest.mark.parametrize("coverage", [0, 1, 1.5, -0.1, float("nan"), "0.9", None])
 def test_a_coverage_that_is_none_is_refused(coverage):
     with pytest.raises(BagwiseError, match=r"the coverage is .*: it must be between 0 and 1"):
-        class_sets(np.zeros(1, int), np.ones((1, 1)), np.zeros(1, int), np.ones((1, 1, 1)), coverage)
+        class_sets(Scored(np.zeros(1, int), np.ones((1, 1)), np.zeros(1, int)), np.ones((1, 1, 1)), coverage)
 
 
 def test_facts_of_sets_count_empty_ones_and_classes_apart():
@@ -167,7 +169,7 @@ def sets_of(X, y, parts, new, groups):
             return np.stack([1 - p, p], axis=-1)
 
         own[~train], asked[part] = probabilities(X[~train]), probabilities(new)
-    return class_sets(y, own, parts, asked, 0.9, groups)
+    return class_sets(Scored(y, own, parts, groups), asked, 0.9)
 
 
 def test_bags_like_those_learnt_from_are_covered_as_often_as_was_asked_in_each_class():
@@ -205,7 +207,7 @@ def test_intervals_hold_the_truth_as_often_as_was_asked():
         y, parts = X.sum(axis=1) + rng.normal(size=260), np.arange(60) % 5
         lines = [np.linalg.lstsq(X[:60][parts != part], y[:60][parts != part], rcond=None)[0] for part in range(5)]
         said = np.stack([X @ line for line in lines])
-        low, high = intervals(y[:60], said[parts, np.arange(60)], parts, said[:, 60:], 0.9)
+        low, high = intervals(Scored(y[:60], said[parts, np.arange(60)], parts), said[:, 60:], 0.9)
         inside.append(((low <= y[60:]) & (y[60:] <= high)).mean())
     assert 0.89 < np.mean(inside) < 0.94
 

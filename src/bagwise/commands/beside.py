@@ -82,11 +82,7 @@ class Beside:
                 f"--coverage needs the models of folds, and {self.run.folder} keeps none: train it again without"
                 " --one-model"
             )
-        counts = kept.weights > 0
-        groups = None if len(np.unique(kept.groups)) == len(kept.groups) else kept.groups[counts]
-        found = covered(
-            target, kept.encoded[counts], kept.answers[counts], kept.fold[counts], said.answers, coverage, groups
-        )
+        found = covered(target, kept.scored, said.answers, coverage)
         told, alike = ("intervals", "") if found.sets is None else ("sets", ", of each class alike")
         promise = (
             f"The {told} hold the truth of about {100 * coverage:g} % of bags like those learnt from{alike}; whatever"
@@ -123,12 +119,10 @@ class Beside:
             If the run does not keep what that needs, or bags held out do not show such a confidence.
         """
         kept = self._kept("--abstain")
-        counts = kept.weights > 0
-        told = kept.calibrated[counts]
-        groups = None if len(np.unique(kept.groups)) == len(kept.groups) else kept.groups[counts]
+        told = kept.calibrated[kept.counts]
         confidences = confidence(target, told)  # which refuses what is neither class nor grade
-        wrong = target.predicted(told) != kept.labels(target)[counts]
-        found = abstention(error, confidences, wrong, groups)
+        wrong = target.predicted(told) != kept.labels(target)[kept.counts]
+        found = abstention(error, confidences, wrong, kept.grouped)
         given = confidence(target, answers) >= found.cut
         yes, some, wrongly = int(given.sum()), 100 * found.answered, 100 * found.error
         return given, [

@@ -141,7 +141,7 @@ def reliance_tables(relied: Reliance, labels: NDArray[Any]) -> list[Table]:
         versions["calibrated"] = kept.calibrated
     measured = {name: _measured(relied, kept, answers, labels) for name, answers in versions.items()}
     names = [name for name in (*_OF_PROBABILITIES, "auc") if name in next(iter(measured.values()))]
-    counts = kept.weights > 0
+    counts = kept.counts
     intervals = {
         name: metric_intervals(
             target,
@@ -212,7 +212,7 @@ def _operating(relied: Reliance) -> Table | None:
 
 
 def _undecided(relied: Reliance, kept: Kept) -> Table | None:
-    target, counts = relied.deciding(), kept.weights > 0
+    target, counts = relied.deciding(), kept.counts
     if target.kind not in ("classes", "ordinal"):
         return None
     told, labels = kept.calibrated[counts], kept.labels(target)[counts]
@@ -227,7 +227,7 @@ def _undecided(relied: Reliance, kept: Kept) -> Table | None:
 
 
 def _measured(relied: Reliance, kept: Kept, answers: NDArray[np.float64], labels: NDArray[Any]) -> dict[str, float]:
-    counts = kept.weights > 0
+    counts = kept.counts
     target = relied.deciding()
     found = measure(
         target,
@@ -242,7 +242,7 @@ def _measured(relied: Reliance, kept: Kept, answers: NDArray[np.float64], labels
 
 def _events(target: Target, kept: Kept, answers: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Give what came true and its probability: of two classes the positive, of several that the likeliest is right."""
-    counts = kept.weights > 0
+    counts = kept.counts
     answers, encoded = answers[counts], kept.encoded[counts]
     if target.kind == "multi-label":
         known = encoded == encoded

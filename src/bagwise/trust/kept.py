@@ -11,6 +11,7 @@ from bagwise.errors import BagwiseError
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
 from bagwise.targets.grades import OrdinalTarget
+from bagwise.trust.sets import Scored
 
 if TYPE_CHECKING:
     from bagwise.trust.held_out import HeldOut
@@ -91,6 +92,22 @@ class Kept:
         if (found.weights < 0).any() or max(array.max() for array in whole) >= count:
             raise ValueError("its folds, groups or weights are none")
         return found
+
+    @property
+    def grouped(self) -> NDArray[np.int64] | None:
+        """Of the bags that count the groups, or None where none has two bags."""
+        return None if len(np.unique(self.groups)) == len(self.groups) else self.groups[self.counts]
+
+    @property
+    def counts(self) -> NDArray[np.bool_]:
+        """Which bags count, shape (B,)."""
+        return self.weights > 0
+
+    @property
+    def scored(self) -> Scored:
+        """Those that count, as sets and intervals are made of them."""
+        of = self.counts
+        return Scored(self.encoded[of], self.answers[of], self.fold[of], self.grouped)
 
     def labels(self, target: Target) -> NDArray[Any]:
         """Give the labels of the bags; raises a BagwiseError where they are none of the target's."""

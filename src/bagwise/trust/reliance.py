@@ -372,7 +372,7 @@ def _threshold(
     if calibration is None or kept is None or column is None or target.threshold is None:
         return target.threshold
     # What a model chose for a rare class is about its answers as they were.
-    counts = kept.weights > 0
+    counts = kept.counts
     likely = _as_told(target, calibration, kept)[counts, column]
     return best_threshold(kept.positive(target)[counts], likely, kept.weights[counts], float(shares[column]))
 

@@ -15,7 +15,7 @@ group counts as one.
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from bagwise.errors import BagwiseError
 
 __all__ = [
+    "Scored",
     "SetFacts",
     "class_sets",
     "fewest_groups",
@@ -37,6 +38,39 @@ __all__ = [
 # Weights of groups, such as thirds, are added up: what differs by less is the same.
 _SAME = 1e-9
 _AT_ONCE = 1 << 22  # numbers that are sorted at once
+
+
+class Scored(NamedTuple):
+    """Training bags, and what the model of each bag's own fold, which did not learn from it, says of it.
+
+    Attributes
+    ----------
+    labels
+        Of classes the column of the class, shape (n,); of several labels 0, 1 or NaN where that is not known, shape
+        (n, L); or numbers, shape (n,).
+    answers
+        Probabilities of the classes or labels, shape (n, C); of numbers the number, shape (n,).
+    fold
+        Whose model said so, from 0 on, shape (n,).
+    groups
+        Of the bags, shape (n,): a group counts 1, and its bags share that. None: each bag counts 1.
+
+    Examples
+    --------
+    >>> scored = Scored(np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1]))
+    >>> scored.of(scored.labels == 1).fold.tolist()
+    [1]
+    """
+
+    labels: NDArray[Any]
+    answers: NDArray[np.floating]
+    fold: NDArray[np.int64]
+    groups: NDArray[Any] | None = None
+
+    def of(self, which: NDArray[np.bool_]) -> Self:
+        """Give some of the bags."""
+        groups = None if self.groups is None else self.groups[which]
+        return type(self)(self.labels[which], self.answers[which], self.fold[which], groups)
 
 
 def p_values(
@@ -115,14 +149,7 @@ def group_weights(groups: NDArray[Any] | None, count: int) -> NDArray[np.float64
     return 1.0 / sizes[of]
 
 
-def class_sets(
-    labels: NDArray[np.int64],
-    answers: NDArray[np.floating],
-    fold: NDArray[np.int64],
-    asked: NDArray[np.floating],
-    coverage: float,
-    groups: NDArray[Any] | None = None,
-) -> NDArray[np.bool_]:
+def class_sets(scored: Scored, asked: NDArray[np.floating], coverage: float) -> NDArray[np.bool_]:
     """Say which classes are in the sets of bags: those that fit no worse than most training bags of that class do.
 
     How badly a class fits is 1 less its probability: of all sets that hold each class as often as is asked, those by
@@ -131,18 +158,12 @@ def class_sets(
 
     Parameters
     ----------
-    labels
-        Of the training bags: the column of the class, shape (n,).
-    answers
-        Probabilities of their classes, by the model of each bag's own fold, shape (n, C).
-    fold
-        That fold, from 0 on, shape (n,).
+    scored
+        The training bags, with classes.
     asked
         Probabilities of new bags by the model of each fold, shape (K, B, C).
     coverage
         How often the truth shall be in its set, between 0 and 1.
-    groups
-        Of the training bags, shape (n,), or None.
 
     Returns
     -------
@@ -162,41 +183,31 @@ def class_sets(
 
     Examples
     --------
-    >>> labels, fold = np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1])
     >>> answers = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.4, 0.6]])
-    >>> class_sets(labels, answers, fold, np.array([[[0.85, 0.15]], [[0.8, 0.2]]]), coverage=0.6).tolist()
+    >>> scored = Scored(np.array([0, 1, 0, 1]), answers, np.array([0, 0, 1, 1]))
+    >>> class_sets(scored, np.array([[[0.85, 0.15]], [[0.8, 0.2]]]), coverage=0.6).tolist()
     [[True, False]]
     """
-    badly, asked = 1.0 - answers.astype(np.float64), 1.0 - asked.astype(np.float64)
+    asked = 1.0 - asked.astype(np.float64)
     found = np.empty(asked.shape[1:], bool)
     for column in range(asked.shape[2]):
-        of = labels == column
-        own = _of(groups, of)
-        p = p_values(badly[of, column], fold[of], asked[:, :, column], own)
-        found[:, column] = p > _level(coverage, group_weights(own, int(of.sum())).sum()) + _SAME
+        own = scored.of(scored.labels == column)
+        p = p_values(1.0 - own.answers[:, column].astype(np.float64), own.fold, asked[:, :, column], own.groups)
+        found[:, column] = p > _level(coverage, group_weights(own.groups, len(own.fold)).sum()) + _SAME
     return found
 
 
-def label_sets(
-    labels: NDArray[np.floating],
-    answers: NDArray[np.floating],
-    fold: NDArray[np.int64],
-    asked: NDArray[np.floating],
-    coverage: float,
-    groups: NDArray[Any] | None = None,
-) -> NDArray[np.bool_]:
+def label_sets(scored: Scored, asked: NDArray[np.floating], coverage: float) -> NDArray[np.bool_]:
     """Say for each of several labels whether 0 and 1 are in the sets of bags: each is a pair of classes of its own.
 
     Parameters
     ----------
-    labels
-        Of the training bags, 0, 1 or NaN where that is not known, shape (n, L).
-    answers
-        Probabilities of the labels, by the model of each bag's own fold, shape (n, L).
-    fold, coverage, groups
-        As in `class_sets`.
+    scored
+        The training bags, with several labels.
     asked
         Probabilities of new bags by the model of each fold, shape (K, B, L).
+    coverage
+        As in `class_sets`.
 
     Returns
     -------
@@ -210,37 +221,29 @@ def label_sets(
 
     Examples
     --------
-    >>> labels, fold = np.array([[0.0], [1], [np.nan]]), np.array([0, 0, 1])
-    >>> label_sets(labels, np.array([[0.1], [0.8], [0.5]]), fold, np.array([[[0.9]], [[0.7]]]), coverage=0.5).tolist()
+    >>> labels, answers = np.array([[0.0], [1], [np.nan]]), np.array([[0.1], [0.8], [0.5]])
+    >>> scored = Scored(labels, answers, np.array([0, 0, 1]))
+    >>> label_sets(scored, np.array([[[0.9]], [[0.7]]]), coverage=0.5).tolist()
     [[[False, True]]]
     """
     pairs = []
-    for column in range(labels.shape[1]):
-        known = np.isfinite(labels[:, column])
-        of_two, new = (np.stack([1.0 - one, one], axis=-1) for one in (answers[known, column], asked[:, :, column]))
-        codes = labels[known, column].astype(np.int64)
-        pairs.append(class_sets(codes, of_two, fold[known], new, coverage, _of(groups, known)))
+    for column in range(scored.labels.shape[1]):
+        known = scored.of(np.isfinite(scored.labels[:, column]))
+        of_two, new = (np.stack([1.0 - one, one], axis=-1) for one in (known.answers[:, column], asked[:, :, column]))
+        of_pair = known._replace(labels=known.labels[:, column].astype(np.int64), answers=of_two)
+        pairs.append(class_sets(of_pair, new, coverage))
     return np.stack(pairs, axis=1)
 
 
 def intervals(
-    labels: NDArray[np.floating],
-    answers: NDArray[np.floating],
-    fold: NDArray[np.int64],
-    asked: NDArray[np.floating],
-    coverage: float,
-    groups: NDArray[Any] | None = None,
+    scored: Scored, asked: NDArray[np.floating], coverage: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Give intervals of numbers.
 
     Parameters
     ----------
-    labels
-        Of the training bags, shape (n,).
-    answers
-        By the model of each bag's own fold, shape (n,).
-    fold, groups
-        As in `class_sets`.
+    scored
+        The training bags, with numbers.
     asked
         Of new bags by the model of each fold, shape (K, B).
     coverage
@@ -263,18 +266,18 @@ def intervals(
 
     Examples
     --------
-    >>> labels, fold = np.array([1.0, 2.0, 3.0]), np.array([0, 1, 1])
-    >>> intervals(labels, labels + 0.5, fold, np.array([[4.0], [5.0]]), coverage=0.5)
+    >>> labels = np.array([1.0, 2.0, 3.0])
+    >>> intervals(Scored(labels, labels + 0.5, np.array([0, 1, 1])), np.array([[4.0], [5.0]]), coverage=0.5)
     (array([4.5]), array([5.5]))
     """
-    weights = group_weights(groups, len(labels))
+    weights = group_weights(scored.groups, len(scored.labels))
     wanted = (1 - _level(coverage, weights.sum())) * (1 + weights.sum()) - _SAME
-    off = np.abs(labels.astype(np.float64) - answers)
+    off = np.abs(scored.labels.astype(np.float64) - scored.answers)
     low, high = np.empty((2, asked.shape[1]))
-    rows = max(1, _AT_ONCE // max(1, len(labels)))
+    rows = max(1, _AT_ONCE // max(1, len(scored.labels)))
     for begin in range(0, asked.shape[1], rows):
         part = slice(begin, begin + rows)
-        said = asked[fold, part].T.astype(np.float64)
+        said = asked[scored.fold, part].T.astype(np.float64)
         high[part] = _reached(said + off, weights, wanted)
         low[part] = -_reached(off - said, weights, wanted)
     return low, high
@@ -314,21 +317,17 @@ def fewest_groups(coverage: float) -> int:
     return math.ceil(1 / _miss(coverage) - _SAME) - 1
 
 
-def too_few(
-    labels: NDArray[np.int64], names: Sequence[Any], coverage: float, groups: NDArray[Any] | None = None
-) -> str | None:
+def too_few(scored: Scored, names: Sequence[Any], coverage: float) -> str | None:
     """Say of which classes there are too few training bags for sets to leave them out.
 
     Parameters
     ----------
-    labels
-        Of the training bags: the place of the class among the `names`, shape (n,).
+    scored
+        The training bags, whose labels are places of classes among the `names`.
     names
         Of the classes.
     coverage
         How often the truth shall be in its set, between 0 and 1.
-    groups
-        Of the training bags, shape (n,), or None.
 
     Returns
     -------
@@ -342,14 +341,15 @@ def too_few(
 
     Examples
     --------
-    >>> too_few(np.array([0] * 9 + [1] * 3), ["no", "yes"], 0.9)
+    >>> scored = Scored(np.array([0] * 9 + [1] * 3), np.full((12, 2), 0.5), np.arange(12) % 2)
+    >>> too_few(scored, ["no", "yes"], 0.9)
     'with 3 bags of class yes, fewer than the 9 that a coverage of 90 % needs, it is in the set of every bag'
     """
-    needed, called = fewest_groups(coverage), "bags" if groups is None else "groups with bags"
+    needed, called = fewest_groups(coverage), "bags" if scored.groups is None else "groups with bags"
     found = []
     for place, name in enumerate(names):
-        of = labels == place
-        count = int(of.sum()) if groups is None else len(np.unique(groups[of]))
+        own = scored.of(scored.labels == place)
+        count = len(own.fold) if own.groups is None else len(np.unique(own.groups))
         if count < needed:
             found.append(f"{count} {called} of class {name}")
     if not found:
@@ -423,7 +423,3 @@ def _level(coverage: float, groups: float) -> float:
     """Give which share of the groups, and of one more, may be left out: as many whole ones as come nearest, if any."""
     many = _miss(coverage) * (1 + groups)
     return 0.0 if many < 1 - _SAME else math.floor(many + 0.5 + _SAME) / (1 + groups)
-
-
-def _of(groups: NDArray[Any] | None, which: NDArray[np.bool_]) -> NDArray[Any] | None:
-    return None if groups is None else groups[which]
