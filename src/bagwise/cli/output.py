@@ -11,7 +11,7 @@ from rich.table import Table
 from bagwise.cli.streams import discard
 from bagwise.text import printable
 
-__all__ = ["MOST_ROWS", "print_json", "print_line", "print_table", "say", "told"]
+__all__ = ["MOST_ROWS", "print_json", "print_line", "print_positive", "print_table", "say", "told"]
 
 MOST_ROWS = 50
 
@@ -77,6 +77,23 @@ def print_line(text: str) -> None:
         What it says.
     """
     print(printable(text))
+
+
+def print_positive(positive: object, *, to_be_named: bool = False) -> None:
+    """Say which of two classes is positive.
+
+    Parameters
+    ----------
+    positive
+        That class; None where there is none.
+    to_be_named
+        Whether it can still be chosen, which is said.
+    """
+    if positive is not None:
+        from bagwise.classes import ASSUMPTION
+
+        cure = "; --positive names another" if to_be_named else ""
+        print_line(f"The positive class is {positive}: {ASSUMPTION}{cure}.")
 
 
 def print_json(content: Mapping[str, Any] | Sequence[Any]) -> None:
