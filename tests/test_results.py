@@ -84,12 +84,20 @@ def test_the_readme_shows_an_overview_of_table_1(table1):
         ("defaults", defaults.tables),
         ("auto", auto.tables),
         ("payments", payments.tables),
-        ("trust", trust.tables),
     ],
 )
 def test_the_pages_show_the_results(name, shown):
     results = json.loads((ROOT / "results" / f"{name}.json").read_text())
     assert shown(results) in (ROOT / "docs" / f"{name.replace('_', '-')}.md").read_text()
+
+
+def test_the_page_of_promises_shows_each_part_that_is_measured_and_says_of_others_that_they_are_not():
+    results = json.loads((ROOT / "results" / "trust.json").read_text())
+    page = (ROOT / "docs" / "trust.md").read_text()
+    parts = {part: [row for row in results["rows"] if row["part"] == part] for part in trust.PARTS}
+    assert page.count("\nNot finished yet.\n") == sum(not rows for rows in parts.values())
+    for rows in parts.values():
+        assert trust.tables({"rows": rows}) in page
 
 
 def test_intervals_of_areas_and_shares_hold_the_truth_as_often_as_they_say():

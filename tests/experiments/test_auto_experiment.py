@@ -10,6 +10,7 @@ from bagwise.auto.candidates import Candidate
 from bagwise.evaluation.metrics import measure
 from bagwise.evaluation.protocol import Folds
 from bagwise.experiments import auto, auto_cells
+from bagwise.experiments.cells import as_numbers, as_text
 
 ASKED = {"dataset": "fox", "folds": 3, "repeat": 1, "fold": 2, "seed": 4, "trials": 2}
 SAID = {"reported": 0.6, "low": 0.5, "high": 0.7, "claimed": 0.65, "bags": 40, "seconds": 1.0}
@@ -32,7 +33,7 @@ def test_a_fold_scores_what_auto_mil_says_of_it(small):
     split = Folds(small, 3, 2, seed=4).splits[5]
     model = bw.AutoMIL(trials=2, estimate=False, random_state=4).fit(small[split.train])
     scores = auto_cells.fold_scores(said, 4, ["auc", "log_loss"])
-    outer = [auto_cells._probabilities(auto_cells._numbers(one)) for one in said["outer"]]
+    outer = [auto_cells._probabilities(as_numbers(one)) for one in said["outer"]]
     for name, answers in (("auto", model.answers(small[split.test])), (auto_cells.EQUAL, np.mean(outer, axis=0))):
         expected = measure(model.target_, small.labels[split.test], answers, scoring=["auc", "log_loss"])
         assert scores[name] == pytest.approx(expected, abs=1e-3)
@@ -41,8 +42,8 @@ def test_a_fold_scores_what_auto_mil_says_of_it(small):
 
 def test_log_odds_bear_probabilities_of_all_sizes():
     positive = np.array([0.0, 1e-12, 1e-4, 0.3, 0.9999, 1.0])
-    told = auto_cells._text(auto_cells._log_odds(np.column_stack([1 - positive, positive])))
-    back = auto_cells._probabilities(auto_cells._numbers(told))
+    told = as_text(auto_cells._log_odds(np.column_stack([1 - positive, positive])))
+    back = auto_cells._probabilities(as_numbers(told))
     np.testing.assert_allclose(back, np.column_stack([1 - positive, positive]), rtol=0.02, atol=1e-15)
 
 

@@ -54,8 +54,8 @@ def test_the_command_measures_each_rule_on_fresh_accounts(run, tmp_path, small):
 
 def test_boosting_learns_from_the_mean_the_maximum_and_the_sum_of_encoded_columns():
     question = {"rule": "tricked", "order": "time"}
-    learnt, _ = payments._drawn(30, question, 1)
-    fresh, _ = payments._drawn(20, question, 2, learnt.columns)
+    learnt, _ = payments.drawn_accounts(30, question, 1)
+    fresh, _ = payments.drawn_accounts(20, question, 2, learnt.columns)
     encoding = Encoding.learn(learnt.columns, learnt.instances, learnt.offsets, np.arange(30))
     tables = [encoding.apply(bag.instances) for bag in fresh]
     expected = [[*table.mean(axis=0), *table.max(axis=0), *table.sum(axis=0)] for table in tables]

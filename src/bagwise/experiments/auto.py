@@ -26,7 +26,7 @@ from bagwise.experiments.auto_cells import (
     names_of,
     set_answer,
 )
-from bagwise.experiments.cells import OLDER, cells_on_workers, environment, finished, finite
+from bagwise.experiments.cells import OLDER, answered, environment, finite
 from bagwise.experiments.markdown import markdown_table, means_table, short, signed
 from bagwise.experiments.options import Auto
 from bagwise.files import write_text
@@ -73,21 +73,16 @@ def run_auto(out: Path, study: Auto, *, tell: Callable[[str], None] = lambda _: 
     questions = [question for part in study.parts or PARTS for question in _questions(part, study)]
     if not questions:
         raise BagwiseError("none of the data sets belongs to a part that is asked for: name others")
-    if study.finished:
-        answers = [finished(out / "cells", question) for question in questions]
-    else:
-        answers = [
-            *cells_on_workers(
-                out / "cells",
-                questions,
-                partial(_answer, data_dir=study.data_dir),
-                jobs=study.jobs,
-                tell=lambda question, answer, count: tell(
-                    f"{_told(question)}: {answer['seconds']:.0f} s, {count} of {len(questions)}"
-                ),
-            )
-        ]
-    known = [(asked, answer) for asked, answer in zip(questions, answers, strict=True) if answer is not None]
+    known = answered(
+        out / "cells",
+        questions,
+        partial(_answer, data_dir=study.data_dir),
+        only_finished=study.finished,
+        jobs=study.jobs,
+        tell=lambda question, answer, count: tell(
+            f"{_told(question)}: {answer['seconds']:.0f} s, {count} of {len(questions)}"
+        ),
+    )
     results = {
         "experiment": "auto",
         "environment": environment(),

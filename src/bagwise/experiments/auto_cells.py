@@ -22,6 +22,7 @@ from bagwise.datasets.store import data_directory
 from bagwise.evaluation.metrics import measure
 from bagwise.evaluation.out_of_fold import out_of_fold
 from bagwise.evaluation.protocol import Folds
+from bagwise.experiments.cells import as_numbers, as_text
 from bagwise.targets.classes import ClassTarget
 
 __all__ = [
@@ -101,11 +102,11 @@ def fold_answer(question: Mapping[str, Any], data_dir: str | Path | None) -> dic
     held_out = np.concatenate([one.test for one in found.splits])
     return {
         "candidates": [trial.candidate.called for trial in found.whole],
-        "held_out": _text(held_out),
-        "inner": [_text(_log_odds(one)) for one in inner],
-        "outer": [_text(_log_odds(one.in_columns_of(target))) for one in said],
-        "learnt": _text(bags.labels[split.train]),
-        "tested": _text(bags.labels[split.test]),
+        "held_out": as_text(held_out),
+        "inner": [as_text(_log_odds(one)) for one in inner],
+        "outer": [as_text(_log_odds(one.in_columns_of(target))) for one in said],
+        "learnt": as_text(bags.labels[split.train]),
+        "tested": as_text(bags.labels[split.test]),
         "seconds": round(time.perf_counter() - begin, 1),
     }
 
@@ -128,9 +129,9 @@ def fold_scores(answer: Mapping[str, Any], seed: int, metrics: Sequence[str]) ->
         By name: of ``"auto"``, `EQUAL` (the average of all candidates), `BEST` (the candidate that is best within the
         training bags) and of each candidate, each metric on the test bags.
     """
-    learnt, tested = (_numbers(answer[name]).astype(np.int64) for name in ("learnt", "tested"))
-    labels, target = learnt[_numbers(answer["held_out"]).astype(np.int64)], ClassTarget.of(learnt)
-    inner, outer = (np.stack([_probabilities(_numbers(one)) for one in answer[name]]) for name in ("inner", "outer"))
+    learnt, tested = (as_numbers(answer[name]).astype(np.int64) for name in ("learnt", "tested"))
+    labels, target = learnt[as_numbers(answer["held_out"]).astype(np.int64)], ClassTarget.of(learnt)
+    inner, outer = (np.stack([_probabilities(as_numbers(one)) for one in answer[name]]) for name in ("inner", "outer"))
     alone = np.eye(len(outer))
     shares = {
         "auto": selected(inner, labels, target, seed=seed),
@@ -222,7 +223,7 @@ def names_of(bags: Bags, trials: int, seed: int) -> list[str]:
     return [one.called for one in islice(candidates(bags, ClassTarget.of(bags.labels), seed), trials)]
 
 
-# Log-odds, because probabilities near 0 and 1 do not bear rounding; as text, because JSON has a line a number.
+# Log-odds, because probabilities near 0 and 1 do not bear rounding.
 def _log_odds(answers: NDArray[np.float64]) -> NDArray[np.float64]:
     least = np.finfo(np.float64).eps
     clipped = np.clip(answers, least, 1.0)
@@ -232,11 +233,3 @@ def _log_odds(answers: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _probabilities(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.column_stack([1 / (1 + np.exp(log_odds)), 1 / (1 + np.exp(-log_odds))])
-
-
-def _text(numbers: NDArray[Any]) -> str:
-    return " ".join(f"{number:.4g}" for number in numbers.tolist())
-
-
-def _numbers(text: str) -> NDArray[np.float64]:
-    return np.array(text.split(), dtype=np.float64)

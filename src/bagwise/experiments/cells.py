@@ -13,6 +13,7 @@ import numpy as np
 import sklearn
 import torch
 from joblib import delayed
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from bagwise._version import __version__
@@ -21,7 +22,17 @@ from bagwise.commands.runs import read_json, write_json
 from bagwise.errors import BagwiseError
 from bagwise.training.workers import as_done
 
-__all__ = ["OLDER", "cell", "cells_on_workers", "environment", "finished", "finite"]
+__all__ = [
+    "OLDER",
+    "answered",
+    "as_numbers",
+    "as_text",
+    "cell",
+    "cells_on_workers",
+    "environment",
+    "finished",
+    "finite",
+]
 
 # Cells may come from elsewhere, such as a copy of those in `results/`.
 OLDER = written_before("cells/*.json")
@@ -159,11 +170,94 @@ def cells_on_workers(
     return [found[number] for number in asked]
 
 
+def answered(
+    folder: Path,
+    questions: Sequence[Mapping[str, Any]],
+    answer: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    *,
+    only_finished: bool,
+    jobs: int,
+    tell: Callable[[Mapping[str, Any], Mapping[str, Any], int], None],
+) -> list[tuple[Mapping[str, Any], dict[str, Any]]]:
+    """Answer questions on several workers, or put together what is answered.
+
+    Parameters
+    ----------
+    folder, questions, answer, jobs, tell
+        As in `cells_on_workers`.
+    only_finished
+        Whether nothing more is to be answered.
+
+    Returns
+    -------
+    list of tuple
+        Each question that is answered, and its answer.
+
+    Raises
+    ------
+    BagwiseError
+        If a file is damaged or cannot be written.
+
+    Examples
+    --------
+    >>> answered(Path("nowhere"), [{"number": 1}], dict, only_finished=True, jobs=1, tell=lambda *_: None)
+    []
+    """
+    if not only_finished:
+        cells_on_workers(folder, questions, answer, jobs=jobs, tell=tell)
+    found = ((question, finished(folder, question)) for question in questions)
+    return [(question, one) for question, one in found if one is not None]
+
+
 def _numbered_cell(
     number: int, folder: Path, question: Mapping[str, Any], answer: Callable[[Mapping[str, Any]], Mapping[str, Any]]
 ) -> tuple[int, dict[str, Any]]:
     with threadpool_limits(1):
         return number, cell(folder, question, lambda: answer(question))
+
+
+def as_text(numbers: NDArray[Any], digits: int = 4) -> str:
+    """Write numbers in one line, because JSON has a line a number.
+
+    Parameters
+    ----------
+    numbers
+        Shape (n,).
+    digits
+        That count.
+
+    Returns
+    -------
+    str
+        Which `as_numbers` reads.
+
+    Examples
+    --------
+    >>> as_text(np.array([1, 0.123456]))
+    '1 0.1235'
+    """
+    return " ".join(f"{number:.{digits}g}" for number in numbers.tolist())
+
+
+def as_numbers(text: str) -> NDArray[np.float64]:
+    """Read what `as_text` wrote.
+
+    Parameters
+    ----------
+    text
+        Numbers.
+
+    Returns
+    -------
+    array
+        Shape (n,).
+
+    Examples
+    --------
+    >>> as_numbers("1 0.1235").tolist()
+    [1.0, 0.1235]
+    """
+    return np.array(text.split(), dtype=np.float64)
 
 
 def finite(value: Any) -> Any:

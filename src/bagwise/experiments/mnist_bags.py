@@ -34,6 +34,7 @@ __all__ = [
     "VARIANCES",
     "Sweep",
     "answers",
+    "as_vectors",
     "choose_svm",
     "digest_of_digits",
     "draw_bags",
@@ -248,7 +249,7 @@ def choose_svm(
     }
 
     def answer() -> dict[str, Any]:
-        train = _as_vectors(draw_bags(question, directory).train)
+        train = as_vectors(draw_bags(question, directory).train)
         search = GridSearchCV(_svm({}, seed), _SVM_GRID, scoring="roc_auc", cv=3, n_jobs=jobs, refit=False)
         search.fit(train, train.labels)
         tried = [
@@ -295,7 +296,7 @@ def _measure(question: Mapping[str, Any], directory: Path | None) -> dict[str, A
         if weights:
             values["attention"] = np.mean(weights, axis=0)
     else:
-        test = _as_vectors(test)
+        test = as_vectors(test)
         probabilities, values = models[0].predict_proba(test), {"score": models[0].instance_scores(test)}
     matters, positive = _truth(test)
     answer = {
@@ -313,7 +314,7 @@ def _measure(question: Mapping[str, Any], directory: Path | None) -> dict[str, A
 def _fitted(question: Mapping[str, Any], train: Bags) -> list[Any]:
     method, parameters, seed = question["method"], question["parameters"], _seed(question)
     if method == "MI-SVM":
-        return [_svm(parameters, seed).fit(_as_vectors(train))]
+        return [_svm(parameters, seed).fit(as_vectors(train))]
     if method in _ENSEMBLES:
         model = make("attention", random_state=seed, augmentation=_ENSEMBLES[method], **PAPER, **parameters)
         return fit_ensemble(model, train, _MEMBERS)
@@ -353,8 +354,24 @@ def _svm(parameters: Mapping[str, Any], seed: int) -> BagMarginSVM:
     return BagMarginSVM(kernel="rbf", standardize=False, random_state=seed, **parameters)
 
 
-def _as_vectors(bags: Bags) -> Bags:
-    """Put raw pixels, 0 to 1, in the place of images."""
+def as_vectors(bags: Bags) -> Bags:
+    """Put raw pixels, 0 to 1, in the place of images.
+
+    Parameters
+    ----------
+    bags
+        Of images of grey levels from 0 to 255, shape (H, W).
+
+    Returns
+    -------
+    Bags
+        Of vectors, shape (H * W,).
+
+    Examples
+    --------
+    >>> as_vectors(Bags.from_arrays([np.full((2, 28, 28), 255)], labels=[1])).instances.shape
+    (2, 784)
+    """
     pixels = bags.instances[:].reshape(len(bags.instances), -1) / 255.0
     return Bags(pixels, bags.offsets, bags.labels, bags.names, instance_labels=bags.instance_labels)
 

@@ -125,10 +125,14 @@ class Auto(Study):
 
 @dataclass(frozen=True)
 class Promises(Study):
-    """Which promises about answers are held against what is drawn, and how often."""
+    """Which promises about answers are held against what is known, and how often.
 
-    parts: Annotated[tuple[str, ...], "'intervals'; repeat it. Else all.", "--part"] = ()
-    draws: Annotated[int | None, "How many sets to draw; else as many as the part needs."] = None
+    ``"coverage"`` and ``"calibration"`` share their cells, of real sets and of drawn ones; the others draw sets. Where
+    the number is None each part decides.
+    """
+
+    parts: Annotated[tuple[str, ...], "'intervals', 'coverage' or 'calibration'; repeat it. Else all.", "--part"] = ()
+    draws: Annotated[int | None, "How many sets to draw, or how often to divide them; else the part decides."] = None
     finished: Annotated[bool, "Put together what is finished, and measure nothing more."] = False
 
 

@@ -27,7 +27,7 @@ from bagwise.files import write_text
 from bagwise.methods.recipes import Facts, recipe_for
 from bagwise.methods.registry import METHODS, make
 
-__all__ = ["ASKED", "MEASURED", "run_payments", "tables"]
+__all__ = ["ASKED", "MEASURED", "drawn_accounts", "run_payments", "tables"]
 
 # Of each rule the method, and the column that puts events in an order.
 ASKED: Mapping[str, tuple[str, str | None]] = {
@@ -103,10 +103,32 @@ def run_payments(out: Path, study: Payments, *, tell: Callable[[str], None] = la
     return results
 
 
-def _drawn(
+def drawn_accounts(
     count: int, question: Mapping[str, Any], seed: int, like: Sequence[Column] | None = None
 ) -> tuple[Bags, float | None]:
-    """Draw accounts, and read them with the label that is asked for and the events that its rule speaks of."""
+    """Draw accounts, and read them with the label that is asked for and the events that its rule speaks of.
+
+    Parameters
+    ----------
+    count
+        How many.
+    question
+        Its ``rule``, and the column that puts events in ``order``, or None.
+    seed
+        Decides what is drawn.
+    like
+        The columns of those to learn from, where these are fresh ones.
+
+    Returns
+    -------
+    tuple
+        The accounts, and the AUC of whoever knows the rule.
+
+    Examples
+    --------
+    >>> drawn_accounts(60, {"rule": "stolen", "order": None}, 0)[0].labels[:2].tolist()
+    ['no', 'no']
+    """
     made, rule = payments(count, seed), question["rule"]
     table = made.events.merge(made.accounts[["account", rule]], on="account")
     table = table.merge(made.truth[["payment", rule]].rename(columns={rule: "truth"}), on="payment")
@@ -118,8 +140,8 @@ def _drawn(
 
 def _answer(question: Mapping[str, Any]) -> dict[str, Any]:
     """Learn from accounts as a table has them, and ask about fresh ones."""
-    learnt, _ = _drawn(question["learnt"], question, question["seed"])
-    fresh, bayes = _drawn(question["fresh"], question, question["seed"] + 1, learnt.columns)
+    learnt, _ = drawn_accounts(question["learnt"], question, question["seed"])
+    fresh, bayes = drawn_accounts(question["fresh"], question, question["seed"] + 1, learnt.columns)
     begin = time.process_time()
     model = make(question["method"], random_state=question["draw"]).fit(learnt)
     seconds = time.process_time() - begin

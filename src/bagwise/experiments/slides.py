@@ -15,7 +15,7 @@ from bagwise.checks import check_count, check_names, check_seed
 from bagwise.claims import claims_folder
 from bagwise.commands.runs import write_json
 from bagwise.evaluation.metrics import measure
-from bagwise.experiments.cells import OLDER, cells_on_workers, environment, finished, finite
+from bagwise.experiments.cells import OLDER, answered, environment, finite
 from bagwise.experiments.markdown import markdown_table, short, signed, with_error
 from bagwise.experiments.options import Slides
 from bagwise.experiments.plain_loop import plain_loop
@@ -109,16 +109,14 @@ def run_slides(out: Path, study: Slides, *, tell: Callable[[str], None] = lambda
         for signal, off in one.signals.items()
         for name in one.names
     ]
-    cells = out / "cells"
-    if not study.finished:
-        cells_on_workers(
-            cells,
-            questions,
-            _answer,
-            jobs=study.jobs,
-            tell=lambda asked, answer, done: tell(f"{_told(asked, answer)} ({done} of {len(questions)})"),
-        )
-    known = [(asked, answer) for asked in questions if (answer := finished(cells, asked)) is not None]
+    known = answered(
+        out / "cells",
+        questions,
+        _answer,
+        only_finished=study.finished,
+        jobs=study.jobs,
+        tell=lambda asked, answer, done: tell(f"{_told(asked, answer)} ({done} of {len(questions)})"),
+    )
     results = {
         "experiment": "slides",
         "environment": environment(),

@@ -1,14 +1,15 @@
 """Whether what Bagwise says of its own answers is true: a part a promise, each with what it measures."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bagwise.checks import check_count, check_names, check_seed
 from bagwise.claims import claims_folder
 from bagwise.commands.runs import write_json
-from bagwise.experiments import trust_intervals
-from bagwise.experiments.cells import OLDER, cells_on_workers, environment, finished, finite
+from bagwise.experiments import trust_calibration, trust_coverage, trust_intervals, trust_resampled
+from bagwise.experiments.cells import OLDER, answered, environment, finite
 from bagwise.experiments.options import Promises
 from bagwise.files import write_text
 
@@ -26,9 +27,9 @@ class Part(NamedTuple):
     title
         What is measured, as a heading.
     questions
-        Gives the cells that are asked for; each says its ``part``.
+        Gives the cells that are asked for; each says whose ``part`` finds its answer, so that parts can share cells.
     answer
-        Finds the answer to one: what a cell holds, with ``seconds``.
+        Finds the answer to one, in a data directory: what a cell holds, with ``seconds``.
     rows
         Makes rows of ``trust.json`` of questions and their answers.
     table
@@ -37,7 +38,7 @@ class Part(NamedTuple):
 
     title: str
     questions: Callable[[Promises], Iterable[dict[str, Any]]]
-    answer: Callable[[Question], dict[str, Any]]
+    answer: Callable[[Question, Path | None], dict[str, Any]]
     rows: Callable[[Sequence[Question], Sequence[Found]], list[dict[str, Any]]]
     table: Callable[[Sequence[Mapping[str, Any]]], str]
 
@@ -46,9 +47,23 @@ PARTS: Mapping[str, Part] = {
     "intervals": Part(
         "How often 95 % intervals hold the truth",
         lambda study: trust_intervals.questions(study.seed, study.draws),
-        trust_intervals.answer,
+        lambda question, _: trust_intervals.answer(question),
         trust_intervals.rows,
         trust_intervals.tables,
+    ),
+    "coverage": Part(
+        "How often sets of classes hold the truth, and how large they are",
+        lambda study: trust_resampled.questions(study.seed, study.draws, study.data_dir),
+        trust_resampled.answer,
+        trust_coverage.rows,
+        trust_coverage.tables,
+    ),
+    "calibration": Part(
+        "What calibration makes of probabilities",
+        lambda study: trust_calibration.questions(study.seed, study.draws, study.data_dir),
+        lambda question, _: trust_calibration.answer(question),
+        trust_calibration.rows,
+        trust_calibration.tables,
     ),
 }
 
@@ -82,32 +97,31 @@ def run_trust(out: Path, study: Promises, *, tell: Callable[[str], None] = lambd
         check_count("--draws", study.draws)
     check_names(study.parts, "part", tuple(PARTS), "the experiment")
     parts = study.parts or tuple(PARTS)
-    questions = [question for part in parts for question in PARTS[part].questions(study)]
-    cells = out / "cells"
-    if not study.finished:
-        cells_on_workers(
-            cells,
-            questions,
-            _answer,
-            jobs=study.jobs,
-            tell=lambda asked, answer, done: tell(
-                f"{asked['part']}, {asked['setting']}: {answer['seconds']:.0f} s, {done} of {len(questions)}"
-            ),
-        )
-    known = [(asked, answer) for asked in questions if (answer := finished(cells, asked)) is not None]
-    of_part = {part: [pair for pair in known if pair[0]["part"] == part] for part in parts}
+    of_parts = {part: list(PARTS[part].questions(study)) for part in parts}
+    questions: list[dict[str, Any]] = []
+    for question in (question for asked in of_parts.values() for question in asked):
+        if question not in questions:
+            questions.append(question)
+    known = answered(
+        out / "cells",
+        questions,
+        partial(_answer, data_dir=study.data_dir),
+        only_finished=study.finished,
+        jobs=study.jobs,
+        tell=lambda asked, answer, done: tell(
+            f"{asked['part']}, {asked['setting']}: {answer['seconds']:.0f} s, {done} of {len(questions)}"
+        ),
+    )
+    found = {part: [pair for pair in known if pair[0] in asked] for part, asked in of_parts.items()}
     results = {
         "experiment": "trust",
         "environment": environment(),
         "asked": {"seed": study.seed, "draws": study.draws},
-        "cells": {
-            part: {"asked": sum(asked["part"] == part for asked in questions), "finished": len(of_part[part])}
-            for part in parts
-        },
+        "cells": {part: {"asked": len(asked), "finished": len(found[part])} for part, asked in of_parts.items()},
         "rows": finite(
             [
                 row
-                for part, pairs in of_part.items()
+                for part, pairs in found.items()
                 for row in PARTS[part].rows([asked for asked, _ in pairs], [answer for _, answer in pairs])
             ]
         ),
@@ -117,8 +131,8 @@ def run_trust(out: Path, study: Promises, *, tell: Callable[[str], None] = lambd
     return results
 
 
-def _answer(question: Question) -> dict[str, Any]:
-    return PARTS[question["part"]].answer(question)
+def _answer(question: Question, data_dir: Path | None) -> dict[str, Any]:
+    return PARTS[question["part"]].answer(question, data_dir)
 
 
 def tables(results: Mapping[str, Any]) -> str:
