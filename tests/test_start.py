@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import bagwise as bw
-from bagwise.commands.fit import write_run
+from bagwise.commands.run_files import write_run
 
 CONTACTS = Path(__file__).parents[1] / "examples" / "contacts.csv"
 COLUMNS = ["--bag", "customer", "--label", "left", "--instance", "contact"]

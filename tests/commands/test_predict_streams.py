@@ -8,7 +8,7 @@ import pytest
 
 import bagwise as bw
 from bagwise.commands import data
-from bagwise.commands.fit import write_run
+from bagwise.commands.run_files import write_run
 from bagwise.io import pieces, streamed
 
 MODELS = {

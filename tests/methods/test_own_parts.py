@@ -12,7 +12,7 @@ from torch import nn
 
 import bagwise as bw
 from bagwise import BagwiseError
-from bagwise.commands.fit import write_run
+from bagwise.commands.run_files import write_run
 from bagwise.methods.ensemble import fit_ensemble, predict_ensemble
 from bagwise.models.pooling import Mean, Pooled, Pooling
 from bagwise.segments import segment_max, segment_mean

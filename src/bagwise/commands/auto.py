@@ -14,9 +14,9 @@ from bagwise.commands.auto_report import compared, estimated, search_report
 from bagwise.commands.card import CARD, card_of, who_learnt, write_card
 from bagwise.commands.data import DataSource, digest_of_labelled, in_memory_if_small
 from bagwise.commands.division import for_learning
-from bagwise.commands.fit import write_run
 from bagwise.commands.held_out import finite, write_predictions
 from bagwise.commands.options import Output, Search, Training, Work
+from bagwise.commands.run_files import write_run
 from bagwise.commands.runs import CONFIG, METRICS, MODEL, check_asked_the_same, read_json, write_json
 from bagwise.errors import BagwiseError
 from bagwise.explain import write_table

@@ -1,10 +1,8 @@
 """`bagwise fit`: from a user's data to a run."""
 
-import csv
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +12,15 @@ from numpy.typing import NDArray
 from bagwise.bags import Bags
 from bagwise.checks import check_count, check_seed
 from bagwise.claims import claims_folder
-from bagwise.commands.card import CARD, card_of, on_training, who_learnt, write_card
+from bagwise.commands.card import card_of, on_training, who_learnt
 from bagwise.commands.data import DataSource, digest_of_labelled, in_memory_if_small
 from bagwise.commands.division import for_learning
-from bagwise.commands.fold_files import write_folds
 from bagwise.commands.older import BLOCKS, asked_before, written_before
 from bagwise.commands.options import Model, Training, Trust, Work
 from bagwise.commands.relying import Relying
 from bagwise.commands.relying_report import reliance_metrics
 from bagwise.commands.report import training_report
+from bagwise.commands.run_files import write_run, write_told
 from bagwise.commands.runs import (
     CONFIG,
     HISTORY,
@@ -31,11 +29,9 @@ from bagwise.commands.runs import (
     Run,
     check_asked_the_same,
     read_json,
-    write_json,
 )
 from bagwise.errors import BagwiseError, BagwiseWarning
 from bagwise.evaluation.metrics import measure
-from bagwise.files import replacing
 from bagwise.folders import ResultFolder
 from bagwise.methods.asked import Asked, common_target, of_neural_methods
 from bagwise.methods.base import BagEstimator
@@ -44,16 +40,13 @@ from bagwise.methods.classical.files import is_kept
 from bagwise.methods.ensemble import fit_ensemble, predict_ensemble
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.parameters import assigned
-from bagwise.methods.persistence import describe, save_models
 from bagwise.methods.recipes import Facts
 from bagwise.methods.registry import find, make
-from bagwise.reports import write_report
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
 from bagwise.targets.registry import resolve
-from bagwise.trust.reliance import Reliance
 
-__all__ = ["check_parameters", "configured", "run_fit", "write_run"]
+__all__ = ["check_parameters", "configured", "run_fit"]
 
 _PARAMETERS = {"dtype": "precision"}  # that options give which are spelt otherwise
 _OF_NETWORKS = {"epochs", "patience", "class_weight", "device", "precision"}
@@ -220,19 +213,8 @@ def run_fit(
         If the data or a parameter will not do, or the folder is in use or holds another run.
     """
     trust = trust or Trust()
-    relying = Relying(trust)
-    check_seed(training.seed)
-    check_count("--ensemble", model.ensemble)
-    begin = time.perf_counter()
-    check_parameters([model.method], training, work)
-    kind = find(model.method)[0]
-    if not issubclass(kind, NeuralMIL) and not is_kept(kind):
-        raise BagwiseError(
-            f"{model.method} cannot be kept in a file: fit a neural method, or measure {model.method} with bagwise"
-            " evaluate"
-        )
-    if is_kept(kind) and model.ensemble > 1:
-        raise BagwiseError(f"--ensemble is {model.ensemble}, and {model.method} has no initial weights: leave it out")
+    relying, begin = Relying(trust), time.perf_counter()
+    _check_asked(model, training, work)
     bags = in_memory_if_small(source.read())
     weights = source.weights(bags)
     asked = {
@@ -245,43 +227,37 @@ def run_fit(
     bags, weights, validation, left_out, division = for_learning(bags, weights, source)
     asked |= division
     learnt_from = bags if not validation.any() else bags[~validation]
-    learnt = work.resume and (out / MODEL).exists()
-    if learnt:
-        Run.load(out, method=model.method)  # sees that it is one
+    counted = None if weights is None else weights[~validation]
+    assert learnt_from.labels is not None
+    before: Run | None = None
+    if work.resume and (out / MODEL).exists():
+        before = Run.load(out, method=model.method)
         check_asked_the_same(out / CONFIG, asked_before(read_json(out / CONFIG), asked), asked)
     estimator, why = configured(learnt_from, model.method, training, work, validation=int(validation.sum()))
-    assert learnt_from.labels is not None
-    relying.check(
-        estimator._target_of(bags, np.flatnonzero(~validation)),
-        learnt_from.labels,
-        None if weights is None else weights[~validation],
-    )
-    counted = None if weights is None else weights[~validation]
-    relied: Reliance | None = None
+    relying.check(estimator._target_of(bags, np.flatnonzero(~validation)), learnt_from.labels, counted)
+    working: dict[str, Any] = {"n_jobs": work.jobs, "verbose": verbose}
     models: Sequence[Asked]
-    if learnt:
-        run = Run.load(out, method=model.method)
-        models, relied = run.models, run.reliance
+    if before is not None:
+        models = before.models
     elif isinstance(estimator, ClassicalMIL):
-        models = fitted = [estimator.fit(learnt_from, sample_weight=counted)]
+        models = [estimator.fit(learnt_from, sample_weight=counted)]
     else:
         assert isinstance(estimator, NeuralMIL)
-        checkpoints = out / "checkpoints"
-        models = fitted = fit_ensemble(
+        deciding = validation if validation.any() else None
+        models = fit_ensemble(
             estimator,
             bags,
             model.ensemble,
             sample_weight=weights,
-            validation=validation if validation.any() else None,
-            n_jobs=work.jobs,
-            checkpoints=checkpoints,
-            verbose=verbose,
+            validation=deciding,
+            checkpoints=out / "checkpoints",
+            **working,
         )
     told = (out / METRICS).exists() and (out / "report.html").exists()
     # Before anything is written: models without an answer are no run.
     said = None if told else predict_ensemble(models, learnt_from).probabilities
-    if not learnt:
-        relied, held_out = relying.learn(
+    if before is None:
+        worth = relying.learn(
             estimator,
             bags,
             common_target(models),
@@ -289,23 +265,14 @@ def run_fit(
             size=model.ensemble,
             weights=weights,
             seed=training.seed,
-            n_jobs=work.jobs,
             checkpoints=out / "checkpoints" / "held-out",
-            verbose=verbose,
             tell=tell,
+            **working,
         )
-        if relied is not None:
-            relied.save(out, asked)
-        write_folds(
-            out,
-            models[0],
-            learnt_from,
-            held_out.models if held_out is not None and not relying.one_model else (),
-            None if held_out is None else held_out.fold,
-            asked,
-        )
-        write_run(out, fitted, asked)
+        worth.write(out, models[0], learnt_from, asked)
+        write_run(out, models, asked)
     if said is not None:
+        relied = before.reliance if before is not None else worth.relied
         target = common_target(models)
         if relied is not None:
             target, said = relied.deciding(), relied.answers(said)
@@ -315,14 +282,26 @@ def run_fit(
         if left_out is not None:
             metrics |= {"validation_bags": int(validation.sum()), "bags_left_out": left_out}
         page = training_report(models, learnt_from, said, metrics, source.data, why, source.weight, relied)
-        card = card_of(
-            models, learnt_from, asked, on_training(models, metrics, relied), who_learnt(metrics), why, relied
-        )
-        write_card(f"{model.method} on {source.data}", card, out / CARD)
-        write_report(replace(page, card=card), out / "report.html")
-        write_json(out / METRICS, metrics)
+        good = on_training(models, metrics, relied)
+        card = card_of(models, learnt_from, asked, good, who_learnt(metrics), why, relied)
+        write_told(out, f"{model.method} on {source.data}", page, card, metrics)
     ResultFolder(out).clear("checkpoints")
     return read_json(out / METRICS)
+
+
+def _check_asked(model: Model, training: Training, work: Work) -> None:
+    """Refuse, before any data are read, what cannot be trained and kept."""
+    check_seed(training.seed)
+    check_count("--ensemble", model.ensemble)
+    check_parameters([model.method], training, work)
+    kind = find(model.method)[0]
+    if not issubclass(kind, NeuralMIL) and not is_kept(kind):
+        raise BagwiseError(
+            f"{model.method} cannot be kept in a file: fit a neural method, or measure {model.method} with bagwise"
+            " evaluate"
+        )
+    if is_kept(kind) and model.ensemble > 1:
+        raise BagwiseError(f"--ensemble is {model.ensemble}, and {model.method} has no initial weights: leave it out")
 
 
 def _metrics(
@@ -362,33 +341,3 @@ def _learning(models: Sequence[Any]) -> dict[str, Any]:
         "epochs": [member.best_epoch_ for member in models],
         **{name: float(np.mean([entry[name] for entry in last])) for name in measured},
     }
-
-
-def write_run(folder: Path, models: Sequence[Any], asked: Mapping[str, Any]) -> None:
-    """Write models, their description and their history; the models last, so that a run that has them is whole.
-
-    Parameters
-    ----------
-    folder
-        Where to.
-    models
-        Fitted.
-    asked
-        What was asked for, as JSON can hold it.
-
-    Raises
-    ------
-    BagwiseError
-        If a file cannot be written.
-    """
-    write_json(folder / CONFIG, {**describe(models), "asked": asked})
-    if not isinstance(models[0], NeuralMIL):  # which has no epochs
-        save_models(models, folder)
-        return
-    with replacing(folder / HISTORY) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        columns = ["member", *models[0].history_[0]]
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        for number, model in enumerate(models):
-            writer.writerows({"member": number, **entry} for entry in model.history_)
-    save_models(models, folder)

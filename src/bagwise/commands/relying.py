@@ -1,6 +1,7 @@
-"""What `bagwise fit` learns from bags held out: a calibration of its answers, and from which probability on to act."""
+"""What is learnt from bags held out: a calibration of answers, and from which probability on to act."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from sklearn.base import clone
 
 from bagwise.bags import Bags
 from bagwise.commands.options import Trust
+from bagwise.commands.worth import Worth
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.protocol import Split
 from bagwise.methods.base import BagEstimator
@@ -39,8 +41,6 @@ class Relying:
     ----------
     aim
         How two classes are to be told apart; None where nobody said.
-    one_model
-        Whether models of folds are dropped once they have been asked.
 
     Raises
     ------
@@ -57,7 +57,7 @@ class Relying:
         if trust.calibrate not in (None, "auto", "none"):
             raise BagwiseError(f"--calibrate is {trust.calibrate!r}: it must be 'auto' or 'none'")
         self.aim = Aim.of(trust.threshold, trust.cost, trust.sensitivity, trust.specificity, trust.precision)
-        self._calibrate, self.one_model = trust.calibrate, trust.one_model
+        self._calibrate, self._one_model = trust.calibrate, trust.one_model
         # What probabilities alone decide needs nothing held out, where they are not to be calibrated.
         self._needs_bags = self.aim is not None and not self.aim.is_of_probabilities
 
@@ -113,7 +113,7 @@ class Relying:
         checkpoints: Path | None = None,
         verbose: bool = False,
         tell: Callable[[str], None] = lambda _: None,
-    ) -> tuple[Reliance | None, HeldOut | None]:
+    ) -> Worth:
         """Hold bags out, if that is worth it, and learn from what is said of them.
 
         Parameters
@@ -139,8 +139,7 @@ class Relying:
 
         Returns
         -------
-        tuple
-            What to keep, and what was held out; None where there is nothing.
+        Worth
 
         Raises
         ------
@@ -151,9 +150,8 @@ class Relying:
         assert bags.labels is not None
         labels, counted = bags.labels[part], None if weights is None else weights[part]
         why = self._why_not(labels, target, counted)
-        calibrate = why is None
         held_out: HeldOut | None = None
-        if calibrate or self._needs_bags or self._keeps_folds(target, counted, len(part)):
+        if why is None or self._needs_bags or self._keeps_folds(target, counted, len(part)):
             try:
                 splits = divided(bags[part], estimator.target, seed=seed)
                 times, parts = times_of(estimator, bags, part, splits), len(splits)
@@ -178,25 +176,83 @@ class Relying:
             except BagwiseError as error:
                 if self._calibrate == "auto" or self._needs_bags:
                     raise
-                why, calibrate = str(error), False
+                why = str(error)
+        return self._worth(target, labels, counted, held_out, why)
+
+    def learn_from(
+        self,
+        held_out: HeldOut | None,
+        target: Target,
+        labels: NDArray[Any],
+        weights: NDArray[np.float64] | None = None,
+    ) -> Worth:
+        """Learn from bags that were held out for another reason, as `bagwise auto` does for its estimate.
+
+        Parameters
+        ----------
+        held_out
+            What models found in the same way say of bags that these did not learn from; None where nothing was held
+            out.
+        target
+            What labels are, as the model decides that was kept.
+        labels
+            Of the bags.
+        weights
+            What each counts, or None.
+
+        Returns
+        -------
+        Worth
+
+        Raises
+        ------
+        BagwiseError
+            If what was asked for cannot be.
+        """
+        if held_out is None and (self._calibrate == "auto" or self._needs_bags):
+            raise BagwiseError(
+                "what --calibrate auto, --sensitivity, --specificity and --precision ask for is learnt from the bags of"
+                " the estimate, for which there was no time, or too few bags: give more, or leave these options out"
+            )
+        if held_out is not None and target.kind == "survival":  # of which nothing is kept
+            held_out = None
+        why = self._why_not(labels, target, weights)
+        if why is None and held_out is None:
+            why = "no bags were held out, for want of time or bags"
+        return self._worth(target, labels, weights, held_out, why)
+
+    def _worth(
+        self,
+        target: Target,
+        labels: NDArray[Any],
+        weights: NDArray[np.float64] | None,
+        held_out: HeldOut | None,
+        why: str | None,
+    ) -> Worth:
+        """Learn from what was held out; `why` says why nothing is calibrated, if so."""
         if held_out is None and self.aim is None:
-            return None, None
+            return Worth(None, None)
         relied = Reliance.of(
             target,
             labels,
-            weights=counted,
+            weights=weights,
             held_out=held_out,
-            calibrate=calibrate,
-            why="it was not asked for" if why is None else why,
+            calibrate=why is None,
+            why=why or "",
             aim=self.aim,
         )
-        return relied, held_out
+        if held_out is not None and self._one_model:
+            held_out = replace(held_out, models=())
+        return Worth(relied, held_out)
 
     def _keeps_folds(self, target: Target, weights: NDArray[np.float64] | None, bags: int) -> bool:
         """Say whether bags are held out for intervals alone, of numbers, which have no probabilities."""
         counted = bags if weights is None else int((weights > 0).sum())
         return (
-            target.kind in ("real", "count") and self._calibrate != "none" and not self.one_model and counted >= _FEWEST
+            target.kind in ("real", "count")
+            and self._calibrate != "none"
+            and not self._one_model
+            and counted >= _FEWEST
         )
 
     def _why_not(

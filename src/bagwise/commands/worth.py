@@ -1,0 +1,64 @@
+"""What the answers of a run are worth: what bags held out say of it, written beside the run's models."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bagwise.bags import Bags
+from bagwise.commands.fold_files import FOLDS
+from bagwise.folders import ResultFolder
+from bagwise.methods.asked import Asked
+from bagwise.methods.ensemble_estimator import Ensemble
+from bagwise.methods.persistence import save_model
+from bagwise.trust.held_out import HeldOut
+from bagwise.trust.reliance import FILE, Reliance, digest_of
+from bagwise.trust.seen import Seen
+
+__all__ = ["Worth"]
+
+
+class Worth(NamedTuple):
+    """What was learnt from bags held out.
+
+    Attributes
+    ----------
+    relied
+        How answers become what is told; None where nothing was learnt.
+    held_out
+        What was held out, with the models that are to be kept; None where nothing was.
+    """
+
+    relied: Reliance | None
+    held_out: HeldOut | None
+
+    def write(self, folder: Path, model: Asked, bags: Bags, asked: Mapping[str, Any]) -> None:
+        """Write it into a run, with what the run keeps of the bags that it learnt from; what was there before goes.
+
+        Parameters
+        ----------
+        folder
+            Of the run.
+        model
+            Of it, which learnt from all bags.
+        bags
+            These, in the order of those held out.
+        asked
+            What the run was asked for.
+
+        Raises
+        ------
+        BagwiseError
+            If a file cannot be written.
+        """
+        for name in (FILE, FOLDS):
+            ResultFolder(folder).clear(name)
+        if self.relied is not None:
+            self.relied.save(folder, asked)
+        models = () if self.held_out is None else self.held_out.models
+        for number, one in enumerate(models):
+            save_model(one, folder / FOLDS / str(number))
+        members = [member for one in models for member in (one if isinstance(one, Ensemble) else [one])]
+        fold = None if self.held_out is None else self.held_out.fold
+        seen = Seen.of(model, bags, fold, members, len(models)) if members else Seen.of(model, bags, fold)
+        if seen is not None:
+            seen.save(folder, digest_of(asked))
