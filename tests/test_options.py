@@ -35,6 +35,7 @@ DECLARED = [one for kind in CLASSES for one in kind.options().values()]
 TAKEN = {
     "check": {Data: ()},
     "fit": {Data: (), Model: (), Training: (), Trust: (), Work: ()},
+    "auto": {Data: (), Search: (), Trust: (), Output: ()},
     "evaluate": {Data: (), Evaluation: (), Training: (), Trust: (), Work: (), Output: ()},
     "predict": {Data: KNOWN_TO_A_RUN},
     "validate": {Data: KNOWN_BUT_OF_LABELS, Output: ()},

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -10,7 +11,12 @@ from bagwise.auto import candidates as rooms
 from bagwise.auto import estimator
 from bagwise.auto.candidates import Candidate
 from bagwise.auto.estimator import AutoMIL
+from bagwise.commands.fold_files import FOLDS, read_folds
+from bagwise.commands.runs import Run
+from bagwise.io.tables import read_table
+from bagwise.trust.covered import covered
 
+FEATURES = ["x", "y", "size", "marker", "shape"]
 COLUMNS = ["--bag", "patient", "--label", "diagnosis", "--instance", "cell"]
 
 
@@ -127,3 +133,85 @@ def test_without_an_estimate_the_page_says_so(run, table, tmp_path):
     assert done.status == 0, done.told
     assert "too few bags for an estimate" in done.out
     assert "too few bags for an estimate" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def kept(run, cells, tmp_path):
+    """Give a function that searches among bags enough to calibrate by, with options, and gives folder and metrics."""
+    frame = cells(60).drop(columns="clinic")
+    frame["diagnosis"] = np.where(frame["patient"].str[1:].astype(int) % 30 // 5 == 0, "ill", frame["diagnosis"])
+    frame["weight"] = np.where(frame["patient"] == frame["patient"].iloc[0], 0, 1)
+    frame.to_csv(tmp_path / "many.csv", index=False)
+
+    def search(name, *options):
+        asked = ("auto", tmp_path / "many.csv", *COLUMNS, "--features", ",".join(FEATURES), "--trials", 2, *options)
+        done = run(*asked, "--out", tmp_path / name, "--json")
+        assert done.status == 0, done.told
+        return tmp_path / name, json.loads(done.out)
+
+    return search
+
+
+def test_the_averages_of_the_nested_searches_are_its_fold_models(run, kept, tmp_path, monkeypatch):
+    too_sure = tuple(Candidate("mean-logistic", {"C": C}) for C in (1e3, 1e4))  # so that there is what to calibrate
+    monkeypatch.setattr(rooms, "PORTFOLIO", too_sure)
+    out, metrics = kept("run", "--note", "Of the *second* clinic.")
+    known, bags = Run.load(out), read_table(tmp_path / "many.csv", bag="patient", features=FEATURES)
+    held_out = pd.read_csv(out / "predictions.csv").query("method == 'auto'").set_index("bag").loc[bags.names]
+    said = np.stack([members[0].answers(bags) for members in read_folds(known)])
+    relied, fold = known.reliance, held_out["fold"].to_numpy()
+    likely = [f"probability_{name}" for name in known.models[0].target_.names]
+    assert np.allclose(said[fold, np.arange(60)], held_out[likely], atol=1e-12)  # of bags that they did not see
+    assert np.array_equal(relied.kept.fold, fold)
+    assert metrics["calibration"] != "none"
+    assert metrics["held_out_log_loss"] <= metrics["uncalibrated_log_loss"]
+
+    done = run("predict", out, tmp_path / "many.csv", "--coverage", 0.8, "--abstain", 0.5, "--json")
+    rows = pd.DataFrame(json.loads(done.out))
+    sets = covered(known.models[0].target_, relied.kept.scored, said, 0.8).sets
+    assert rows["set_size"].tolist() == sets.sum(axis=1).tolist()
+    assert rows["stranger"].between(0, 1).all()
+    assert np.allclose(rows[likely], relied.answers(known.models[0].answers(bags)))
+    card = (out / "card.md").read_text(encoding="utf-8")
+    assert f"**Calibration**: {metrics['calibration']}".replace("-", "") in card.replace("\\", "").replace("-", "")
+    assert "Of the *second* clinic." in card
+    assert "How good probabilities are, of bags held out" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_search_decides_as_it_was_asked_and_drops_models_where_it_is_to(run, kept, table, tmp_path, monkeypatch):
+    out, metrics = kept("run", "--sensitivity", 0.9, "--one-model", "--weight", "weight")
+    assert metrics["held_out_sensitivity"] >= 0.9
+    assert Run.load(out).reliance.threshold == Run.load(out).reliance.deciding().threshold
+    assert not (out / FOLDS).exists()
+    refused = run("predict", out, tmp_path / "many.csv", "--coverage", 0.9)
+    assert "train it again without --one-model" in refused.told
+    names = pd.read_csv(tmp_path / "many.csv")["patient"].unique()
+    held_out = pd.read_csv(out / "predictions.csv").groupby("method")["bag"].apply(sorted)
+    assert held_out.to_dict() == {name: sorted(names[1:]) for name in held_out.index}  # the first weighs nothing
+
+    monkeypatch.setattr(AutoMIL, "_estimated", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    asked = (*COLUMNS, "--trials", 2, "--cost", "missed=5,false=1", "--out", tmp_path / "stopped")
+    assert "--resume goes on from here" in run("auto", table, *asked).told
+    refused = run("predict", tmp_path / "stopped", table)
+    assert refused.status == 1
+    assert "does not decide yet as --cost asked for: bagwise auto was stopped before that was learnt" in refused.told
+
+
+def test_what_needs_bags_held_out_is_refused_where_there_is_no_estimate(run, table, tmp_path):
+    few = pd.read_csv(table)
+    few[few["patient"].isin(few["patient"].unique()[:6])].to_csv(table, index=False)
+    done = run("auto", table, *COLUMNS, "--trials", 1, "--precision", 0.5, "--out", tmp_path / "run")
+    assert done.status == 1
+    assert "is learnt from the bags of the estimate, for which there was no time, or too few bags" in done.told
+
+
+def test_of_times_until_an_event_no_fold_models_are_kept(run, table, tmp_path, monkeypatch):
+    monkeypatch.setattr(rooms, "PORTFOLIO", (Candidate("attention", {"epochs": 1}),))
+    cells = pd.read_csv(table)
+    number = pd.factorize(cells["patient"])[0]
+    cells.assign(died=number % 3 % 2, days=number + 0.5).drop(columns="diagnosis").to_csv(table, index=False)
+    asked = ("--bag", "patient", "--instance", "cell", "--event", "died", "--time", "days", "--trials", 1)
+    assert run("auto", table, *asked, "--out", tmp_path / "run").status == 0
+    assert not (tmp_path / "run" / FOLDS).exists()
+    rows = pd.DataFrame(json.loads(run("predict", tmp_path / "run", table, "--json").out))
+    assert rows["stranger"].between(0, 1).all()

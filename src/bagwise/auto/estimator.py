@@ -38,6 +38,7 @@ from bagwise.parameters import Count, Positive
 from bagwise.targets.contract import Target
 from bagwise.training.progress import watched
 from bagwise.training.workers import OutOfTime, in_turn
+from bagwise.trust.held_out import HeldOut
 
 __all__ = ["AutoMIL"]
 
@@ -85,6 +86,9 @@ class AutoMIL(Averaged):
         What models of whole searches say of bags that these did not see; None without an estimate, also where there are
         too few bags for one, or too little time. Where there was time for nothing but the first candidate untried, that
         one's.
+    held_out_ : HeldOut
+        The same of whole searches, with their averages, none of which saw the bags of its fold; None where no search
+        was asked.
     simple_ : CrossValidation
         Of the simplest candidate, the first, on the same folds; None without an estimate.
     baseline_ : str
@@ -207,6 +211,7 @@ class AutoMIL(Averaged):
         self._gather(average.members_, average.shares_, found.threshold)
         warn_of_one_class([self], bags, [np.arange(len(bags))], lambda _, bags, few: [self.predict(bags[few[0]])])
         self.nested_: CrossValidation | None = None
+        self.held_out_: HeldOut | None = None
         self.estimate_: list[Estimate] = []
         self.verdict_ = "" if found.whole else f"There was no time to try anything: this is {first.called}, untried. "
         if outer is None or self.simple_ is None:
@@ -344,6 +349,7 @@ class AutoMIL(Averaged):
     ) -> None:
         assert bags.labels is not None
         said: list[Said] = []
+        averages: list[Averaged] = []
         main, tried = self.tried_, list[int]()
         for number, split in enumerate(outer.splits):
             found, average = self._searched(
@@ -355,9 +361,12 @@ class AutoMIL(Averaged):
                 1 + number,
             )
             tried.append(len(found.tried))
+            averages.append(average)
             said.append(asked(average, bags[split.test], target))
         nested = gathered(outer, bags, target, said, sample_weight=weights)
         self._told_of(nested, outer, self.leaderboard_[0])
+        answers, fold = nested.answers[0], nested.assignment[0]
+        self.held_out_ = HeldOut(target, bags.labels, answers, fold, averages, bags.groups, weights)
         assert self.simple_ is not None
         both = {"auto": nested, first.method: self.simple_}
         self.verdict_ = verdicts(both, ["auto"], [first.method], test_share=outer.test_share)[0].told

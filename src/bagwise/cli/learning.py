@@ -14,6 +14,7 @@ from bagwise.commands.options import (
     DataDir,
     Evaluation,
     Model,
+    Note,
     Output,
     Positive,
     Search,
@@ -83,19 +84,17 @@ def fit(
     if as_json:
         print_json(metrics)
         return
-    sentences = ("epochs_were", "positive", "calibration", "calibrated_because")
-    shown = {name: value for name, value in metrics.items() if name not in sentences}
-    held_out = {name.removeprefix("held_out_"): shown.pop(name) for name in [*shown] if name.startswith("held_out_")}
-    before = {name: shown.pop(f"uncalibrated_{name}", None) for name in held_out}
-    rows = [(name.replace("_", " "), told(value)) for name, value in shown.items()]
+    told_apart = ("epochs_were", "positive", "calibration", "calibrated_because")
+    rows = [
+        (name.replace("_", " "), told(value))
+        for name, value in metrics.items()
+        if name not in told_apart and not name.startswith(("held_out_", "uncalibrated_"))
+    ]
     print_table(f"{model.method} on {source.data}", ["what", "value"], rows)
-    if held_out:
-        compared = [(name.replace("_", " "), told(value), told(before[name])) for name, value in held_out.items()]
-        print_table("On bags held out of further trainings", ["what", "value", "uncalibrated"], compared)
+    _print_held_out(metrics, "On bags held out of further trainings")
     print_positive(metrics.get("positive"), to_be_named=True)
     _print_epochs(metrics)
-    if "calibrated_because" in metrics:
-        print_line(f"Calibration: {metrics['calibration']} ({metrics['calibrated_because']}).")
+    _print_calibration(metrics)
     print_line("These are numbers on the bags learnt from; bagwise evaluate measures how good predictions will be.")
     print_line(f"Open {out / 'report.html'} to see which instances count.")
 
@@ -107,8 +106,10 @@ def auto(
     source: Data,
     budget: Search,
     training: Training,
+    trust: Trust,
     work: Work,
     output: Output,
+    note: Note = Model.note,
 ) -> None:
     """Try methods and settings for some minutes, keep the best average, and say honestly how good it is."""
     with loading():
@@ -119,7 +120,7 @@ def auto(
     with loading():
         from bagwise.commands.auto import run_auto
 
-    metrics = run_auto(known, out, budget, training, work, output, verbose=not output.json)
+    metrics = run_auto(known, out, budget, training, work, output, trust, note=note, verbose=not output.json)
     if output.json:
         print_json(metrics)
         return
@@ -133,7 +134,9 @@ def auto(
         columns = ["metric", "mean", "95 % interval", "the best candidate claims"]
         print_table("How good such a search is, on bags that it did not see", columns, estimate)
     print_line(metrics["verdict"])
+    _print_held_out(metrics, "What the run makes of the answers of these searches")
     print_positive(metrics.get("positive"), to_be_named=True)
+    _print_calibration(metrics)
     print_line(f"{out} is a run: bagwise predict and bagwise explain take it. Open {out / 'report.html'}.")
 
 
@@ -240,6 +243,22 @@ def datasets(data_dir: DataDir = Data.data_dir, as_json: AsJson = Output.json) -
         one |= {"shape": " x ".join(map(str, one["shape"])), "here": "yes" if one["here"] else "no"}
     rows = [[told(one[name]) for name in columns] for one in known]
     print_table("Data sets", columns, rows)
+
+
+def _print_held_out(metrics: dict[str, Any], title: str) -> None:
+    """Print how good answers are that a run learnt from bags held out to tell, beside those that models gave."""
+    found = {name.removeprefix("held_out_"): value for name, value in metrics.items() if name.startswith("held_out_")}
+    if found:
+        before = [told(metrics.get(f"uncalibrated_{name}")) for name in found]
+        rows = [
+            (name.replace("_", " "), told(value), was) for (name, value), was in zip(found.items(), before, strict=True)
+        ]
+        print_table(title, ["what", "value", "uncalibrated"], rows)
+
+
+def _print_calibration(metrics: dict[str, Any]) -> None:
+    if "calibrated_because" in metrics:
+        print_line(f"Calibration: {metrics['calibration']} ({metrics['calibrated_because']}).")
 
 
 def _print_curve(curve: dict[str, Any] | None) -> None:

@@ -12,11 +12,13 @@ from bagwise.auto.estimate import Estimate
 from bagwise.auto.estimator import AutoMIL
 from bagwise.bags import Bags
 from bagwise.commands.held_out import draw_figures, finite, measured_rows, shown_of
+from bagwise.commands.relying_report import reliance_facts, reliance_tables
 from bagwise.commands.report import evaluation_report, training_report
 from bagwise.evaluation.cross_validation import CrossValidation
 from bagwise.evaluation.metrics import METRICS, measure
 from bagwise.reports import Metric, Report, Table
 from bagwise.reports.figures import tables_of
+from bagwise.trust.reliance import Reliance
 
 __all__ = ["compared", "estimated", "search_report"]
 
@@ -31,6 +33,7 @@ def search_report(
     asked: Mapping[str, Any],
     data: str,
     out: Path,
+    relied: Reliance | None = None,
 ) -> Report:
     """Put together what the page of a search says, and draw its figures.
 
@@ -50,6 +53,8 @@ def search_report(
         What the user calls the data.
     out
         Where figures go.
+    relied
+        What was learnt from the nested searches; None where nothing was.
 
     Returns
     -------
@@ -68,6 +73,8 @@ def search_report(
         return replace(page, summary=f"{page.summary} {model.verdict_}", tables=_boards(model), facts=facts)
     found = compared(model)
     shown = shown_of(found)
+    assert bags.labels is not None
+    worth, facts = ([], []) if relied is None else (reliance_tables(relied, bags.labels), reliance_facts(relied))
     rows = [(name, row) for name, one in found.items() for row in measured_rows(one)]
     results = {
         "asked": {**asked, "class_weight": None},
@@ -82,8 +89,8 @@ def search_report(
         title=f"{data}: the best that was found",
         summary=f"{page.summary} {model.verdict_}",
         metrics=[replace(one, name=_without_method(one)) for one in page.metrics],
-        tables=[_estimate(model), *_boards(model), *tables_of(shown)],
-        facts=[*told, *(fact for fact in page.facts if fact[0] in ("Protocol", "Seed"))],
+        tables=[_estimate(model), *worth, *_boards(model), *tables_of(shown)],
+        facts=[*told, *facts, *(fact for fact in page.facts if fact[0] in ("Protocol", "Seed"))],
     )
 
 

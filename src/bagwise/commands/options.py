@@ -24,6 +24,7 @@ __all__ = [
     "Evaluation",
     "Jobs",
     "Model",
+    "Note",
     "Option",
     "Options",
     "Output",
@@ -46,6 +47,7 @@ Target = Annotated[
     " else found from them.",
 ]
 Positive = Annotated[str | None, "Of two classes the positive one; else that which is not called normal, no, 0, ..."]
+Note = Annotated[str | None, "Free text for the card of the model."]
 Seed = Annotated[int, "Decides everything that is left to chance."]
 Jobs = Annotated[int, "Most worker processes, -1 is one a core; little work has none."]
 Backend = Annotated[str, "Where blocks of models train: 'local' or 'ray'."]
@@ -189,7 +191,7 @@ class Model(Options):
 
     method: Annotated[str, "Name of the method, such as attention or MI-Net; or package.module:Class."] = "attention"
     ensemble: Annotated[int, "Number of models to train together."] = 1
-    note: Annotated[str | None, "Free text for the card of the model."] = None
+    note: Note = None
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ __all__ = [
 ]
 
 _ONCE = ("label", "group")  # what 0.1 took once may be several columns now
+# What a search that is stopped has not learnt yet, though it left a model.
+_LEARNT_LAST = ("threshold", "cost", "sensitivity", "specificity", "precision", "calibrate")
 MODEL, CONFIG, METRICS, HISTORY = "model.safetensors", "config.json", "metrics.json", "history.csv"
 
 
@@ -127,6 +129,12 @@ class Run:
             raise BagwiseError(
                 f"{folder} answers by what its {FILE} says, which is not there: put the file back, or train the"
                 " model again"
+            )
+        wanted = [name for name in _LEARNT_LAST if asked.get(name) not in (None, "none")]
+        if reliance is None and wanted:
+            raise BagwiseError(
+                f"{folder} does not decide yet as --{wanted[0]} asked for: bagwise auto was stopped before that was"
+                " learnt, so go on with --resume"
             )
         return cls(folder, models, asked, reliance, read)
 

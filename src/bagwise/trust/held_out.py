@@ -48,7 +48,7 @@ class HeldOut:
     fold
         Which of `models` said it, shape (B,): the one that did not learn from this fold.
     models
-        Fitted, one a fold: estimators, or an `Ensemble` each.
+        Fitted, one a fold: estimators, or an `Ensemble` each; none where they are not kept.
     groups
         Of the bags, of which none is in two folds, shape (B,); None where there are none.
     weights
