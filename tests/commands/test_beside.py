@@ -13,7 +13,9 @@ from sklearn.metrics import r2_score
 from bagwise.commands.fold_files import FOLDS, read_folds
 from bagwise.commands.runs import Run
 from bagwise.io.tables import read_table
+from bagwise.tensorfiles import read_arrays, write_tensors
 from bagwise.trust.covered import covered
+from bagwise.trust.reliance import FILE as TRUST
 from bagwise.trust.seen import FILE as SEEN
 from bagwise.trust.selective import abstention, confidence
 from bagwise.trust.sets import Scored
@@ -205,6 +207,32 @@ def test_what_is_kept_of_another_run_or_damaged_is_refused(trained, run, table, 
         assert refused.status == 1, name
         assert told in refused.told
         (out / name).write_bytes(kept)
+    assert run("predict", out, table, "--coverage", 0.9).status == 0
+
+
+def test_a_fold_model_of_the_same_kind_is_known_to_be_another_but_in_runs_that_say_nothing_of_it(
+    trained, run, table, tmp_path
+):
+    out, first, second = tmp_path / "run", f"{FOLDS}/0/model.safetensors", f"{FOLDS}/1/model.safetensors"
+    shutil.copytree(trained(*CLASSES), out)
+    other = trained(*CLASSES, "--group", "patient")
+    whole = run("predict", out, table, "--coverage", 0.9, "--json").out
+    for name, content in (
+        (first, (other / first).read_bytes()),
+        (first, (out / second).read_bytes()),
+        (SEEN, (out / SEEN).read_bytes() + b" "),
+    ):
+        kept = (out / name).read_bytes()
+        (out / name).write_bytes(content)
+        refused = run("predict", out, table, "--coverage", 0.9)
+        assert refused.status == 1
+        assert re.search(f"{name} is (not the file that this run wrote|damaged)", refused.told), refused.told
+        (out / name).write_bytes(kept)
+    arrays, described = read_arrays(out / TRUST)
+    assert described.pop("files").keys() == {*(f"{FOLDS}/{fold}/model.safetensors" for fold in range(5)), SEEN}
+    write_tensors(out / TRUST, arrays, described)
+    assert run("predict", out, table, "--coverage", 0.9, "--json").out == whole
+    (out / first).write_bytes((out / second).read_bytes())
     assert run("predict", out, table, "--coverage", 0.9).status == 0
 
 

@@ -14,9 +14,11 @@ from bagwise.commands.runs import Run
 from bagwise.errors import BagwiseError
 from bagwise.targets.contract import Target
 from bagwise.trust.covered import covered
+from bagwise.trust.files import check_belongs
 from bagwise.trust.fold_models import FoldAnswers, ask_folds
 from bagwise.trust.kept import Kept
 from bagwise.trust.reliance import digest_of
+from bagwise.trust.seen import FILE as SEEN
 from bagwise.trust.seen import Seen
 from bagwise.trust.selective import LEVEL, abstention, confidence
 from bagwise.trust.strangers import strangers_told
@@ -150,6 +152,8 @@ class Beside:
         seen = Seen.load(self.run.folder, model, digest_of(self.run.asked))
         if seen is None:
             return {}, []
+        if self.run.reliance is not None:
+            check_belongs(self.run.folder, SEEN, self.run.reliance.files)
         said = None if seen.known.vectors is None else self._folds
         found = seen.likeness(model, self.bags, None if said is None else said.vectors)
         sentences = [f"{strangers_told(found.p, seen.known.finest)} (column stranger)."]

@@ -1,17 +1,20 @@
 """What the answers of a run are worth: what bags held out say of it, written beside the run's models."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bagwise.bags import Bags
-from bagwise.commands.fold_files import FOLDS
+from bagwise.commands.fold_files import FOLDS, fold_file
 from bagwise.folders import ResultFolder
 from bagwise.methods.asked import Asked
 from bagwise.methods.ensemble_estimator import Ensemble
 from bagwise.methods.persistence import save_model
+from bagwise.trust.files import file_digests
 from bagwise.trust.held_out import HeldOut
 from bagwise.trust.reliance import FILE, Reliance, digest_of
+from bagwise.trust.seen import FILE as SEEN
 from bagwise.trust.seen import Seen
 
 __all__ = ["Worth"]
@@ -52,13 +55,14 @@ class Worth(NamedTuple):
         """
         for name in (FILE, FOLDS):
             ResultFolder(folder).clear(name)
-        if self.relied is not None:
-            self.relied.save(folder, asked)
         models = () if self.held_out is None else self.held_out.models
         for number, one in enumerate(models):
-            save_model(one, folder / FOLDS / str(number))
+            save_model(one, (folder / fold_file(number)).parent)
         members = [member for one in models for member in (one if isinstance(one, Ensemble) else [one])]
         fold = None if self.held_out is None else self.held_out.fold
         seen = Seen.of(model, bags, fold, members, len(models)) if members else Seen.of(model, bags, fold)
         if seen is not None:
             seen.save(folder, digest_of(asked))
+        if self.relied is not None:
+            names = [fold_file(number) for number in range(len(models))] + ([SEEN] if seen is not None else [])
+            replace(self.relied, files=file_digests(folder, names)).save(folder, asked)

@@ -1,7 +1,7 @@
 """What a run keeps beside its models, so that its answers can be relied on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from json import dumps
 from pathlib import Path
@@ -50,6 +50,9 @@ class Reliance:
         Of the classes, grades or labels among the bags learnt from, in the order of their names, shape (A,).
     kept
         What was said of bags held out; None where nothing was held out.
+    files
+        Digests of the files that lie beside it in a run, as `bagwise.trust.files.file_digests` gives them; none where
+        an older version wrote it.
 
     Examples
     --------
@@ -68,6 +71,7 @@ class Reliance:
     threshold: float | Sequence[float] | None
     shares: NDArray[np.float64]
     kept: Kept | None
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -228,6 +232,7 @@ class Reliance:
             "why": self.why,
             "aim": self.aim,
             "threshold": self.threshold,
+            "files": self.files,
         }
         write_tensors(folder / FILE, arrays, described)
 
@@ -284,6 +289,7 @@ class Reliance:
                 _read_threshold(target, described["threshold"]),
                 shares,
                 kept,
+                {str(name): str(digest) for name, digest in described.get("files", {}).items()},
             )
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise BagwiseError(
