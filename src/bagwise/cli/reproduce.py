@@ -174,7 +174,7 @@ def trust(
     study: Promises,
     as_json: AsJson = Output.json,
 ) -> None:
-    """Whether what Bagwise says of its own answers is true: intervals, sets of classes, probabilities."""
+    """Whether what Bagwise says of its own answers is true: intervals, sets, probabilities, thresholds, strangers."""
     with loading():
         from bagwise.experiments.trust import run_trust, tables
 

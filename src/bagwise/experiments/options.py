@@ -131,7 +131,11 @@ class Promises(Study):
     the number is None each part decides.
     """
 
-    parts: Annotated[tuple[str, ...], "'intervals', 'coverage' or 'calibration'; repeat it. Else all.", "--part"] = ()
+    parts: Annotated[
+        tuple[str, ...],
+        "'intervals', 'coverage', 'calibration', 'thresholds' or 'strangers'; repeat it. Else all.",
+        "--part",
+    ] = ()
     draws: Annotated[int | None, "How many sets to draw, or how often to divide them; else the part decides."] = None
     finished: Annotated[bool, "Put together what is finished, and measure nothing more."] = False
 

@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 from bagwise.checks import check_count, check_names, check_seed
 from bagwise.claims import claims_folder
 from bagwise.commands.runs import write_json
-from bagwise.experiments import trust_calibration, trust_coverage, trust_intervals, trust_resampled
+from bagwise.experiments import (
+    trust_calibration,
+    trust_coverage,
+    trust_intervals,
+    trust_resampled,
+    trust_strangers,
+    trust_thresholds,
+)
 from bagwise.experiments.cells import OLDER, answered, environment, finite
 from bagwise.experiments.options import Promises
 from bagwise.files import write_text
@@ -64,6 +71,20 @@ PARTS: Mapping[str, Part] = {
         lambda question, _: trust_calibration.answer(question),
         trust_calibration.rows,
         trust_calibration.tables,
+    ),
+    "thresholds": Part(
+        "What a threshold for a sensitivity of 95 % does to fresh bags",
+        lambda study: trust_thresholds.questions(study.seed, study.draws),
+        lambda question, _: trust_thresholds.answer(question),
+        trust_thresholds.rows,
+        trust_thresholds.tables,
+    ),
+    "strangers": Part(
+        "How many bags are called strangers",
+        lambda study: trust_strangers.questions(study.seed, study.draws),
+        lambda question, _: trust_strangers.answer(question),
+        trust_strangers.rows,
+        trust_strangers.tables,
     ),
 }
 
