@@ -124,9 +124,18 @@ def fitted(make_bags) -> Callable:
 
 @pytest.fixture(scope="session", autouse=True)
 def few_trees():
-    """Let the forest of the registry be small: what is swept here are manners, which 20 trees have as well."""
+    """Let forests and boosting of the registry be small: what is swept here are manners, which 20 trees have as well.
+
+    Boosting still chooses between few rounds and more.
+    """
+    forest, boosting = (bw.METHODS[name][0] for name in ("summary-forest", "summary-boosting"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(bw.METHODS, "summary-forest", (bw.METHODS["summary-forest"][0], {"trees": 20}))
+        patch.setitem(bw.METHODS, "summary-forest", (forest, {"trees": 20}))
+        patch.setattr(
+            boosting,
+            "GRID",
+            tuple({**point, "rounds": rounds} for point, rounds in zip(boosting.GRID, (5, 20), strict=True)),
+        )
         yield
 
 

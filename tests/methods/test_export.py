@@ -30,11 +30,13 @@ OF_PARTS = {
     "not scaled": bw.AttentionMIL(standardize=False),
     "double": bw.AttentionMIL(precision="float64"),
 }
+# Methods that are no more than a class and a pooling have one of these for their twin.
+OTHERS = [name for name in NEURAL if not any(repr(bw.make(name)) == repr(model) for model in OF_PARTS.values())]
 # Poolings of probabilities are others for two classes than for three; of all else a head is wider, so that every level
 # meets both and no pooling needs to.
 SWEPT = [
     (name, classes)
-    for place, name in enumerate([*OF_PARTS, *NEURAL])
+    for place, name in enumerate([*OF_PARTS, *OTHERS])
     for classes in ((2, 3) if name.startswith("instance ") else (2 + place % 2,))
 ]
 
