@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 
 from bagwise.commands.runs import Run
 from bagwise.evaluation.metrics import METRICS, measure
@@ -77,7 +78,7 @@ def test_what_is_told_is_measured_of_what_the_run_predicts(run, place, tmp_path)
     north = (predictions["by_site"] == "north").to_numpy()
     assert sites[0]["metrics"]["accuracy"]["value"] == (predictions["label"] == predictions["predicted"])[north].mean()
     assert all("there are only" in one["warning"] for one in sites)
-    assert "learnt from" not in " ".join(results["notes"])
+    assert "that the run learnt from" not in " ".join(results["notes"])
 
 
 def test_patients_have_no_predictions_and_say_why(run, place, tmp_path):
@@ -187,6 +188,57 @@ def test_bags_that_were_learnt_from_are_recognised(run, place, tmp_path):
     results, _ = validated(run, place / "run", place / "learnt.csv", "--out", tmp_path / "out")
     assert results["learnt_from"]
     assert results["notes"][0] == "These are the bags that the run learnt from: new bags will do worse."
+
+
+def test_some_bags_that_were_learnt_from_are_named(run, place, tmp_path):
+    learnt = pd.read_csv(place / "learnt.csv").query("patient in ['P003', 'P011']")
+    known = learnt[::-1].assign(patient="again " + learnt["patient"], site="south", person="p1")
+    path = changed(place, "overlap.csv", lambda frame: pd.concat([frame, known]))
+    results, told = validated(run, place / "run", path, "--out", tmp_path / "out")
+    assert results["among_learnt"] == {"count": 2, "bags": ["again P011", "again P003"]}
+    assert "2 bags of 32 have the very features of a bag that the run learnt from" in told
+    assert "what is measured is too good: leave them out." in results["notes"][-5:][0] + " ".join(results["notes"])
+    predictions = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    assert predictions.loc[predictions["learnt_from"], "bag"].tolist() == ["again P011", "again P003"]
+    results, told = validated(run, place / "run", place / "cohort.csv", "--out", tmp_path / "other")
+    assert results["among_learnt"]["count"] == 0
+    assert "learnt_from" not in pd.read_csv(tmp_path / "other" / "predictions.csv")
+
+
+def test_sets_are_measured_and_strangers_counted(run, cells, place, tmp_path):
+    cells(60).drop(columns=["clinic", "x", "y"]).to_csv(tmp_path / "learnt.csv", index=False)
+    fit = ("fit", tmp_path / "learnt.csv", *COLUMNS, "--method", "mean-logistic", "--jobs", 1)
+    assert run(*fit, "--out", tmp_path / "run").status == 0
+    asked = (tmp_path / "run", place / "cohort.csv", "--coverage", 0.8)
+    results, told = validated(run, *asked, "--out", tmp_path / "out")
+    done = run("predict", *asked, "--json")
+    rows = pd.DataFrame(json.loads(done.out))
+    predictions = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    assert predictions["set"].fillna("").tolist() == rows["set"].tolist()
+    assert predictions["stranger"].to_numpy() == pytest.approx(rows["stranger"])
+    held = np.array([label in row.split("|") for label, row in zip(predictions["label"], rows["set"], strict=True)])
+    (sets,) = results["sets"]["measured"]
+    assert sets["coverage"]["value"] == held.mean()
+    wilson = tuple(binomtest(int(held.sum()), 30).proportion_ci(method="wilson"))
+    assert (sets["coverage"]["low"], sets["coverage"]["high"]) == pytest.approx(wilson)
+    assert sets["by_class"]["ill"]["value"] == held[predictions["label"] == "ill"].mean()
+    assert sets["by_class"]["ill"]["count"] == (predictions["label"] == "ill").sum()
+    assert (sets["mean_size"], sets["empty"]) == (rows["set_size"].mean(), (rows["set_size"] == 0).mean())
+    assert results["strangers"]["strangers"] == (rows["stranger"] <= 1 / 61 + 1e-9).sum()
+    assert "are strangers (" not in told
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "How often sets hold the truth, asked for 80 %" in page
+    assert "The sets hold the truth of about 80 % of bags like those learnt from" in page
+
+    path = changed(place, "far.csv", lambda frame: frame.assign(size=frame["size"] + 30))
+    results, told = validated(run, tmp_path / "run", path, "--out", tmp_path / "far")
+    assert results["strangers"]["value"] == 1
+    assert results["sets"] is None
+    assert "100 % of these bags are strangers (" in told
+    assert "of bags like those learnt from 1.64 % would be: what the run promises is not of such bags" in told
+    few = run("validate", place / "run", place / "cohort.csv", "--coverage", 0.8, "--out", tmp_path / "few")
+    assert few.status == 1
+    assert "--coverage needs predictions for bags held out" in few.told
 
 
 def test_of_a_table_that_was_divided_the_test_bags_are_taken(run, place, tmp_path):

@@ -55,6 +55,8 @@ def test_it_is_read_as_it_was_written(simple, tmp_path):
         ("vectors", lambda _: np.zeros((5, 60, 2))),
         ("groups", lambda _: np.zeros(59, np.int64)),
         ("another", lambda _: np.zeros(1)),
+        ("digests", lambda array: array.astype(np.int64)),
+        ("digests", lambda array: array[:, None]),
         ("summaries", lambda _: None),
     ],
 )
@@ -66,6 +68,17 @@ def test_a_file_that_was_edited_is_refused(simple, tmp_path, name, change):
     write_tensors(tmp_path / FILE, {key: one for key, one in arrays.items() if one is not None}, described)
     with pytest.raises(BagwiseError, match=r"seen\.safetensors does not hold bags .* it was edited"):
         Seen.load(tmp_path, model, "this")
+
+
+def test_bags_learnt_from_are_known_again_but_not_by_a_file_that_an_older_version_wrote(simple, tmp_path):
+    bags, model = simple
+    Seen.of(model, bags).save(tmp_path, "this")
+    both = bw.Bags.from_arrays([bags[4].instances[::-1], vectors(1)[0].instances, bags[7].instances])
+    assert Seen.load(tmp_path, model, "this").learnt_from(model, both).tolist() == [True, False, True]
+    arrays, described = read_arrays(tmp_path / FILE)
+    del arrays["digests"]
+    write_tensors(tmp_path / FILE, arrays, {**described, "format": 1})
+    assert not Seen.load(tmp_path, model, "this").learnt_from(model, both).any()
 
 
 def test_bags_of_one_group_tell_nothing_of_others(simple):

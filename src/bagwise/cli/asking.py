@@ -9,7 +9,7 @@ import typer
 from bagwise.cli.loading import loading
 from bagwise.cli.options import KNOWN_BUT_OF_LABELS, KNOWN_TO_A_RUN, RunFolder, takes_options
 from bagwise.cli.output import MOST_ROWS, print_json, print_line, print_positive, print_table, say, told
-from bagwise.commands.options import AsJson, Data, Device, Dtype, Output, OwnMethod, Resume, Work
+from bagwise.commands.options import AsJson, Coverage, Data, Device, Dtype, Output, OwnMethod, Resume, Work
 
 if TYPE_CHECKING:
     from bagwise.commands.data import DataSource
@@ -32,9 +32,7 @@ def predict(
     share: Annotated[
         tuple[str, ...], "NAME=SHARE of a class where bags come from, such as yes=0.02; else as in training."
     ] = (),
-    coverage: Annotated[
-        float | None, "Give sets of classes, or intervals of numbers, that hold the truth so often, such as 0.9."
-    ] = None,
+    coverage: Coverage = None,
     abstain: Annotated[
         float | None, "Decide about no bag whose decision would make more than this share wrong, such as 0.05."
     ] = None,
@@ -79,6 +77,7 @@ def validate(
     by: Annotated[tuple[str, ...], "Column whose values make subgroups, such as sites; repeat it for several."] = (),
     patient: Annotated[str | None, "Column that says whose a bag is: patients are measured, too."] = None,
     aggregate: Annotated[str, "What a patient's answer is of its bags': 'mean', 'maximum' or 'noisy-or'."] = "mean",
+    coverage: Coverage = None,
     source: Data,
     method: OwnMethod = None,
     device: Device = Work.device,
@@ -91,7 +90,7 @@ def validate(
         from bagwise.commands.validate import run_validate
         from bagwise.io.problems import counted
 
-    results = run_validate(known, data, out, output, by=by, patient=patient, aggregate=aggregate)
+    results = run_validate(known, data, out, output, by=by, patient=patient, aggregate=aggregate, coverage=coverage)
     if output.json:
         print_json(results)
         return
@@ -113,6 +112,15 @@ def validate(
             print_table(f"By {column}", [column, f"{what}s", *heads], rows)
             for sentence in found["told"]:
                 print_line(sentence)
+    if results["sets"] is not None:
+        parts = [
+            (name if one["of"] is None else f"{one['of']}: {name}", held)
+            for one in results["sets"]["measured"]
+            for name, held in (("all", one["coverage"]), *one["by_class"].items())
+        ]
+        title = f"How often the truth is held, asked for {results['sets']['asked']}"
+        held_rows = [(name, told(held["count"]), *_with_interval(held)) for name, held in parts]
+        print_table(title, ["of", "bags", "share", "95 % interval"], held_rows)
     for note in results["notes"]:
         print_line(note)
     print_positive(results["positive"])

@@ -13,7 +13,7 @@ from bagwise.commands.fold_files import read_folds
 from bagwise.commands.runs import Run
 from bagwise.errors import BagwiseError
 from bagwise.targets.contract import Target
-from bagwise.trust.covered import covered
+from bagwise.trust.covered import Covered, covered
 from bagwise.trust.files import check_belongs
 from bagwise.trust.fold_models import FoldAnswers, ask_folds
 from bagwise.trust.kept import Kept
@@ -59,13 +59,40 @@ class Beside:
             )
         return relied.kept
 
-    def holding(self, coverage: float) -> tuple[Columns, list[str]]:
+    def covered(self, coverage: float) -> Covered:
+        """Find what holds the truth of each bag.
+
+        Parameters
+        ----------
+        coverage
+            How often it shall.
+
+        Returns
+        -------
+        Covered
+
+        Raises
+        ------
+        BagwiseError
+            As `holding` does.
+        """
+        kept, said = self._kept("--coverage"), self._folds
+        if said is None:
+            raise BagwiseError(
+                f"--coverage needs the models of folds, and {self.run.folder} keeps none: train it again without"
+                " --one-model"
+            )
+        return covered(self.run.models[0].target_, kept.scored, said.answers, coverage)
+
+    def holding(self, coverage: float, found: Covered | None = None) -> tuple[Columns, list[str]]:
         """Give what holds the truth of each bag.
 
         Parameters
         ----------
         coverage
             How often it shall.
+        found
+            As `covered` gives it; None finds it.
 
         Returns
         -------
@@ -77,14 +104,7 @@ class Beside:
         BagwiseError
             If the run does not keep what that needs, or the coverage is out of its range.
         """
-        kept, target = self._kept("--coverage"), self.run.models[0].target_
-        said = self._folds
-        if said is None:
-            raise BagwiseError(
-                f"--coverage needs the models of folds, and {self.run.folder} keeps none: train it again without"
-                " --one-model"
-            )
-        found = covered(target, kept.scored, said.answers, coverage)
+        found, target = found or self.covered(coverage), self.run.models[0].target_
         told, alike = ("intervals", "") if found.sets is None else ("sets", ", of each class alike")
         promise = (
             f"The {told} hold the truth of about {100 * coverage:g} % of bags like those learnt from{alike}; whatever"
@@ -148,14 +168,11 @@ class Beside:
         BagwiseError
             If what is kept is damaged.
         """
-        model = self.run.models[0]
-        seen = Seen.load(self.run.folder, model, digest_of(self.run.asked))
+        seen = self.seen
         if seen is None:
             return {}, []
-        if self.run.reliance is not None:
-            check_belongs(self.run.folder, SEEN, self.run.reliance.files)
         said = None if seen.known.vectors is None else self._folds
-        found = seen.likeness(model, self.bags, None if said is None else said.vectors)
+        found = seen.likeness(self.run.models[0], self.bags, None if said is None else said.vectors)
         sentences = [f"{strangers_told(found.p, seen.known.finest)} (column stranger)."]
         beyond = self._beyond(found.beyond)
         if beyond:
@@ -163,6 +180,14 @@ class Beside:
             more = f" and {len(beyond) - _MOST_NAMED:,} more features" if len(beyond) > _MOST_NAMED else ""
             sentences.append(f"Bags with values beyond all that were learnt from: {named}{more}.")
         return {"stranger": found.p}, sentences
+
+    @cached_property
+    def seen(self) -> Seen | None:
+        """What the run keeps of the bags that it learnt from; None where it keeps nothing."""
+        seen = Seen.load(self.run.folder, self.run.models[0], digest_of(self.run.asked))
+        if seen is not None and self.run.reliance is not None:
+            check_belongs(self.run.folder, SEEN, self.run.reliance.files)
+        return seen
 
     def _beyond(self, counts: NDArray[np.int64]) -> Mapping[str, int]:
         """Name the features with values out of range, the most frequent first."""

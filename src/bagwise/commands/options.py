@@ -16,6 +16,7 @@ __all__ = [
     "Address",
     "AsJson",
     "Backend",
+    "Coverage",
     "Data",
     "DataDir",
     "Device",
@@ -47,6 +48,9 @@ Target = Annotated[
     " else found from them.",
 ]
 Positive = Annotated[str | None, "Of two classes the positive one; else that which is not called normal, no, 0, ..."]
+Coverage = Annotated[
+    float | None, "Sets of classes, or intervals of numbers, that hold the truth so often, such as 0.9."
+]
 Note = Annotated[str | None, "Free text for the card of the model."]
 Seed = Annotated[int, "Decides everything that is left to chance."]
 Jobs = Annotated[int, "Most worker processes, -1 is one a core; little work has none."]

@@ -12,6 +12,7 @@ from sklearn.metrics import confusion_matrix
 from bagwise._version import __version__
 from bagwise.claims import claims_folder
 from bagwise.commands.cohort import ReadCohort, read_cohort
+from bagwise.commands.cohort_beside import look_beside
 from bagwise.commands.columns import answer_columns, label_columns
 from bagwise.commands.data import DataSource, digest_of_labelled
 from bagwise.commands.held_out import draw_figures
@@ -42,6 +43,7 @@ def run_validate(
     by: Sequence[str] = (),
     patient: str | None = None,
     aggregate: str = "mean",
+    coverage: float | None = None,
 ) -> dict[str, Any]:
     """Measure a run by bags whose labels are known.
 
@@ -62,13 +64,17 @@ def run_validate(
         The column that says whose a bag is: patients are measured, too, and bags of one are not taken for independent.
     aggregate
         How a patient's answer comes of those of its bags, one of `bagwise.evaluation.patients.AGGREGATES`.
+    coverage
+        How often sets of classes, or intervals of numbers, shall hold the truth: it is measured how often they do. None
+        makes none.
 
     Returns
     -------
     dict
         What is in ``results.json``: ``levels``, of bags and, where asked for, of patients, each with ``metrics`` (value
         and interval; None where these bags leave one undefined), ``calibration`` and ``subgroups``; ``confusion`` of
-        bags; and what was asked.
+        bags; ``sets``, ``strangers`` and ``among_learnt`` as `bagwise.commands.cohort_beside` finds them; and what was
+        asked.
 
     Raises
     ------
@@ -81,6 +87,7 @@ def run_validate(
     bags = read.bags
     assert bags.labels is not None
     target, answers = run.told(predict_ensemble(run.models, bags).probabilities.astype(np.float64))
+    beside = look_beside(run, read, coverage)
     cohort = Cohort(target, bags.names, bags.labels, answers, read.groups, read.weights)
     levels = [_level(cohort, read.columns)]
     mixed, learnt = 0, _learnt_of_patients(run, patient, aggregate)
@@ -98,6 +105,7 @@ def run_validate(
             "by": list(by),
             "patient": patient,
             "aggregate": None if patient is None else aggregate,
+            "coverage": coverage,
         },
         "digest": digest_of_labelled(bags, read.weights),
         "target": target.kind,
@@ -108,14 +116,15 @@ def run_validate(
         "learnt_from": read.learnt_from,
         "levels": {level.cohort.what: level.told() for level in levels},
         "confusion": _confusion(cohort),
-        "notes": notes_of(read, levels, aggregate, learnt, mixed),
+        **beside.results,
+        "notes": notes_of(read, levels, aggregate, learnt, mixed) + beside.notes,
     }
-    _write_predictions(read, cohort, out / f"predictions.{output.format}")
+    _write_predictions(read, cohort, beside.columns, out / f"predictions.{output.format}")
     if len(levels) > 1:
         _write_patients(levels[1].cohort, read, learnt, out / f"patients.{output.format}")
     shown = OutOfFold(target, bags.labels, {"the run": answers[None]}, np.zeros((1, len(bags)), int), read.weights)
     figures = draw_figures(shown, out, "predictions")
-    page = validation_report(run, source.data, read, levels, results, figures, tables_of(shown))
+    page = validation_report(run, source.data, read, levels, results, figures, [*beside.tables, *tables_of(shown)])
     write_report(page, out / "report.html")
     write_json(out / RESULTS, results)
     return results
@@ -160,11 +169,11 @@ def _confusion(cohort: Cohort) -> dict[str, Any] | None:
     return {"classes": [str(name) for name in places], "counts": counts.tolist()}
 
 
-def _write_predictions(read: ReadCohort, cohort: Cohort, path: Path) -> None:
+def _write_predictions(read: ReadCohort, cohort: Cohort, beside: dict[str, Any], path: Path) -> None:
     """Write a row a bag: what is known of it, and what the run says."""
     bags = read.bags
     columns: dict[str, Any] = {"bag": bags.names, **label_columns(cohort.labels, bags.label_names)}
-    columns |= answer_columns(cohort.target, cohort.answers)
+    columns |= answer_columns(cohort.target, cohort.answers) | beside
     if read.patients is not None:
         columns["patient"] = read.patients
     elif read.groups is not None:

@@ -14,12 +14,13 @@ from bagwise.errors import BagwiseError
 from bagwise.methods.asked import Asked
 from bagwise.methods.classical.summaries import summaries_of
 from bagwise.tensorfiles import read_arrays, write_tensors
+from bagwise.trust.overlap import bag_digests
 from bagwise.trust.strangers import KnownBags
 
 __all__ = ["FILE", "Likeness", "Seen", "chosen"]
 
 FILE = "seen.safetensors"
-_FORMAT = 1
+_FORMAT = 2
 _FOLDS = 5  # where nothing was held out
 _MOST_BAGS, _MOST_NUMBERS = 1000, 1 << 20  # which are kept
 _ROWS = 1 << 16
@@ -50,6 +51,9 @@ class Seen:
         The bags.
     lowest, highest
         Of each feature in all training bags, shape (D,); infinite of one that is no plain number.
+    digests
+        Of the features of each of all training bags, as `bagwise.trust.overlap.bag_digests` gives them; None where an
+        older version wrote it.
 
     Examples
     --------
@@ -66,6 +70,7 @@ class Seen:
     known: KnownBags
     lowest: NDArray[np.float64]
     highest: NDArray[np.float64]
+    digests: NDArray[np.uint64] | None = None
 
     @classmethod
     def of(
@@ -110,7 +115,9 @@ class Seen:
 
             vectors = ask_folds(members, folds, kept).vectors
         groups = None if kept.groups is None else np.unique(kept.groups, return_inverse=True)[1].astype(np.int64)
-        return cls(KnownBags(_summed_up(model, kept), fold[some], vectors, groups), *_range(bags))
+        return cls(
+            KnownBags(_summed_up(model, kept), fold[some], vectors, groups), *_range(bags), bag_digests(model, bags)
+        )
 
     def likeness(self, model: Asked, bags: Bags, vectors: NDArray[np.floating] | None = None) -> Likeness:
         """Compare other bags with them.
@@ -141,6 +148,25 @@ class Seen:
         found = known.p_values(_summed_up(model, bags), vectors)
         return Likeness(found, self._beyond(bags))
 
+    def learnt_from(self, model: Asked, bags: Bags) -> NDArray[np.bool_]:
+        """Say which bags have the very features of one that was learnt from.
+
+        Parameters
+        ----------
+        model
+            As in `of`.
+        bags
+            The bags, read like those.
+
+        Returns
+        -------
+        array
+            Shape (B,); all False where an older version wrote it.
+        """
+        if self.digests is None:
+            return np.zeros(len(bags), bool)
+        return np.isin(bag_digests(model, bags), self.digests)
+
     def _beyond(self, bags: Bags) -> NDArray[np.int64]:
         found, begin = np.zeros(len(self.lowest), np.int64), 0
         while begin < len(bags) and len(found):
@@ -169,6 +195,7 @@ class Seen:
         """
         arrays = {name: array for name, array in vars(self.known).items() if array is not None}
         arrays |= {"lowest": self.lowest, "highest": self.highest}
+        arrays |= {} if self.digests is None else {"digests": self.digests}
         write_tensors(folder / FILE, arrays, {"format": _FORMAT, "of": digest})
 
     @classmethod
@@ -204,7 +231,8 @@ class Seen:
             if described["of"] != digest:
                 raise BagwiseError(f"{path} belongs to another run: put the old file back, or train the model again")
             lowest, highest = arrays.pop("lowest"), arrays.pop("highest")
-            found = cls(KnownBags(**arrays), lowest, highest)
+            digests = arrays.pop("digests", None)
+            found = cls(KnownBags(**arrays), lowest, highest, digests)
             found._check(model)
             return found
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -229,6 +257,8 @@ class Seen:
             bags = array.shape[1] if axes == 3 else len(array)
             if array.dtype != kind or array.ndim != axes or bags != count or not np.isfinite(array).all():
                 raise ValueError(f"its {name} are of type {array.dtype} and shape {array.shape}")
+        if self.digests is not None and (self.digests.dtype != np.uint64 or self.digests.ndim != 1):
+            raise ValueError(f"its digests are of type {self.digests.dtype} and shape {self.digests.shape}")
         folds = np.unique(known.fold)
         if len(folds) < 2 or folds[0] < 0 or folds[-1] >= (count if known.vectors is None else len(known.vectors)):
             raise ValueError("its folds are none")
