@@ -46,7 +46,19 @@ def loaded_by(steps, watched):
 
 def test_what_trains_nothing_loads_nothing_that_trains():
     helps = [["--help"], ["reproduce", "--help"], ["reproduce", "table1", "--help"]]
-    names = ("demo", "check", "fit", "evaluate", "predict", "validate", "explain", "export", "tile", "datasets")
+    names = (
+        "demo",
+        "check",
+        "fit",
+        "evaluate",
+        "predict",
+        "validate",
+        "drift",
+        "explain",
+        "export",
+        "tile",
+        "datasets",
+    )
     helps += [[name, "--help"] for name in names]
     steps = [
         "import bagwise",

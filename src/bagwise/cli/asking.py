@@ -127,6 +127,35 @@ def validate(
     print_line(f"Open {out / 'report.html'} to see them, the wrong ones first.")
 
 
+@app.command(epilog="Example: bagwise drift last_year.csv this_year.csv")
+@takes_options()
+def drift(
+    first: Annotated[Path, "A table that bagwise predict --out wrote."],
+    second: Annotated[Path, "Another by the same run, of later bags."],
+    as_json: AsJson = Output.json,
+) -> None:
+    """Compare what a run said of earlier and of later bags, and say what has moved."""
+    with loading():
+        from bagwise.commands.drift import run_drift
+
+    found = run_drift(first, second)
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (one["column"], *(f"{one[name]:.3f}" for name in ("first", "second", "distance")), f"{one['corrected']:.2g}")
+        for one in found["columns"]
+    ]
+    print_table(f"{found['bags'][0]:,} bags, then {found['bags'][1]:,}", ["column", "mean", "then", "KS", "p"], rows)
+    parts = [(f"{one['column']} {one['decision']}", one) for one in found["decisions"]]
+    parts += [] if found["strangers"] is None else [("strangers", found["strangers"])]
+    shares = [(name, *_with_interval(one["first"]), *_with_interval(one["second"])) for name, one in parts]
+    if shares:
+        print_table("Shares", ["of bags", "share", "95 % interval", "then", "95 % interval"], shares)
+    for sentence in found["told"]:
+        print_line(sentence)
+
+
 @app.command(epilog="Example: bagwise explain run new.csv --out explanation")
 @takes_options(but=KNOWN_TO_A_RUN)
 def explain(

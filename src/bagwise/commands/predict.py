@@ -22,7 +22,7 @@ from bagwise.methods.ensemble import predict_ensemble
 from bagwise.trust.reliance import Reliance
 from bagwise.trust.shares import shares_said
 
-__all__ = ["run_predict"]
+__all__ = ["holds_predictions", "run_predict"]
 
 _LONGEST_HEADER = 1 << 20
 
@@ -72,7 +72,7 @@ def run_predict(
         If the data are not like those learnt from or cannot be read, or `out` is there and holds no predictions.
     """
     if out is not None:
-        check_replaceable(out, _holds_predictions)
+        check_replaceable(out, holds_predictions)
     placed = any(model._wants_coordinates for model in run.models)
     bags = source.read_like(run.feature_names, like=run.columns, streamed=not placed)
     said = predict_ensemble(run.models, bags)
@@ -141,7 +141,23 @@ def _told_of(relied: Reliance, shares: NDArray[np.float64]) -> Iterator[str]:
             yield "The precision that the threshold was chosen for was one at the shares learnt from."
 
 
-def _holds_predictions(path: Path) -> bool:
+def holds_predictions(path: Path) -> bool:
+    """Say whether a file is a table that `run_predict` wrote.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> holds_predictions(Path("nowhere.csv"))
+    False
+    """
     try:
         if path.suffix == ".parquet":
             columns = pq.read_schema(path).names
