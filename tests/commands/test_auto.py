@@ -205,6 +205,14 @@ def test_what_needs_bags_held_out_is_refused_where_there_is_no_estimate(run, tab
     assert "is learnt from the bags of the estimate, for which there was no time, or too few bags" in done.told
 
 
+def test_a_calibration_that_too_few_bags_are_for_is_refused_before_the_search(run, table, tmp_path, monkeypatch):
+    monkeypatch.setattr(AutoMIL, "fit", lambda *_, **__: pytest.fail("it searches"))
+    done = run("auto", table, *COLUMNS, "--trials", 1, "--calibrate", "auto", "--out", tmp_path / "run")
+    assert done.status == 1
+    assert "probabilities cannot be calibrated" in done.told
+    assert not (tmp_path / "run").exists()
+
+
 def test_of_times_until_an_event_no_fold_models_are_kept(run, table, tmp_path, monkeypatch):
     monkeypatch.setattr(rooms, "PORTFOLIO", (Candidate("attention", {"epochs": 1}),))
     cells = pd.read_csv(table)

@@ -96,6 +96,7 @@ class Relying:
         check_aim(target, self.aim)
         if self._calibrate == "auto":
             check_kind(target)
+            self._why_not(labels, target, weights)
         if self.aim is not None and self.aim.kind in ("sensitivity", "specificity"):
             self.aim.threshold(target.encoded(labels)[:, 0] == 1, np.zeros(len(labels)), weights)
 
