@@ -1,6 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= demo
+unexport PYTHONDONTWRITEBYTECODE # or each of a hundred commands that tests start would compile the package anew
 
 .PHONY: help demo test test-slow test-all lint docs package bench growth
 

@@ -167,7 +167,7 @@ def test_a_cluster_that_loses_a_worker_finds_the_same(table, tmp_path, cluster):
         "--repeats",
         "3",
         "--epochs",
-        "300",
+        "100",
         "--json",
     ]
     argv = [BAGWISE, *command, "--backend", "ray", "--address", address, "--jobs", "2", "--out", tmp_path / "cluster"]

@@ -272,6 +272,7 @@ def stop_after(monkeypatch, checkpoints):
         write(*arguments)
 
     monkeypatch.setattr(engine, "write_tensors", write_or_stop)
+    monkeypatch.setattr(engine, "_BETWEEN", 0)
 
 
 def test_the_same_folder_again_gives_the_same_result(tmp_path):

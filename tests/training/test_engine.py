@@ -213,6 +213,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits(name, rule, at, data, tmp_p
             raise Stopped
 
     monkeypatch.setattr(engine, "_save", stop)
+    monkeypatch.setattr(engine, "_BETWEEN", 0)
     with pytest.raises(Stopped):
         train(plan_of(name), *data, members, checkpoints=tmp_path)
     monkeypatch.undo()
@@ -233,6 +234,19 @@ def test_a_finished_training_is_not_repeated(name, data, tmp_path, monkeypatch):
     for kind in (Looped, Stacked):
         monkeypatch.setattr(kind, "run_epoch", lambda *_: pytest.fail("trained again"))
     assert_same_bits(whole, train(plan_of(name), *data, members, checkpoints=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("between", "on_epoch", "epochs"),
+    [(1e9, None, [1, 6]), (0, None, [1, 2, 3, 4, 5, 6]), (1e9, lambda _: None, [1, 2, 3, 4, 5, 6])],
+    ids=["seldom", "always", "what is told of"],
+)
+def test_progress_is_kept_when_that_takes_little_of_the_time(between, on_epoch, epochs, data, tmp_path, monkeypatch):
+    save, kept = engine._save, []
+    monkeypatch.setattr(engine, "_save", lambda *arguments: (kept.append(arguments[-1]), save(*arguments)))
+    monkeypatch.setattr(engine, "_BETWEEN", between)
+    train(plan_of("stacked"), *data, members_of(2, epochs=6), checkpoints=tmp_path, on_epoch=on_epoch)
+    assert kept == epochs
 
 
 @every_plan

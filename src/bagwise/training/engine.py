@@ -1,5 +1,6 @@
 """All epochs of all members: blocks, validation, stopping, checkpoints, workers."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
@@ -32,6 +33,9 @@ from bagwise.training.workers import as_done, check_time, on_workers, worth_star
 __all__ = ["DivergedError", "OnEpoch", "reckoned_seconds", "train"]
 
 _STOPPING = 0.25  # of all epochs, before there is no more progress
+# Progress is kept again when training has gone on for so many times as long as keeping it took: with few bags of few
+# instances an epoch takes no longer than that.
+_BETWEEN = 20.0
 
 # Takes what is measured in an epoch, an entry of a history and the member's number.
 OnEpoch = Callable[[Mapping[str, float]], object]
@@ -75,8 +79,8 @@ def train(
         Most worker processes, as joblib understands it; fewer, or none, where there is too little work for them
         (`bagwise.training.workers`). Within `joblib.parallel_config` the backend may be Ray or Dask.
     checkpoints
-        A folder to keep progress in after every epoch. A training that finds its own progress there goes on from it and
-        ends with the same bits.
+        A folder to keep progress in, after every epoch unless that would take more than a twentieth of the time. A
+        training that finds its own progress there goes on from it and ends with the same bits.
     verbose
         Show a progress bar.
     on_epoch
@@ -222,7 +226,7 @@ def _train_block(
         measured: list[Mapping[str, float]] = []
         tell = measured.append if on_epoch is None else on_epoch
         records = [_Record() for _ in members]
-        first = 0
+        first, due = 0, 0.0  # when progress is kept
         identity = "" if checkpoint is None else fingerprint(plan, members, executor.tensors(), data)
         if checkpoint is not None and checkpoint.exists():
             first = _resume(checkpoint, identity, executor, records)
@@ -241,8 +245,13 @@ def _train_block(
             for number, loss in zip(active, losses.tolist(), strict=True):
                 _record_epoch(records[number], executor, number, epoch, loss, validations.get(number))
             counter.advance(len(active))
-            if checkpoint is not None:
+            ends = not any(_goes_on(member, records[n], epoch + 1) for n, member in enumerate(members))
+            # What is told of is kept before, so that it is not told again.
+            if checkpoint is not None and (ends or on_epoch is not None or time.monotonic() >= due):
+                begun = time.monotonic()
                 _save(checkpoint, identity, executor, records, epoch + 1)
+                ended = time.monotonic()
+                due = ended + _BETWEEN * (ended - begun)
             for number in active:
                 tell({"member": place + number, **records[number].history[-1]})
         trained = [
