@@ -53,7 +53,8 @@ def test_bags_of_a_new_group_are_no_strangers_for_being_of_a_new_group():
 def slow_p_values(known, summaries, vectors):
     """Do it bag by bag."""
     n, folds = len(known.fold), int(known.fold.max()) + 1
-    strange = np.zeros((folds, n + len(summaries)))
+    groups = list(range(n)) if known.groups is None else known.groups.tolist()
+    strange = np.full((folds, n + len(summaries)), np.nan)
     for fold in range(folds):
         seen = known.fold != fold
         parts = [np.concatenate([known.summaries, summaries])]
@@ -66,26 +67,41 @@ def slow_p_values(known, summaries, vectors):
             scaled.append((part - part[:n][seen].mean(axis=0)) / spread / part.shape[1] ** 0.5)
         place = np.concatenate(scaled, axis=1)
         for bag in range(len(place)):
-            far = np.sort(np.linalg.norm(place[:n][seen] - place[bag], axis=1))
-            strange[fold, bag] = far[:5].mean()
-    own = [strange[known.fold[bag], bag] for bag in range(n)]
+            others = [one for one in np.flatnonzero(seen) if bag >= n or groups[one] != groups[bag]]
+            if others:
+                strange[fold, bag] = np.log(np.sort(np.linalg.norm(place[others] - place[bag], axis=1))[:5].mean())
+    off = np.full_like(strange, np.nan)
+    held = [strange[fold, :n][known.fold == fold] for fold in range(folds)]
+    spread = np.concatenate([one - one.mean() for one in held]).std()
+    for fold in range(folds):
+        of_seen = strange[fold, :n][known.fold != fold]
+        of_seen = of_seen[~np.isnan(of_seen)]
+        for bag in range(n + len(summaries)):
+            if bag >= n or known.fold[bag] == fold:
+                off[fold, bag] = (strange[fold, bag] - held[fold].mean()) / (spread or 1)
+            elif len(of_seen):
+                off[fold, bag] = (strange[fold, bag] - of_seen.mean()) / (of_seen.std() or 1)
+    mean = [np.mean([one for one in off[:, bag] if not np.isnan(one)]) for bag in range(n + len(summaries))]
+    weights = [1 / groups.count(group) for group in groups]
     return [
-        (1 + sum(own[bag] >= strange[known.fold[bag], n + new] for bag in range(n))) / (n + 1)
+        (1 + sum(weight * (mean[bag] >= mean[n + new]) for bag, weight in enumerate(weights))) / (1 + sum(weights))
         for new in range(len(summaries))
     ]
 
 
-@given(st.integers(0, 2**32 - 1), st.booleans(), st.integers(4, 30))
-def test_p_values_are_what_a_plain_loop_gives(seed, neural, n):
+@given(st.integers(0, 2**32 - 1), st.booleans(), st.booleans(), st.integers(4, 30))
+def test_p_values_are_what_a_plain_loop_gives(seed, neural, grouped, n):
     rng = np.random.default_rng(seed)
     vectors = rng.normal(size=(2, n + 3, 4)) if neural else None
     summaries = np.concatenate([rng.normal(size=(n + 3, 2)), np.ones((n + 3, 1))], axis=1)
-    known = KnownBags(summaries[:n], np.arange(n) % 2, None if vectors is None else vectors[:, :n])
+    fold = np.arange(n) % 2
+    groups = fold + 2 * rng.integers(0, 3, n) if grouped else None  # each within a fold
+    known = KnownBags(summaries[:n], fold, None if vectors is None else vectors[:, :n], groups)
     new = None if vectors is None else vectors[:, n:]
     assert known.p_values(summaries[n:], new) == pytest.approx(slow_p_values(known, summaries[n:], new), abs=1e-12)
 
 
-def test_only_ranks_within_the_space_of_each_model_matter():
+def test_it_does_not_matter_where_and_how_large_the_space_of_a_model_is():
     rng = np.random.default_rng(3)
     summaries, vectors, fold = rng.normal(size=(90, 3)), rng.normal(size=(3, 90, 5)), np.arange(60) % 3
     stretched = vectors * np.array([1e-3, 1.0, 1e4])[:, None, None] + np.array([5.0, 0.0, -9.0])[:, None, None]
@@ -104,6 +120,15 @@ def test_what_only_the_model_sees_is_found_by_its_vectors():
     both = KnownBags(summaries[:200], fold, vectors[:, :200]).p_values(summaries[200:], vectors[:, 200:])
     assert (alone <= RARE).mean() < 0.1
     assert (both <= RARE).mean() > 0.95
+
+
+def test_models_that_agree_little_still_call_one_like_bag_in_a_hundred_a_stranger():
+    rng, flagged = np.random.default_rng(6), []
+    for _ in range(12):
+        summaries, vectors, fold = rng.normal(size=(1200, 3)), rng.normal(size=(5, 1200, 8)), np.arange(200) % 5
+        known = KnownBags(summaries[:200], fold, vectors[:, :200])
+        flagged.append((known.p_values(summaries[200:], vectors[:, 200:]) <= RARE).mean())
+    assert 0.005 < np.mean(flagged) < 0.015
 
 
 def test_values_that_overflow_are_strange_and_no_gap():

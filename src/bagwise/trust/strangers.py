@@ -1,9 +1,10 @@
 """Whether a bag is like those learnt from: of one that is not, an answer is worth little.
 
 A bag is where its summary lies (mean and spread of each feature, number of instances) and, by a neural model, its
-vector. It is strange if the nearest training bags are far. How far is far the training bags tell themselves, each seen
-by the model of its fold, which did not learn from it: spaces of different models are not comparable, but how a bag
-ranks in each is. So about 1 % of bags that are like the training bags are as strange as 1 % of these.
+vector. It is strange if the nearest training bags are far by the models of all folds. Spaces of different models are
+not comparable, so far is what lies spreads above the mean: among bags that a model learnt from for these, and for the
+others among those of the fold that it did not learn from. How far is too far the training bags tell, so about 1 % of
+bags that are like them are as strange as 1 % of these.
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ __all__ = ["RARE", "KnownBags", "strangers_told"]
 
 RARE = 0.01  # the share of like bags that are called strangers
 _NEAREST = 5
+_LEAST = 0.01  # of the median distance: of bags that are alike, such as copies, none is far nearer than that
 _FARTHEST = 1e6  # spreads from the mean, whose squares are numbers
 _AT_ONCE = 1 << 22  # distances
 
@@ -43,7 +45,7 @@ class KnownBags:
     >>> rng = np.random.default_rng(0)
     >>> known = KnownBags(rng.normal(size=(199, 3)), np.arange(199) % 5)
     >>> known.p_values(np.array([[0.0, 0.0, 0.0], [5.0, 5.0, 5.0]])).round(3).tolist()
-    [0.925, 0.005]
+    [0.96, 0.005]
     """
 
     summaries: NDArray[np.float64]
@@ -79,17 +81,39 @@ class KnownBags:
         Statistics, 2023. The score, the mean distance to the nearest, is of F. Angiulli, C. Pizzuti: Fast outlier
         detection in high dimensional spaces. PKDD, 2002.
         """
-        own, asked = np.empty(len(self.fold)), np.zeros((1 + int(self.fold.max()), len(summaries)))
+        known, new = [], []
         for number in np.unique(self.fold):
             seen = self.fold != number
-            known, new = _in_one_space(
+            places, asked = _in_one_space(
                 [self.summaries] if self.vectors is None else [self.summaries, self.vectors[number]],
                 [summaries] if vectors is None else [summaries, vectors[number]],
                 seen,
             )
-            own[~seen] = _far(known[~seen], known[seen])
-            asked[number] = _far(new, known[seen])
-        return p_values(own, self.fold, asked, self.groups)
+            of = np.arange(len(seen)) if self.groups is None else self.groups
+            far = np.empty(len(seen))
+            far[seen] = _far(places[seen], places[seen], of[seen])
+            far[~seen] = _far(places[~seen], places[seen])
+            least = _LEAST * np.median(far[~seen]) or _LEAST
+            known.append(np.log(np.maximum(far, least)))
+            new.append(np.log(np.maximum(_far(asked, places[seen]), least)))
+        own, strange = _on_one_scale(np.array(known), np.array(new), self.fold)
+        return p_values(own, np.zeros(len(own), np.int64), strange[None], self.groups)
+
+
+def _on_one_scale(
+    known: NDArray[np.float64], new: NDArray[np.float64], fold: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Average over the models of folds by how many spreads known bags, shape (K, n), and new ones, (K, B), are off."""
+    held_out = np.unique(fold)[:, None] == fold
+    off, asked = np.ma.masked_invalid(known), new.copy()
+    for far, strange, own in zip(off, asked, held_out, strict=True):
+        centre, others = far[own].mean(), far[~own]
+        strange -= centre
+        far[own] -= centre
+        far[~own] = (others - others.mean()) / (others.std() or 1.0)
+    spread = float(off[held_out].std()) or 1.0  # of a fold's few bags alone it would be mostly chance
+    off[held_out] /= spread
+    return off.mean(axis=0).filled(), asked.mean(axis=0) / spread
 
 
 def _in_one_space(
@@ -106,16 +130,27 @@ def _in_one_space(
     return np.concatenate(of_known, axis=1), np.concatenate(of_new, axis=1)
 
 
-def _far(asked: NDArray[np.float64], known: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the mean distance to the nearest known bags, shape (B,)."""
+def _far(
+    asked: NDArray[np.float64], known: NDArray[np.float64], groups: NDArray[Any] | None = None
+) -> NDArray[np.float64]:
+    """Give the mean distance to the nearest known bags, shape (B,).
+
+    Where groups are given, known bags are asked about themselves, and those of other groups count: NaN without any.
+    """
     nearest = min(_NEAREST, len(known))
     squares, found = np.square(known).sum(axis=1), np.empty(len(asked))
     rows = max(1, _AT_ONCE // len(known))
     for begin in range(0, len(asked), rows):
         part = asked[begin : begin + rows]
         apart = np.square(part).sum(axis=1)[:, None] + squares - 2 * part @ known.T
+        if groups is not None:
+            apart[groups[begin : begin + rows, None] == groups] = np.inf
         near = np.partition(apart, nearest - 1, axis=1)[:, :nearest]
-        found[begin : begin + rows] = np.sqrt(near.clip(min=0.0)).mean(axis=1)
+        counted = np.isfinite(near)
+        far = np.sqrt(near.clip(min=0.0), where=counted, out=np.zeros_like(near)).sum(axis=1)
+        found[begin : begin + rows] = np.divide(
+            far, counted.sum(axis=1), where=counted.any(axis=1), out=np.full(len(near), np.nan)
+        )
     return found
 
 
