@@ -59,6 +59,7 @@ def test_a_search_is_a_run_that_can_be_asked(run, table, tmp_path):
     assert "another trials" in other.told
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_ends_a_search_leaves_the_best_run_so_far_and_it_can_go_on(run, table, tmp_path, monkeypatch):
     out, asked = tmp_path / "run", ("auto", table, *COLUMNS, "--trials", "2", "--json")
 
@@ -81,6 +82,7 @@ def test_what_ends_a_search_leaves_the_best_run_so_far_and_it_can_go_on(run, tab
     assert not (out / "checkpoints").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_bags_for_tests_are_left_out(run, table, tmp_path):
     cells = pd.read_csv(table)
     patients = cells["patient"].unique()
@@ -116,6 +118,7 @@ def test_bags_that_will_not_do_leave_no_folder(run, table, tmp_path):
     assert not (tmp_path / "found").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_baselines_alone_explain_by_what_the_answer_falls_by(run, table, tmp_path, monkeypatch):
     monkeypatch.setattr(rooms, "PORTFOLIO", tuple(Candidate("mean-logistic", {"C": C}) for C in (0.1, 1.0)))
     assert run("auto", table, *COLUMNS, "--trials", "2", "--out", tmp_path / "run").status == 0
@@ -178,6 +181,7 @@ def test_the_averages_of_the_nested_searches_are_its_fold_models(run, kept, tmp_
     assert "How good probabilities are, of bags held out" in (out / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_search_decides_as_it_was_asked_and_drops_models_where_it_is_to(run, kept, table, tmp_path, monkeypatch):
     out, metrics = kept("run", "--sensitivity", 0.9, "--one-model", "--weight", "weight")
     assert metrics["held_out_sensitivity"] >= 0.9
@@ -213,6 +217,7 @@ def test_a_calibration_that_too_few_bags_are_for_is_refused_before_the_search(ru
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_of_times_until_an_event_no_fold_models_are_kept(run, table, tmp_path, monkeypatch):
     monkeypatch.setattr(rooms, "PORTFOLIO", (Candidate("attention", {"epochs": 1}),))
     cells = pd.read_csv(table)

@@ -22,6 +22,7 @@ def table(tmp_path, cells):
     return tmp_path / "cells.csv"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_both_are_measured_on_the_same_folds_and_compared(run, table, tmp_path):
     what = ["evaluate", table, *COLUMNS, *QUICK, "--repeats", 2, "--out", tmp_path / "cv"]
     done = run(*what)
@@ -55,6 +56,7 @@ def test_both_are_measured_on_the_same_folds_and_compared(run, table, tmp_path):
         assert (done.status, "miVLAD" in done.out, "baseline" in done.out) == (0, True, False)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_one_that_is_asked_for_is_measured_once_and_as_it_is_asked_for(run, table, tmp_path):
     argv = ["--method", "mean-logistic", "--set", "C=1", "--json", "--out", tmp_path / "cv"]
     results = json.loads(run("evaluate", table, *COLUMNS, *QUICK[:-2], *argv).out)
@@ -66,6 +68,7 @@ def test_one_that_is_asked_for_is_measured_once_and_as_it_is_asked_for(run, tabl
     ]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_numbers_have_the_forest_and_are_told_why_no_other(run, table, tmp_path):
     frame = pd.read_csv(table)
     frame["dose"] = frame.groupby("patient")["marker"].transform("max").round(3)

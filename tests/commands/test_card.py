@@ -5,6 +5,9 @@ import json
 import pandas as pd
 import pytest
 
+from bagwise.auto import candidates
+from bagwise.auto.candidates import Candidate
+
 COLUMNS = ("--bag", "patient", "--label", "diagnosis", "--instance", "cell")
 QUICK = ("--epochs", 2, "--jobs", 1)
 
@@ -79,7 +82,9 @@ def test_limits_follow_the_labels(run, cells, tmp_path, kind):
     assert facts(tmp_path / "run")["What it is not for"][term].startswith(told)
 
 
-def test_a_search_has_a_card_with_its_estimate(run, cells, tmp_path):
+@pytest.mark.usefixtures("undrawn")
+def test_a_search_has_a_card_with_its_estimate(run, cells, tmp_path, monkeypatch):
+    monkeypatch.setattr(candidates, "PORTFOLIO", (Candidate("mean-logistic", {"C": 0.1}),))
     data, out = table(cells, tmp_path / "cells.csv"), tmp_path / "best"
     done = run("auto", data, *COLUMNS, "--trials", 1, "--jobs", 1, "--out", out)
     assert done.status == 0, done.told

@@ -69,6 +69,7 @@ def test_a_run_knows_order_and_features_of_bags(run, here):
     assert "new/accounts.csv: bag 'a00' has no row" in done.told
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_evaluate_learns_of_both_in_every_fold(run, here):
     written(here)
     given = ("--method", "attention", "--method", "summary-logistic", "--folds", 2, "--epochs", 1, "--jobs", 1)

@@ -34,6 +34,7 @@ def test_a_run_tells_its_threshold_and_predicts_by_it(rare, run, tmp_path):
     assert frame.predicted.nunique() == 2
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_predictions_of_folds_are_those_that_were_measured(rare, run, tmp_path):
     methods = ("--method", "attention", "--method", "mean-logistic", "--folds", 2, "--no-baseline")
     done = run("evaluate", rare, *ASKED, *methods, "--out", tmp_path / "out", "--json")

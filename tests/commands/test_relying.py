@@ -152,6 +152,7 @@ def evaluated(run, table, tmp_path_factory):
     return folder, done
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_aim_is_measured_on_bags_that_nobody_chose_by(evaluated):
     folder, _ = evaluated
     results = json.loads((folder / "results.json").read_text())

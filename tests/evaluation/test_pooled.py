@@ -82,6 +82,7 @@ def test_two_models_on_one_test_are_compared_by_delong(bags):
     assert one_test_difference(folded, folded) is None
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_command_names_means_of_folds_and_what_is_pooled_apart(run, tmp_path):
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"bag": np.repeat(np.arange(24), 2), "x": rng.normal(size=48)})
