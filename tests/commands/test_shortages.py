@@ -71,7 +71,7 @@ def test_sixty_four_files_for_five_hundred(tmp_path):
             file["features"] = rng.normal(size=(3, 4)).astype(np.float32)
             file["coords"] = np.arange(6).reshape(3, 2) * 256
     (tmp_path / "some").mkdir()
-    for number in range(80):  # each gets a map, which takes a while
+    for number in range(70):  # each gets a map, which takes a while
         os.link(tmp_path / "slides" / f"s{number:03}.h5", tmp_path / "some" / f"s{number:03}.h5")
     labels = "".join(f"s{number:03},{number % 2}\n" for number in range(500))
     (tmp_path / "labels.csv").write_text(f"bag,label\n{labels}")
