@@ -154,6 +154,9 @@ def workers_at_work(ray):
     return found
 
 
+LOADED = 4.0  # seconds of a processor after which a worker has loaded its libraries and trains
+
+
 @pytest.mark.slow(seconds=90)
 def test_a_cluster_that_loses_a_worker_finds_the_same(table, tmp_path, cluster):
     address, ray = cluster
@@ -167,7 +170,7 @@ def test_a_cluster_that_loses_a_worker_finds_the_same(table, tmp_path, cluster):
         "--repeats",
         "3",
         "--epochs",
-        "100",
+        "300",
         "--json",
     ]
     argv = [BAGWISE, *command, "--backend", "ray", "--address", address, "--jobs", "2", "--out", tmp_path / "cluster"]
@@ -177,9 +180,10 @@ def test_a_cluster_that_loses_a_worker_finds_the_same(table, tmp_path, cluster):
         deadline = time.monotonic() + 120
         while len(workers_at_work(ray)) < 2 and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.1)
-        time.sleep(1)
         victims = workers_at_work(ray)
         assert len(victims) == 2, process.communicate()[1][-2000:]
+        while victims[0].cpu_times().user < LOADED and time.monotonic() < deadline:
+            time.sleep(0.1)
         victims[0].kill()
         _, told = process.communicate(timeout=300)
         assert process.returncode == 0, told
