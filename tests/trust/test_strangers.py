@@ -72,7 +72,7 @@ def slow_p_values(known, summaries, vectors):
                 strange[fold, bag] = np.log(np.sort(np.linalg.norm(place[others] - place[bag], axis=1))[:5].mean())
     off = np.full_like(strange, np.nan)
     held = [strange[fold, :n][known.fold == fold] for fold in range(folds)]
-    spread = np.concatenate([one - one.mean() for one in held]).std()
+    spread = (sum(((one - one.mean()) ** 2).sum() for one in held) / (n - folds)) ** 0.5
     for fold in range(folds):
         of_seen = strange[fold, :n][known.fold != fold]
         of_seen = of_seen[~np.isnan(of_seen)]

@@ -1,12 +1,12 @@
 """What a run tells of how far its answers can be relied on: measured on training bags that were held out."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bagwise.evaluation.calibration import error_by_chance, reliability
+from bagwise.evaluation.calibration import error_by_chance, error_interval, reliability
 from bagwise.evaluation.cohorts import Cohort, Measured
 from bagwise.evaluation.intervals import metric_intervals
 from bagwise.evaluation.metrics import METRICS, measure
@@ -154,12 +154,13 @@ def reliance_tables(relied: Reliance, labels: NDArray[Any]) -> list[Table]:
         )
         for name, answers in versions.items()
     }
+    events = {name: _events(target, kept, answers) for name, answers in versions.items()}
     rows = [
         [
             name,
             *(f"{one[metric]:.3f} {intervals[name][metric]}" for metric in names),
-            f"{one['calibration_error']:.3f}",
-            f"{error_by_chance(_events(target, kept, versions[name])[1]):.3f}",
+            f"{one['calibration_error']:.3f} {error_interval(*events[name][:2], groups=events[name].groups)}",
+            f"{error_by_chance(events[name].likely):.3f}",
         ]
         for name, one in measured.items()
     ]
@@ -176,7 +177,7 @@ def reliance_tables(relied: Reliance, labels: NDArray[Any]) -> list[Table]:
             "Each bag is told of by a model that did not learn from it, and calibrated by what was learnt from other"
             " parts; the 95 % intervals are about the luck of the bags, of several models pooled. The calibration error"
             " is the mean distance between probability and share, over bins; few bags show one even where probabilities"
-            " are right.",
+            " are right, and its interval takes that off.",
         )
     ]
     tables += [_reliability(target, kept, answers, name) for name, answers in versions.items()]
@@ -184,7 +185,7 @@ def reliance_tables(relied: Reliance, labels: NDArray[Any]) -> list[Table]:
 
 
 def _reliability(target: Target, kept: Kept, answers: NDArray[np.float64], name: str) -> Table:
-    found = reliability(*_events(target, kept, answers))
+    found = reliability(*_events(target, kept, answers)[:2])
     about = "the positive class" if target.positive is not None else "what is likeliest"
     about = "each label" if target.kind == "multi-label" else about
     return Table(
@@ -236,17 +237,23 @@ def _measured(relied: Reliance, kept: Kept, answers: NDArray[np.float64], labels
         scoring=list(dict.fromkeys([*target.metrics, *_OF_PROBABILITIES])),
         weights=None if (kept.weights == 1).all() else kept.weights[counts],
     )
-    found["calibration_error"] = reliability(*_events(target, kept, answers)).error
+    found["calibration_error"] = reliability(*_events(target, kept, answers)[:2]).error
     return {name: value for name, value in found.items() if not np.isnan(value)}
 
 
-def _events(target: Target, kept: Kept, answers: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+class _Events(NamedTuple):
+    true: NDArray[np.bool_]
+    likely: NDArray[np.float64]
+    groups: NDArray[Any]
+
+
+def _events(target: Target, kept: Kept, answers: NDArray[np.float64]) -> _Events:
     """Give what came true and its probability: of two classes the positive, of several that the likeliest is right."""
     counts = kept.counts
-    answers, encoded = answers[counts], kept.encoded[counts]
+    answers, encoded, groups = answers[counts], kept.encoded[counts], kept.groups[counts]
     if target.kind == "multi-label":
         known = encoded == encoded
-        return encoded[known] == 1, answers[known].clip(0, 1)
+        return _Events(encoded[known] == 1, answers[known].clip(0, 1), groups[np.nonzero(known)[0]])
     if isinstance(target, ClassTarget) and target.classes.column is not None:
-        return encoded[:, 0] == 1, answers[:, target.classes.column].clip(0, 1)
-    return answers.argmax(axis=1) == encoded[:, 0], answers.max(axis=1).clip(0, 1)
+        return _Events(encoded[:, 0] == 1, answers[:, target.classes.column].clip(0, 1), groups)
+    return _Events(answers.argmax(axis=1) == encoded[:, 0], answers.max(axis=1).clip(0, 1), groups)

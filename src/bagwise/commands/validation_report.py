@@ -91,7 +91,8 @@ class Level:
         """Say of each event what was predicted and what came true."""
         return [
             f"Probability of {one.event}: {one.predicted:.3f} in the mean, and {one.observed:.3f} of the"
-            f" {self.cohort.what}s are so; expected calibration error {one.bins.error:.3f} ({one.by_chance:.3f} if such"
+            f" {self.cohort.what}s are so; expected calibration error {one.bins.error:.3f}"
+            f" ({one.interval.low:.3f} to {one.interval.high:.3f} less chance, {one.by_chance:.3f} if such"
             f" probabilities were right), Brier {one.brier:.3f}, log-loss {one.log_loss:.3f}."
             for one in self.calibrations
         ]

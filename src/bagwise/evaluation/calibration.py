@@ -4,11 +4,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 from bagwise.checks import check_count
 from bagwise.errors import BagwiseError
+from bagwise.evaluation.wilson import Interval, check_level, few, numbered
 
-__all__ = ["Reliability", "error_by_chance", "reliability"]
+__all__ = ["Reliability", "error_by_chance", "error_interval", "reliability"]
 
 
 class Reliability(NamedTuple):
@@ -129,3 +131,70 @@ def error_by_chance(probabilities: ArrayLike, bins: int = 10, draws: int = 200, 
     values = np.asarray(probabilities, np.float64)
     rng = np.random.default_rng(seed)
     return float(np.mean([reliability(rng.random(len(values)) < values, values, bins).error for _ in range(draws)]))
+
+
+def error_interval(
+    outcomes: ArrayLike,
+    probabilities: ArrayLike,
+    bins: int = 10,
+    *,
+    groups: ArrayLike | None = None,
+    level: float = 0.95,
+    draws: int = 400,
+    seed: int = 0,
+) -> Interval:
+    """Say how far the calibration error may be off by the luck of the bags.
+
+    A draw of the bags with replacement has their luck twice over, so that its error is larger than theirs by about as
+    much as theirs is larger than the true one. The square of the error is corrected by that, and the interval reaches
+    from there as many spreads of the draws as of a normal distribution. Its ends are roots, 0 where nothing shows that
+    probabilities are wrong.
+
+    Parameters
+    ----------
+    outcomes, probabilities, bins
+        As in `reliability`.
+    groups
+        The group of each prediction, shape (n,), which are drawn as one; None: each is one.
+    level
+        In what share of studies it is to hold the truth, above 0 and below 1.
+    draws
+        How many.
+    seed
+        Decides them.
+
+    Returns
+    -------
+    Interval
+
+    Raises
+    ------
+    BagwiseError
+        As `reliability` does, or if the groups, the level or the number of draws will not do.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> likely = rng.random(300)
+    >>> came_true = rng.random(300) < likely
+    >>> print(error_interval(came_true, likely), error_interval(came_true, likely**3))
+    [0.000, 0.105] [0.161, 0.250]
+    """
+    check_level(level)
+    check_count("draws", draws)
+    error = reliability(outcomes, probabilities, bins).error
+    events, values = np.asarray(outcomes), np.asarray(probabilities, np.float64)
+    group = numbered(groups, len(values))
+    group = np.arange(len(values)) if group is None else group
+    count = int(group.max()) + 1
+    rng = np.random.default_rng(seed)
+    squares = np.empty(draws)
+    for draw in range(draws):
+        times = np.bincount(rng.integers(count, size=count), minlength=count)[group]
+        squares[draw] = reliability(np.repeat(events, times), np.repeat(values, times), bins).error ** 2
+    centre = 2 * error**2 - squares.mean()
+    reach = stats.norm.ppf((1 + level) / 2) * squares.std()
+    low, high = np.sqrt(np.maximum([centre - reach, centre + reach], 0))
+    return Interval(
+        float(low), float(high), level, "bootstrap", few(count, "predictions" if groups is None else "groups", "")
+    )

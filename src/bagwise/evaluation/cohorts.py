@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bagwise.evaluation.calibration import Reliability, error_by_chance, reliability
+from bagwise.evaluation.calibration import Reliability, error_by_chance, error_interval, reliability
 from bagwise.evaluation.intervals import Interval, metric_intervals
 from bagwise.evaluation.judged import Judged
 from bagwise.evaluation.metrics import METRICS, mean_defined, measure
@@ -84,6 +84,8 @@ class Calibration(NamedTuple):
         The probabilities in bins, and what came true in each.
     by_chance
         The calibration error that these bags would show if the probabilities were right.
+    interval
+        Of the calibration error, less what is by chance.
 
     Examples
     --------
@@ -101,12 +103,14 @@ class Calibration(NamedTuple):
     log_loss: float
     bins: Reliability
     by_chance: float
+    interval: Interval
 
     def told(self) -> dict[str, Any]:
         """Say it in what JSON can hold."""
         rows = zip(*(part.tolist() for part in self.bins), strict=True)
         bins = [dict(zip(("predicted", "observed", "count"), row, strict=True)) for row in rows]
-        return {**self._asdict(), "ece": self.bins.error, "bins": bins}
+        of_error = {"ece": self.bins.error, "interval": self.interval._asdict()}
+        return {**self._asdict(), **of_error, "bins": bins}
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,9 +190,12 @@ class Cohort:
         judged = Judged(self.target, self.labels, self.answers, self.weights)
         named = [judged.positive] if judged.positive is not None else judged.names
         found = []
-        for name, event in zip(named, judged.events, strict=True):
+        for column, (name, event) in enumerate(zip(named, judged.events, strict=True)):
             if not len(event.outcomes):
                 continue
+            groups = self.groups
+            if groups is not None and self.target.kind == "multi-label":
+                groups = groups[~np.isnan(self.labels[:, column])]
             likely = np.where(event.outcomes, event.probabilities, 1 - event.probabilities)
             said = event.probabilities.clip(0, 1)
             bins = int(np.clip(len(event.outcomes) // _LEAST_IN_A_BIN, 1, _MOST_BINS))
@@ -201,6 +208,7 @@ class Cohort:
                     surprise(likely, event.weights),
                     reliability(event.outcomes, said, bins),
                     error_by_chance(said, bins),
+                    error_interval(event.outcomes, said, bins, groups=groups),
                 )
             )
         return found

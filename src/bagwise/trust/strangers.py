@@ -111,7 +111,8 @@ def _on_one_scale(
         strange -= centre
         far[own] -= centre
         far[~own] = (others - others.mean()) / (others.std() or 1.0)
-    spread = float(off[held_out].std()) or 1.0  # of a fold's few bags alone it would be mostly chance
+    # Of a fold's few bags alone the spread would be mostly chance, and each fold has its own mean taken off.
+    spread = float(np.sqrt(np.square(off[held_out]).sum() / max(1, len(fold) - len(held_out)))) or 1.0
     off[held_out] /= spread
     return off.mean(axis=0).filled(), asked.mean(axis=0) / spread
 
