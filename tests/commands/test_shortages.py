@@ -90,7 +90,7 @@ def test_sixty_four_files_for_five_hundred(tmp_path):
 @pytest.mark.parametrize("command", ["fit", "evaluate", "explain"])
 def test_memory_that_runs_out(command, commands, whole, tmp_path):
     expected, _ = whole(command)
-    for number, more in enumerate((1, 4, 16, 64, 512)):
+    for number, more in enumerate((1, 4, 16, 20, 64, 512)):
         out = tmp_path / f"out{number}"
         limits = [("memory", more << 20)]
         status, told = Started([*commands[command], "--json", "--out", out], tmp_path / "told", limits).end()

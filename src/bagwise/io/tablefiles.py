@@ -6,7 +6,7 @@ import gzip
 import io
 import itertools
 import zlib
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -336,10 +336,10 @@ def _csv(path: Path, delimiters: str, texts: Set[str], only: Set[str] | None) ->
 
     block = min(2**30, max(2**20, 16 * row))
 
-    def parse(reader: Callable[..., Any], types: dict[str, Any]) -> Any:
+    def parse(part: Any, types: dict[str, Any]) -> Any:
         def in_blocks(size: int) -> Any:
-            return reader(
-                pa.BufferReader(buffer),  # its own place in the bytes: a reader that failed may still read ahead
+            return pa_csv.read_csv(
+                pa.BufferReader(part),  # its own place in the bytes: a reader that failed may still read ahead
                 pa_csv.ReadOptions(block_size=size),
                 pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=quoted),
                 pa_csv.ConvertOptions(
@@ -362,23 +362,28 @@ def _csv(path: Path, delimiters: str, texts: Set[str], only: Set[str] | None) ->
         return dict.fromkeys(header, pa.float64()) | as_written
 
     def as_it_begins() -> dict[str, Any]:
-        with parse(pa_csv.open_csv, as_written) as begun:
-            return {field.name: field.type for field in begun.schema if not pa.types.is_null(field.type)}
+        # Arrow's own reader of a block at a time waits for ever where no thread can be started.
+        begins = buffer.slice(0, block).to_pybytes().rfind(b"\n") + 1 if buffer.size > block else buffer.size
+        schema = parse(buffer.slice(0, begins or buffer.size), as_written).schema
+        return {field.name: field.type for field in schema if not pa.types.is_null(field.type)}
 
     failure: BaseException | None = None
     # Arrow takes twice as long where it has to find out by itself what columns are, and keeps all that it has read.
     for types in (all_numbers, as_it_begins, lambda: as_written):
         try:
-            arrow = parse(pa_csv.read_csv, types())
+            arrow = parse(buffer, types())
         except pa.ArrowException as error:
             failure = error.with_traceback(None)  # which would keep the file's bytes
+            if not isinstance(error, pa.ArrowInvalid):
+                break
             continue
         if arrow.num_rows == 0:
             raise BagwiseError(f"{path}: the table has a header and no rows: a bag needs at least one")
         return Read(header, arrow, delimiter)
-    _check_records(path, buffer.to_pybytes(), delimiter)
     assert failure is not None
     at_fault = isinstance(failure, pa.ArrowInvalid)  # the table is; else memory or threads have run out
+    if at_fault:
+        _check_records(path, buffer.to_pybytes(), delimiter)
     cure = "write it again" if at_fault else "it may be whole, so try again where more memory is free"
     raise BagwiseError(f"{path}: the table cannot be read ({_one_line(failure)}): {cure}") from failure
 
