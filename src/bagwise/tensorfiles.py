@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,25 @@ from bagwise.inputs import check_regular, check_size, named_in_utf8
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+# What the format calls kinds of numbers, in the order in which its library puts them, the last first: so large numbers
+# begin at multiples of their size, and files are the same to the last bit.
+_KINDS = {
+    "bool": "BOOL",
+    "uint8": "U8",
+    "int8": "I8",
+    "int16": "I16",
+    "uint16": "U16",
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "int32": "I32",
+    "uint32": "U32",
+    "float32": "F32",
+    "float64": "F64",
+    "int64": "I64",
+    "uint64": "U64",
+}
+_PLACES = {kind: place for place, kind in enumerate(_KINDS.values())}
 
 __all__ = ["is_tensor_file", "read_arrays", "read_tensors", "write_tensors"]
 
@@ -47,20 +66,38 @@ def write_tensors(
     ({'w': tensor([1., 1.])}, {'epoch': 3})
     """
     check_replaceable(path, is_tensor_file)
-    text = json.dumps(description, default=plain)
-    content = _content(tensors, {"bagwise": text})
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)  # the library itself would leave a file of its own where it is killed
+    parts = {name: _in_memory(values) for name, values in tensors.items()}
+    header: dict[str, Any] = {"__metadata__": {"bagwise": json.dumps(description, default=plain)}}
+    ordered, end = sorted(parts, key=lambda name: (-_PLACES[parts[name].kind], name)), 0
+    for name in ordered:
+        kind, shape, content = parts[name]
+        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [end, end + content.nbytes]}
+        end += content.nbytes
+    told = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    told += b" " * (-len(told) % 8)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(len(told).to_bytes(8, "little") + told)
+        for name in ordered:
+            file.write(parts[name].content)
 
 
-def _content(tensors: Mapping[str, Any], metadata: dict[str, str]) -> bytes:
-    if all(isinstance(value, np.ndarray) for value in tensors.values()):
-        from safetensors.numpy import save as save_arrays
+class _Part(NamedTuple):
+    kind: str
+    shape: list[int]
+    content: memoryview
 
-        return save_arrays({name: value.copy(order="C") for name, value in tensors.items()}, metadata)
-    from safetensors.torch import save  # loads PyTorch
 
-    return save({name: value.cpu().contiguous() for name, value in tensors.items()}, metadata)
+def _in_memory(values: Any) -> _Part:
+    """Give numbers as they lie in a file: the library's own writer may wait for ever where memory has run out."""
+    kind = _KINDS[str(values.dtype).removeprefix("torch.")]
+    if not isinstance(values, np.ndarray):
+        import torch
+
+        # Not every kind of number is one of numpy's.
+        flat = values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    else:
+        flat = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+    return _Part(kind, list(values.shape), flat.data)
 
 
 def read_tensors(path: str | Path) -> "tuple[dict[str, Tensor], Any]":

@@ -1,0 +1,65 @@
+"""Files of tensors: what is written is what the format's own library writes, to the last bit."""
+
+import json
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import safetensors.torch
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from bagwise.tensorfiles import read_arrays, read_tensors, write_tensors
+
+KINDS = [
+    "bool",
+    "uint8",
+    "int8",
+    "int16",
+    "uint16",
+    "float16",
+    "int32",
+    "uint32",
+    "float32",
+    "float64",
+    "int64",
+    "uint64",
+]
+NUMBERS = st.sampled_from(KINDS).flatmap(
+    lambda kind: arrays.arrays(kind, arrays.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4))
+)
+NAMED = st.dictionaries(st.text(max_size=8).filter(lambda name: name != "__metadata__"), NUMBERS, max_size=6)
+TOLD = {"ä": 1, "text": 'a "quote" \\ and a line\n'}
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return tmp_path_factory.mktemp("tensors") / "some.safetensors"
+
+
+@given(NAMED)
+def test_arrays_are_written_as_the_library_does(path, named):
+    write_tensors(path, named, TOLD)
+    assert path.read_bytes() == safetensors.numpy.save(named, {"bagwise": json.dumps(TOLD)})
+    read, told = read_arrays(path)
+    assert told == TOLD
+    assert read.keys() == named.keys()
+    for name, values in named.items():
+        np.testing.assert_array_equal(read[name], values)
+
+
+def test_tensors_are_written_as_the_library_does(path):
+    tensors = {
+        "w": torch.arange(12.0).reshape(3, 4).T,
+        "half": torch.ones(3, dtype=torch.bfloat16),
+        "one": torch.tensor(2.5, dtype=torch.float64),
+        "none": torch.zeros((0, 4)),
+        "learnt": torch.nn.Parameter(torch.ones(2)),
+        "flags": torch.tensor([True, False, True]),
+    }
+    write_tensors(path, tensors, TOLD)
+    whole = {name: values.detach().contiguous() for name, values in tensors.items()}
+    assert path.read_bytes() == safetensors.torch.save(whole, {"bagwise": json.dumps(TOLD)})
+    assert all(torch.equal(values, whole[name]) for name, values in read_tensors(path)[0].items())
