@@ -22,6 +22,8 @@ _KINDS = {
     "bool": "BOOL",
     "uint8": "U8",
     "int8": "I8",
+    "float8_e5m2": "F8_E5M2",
+    "float8_e4m3fn": "F8_E4M3",
     "int16": "I16",
     "uint16": "U16",
     "float16": "F16",
@@ -29,6 +31,7 @@ _KINDS = {
     "int32": "I32",
     "uint32": "U32",
     "float32": "F32",
+    "complex64": "C64",
     "float64": "F64",
     "int64": "I64",
     "uint64": "U64",
@@ -55,7 +58,8 @@ def write_tensors(
     Raises
     ------
     BagwiseError
-        If the file cannot be written, or one is there that Bagwise did not write.
+        If the file cannot be written, one is there that Bagwise did not write, or numbers are of a type that has no
+        place in it.
 
     Examples
     --------
@@ -89,7 +93,10 @@ class _Part(NamedTuple):
 
 def _in_memory(values: Any) -> _Part:
     """Give numbers as they lie in a file: the library's own writer may wait for ever where memory has run out."""
-    kind = _KINDS[str(values.dtype).removeprefix("torch.")]
+    called = str(values.dtype).removeprefix("torch.")
+    kind = _KINDS.get(called)
+    if kind is None:
+        raise BagwiseError(f"numbers of type {called} have no place in a file of tensors: turn them into another type")
     if not isinstance(values, np.ndarray):
         import torch
 
