@@ -59,12 +59,14 @@ def test_tensors_are_written_as_the_library_does(path):
         "none": torch.zeros((0, 4)),
         "learnt": torch.nn.Parameter(torch.ones(2)),
         "flags": torch.tensor([True, False, True]),
+        "alone": torch.arange(4)[::2][1:],
+        "alone in a row": torch.arange(12).reshape(3, 4).T[:, 1:2][:1],
         "waves": torch.tensor([1 + 2j, 3j], dtype=torch.complex64),
         "eighth": torch.ones(3).to(torch.float8_e4m3fn),
         "other eighth": torch.ones(5).to(torch.float8_e5m2),
     }
     write_tensors(path, tensors, TOLD)
-    whole = {name: values.detach().contiguous() for name, values in tensors.items()}
+    whole = {name: values.detach().clone(memory_format=torch.contiguous_format) for name, values in tensors.items()}
     assert path.read_bytes() == safetensors.torch.save(whole, {"bagwise": json.dumps(TOLD)})
     read, _ = read_tensors(path)
     assert read.keys() == whole.keys()
@@ -72,6 +74,12 @@ def test_tensors_are_written_as_the_library_does(path):
         torch.equal(values.view(-1).view(torch.uint8), whole[name].view(-1).view(torch.uint8))
         for name, values in read.items()
     )
+
+
+def test_a_single_number_out_of_a_row_is_written(path):
+    write_tensors(path, {"alone": np.arange(4)[::2][1:], "column": np.arange(12).reshape(3, 4)[:, 1]}, TOLD)
+    read, _ = read_arrays(path)
+    assert [read["alone"].tolist(), read["column"].tolist()] == [[2], [1, 5, 9]]
 
 
 def test_numbers_that_have_no_place_in_a_file_are_refused(path):

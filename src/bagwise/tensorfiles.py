@@ -100,8 +100,9 @@ def _in_memory(values: Any) -> _Part:
     if not isinstance(values, np.ndarray):
         import torch
 
-        # Not every kind of number is one of numpy's.
-        flat = values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        # Not every kind of number is one of numpy's; and the step of a single number may be any.
+        whole = values.detach().cpu().contiguous()
+        flat = whole.as_strided((whole.numel(),), (1,)).view(torch.uint8).numpy()
     else:
         flat = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
     return _Part(kind, list(values.shape), flat.data)
