@@ -14,7 +14,7 @@ def tables(tmp_path):
     for name, likely, kept in (("then", 0.3, None), ("now", 0.7, 4)):
         rng = np.random.default_rng(kept)
         p = rng.beta(10 * likely, 10 * (1 - likely), 80)
-        frame = pd.DataFrame({"bag": [f"{name[0]}{bag % 78}" for bag in range(80)]})
+        frame = pd.DataFrame({"bag": [f"{name[0]}{bag}" for bag in range(80)]})
         frame["predicted"] = np.where(p > 0.5, "NA", "no")
         frame.loc[0, "predicted"] = None
         frame = frame.assign(probability_NA=p, probability_no=1 - p, stranger=rng.random(80))
@@ -39,7 +39,7 @@ def test_what_has_moved_is_told_with_shares(run, tables, kind):
     assert "probability_no (p " in found["told"][0]
     assert "stranger (p" not in found["told"][0]
     again = json.loads(run("drift", tables / f"then.{kind}", tables / "then.csv", "--json").out)
-    assert again["in_both"] == 78
+    assert again["in_both"] == 80
     assert again["told"][0].startswith("Nothing has moved")
     assert "These have moved" in run("drift", tables / f"then.{kind}", tables / f"now.{kind}").out
 
@@ -50,6 +50,10 @@ def test_what_has_moved_is_told_with_shares(run, tables, kind):
         ("bag,label\nb,yes\n", "holds no predictions: give a table that bagwise predict --out wrote"),
         ("bag,value\nb,1.5\n", "have other columns of answers: give predictions of one run"),
         ("bag,predicted,probability_NA,probability_no,stranger\n", "says nothing of any bag"),
+        (
+            "bag,predicted,probability_NA,probability_no,stranger\nb,no,0.4,0.6,0.5\nb,no,0.4,0.6,0.5\n",
+            "tells of the bag 'b' twice",
+        ),
         ("bag,predicted,probability_NA,probability_no,stranger\nb,no,much,0.5,0.5\n", "is damaged ("),
         ("bag,predicted,probability_NA,probability_no,stranger\nb,no,inf,0.5,0.5\n", "holds what is no number"),
     ],

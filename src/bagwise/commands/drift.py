@@ -81,6 +81,8 @@ def _read(path: Path) -> pd.DataFrame:
         raise BagwiseError(f"{path} is damaged ({next(iter(str(error).splitlines()), '')}): predict again") from error
     if not len(frame):
         raise BagwiseError(f"{path} says nothing of any bag: predict some")
+    for bag in frame["bag"][frame["bag"].duplicated()][:1]:
+        raise BagwiseError(f"{path} tells of the bag {bag!r} twice, which would count twice: leave one of them")
     return frame
 
 
