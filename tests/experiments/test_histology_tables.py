@@ -7,7 +7,9 @@ from PIL import Image
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 import bagwise as bw
+from bagwise.bags import Bags
 from bagwise.evaluation.protocol import Folds
+from bagwise.evaluation.wilson import auc_interval
 from bagwise.experiments import histology
 from bagwise.experiments.histology import METHODS, TABLES, run_figure5, run_histology, tables
 from bagwise.experiments.options import Tissue
@@ -68,6 +70,28 @@ def test_predictions_of_all_folds_are_measured_together(colon, folder):
         assert auc["values"][repetition] == pytest.approx(roc_auc_score(bags.labels, probabilities))
         (accuracy,) = rows_of(results, method="attention", metric="accuracy")
         assert accuracy["values"][repetition] == accuracy_score(bags.labels, probabilities > 0.5)
+
+
+def test_answers_of_all_repetitions_have_an_interval_in_which_blocks_of_tissue_stay_together(folder, tmp_path):
+    out = tmp_path / "out"
+    study = Tissue(methods=("instance-mean",), repeats=2, data_dir=folder, **FEW)
+    results = run_histology(out, "table2", study)
+    bags = histology._load("breast_cancer", str(folder))
+    cells = [json.loads(path.read_text()) for path in (out / "cells").iterdir()]
+    labels, said, blocks = [], [], []
+    for repetition in (0, 1):
+        for fold in (0, 1):
+            test = Folds(Bags(bags.instances, bags.offsets, bags.labels), 2, 2, 0).test_bags(repetition, fold)
+            (cell,) = [c for c in cells if (c["question"]["repetition"], c["question"]["fold"]) == (repetition, fold)]
+            said += cell["answer"]["probabilities"]
+            labels += bags.labels[test].tolist()
+            blocks += bags.groups[test].tolist()
+    (auc,) = rows_of(results, metric="auc")
+    assert auc["pooled"] == pytest.approx(roc_auc_score(labels, said))
+    of_blocks = auc_interval(np.array(labels) == 1, np.array(said), groups=np.array(blocks))
+    assert (auc["pooled_low"], auc["pooled_high"]) == pytest.approx((of_blocks.low, of_blocks.high))
+    shown = [f"{auc[name]:.3f}".replace("0.", ".") for name in ("pooled", "pooled_low", "pooled_high")]
+    assert "{} [{}, {}]".format(*shown) in (out / "table2.md").read_text()
 
 
 def test_rows_stand_beside_the_paper(colon):

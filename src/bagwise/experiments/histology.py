@@ -19,9 +19,10 @@ from bagwise.datasets.store import data_directory
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.key_instances import key_instance_metrics
 from bagwise.evaluation.metrics import CLASS_METRICS, bag_metrics
+from bagwise.evaluation.pooled import pooled
 from bagwise.evaluation.protocol import Folds
 from bagwise.experiments.cells import OLDER, cells_on_workers, environment, finite
-from bagwise.experiments.markdown import markdown_table, short, with_error
+from bagwise.experiments.markdown import intervals_table, markdown_table, short, with_error
 from bagwise.experiments.options import Tissue
 from bagwise.experiments.paper import TABLE2, TABLE3
 from bagwise.explain.instances import explain
@@ -32,6 +33,7 @@ from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.recipes import PAPER
 from bagwise.methods.registry import make
 from bagwise.reports.heatmap import draw_heatmap
+from bagwise.targets.classes import ClassTarget
 
 __all__ = ["METHODS", "TABLES", "HistologyTable", "run_figure5", "run_histology", "tables"]
 
@@ -93,7 +95,9 @@ def run_histology(
     Returns
     -------
     dict
-        What is in ``NAME.json``: ``rows``, a method and metric each; among them the loss of the last epoch.
+        What is in ``NAME.json``: ``rows``, a method and metric each (the ``mean`` over repetitions, and apart from it
+        ``pooled``, of all their answers together, with its 95 % interval, in which images of a block of tissue stay
+        together); among them the loss of the last epoch.
 
     Raises
     ------
@@ -284,20 +288,20 @@ def _rows(
     """Put a method's folds together: `parts` has its answers by repetition and fold."""
     assert bags.labels is not None
     classes = np.unique(bags.labels)
-    pooled: list[dict[str, float]] = []
+    said = np.empty((len(parts), len(bags), 2))
+    by_repetition: list[dict[str, float]] = []
     by_fold: list[dict[str, float]] = []
     of_instances: dict[tuple[str, str], list[float]] = {}
     for repetition, answers in enumerate(parts):
-        probabilities = np.empty(len(bags))
         values = {kind: np.empty(len(bags.instances)) for kind in answers[0]["values"]}
         for fold, answer in enumerate(answers):
             test = division.test_bags(repetition, fold)
-            probabilities[test] = answer["probabilities"]
-            both = _both(np.array(answer["probabilities"]))
-            by_fold.append(bag_metrics(bags.labels[test], both, classes))
+            positive = np.array(answer["probabilities"])
+            said[repetition, test] = np.stack([1 - positive, positive], axis=1)
+            by_fold.append(bag_metrics(bags.labels[test], said[repetition, test], classes))
             for kind, value in values.items():
                 value[bags.rows(test)] = answer["values"][kind]
-        pooled.append(bag_metrics(bags.labels, _both(probabilities), classes))
+        by_repetition.append(bag_metrics(bags.labels, said[repetition], classes))
         if bags.instance_labels is not None:
             matters = bags.instance_labels == EPITHELIAL
             for kind, value in values.items():
@@ -306,11 +310,20 @@ def _rows(
     seconds = float(np.sum([answer["seconds"] for answer in parts[0]]))
     about = {"dataset": table.dataset, "method": method}
     protocol = {"folds": division.folds, "repeats": len(parts), "protocol": division.name, "seconds": seconds}
+    together = pooled(
+        ClassTarget.of(bags.labels),
+        bags.labels,
+        division.assignment[: len(parts)],
+        said,
+        scoring={metric: metric for metric in CLASS_METRICS},
+        groups=bags.groups,
+    )
     rows = []
     for metric in CLASS_METRICS:
         folds = np.array([one[metric] for one in by_fold])
         known = folds[np.isfinite(folds)]
-        row = {**about, "metric": metric, **_mean([one[metric] for one in pooled])}
+        row = {**about, "metric": metric, **_mean([one[metric] for one in by_repetition])}
+        row |= together[metric].told()
         row["sd_folds"] = float(known.std(ddof=1)) if len(known) > 1 else np.nan
         paper = table.paper[method][metric][0]
         rows.append({**row, **protocol, "paper": paper, "difference": row["mean"] - paper})
@@ -323,17 +336,13 @@ def _rows(
     return rows
 
 
-def _both(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.stack([1 - probabilities, probabilities], axis=1)
-
-
 def _mean(values: Sequence[float]) -> dict[str, Any]:
     error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.nan
     return {"mean": float(np.mean(values)), "se_repeats": error, "values": list(values)}
 
 
 def tables(results: Mapping[str, Any]) -> str:
-    """Show results as Markdown: each metric beside the paper's, and how well instances were found.
+    """Show results as Markdown: each metric beside the paper's, intervals, and how instances were found.
 
     Parameters
     ----------
@@ -357,11 +366,12 @@ def tables(results: Mapping[str, Any]) -> str:
     parts = []
     of_bags = [row for row in results["rows"] if "of" not in row]
     parts.append(_table(of_bags, lambda row: row["method"]))
+    parts.append(intervals_table("pooled, 95 % interval", {(row["method"], row["metric"]): row for row in of_bags}))
     of_instances = [row for row in results["rows"] if "of" in row]
     if of_instances:
         by = {"attention": "weight", "score": "score"}
         parts.append(_table(of_instances, lambda row: f"{row['method']}, by {by[row['of']]}"))
-    return "\n".join(parts)
+    return "\n".join(part for part in parts if part)
 
 
 def _table(rows: Sequence[Mapping[str, Any]], name: Callable[[Mapping[str, Any]], str]) -> str:

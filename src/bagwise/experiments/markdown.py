@@ -1,10 +1,11 @@
 """Results as Markdown: tables, and numbers as papers print them."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-__all__ = ["markdown_table", "means_table", "short", "signed", "with_error"]
+__all__ = ["intervals_table", "markdown_table", "means_table", "short", "signed", "with_error"]
 
 
 def markdown_table(heads: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
@@ -68,6 +69,45 @@ def means_table(title: str, names: Sequence[str], means: Mapping[tuple[str, str]
         mean = float(np.mean(known)) if len(known) == len(datasets) else None
         lines.append([name, *map(short, [*found, mean])])
     return markdown_table([title, *datasets, "mean"], lines)
+
+
+def intervals_table(title: str, rows: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:
+    """Write what all out-of-fold answers come to together, and how far that may be off.
+
+    Parameters
+    ----------
+    title
+        What the numbers are.
+    rows
+        Rows of results by what stands at the left and at the head; those that no `Pooled` was told in are left out,
+        and so are columns without any.
+
+    Returns
+    -------
+    str
+        Markdown, empty where no row has an interval.
+
+    Examples
+    --------
+    >>> row = {"pooled": 0.58, "pooled_low": 0.51, "pooled_high": 0.65}
+    >>> print(intervals_table("pooled accuracy", {("attention", "fox"): row, ("attention", "tiger"): {}}))
+    | pooled accuracy | fox |
+    |---|---|
+    | attention | .580 [.510, .650] |
+    <BLANKLINE>
+    >>> intervals_table("pooled accuracy", {("attention", "tiger"): {}})
+    ''
+    """
+    known = {key: row for key, row in rows.items() if row.get("pooled_low") is not None}
+    if not known:
+        return ""
+    heads, names = (list(dict.fromkeys(key[place] for key in known)) for place in (1, 0))
+    told = {
+        key: f"{short(row['pooled'])} [{short(row['pooled_low'])}, {short(row['pooled_high'])}]"
+        for key, row in known.items()
+    }
+    lines = [[name, *(told.get((name, head), "-") for head in heads)] for name in names]
+    return markdown_table([title, *(head.replace("_", " ") for head in heads)], lines)
 
 
 def short(value: float | None, digits: int = 3) -> str:

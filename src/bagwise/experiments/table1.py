@@ -22,7 +22,7 @@ from bagwise.evaluation.protocol import Folds
 from bagwise.evaluation.significance import corrected_t_test
 from bagwise.evaluation.summary import summary
 from bagwise.experiments.cells import OLDER, cell, environment, finite
-from bagwise.experiments.markdown import markdown_table, short, signed, with_error
+from bagwise.experiments.markdown import intervals_table, markdown_table, short, signed, with_error
 from bagwise.experiments.options import Table1
 from bagwise.experiments.paper import TABLE1
 from bagwise.files import write_text
@@ -81,8 +81,9 @@ def run_table1(out: Path, study: Table1, *, tell: Callable[[str], None] = lambda
     Returns
     -------
     dict
-        What is in ``table1.json``: ``rows`` (a data set, method and metric each), ``differences`` (corrected resampled
-        t-tests between methods), ``ranks`` (mean over the sets).
+        What is in ``table1.json``: ``rows`` (a data set, method and metric each: the ``mean`` over folds, and apart
+        from it ``pooled``, of all out-of-fold answers together, with its 95 % interval), ``differences`` (corrected
+        resampled t-tests between methods), ``ranks`` (mean over the sets).
 
     Raises
     ------
@@ -133,7 +134,10 @@ def run_table1(out: Path, study: Table1, *, tell: Callable[[str], None] = lambda
                 begin = time.perf_counter()
                 leaky = study.protocol == "leaky"
                 found = validate_folds(model, shown, division, rivals=rivals, epoch_by_test=leaky, n_jobs=study.jobs)
-                return {"scores": found.scores, "seconds": round(time.perf_counter() - begin, 1)}
+                seconds = round(time.perf_counter() - begin, 1)
+                # Of models that test bags chose an epoch for, no interval holds the truth.
+                pooled = {} if leaky else {metric: one.told() for metric, one in found.pooled().items()}
+                return {"scores": found.scores, "pooled": pooled, "seconds": seconds}
 
             answers[dataset, method] = cell(out / "cells", {**question, "method": method}, answer)
             accuracy = summary(_scores(answers[dataset, method], "accuracy"))["mean"]
@@ -154,7 +158,7 @@ def run_table1(out: Path, study: Table1, *, tell: Callable[[str], None] = lambda
 
 
 def tables(results: Mapping[str, Any]) -> str:
-    r"""Show results as Markdown: accuracy beside the paper's, then ranks and tests against attention.
+    r"""Show results as Markdown: accuracy beside the paper's, intervals where there are some, and tests.
 
     Parameters
     ----------
@@ -185,6 +189,9 @@ def tables(results: Mapping[str, Any]) -> str:
         for method in methods
     ]
     told = markdown_table(["method", *datasets, "rank"], lines)
+    pooled = intervals_table("pooled accuracy, 95 % interval", {(m, d): row for (d, m), row in cells.items()})
+    if pooled:
+        told += "\n" + pooled
     compared = [row for row in results["differences"] if "attention" in (row["first"], row["second"])]
     if compared:
         others = list(dict.fromkeys({row["first"], row["second"]}.difference(["attention"]).pop() for row in compared))
@@ -267,7 +274,7 @@ def _rows(dataset: str, method: str, answer: Mapping[str, Any], asked: Mapping[s
     for metric in answer["scores"]:
         row = {"dataset": dataset, "method": method, "metric": metric, **summary(_scores(answer, metric))}
         row |= {"sd_folds_over_root5": row["sd_folds"] / np.sqrt(5), "protocol": asked["protocol"]}
-        row |= {"seconds": answer["seconds"]}
+        row |= {"seconds": answer["seconds"], **answer.get("pooled", {}).get(metric, {})}  # older cells have none
         if metric == "accuracy" and method in TABLE1[dataset]:
             paper = TABLE1[dataset][method][0]
             row |= {"paper": paper, "difference": row["mean"] - paper}
