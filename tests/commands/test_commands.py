@@ -247,7 +247,8 @@ def test_an_evaluation_is_what_python_gives(tmp_path, cells, run):
 
 def test_datasets_are_listed(run, data_directory):
     done = run("datasets", "--data-dir", data_directory, "--json")
-    assert [one["name"] for one in json.loads(done.out) if one["here"]] == [
+    here = [one for one in json.loads(done.out) if one["here"]]
+    assert [one["name"] for one in here if not one["drawn"]] == [
         "musk1",
         "musk2",
         "fox",
@@ -256,6 +257,7 @@ def test_datasets_are_listed(run, data_directory):
         "colon_cancer",
         "breast_cancer",
     ]
+    assert {"four_bags", "shifted_mean"} <= {one["name"] for one in here if one["drawn"]}
     assert "27 x 27 x 3" in run("datasets").out
 
 
@@ -266,6 +268,13 @@ def test_a_data_set_by_name(run, data_directory, tmp_path):
     assert json.loads(done.out)[0]["bag"] == "MUSK-188"
     refused = run("fit", "musk1", "--bag", "x", "--data-dir", data_directory, "--out", tmp_path / "other")
     assert "--bag is of no use" in refused.told
+
+
+def test_a_set_that_is_drawn_goes_into_commands_by_its_name(run, data_directory, tmp_path):
+    argv = ["--data-dir", data_directory, "--json"]
+    assert json.loads(run("check", "four_digits", *argv).out)["bags"] == 500
+    assert run("fit", "shifted_mean", "--epochs", 1, "--out", tmp_path / "run", *argv).status == 0
+    assert len(json.loads(run("predict", tmp_path / "run", "shifted_mean", *argv).out)) == 1000
 
 
 # ---- nothing of others is replaced -----------------------------------------------------------------------------------

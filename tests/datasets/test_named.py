@@ -4,7 +4,8 @@ import pytest
 from bagwise import BagwiseError
 from bagwise.datasets import list_datasets, load_dataset
 
-NAMES = [known.name for known in list_datasets()]
+NAMES = [known.name for known in list_datasets() if not known.drawn]
+DRAWN = [known.name for known in list_datasets() if known.drawn]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -14,6 +15,22 @@ def test_a_set_has_the_counts_that_were_published(published, data_directory, nam
     assert known.here
     assert (len(bags), int(bags.labels.sum())) == (known.bags, known.positive)
     assert bags.instances.shape == (known.instances, *known.shape)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_drawn_set_has_the_counts_that_are_listed(data_directory, tmp_path, name):
+    known = next(one for one in list_datasets(data_directory) if one.name == name)
+    bags = load_dataset(name, data_directory)
+    assert (known.here, len(bags), bags.instance_shape) == (True, known.bags, known.shape)
+    assert known.instances in {None, len(bags.instances)}
+    assert known.positive in {None, int(bags.labels.sum())}
+    nowhere = next(one for one in list_datasets(tmp_path) if one.name == name)
+    assert nowhere.here == (known.place is None)
+
+
+def test_digits_are_drawn_from_mnist_or_not_at_all(tmp_path):
+    with pytest.raises(BagwiseError, match=r"mnist\.npz is missing"):
+        load_dataset("four_bags", tmp_path)
 
 
 def test_molecules_keep_their_names(data_directory):

@@ -240,7 +240,8 @@ def datasets(data_dir: DataDir = Data.data_dir, as_json: AsJson = Output.json) -
         return
     columns = ["name", "bags", "instances", "shape", "title", "here"]
     for one in known:
-        one |= {"shape": " x ".join(map(str, one["shape"])), "here": "yes" if one["here"] else "no"}
+        here = "drawn" if one["drawn"] else "yes"
+        one |= {"shape": " x ".join(map(str, one["shape"])), "here": here if one["here"] else "no"}
     rows = [[told(one[name]) for name in columns] for one in known]
     print_table("Data sets", columns, rows)
 

@@ -7,7 +7,12 @@ from .generator import mnist_bags as mnist_bags
 from .generator import slides_of_known_hazard as slides_of_known_hazard
 from .histology import breast_cancer as breast_cancer
 from .histology import colon_cancer as colon_cancer
+from .known_answers import KNOWN_ANSWERS as KNOWN_ANSWERS
+from .known_answers import evidence as evidence
+from .known_answers import known_answer_bags as known_answer_bags
 from .named import Dataset as Dataset
 from .named import list_datasets as list_datasets
 from .named import load_dataset as load_dataset
+from .shifted_mean import shifted_mean_bags as shifted_mean_bags
+from .shifted_mean import shifted_mean_posterior as shifted_mean_posterior
 from .store import data_directory as data_directory

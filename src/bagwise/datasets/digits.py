@@ -13,7 +13,7 @@ from bagwise.datasets.store import data_directory
 from bagwise.errors import BagwiseError
 from bagwise.io.array_files import read_npz
 
-__all__ = ["Digits", "load_digits"]
+__all__ = ["Digits", "load_digits", "mnist_file"]
 
 _SMALL_TEST_IMAGES_PER_DIGIT = 100
 
@@ -72,8 +72,19 @@ def load_digits(source: str = "small", directory: str | Path | None = None) -> D
     if source == "small":
         return _small()
     if source == "full":
-        return _full(data_directory(directory) / "mnist" / "mnist.npz")
+        return _full(mnist_file(data_directory(directory)))
     raise BagwiseError(f"there are no digits {source!r}: choose 'small' or 'full'")
+
+
+def mnist_file(directory: Path) -> Path:
+    """Say where MNIST is, or would be, in a data directory.
+
+    Examples
+    --------
+    >>> mnist_file(Path("data")).as_posix()
+    'data/mnist/mnist.npz'
+    """
+    return directory / "mnist" / "mnist.npz"
 
 
 def _small() -> Digits:

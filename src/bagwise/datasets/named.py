@@ -1,10 +1,11 @@
-"""The data sets that have a name: the paper's, but for the bags of digits, which are drawn."""
+"""The data sets that have a name: those that were published, and one draw each of those that are drawn."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bagwise.bags import Bags
 from bagwise.datasets.classical import read_classical
+from bagwise.datasets.digits import mnist_file
 from bagwise.datasets.histology import breast_cancer, colon_cancer
 from bagwise.datasets.store import data_directory
 from bagwise.errors import BagwiseError
@@ -23,33 +24,40 @@ class Dataset:
     title
         What it is about.
     bags, positive, instances, shape
-        Its counts, and the shape of an instance, which are checked whenever it is loaded.
+        Its counts, and the shape of an instance, which are checked whenever it is loaded. None: whatever is drawn.
     source
         Where it was published, and what to cite.
+    drawn
+        Whether it is drawn here, always with seed 0; other draws, and fresh bags, come from the function that draws it.
     place
-        The file or folder that holds it.
+        The file or folder that holds it, or the images that it is drawn from; None where it is drawn from nothing.
     here
         Whether that is there.
 
     Examples
     --------
-    >>> [known.name for known in list_datasets()]
+    >>> [known.name for known in list_datasets() if not known.drawn]
     ['musk1', 'musk2', 'fox', 'tiger', 'elephant', 'colon_cancer', 'breast_cancer']
+    >>> [known.name for known in list_datasets() if known.drawn][:4]
+    ['mnist_bags', 'four_bags', 'pos_neg', 'adjacent_pairs']
     """
 
     name: str
     title: str
     bags: int
-    positive: int
-    instances: int
+    positive: int | None
+    instances: int | None
     shape: tuple[int, ...]
     source: str
-    place: str = ""
+    drawn: bool = False
+    place: str | None = None
     here: bool = False
 
 
 _UCI = "UCI Machine Learning Repository; Dietterich, Lathrop, Lozano-Perez 1997"
 _COREL = "Andrews, Tsochantaridis, Hofmann 2003"
+_XMIL = "xMIL; Hense et al. 2024"
+_SHIFTED = "Harvey, Loevlie, Hughes 2025"
 _KNOWN = (
     Dataset("musk1", "Which molecules smell of musk, by their shapes", 92, 47, 476, (166,), _UCI),
     Dataset("musk2", "The same with more molecules, and more shapes of each", 102, 39, 6598, (166,), _UCI),
@@ -74,6 +82,13 @@ _KNOWN = (
         (32, 32, 3),
         "UCSB Bio-Segmentation Benchmark; Drelie Gelasca et al. 2008",
     ),
+    Dataset("mnist_bags", "Which bags of digits hold a nine", 200, 100, None, (28, 28), "Ilse et al. 2018", drawn=True),
+    Dataset("four_bags", "Which of two key digits a bag holds", 1000, None, 30_000, (128,), _XMIL, drawn=True),
+    Dataset("pos_neg", "Whether 4, 6 and 8 outnumber 5, 7 and 9", 1000, None, 30_000, (128,), _XMIL, drawn=True),
+    Dataset("adjacent_pairs", "Whether two consecutive digits meet", 1000, None, 30_000, (128,), _XMIL, drawn=True),
+    Dataset("side_by_side", "Whether the 8 touches the 9 on a grid", 1000, 500, 30_000, (128,), "Bagwise", drawn=True),
+    Dataset("four_digits", "Which of four key digits a bag holds", 500, None, None, (128,), "Bagwise", drawn=True),
+    Dataset("shifted_mean", "Where three neighbours are shifted", 1000, 500, 30_000, (20,), _SHIFTED, drawn=True),
 )
 _PICTURES = {"colon_cancer": colon_cancer, "breast_cancer": breast_cancer}
 
@@ -91,17 +106,14 @@ def list_datasets(directory: str | Path | None = None) -> list[Dataset]:
     list of Dataset
         With `place` and `here` as they are in that directory.
     """
-    listed = []
-    for known in _KNOWN:
-        place = data_directory(directory) / known.name
-        if known.name not in _PICTURES:
-            place /= f"{known.name}.npz"
-        listed.append(Dataset(**{**vars(known), "place": str(place), "here": place.exists()}))
-    return listed
+    return [_in(data_directory(directory), known) for known in _KNOWN]
 
 
 def load_dataset(name: str, directory: str | Path | None = None) -> Bags:
     """Load a data set by its name; a classical one that is not in the data directory is downloaded into it.
+
+    One that is drawn is drawn with seed 0, from the training images where it is of digits: `mnist_bags`,
+    `known_answer_bags` and `shifted_mean_bags` draw others, and fresh ones to test on.
 
     Parameters
     ----------
@@ -113,7 +125,7 @@ def load_dataset(name: str, directory: str | Path | None = None) -> Bags:
     Returns
     -------
     Bags
-        With labels 0 and 1.
+        With labels 0 and 1; ``four_bags`` and ``four_digits`` have classes 0 to 3.
 
     Raises
     ------
@@ -126,12 +138,15 @@ def load_dataset(name: str, directory: str | Path | None = None) -> Bags:
     >>> load_dataset("musk9")
     Traceback (most recent call last):
         ...
-    bagwise.errors.BagwiseError: there is no data set 'musk9': choose musk1, ... or breast_cancer
+    bagwise.errors.BagwiseError: there is no data set 'musk9': choose musk1, ... or shifted_mean
     """
     dataset = next((known for known in list_datasets(directory) if known.name == name), None)
     if dataset is None:
         names = [known.name for known in _KNOWN]
         raise BagwiseError(f"there is no data set {name!r}: choose {', '.join(names[:-1])} or {names[-1]}")
+    if dataset.drawn:
+        return _draw(dataset, directory)
+    assert dataset.place is not None
     path = Path(dataset.place)
     if name in _PICTURES:
         bags = _PICTURES[name](path)
@@ -150,3 +165,26 @@ def load_dataset(name: str, directory: str | Path | None = None) -> Bags:
             " replace it"
         )
     return bags
+
+
+def _in(directory: Path, known: Dataset) -> Dataset:
+    """Say where a data set is in a data directory."""
+    if known.name == "shifted_mean":
+        return replace(known, here=True)
+    if known.drawn:
+        place = mnist_file(directory)
+    else:
+        place = directory / known.name
+        if known.name not in _PICTURES:
+            place /= f"{known.name}.npz"
+    return replace(known, place=str(place), here=place.exists())
+
+
+def _draw(dataset: Dataset, directory: str | Path | None) -> Bags:
+    if dataset.name == "mnist_bags":
+        from bagwise.datasets.generator import mnist_bags
+
+        return mnist_bags(count=dataset.bags, test_count=1, directory=directory).train
+    from bagwise.datasets.known_answers import known_answer_bags
+
+    return known_answer_bags(dataset.name, dataset.bags, directory=directory)

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
 
-__all__ = ["INSTANCE_METRICS", "Agreement", "agreement", "key_instance_metrics"]
+__all__ = ["INSTANCE_METRICS", "Agreement", "agreement", "average_precision", "key_instance_metrics"]
 
 INSTANCE_METRICS = ("instance_auc", "instance_average_precision", "top1_hit_rate", "pooled_instance_auc")
 
@@ -61,8 +61,7 @@ def key_instance_metrics(
         # What scikit-learn's functions give, forty times faster: they are made for few and long lists.
         ranks, keys = rankdata(given), int(truth.sum())
         areas.append((ranks[truth].sum() - keys * (keys + 1) / 2) / (keys * (len(truth) - keys)))
-        above = rankdata(-given, method="max")[truth]
-        precisions.append(np.mean(rankdata(above, method="max") / above))
+        precisions.append(average_precision(truth, given))
         hits.append(truth[given == given.max()].mean())
         rows.append(part)
     if not rows:
@@ -71,6 +70,29 @@ def key_instance_metrics(
     pooled = roc_auc_score(matters[together], values[together])
     found = (np.mean(areas), np.mean(precisions), np.mean(hits), pooled)
     return {name: float(value) for name, value in zip(INSTANCE_METRICS, found, strict=True)}
+
+
+def average_precision(matters: NDArray[np.bool_], values: NDArray[Any]) -> float:
+    """Measure how well values of one bag rank what matters first, as scikit-learn's `average_precision_score` does.
+
+    Parameters
+    ----------
+    matters
+        Which instances matter, shape (K,); one at least.
+    values
+        Shape (K,).
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> average_precision(np.array([False, True, False]), np.array([0.1, 0.7, 0.9]))
+    0.5
+    """
+    above = rankdata(-values, method="max")[matters]
+    return float(np.mean(rankdata(above, method="max") / above))
 
 
 class Agreement(NamedTuple):
