@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from bagwise.errors import BagwiseError
-from bagwise.tensorfiles import read_arrays, read_tensors, write_tensors
+from bagwise.tensorfiles import digest_of_tensors, read_arrays, read_tensors, write_tensors
+from bagwise.trust.files import file_digests
 
 KINDS = [
     "bool",
@@ -44,6 +45,7 @@ def path(tmp_path_factory):
 def test_arrays_are_written_as_the_library_does(path, named):
     write_tensors(path, named, TOLD)
     assert path.read_bytes() == safetensors.numpy.save(named, {"bagwise": json.dumps(TOLD)})
+    assert digest_of_tensors(named, TOLD) == file_digests(path.parent, [path.name])[path.name]
     read, told = read_arrays(path)
     assert told == TOLD
     assert read.keys() == named.keys()

@@ -1,7 +1,8 @@
 """Files of tensors and what is to be said of them; nothing in such a file can run code."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -38,7 +39,7 @@ _KINDS = {
 }
 _PLACES = {kind: place for place, kind in enumerate(_KINDS.values())}
 
-__all__ = ["is_tensor_file", "read_arrays", "read_tensors", "write_tensors"]
+__all__ = ["digest_of_tensors", "is_tensor_file", "read_arrays", "read_tensors", "write_tensors"]
 
 
 def write_tensors(
@@ -70,6 +71,45 @@ def write_tensors(
     ({'w': tensor([1., 1.])}, {'epoch': 3})
     """
     check_replaceable(path, is_tensor_file)
+    parts = _laid_out(tensors, description)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        for part in parts:
+            file.write(part)
+
+
+def digest_of_tensors(tensors: "Mapping[str, Tensor | NDArray[Any]]", description: Mapping[str, Any]) -> str:
+    """Sum up the file that `write_tensors` would write.
+
+    Parameters
+    ----------
+    tensors, description
+        As there.
+
+    Returns
+    -------
+    str
+        Its digest, as `bagwise.trust.files.file_digests` gives it.
+
+    Raises
+    ------
+    BagwiseError
+        If numbers are of a type that has no place in it.
+
+    Examples
+    --------
+    >>> digest_of_tensors({"w": np.ones(2)}, {"epoch": 3})
+    'b461f3d96a6ccb03476c5446228b115b'
+    """
+    digest = blake2b(digest_size=16)
+    for part in _laid_out(tensors, description):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _laid_out(
+    tensors: "Mapping[str, Tensor | NDArray[Any]]", description: Mapping[str, Any]
+) -> Sequence[bytes | memoryview]:
+    """Give what stands in a file, one after the other."""
     parts = {name: _in_memory(values) for name, values in tensors.items()}
     header: dict[str, Any] = {"__metadata__": {"bagwise": json.dumps(description, default=plain)}}
     ordered, end = sorted(parts, key=lambda name: (-_PLACES[parts[name].kind], name)), 0
@@ -79,10 +119,7 @@ def write_tensors(
         end += content.nbytes
     told = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     told += b" " * (-len(told) % 8)
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        file.write(len(told).to_bytes(8, "little") + told)
-        for name in ordered:
-            file.write(parts[name].content)
+    return [len(told).to_bytes(8, "little") + told, *(parts[name].content for name in ordered)]
 
 
 class _Part(NamedTuple):

@@ -1,6 +1,8 @@
 """`bagwise auto`, in process, with a portfolio that takes little time."""
 
 import json
+import os
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -15,6 +17,8 @@ from bagwise.commands.fold_files import FOLDS, read_folds
 from bagwise.commands.runs import Run
 from bagwise.io.tables import read_table
 from bagwise.trust.covered import covered
+from bagwise.trust.reliance import FILE as TRUST
+from bagwise.trust.seen import FILE as SEEN
 
 FEATURES = ["x", "y", "size", "marker", "shape"]
 COLUMNS = ["--bag", "patient", "--label", "diagnosis", "--instance", "cell"]
@@ -164,7 +168,9 @@ def test_the_averages_of_the_nested_searches_are_its_fold_models(run, kept, tmp_
     said = np.stack([members[0].answers(bags) for members in read_folds(known)])
     relied, fold = known.reliance, held_out["fold"].to_numpy()
     likely = [f"probability_{name}" for name in known.models[0].target_.names]
-    assert np.allclose(said[fold, np.arange(60)], held_out[likely], atol=1e-12)  # of bags that they did not see
+    assert np.allclose(said[fold, np.arange(60)], relied.kept.answers, atol=1e-12)  # of bags that they did not see
+    assert np.allclose(relied.kept.calibrated, held_out[likely], atol=1e-12)  # as they are told
+    assert held_out["predicted"].tolist() == relied.deciding().predicted(held_out[likely].to_numpy()).tolist()
     assert np.array_equal(relied.kept.fold, fold)
     assert metrics["calibration"] != "none"
     assert metrics["held_out_log_loss"] <= metrics["uncalibrated_log_loss"]
@@ -178,7 +184,10 @@ def test_the_averages_of_the_nested_searches_are_its_fold_models(run, kept, tmp_
     card = (out / "card.md").read_text(encoding="utf-8")
     assert f"**Calibration**: {metrics['calibration']}".replace("-", "") in card.replace("\\", "").replace("-", "")
     assert "Of the *second* clinic." in card
-    assert "How good probabilities are, of bags held out" in (out / "report.html").read_text(encoding="utf-8")
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "How good probabilities are, of bags held out" in page
+    assert "the other numbers are of what the run tells" in page
+    assert f"{(held_out['predicted'] == held_out['label']).groupby(held_out['fold']).mean().mean():.3f}" in page
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -201,20 +210,44 @@ def test_a_search_decides_as_it_was_asked_and_drops_models_where_it_is_to(run, k
     assert "does not decide yet as --cost asked for: bagwise auto was stopped before that was learnt" in refused.told
 
 
-def test_what_needs_bags_held_out_is_refused_where_there_is_no_estimate(run, table, tmp_path):
-    few = pd.read_csv(table)
-    few[few["patient"].isin(few["patient"].unique()[:6])].to_csv(table, index=False)
-    done = run("auto", table, *COLUMNS, "--trials", 1, "--precision", 0.5, "--out", tmp_path / "run")
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["--calibrate", "auto"], "probabilities cannot be calibrated"),
+        (["--sensitivity", 0.9], "there are 12 positive bags held out to choose a threshold by: 20 are needed"),
+        (["--specificity", 0.9], "there are 12 negative bags held out"),
+        (["--precision", 0.9], "no 20 bags or more that are called positive have more than 0.600"),
+        (["--precision", 0.5, "--group", "site"], "the estimate, for which there is no time, or too few bags"),
+    ],
+)
+def test_what_bags_cannot_give_is_refused_before_the_search(run, table, tmp_path, monkeypatch, given, told):
+    monkeypatch.setattr(AutoMIL, "_fit", lambda *_, **__: pytest.fail("it searches"))
+    cells = pd.read_csv(table)
+    cells.assign(site=pd.factorize(cells["patient"])[0] % 2).to_csv(table, index=False)
+    done = run("auto", table, *COLUMNS, "--trials", 1, *given, "--out", tmp_path / "run")
     assert done.status == 1
-    assert "is learnt from the bags of the estimate, for which there was no time, or too few bags" in done.told
-
-
-def test_a_calibration_that_too_few_bags_are_for_is_refused_before_the_search(run, table, tmp_path, monkeypatch):
-    monkeypatch.setattr(AutoMIL, "fit", lambda *_, **__: pytest.fail("it searches"))
-    done = run("auto", table, *COLUMNS, "--trials", 1, "--calibrate", "auto", "--out", tmp_path / "run")
-    assert done.status == 1
-    assert "probabilities cannot be calibrated" in done.told
+    assert told in done.told
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_files_of_two_searches_that_were_asked_the_same_cannot_be_swapped(run, table, tmp_path, monkeypatch):
+    for name, C in (("one", 0.1), ("two", 10.0)):  # as two that end by the clock may find
+        monkeypatch.setattr(rooms, "PORTFOLIO", (Candidate("mean-logistic", {"C": C}),))
+        asked = (*COLUMNS, "--trials", 1, "--threshold", 0.4, "--out", tmp_path / name)
+        assert run("auto", table, *asked).status == 0
+    one, two = Run.load(tmp_path / "one"), Run.load(tmp_path / "two")
+    assert one.asked == two.asked
+    for name in (TRUST, SEEN, FOLDS):
+        kept = tmp_path / "kept"
+        shutil.move(tmp_path / "one" / name, kept)
+        (shutil.copytree if name == FOLDS else shutil.copy)(tmp_path / "two" / name, tmp_path / "one" / name)
+        refused = run("predict", tmp_path / "one", table, "--coverage", 0.8)
+        assert refused.status == 1
+        assert "is not the file that this run wrote" in refused.told
+        (shutil.rmtree if name == FOLDS else os.remove)(tmp_path / "one" / name)
+        shutil.move(kept, tmp_path / "one" / name)
+    assert run("predict", tmp_path / "one", table, "--coverage", 0.8).status == 0
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -228,3 +261,6 @@ def test_of_times_until_an_event_no_fold_models_are_kept(run, table, tmp_path, m
     assert not (tmp_path / "run" / FOLDS).exists()
     rows = pd.DataFrame(json.loads(run("predict", tmp_path / "run", table, "--json").out))
     assert rows["stranger"].between(0, 1).all()
+    for option in ("--coverage", "--abstain"):
+        refused = run("predict", tmp_path / "run", table, option, 0.5)
+        assert f"{option} is of predictions for bags held out, and of times until an event a run" in refused.told

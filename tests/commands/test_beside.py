@@ -175,11 +175,13 @@ def test_one_model_keeps_none_of_the_folds_and_says_what_goes(trained, predicted
 
 @pytest.mark.parametrize("option", ["--coverage", "--abstain"])
 def test_a_run_that_held_nothing_out_refuses_and_still_tells_strangers(trained, predicted, run, table, option):
-    for options in ((*CLASSES, "--calibrate", "none"), ("--event", "died", "--time", "days", "--calibrate", "none")):
-        out = trained(*options, method="attention")
+    why = "needs predictions for bags held out, and {} keeps none: train it again"
+    of_lives = "is of predictions for bags held out, and of times until an event a run keeps none: leave it out"
+    for options, told in ((CLASSES, why), (("--event", "died", "--time", "days"), of_lives)):
+        out = trained(*options, "--calibrate", "none", method="attention")
         refused = run("predict", out, table, option, 0.1)
         assert refused.status == 1
-        assert f"{option} needs predictions for bags held out, and {out} keeps none: train it again" in refused.told
+        assert f"{option} {told.format(out)}" in refused.told
         assert predicted(out)[0]["stranger"].between(0, 1).all()
 
 
@@ -229,7 +231,8 @@ def test_a_fold_model_of_the_same_kind_is_known_to_be_another_but_in_runs_that_s
         assert re.search(f"{name} is (not the file that this run wrote|damaged)", refused.told), refused.told
         (out / name).write_bytes(kept)
     arrays, described = read_arrays(out / TRUST)
-    assert described.pop("files").keys() == {*(f"{FOLDS}/{fold}/model.safetensors" for fold in range(5)), SEEN}
+    folds = {f"{FOLDS}/{fold}/model.safetensors" for fold in range(5)}
+    assert described.pop("files").keys() == {"model.safetensors", SEEN, *folds}
     write_tensors(out / TRUST, arrays, described)
     assert run("predict", out, table, "--coverage", 0.9, "--json").out == whole
     (out / first).write_bytes((out / second).read_bytes())

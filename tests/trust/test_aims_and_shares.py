@@ -75,6 +75,35 @@ def test_too_few_bags_are_refused_with_the_reason():
         Aim("sensitivity", 0.99).threshold(np.arange(100) < 50, np.linspace(0, 1, 100))
 
 
+@given(
+    st.sampled_from(["sensitivity", "specificity", "precision"]),
+    st.sampled_from([0.3, 0.5, 0.8, 0.9, 0.97]),
+    st.integers(0, 60),
+    st.integers(0, 60),
+    st.booleans(),
+    st.integers(0, 2**32 - 1),
+)
+def test_what_any_answers_reach_is_not_refused_beforehand(kind, value, positive, negative, weighted, seed):
+    rng, aim = np.random.default_rng(seed), Aim(kind, value)
+    of_positive = np.arange(positive + negative) < positive
+    weights = rng.integers(0, 3, len(of_positive)).astype(float) if weighted else None
+    try:
+        aim.threshold(of_positive, rng.random(len(of_positive)) + of_positive * rng.random(), weights)
+    except BagwiseError:
+        return
+    aim.check(of_positive, weights)
+
+
+def test_what_no_answers_reach_is_refused_beforehand():
+    few = np.arange(100) < 19
+    for kind, positive in (("sensitivity", few), ("specificity", ~few), ("precision", few)):
+        with pytest.raises(BagwiseError, match=f"--{kind} is 0.97"):
+            Aim(kind, 0.97).check(positive)
+    with pytest.raises(BagwiseError, match="there are 0 bags called positive held out"):
+        Aim("precision", 0.5).check(np.ones(19, bool))
+    Aim("precision", 0.95).check(few)
+
+
 def test_a_bag_of_weight_two_is_like_two():
     positive, likely = drawn(60, 60, 0)
     weights = 1.0 + np.arange(120) % 2

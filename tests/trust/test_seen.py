@@ -9,6 +9,7 @@ import pytest
 import bagwise as bw
 from bagwise.errors import BagwiseError
 from bagwise.tensorfiles import read_arrays, write_tensors
+from bagwise.trust.files import file_digests
 from bagwise.trust.fold_models import ask_folds
 from bagwise.trust.held_out import hold_out
 from bagwise.trust.seen import FILE, Seen
@@ -38,6 +39,12 @@ def test_it_is_read_as_it_was_written(simple, tmp_path):
     with pytest.raises(BagwiseError, match=r"belongs to another run"):
         Seen.load(tmp_path, model, "that")
     assert Seen.load(tmp_path / "nowhere", model, "this") is None
+    (tmp_path / "model").write_text("one")
+    seen.save(tmp_path, "this", file_digests(tmp_path, ["model"]))
+    assert Seen.load(tmp_path, model, "this") is not None
+    (tmp_path / "model").write_text("another")
+    with pytest.raises(BagwiseError, match=r"model is not the file that this run wrote"):
+        Seen.load(tmp_path, model, "this")
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,7 @@ class AutoMIL(Averaged):
         *,
         checkpoints: str | Path | None = None,
         on_found: Callable[[Averaged], object] | None = None,
+        on_planned: Callable[[int], object] | None = None,
     ) -> Self:
         """Search, fit what was chosen to all bags, and estimate how good such a search is.
 
@@ -155,6 +156,9 @@ class AutoMIL(Averaged):
             Called with the best average so far, fitted to all bags, whenever there is one: with the simplest candidate
             alone, if that takes little of the time and nothing was tried before, and with what the search chose, before
             that is estimated.
+        on_planned
+            Called, before anything is tried, with the number of folds that the estimate is to have; 0: there will be
+            none. What it raises ends the fit.
 
         Returns
         -------
@@ -180,6 +184,8 @@ class AutoMIL(Averaged):
         self._pace, first = Pace(), next(candidates(bags, target, self._seed))
         self._division = self._planned(bags, target, budget)
         outer = self._outer_folds(bags, target) if self._division.outer else None
+        if on_planned is not None:
+            on_planned(0 if outer is None else len(outer.splits))
         standing = self._standing = Standing(budget, 1 if outer is None else 1 + len(outer.splits))
         with watched(standing.look, self.verbose):
             self._fit(first, outer, bags, target, weights, budget, folder, on_found)

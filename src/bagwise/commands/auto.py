@@ -123,6 +123,7 @@ def run_auto(
             sample_weight=weights,
             checkpoints=checkpoints,
             on_found=lambda found: write_run(out, [found], asked),  # so that whatever ends this leaves a run
+            on_planned=relying.check_estimate,
         )
     except BagwiseError:
         if [path.name for path in checkpoints.iterdir()] == [_ASKED]:  # refused: there is nothing to go on with
@@ -136,15 +137,15 @@ def run_auto(
     if left_out is not None:
         metrics["bags_left_out"] = left_out
     if model.nested_ is not None:
-        write_predictions(compared(model), bags, out / f"predictions.{output.format}")
+        write_predictions(compared(model, bags, worth.relied), bags, out / f"predictions.{output.format}")
     page = search_report(model, bags, weights, metrics, asked, source.data, out, worth.relied)
     protocol = [
         *who_learnt(metrics),
         ("Chosen", f"The best average of {model.tried_:,} candidates, by out-of-fold answers of inner folds"),
     ]
     card = card_of([model], bags, asked, estimated(metrics), protocol, relied=worth.relied)
-    worth.write(out, model, bags, asked)
     write_run(out, [model], asked)
+    worth.write(out, [model], bags, asked)
     write_told(out, f"auto on {source.data}", page, card, metrics)
     ResultFolder(out).clear("checkpoints")
     return metrics

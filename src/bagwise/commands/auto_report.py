@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,10 @@ from bagwise.bags import Bags
 from bagwise.commands.held_out import draw_figures, finite, measured_rows, shown_of
 from bagwise.commands.relying_report import reliance_facts, reliance_tables
 from bagwise.commands.report import evaluation_report, training_report
-from bagwise.evaluation.cross_validation import CrossValidation
+from bagwise.evaluation.cross_validation import CrossValidation, gathered
 from bagwise.evaluation.metrics import METRICS, measure
+from bagwise.evaluation.out_of_fold import Said
+from bagwise.evaluation.protocol import Division, splits_of
 from bagwise.reports import Metric, Report, Table
 from bagwise.reports.figures import tables_of
 from bagwise.trust.reliance import Reliance
@@ -71,7 +73,7 @@ def search_report(
         page = training_report([model], bags, answers, known, data, _EPOCHS, asked["data"].get("weight"))
         facts = [told[1], *page.facts]
         return replace(page, summary=f"{page.summary} {model.verdict_}", tables=_boards(model), facts=facts)
-    found = compared(model)
+    found = compared(model, bags, relied)
     shown = shown_of(found)
     assert bags.labels is not None
     worth, facts = ([], []) if relied is None else (reliance_tables(relied, bags.labels), reliance_facts(relied))
@@ -89,18 +91,23 @@ def search_report(
         title=f"{data}: the best that was found",
         summary=f"{page.summary} {model.verdict_}",
         metrics=[replace(one, name=_without_method(one)) for one in page.metrics],
-        tables=[_estimate(model), *worth, *_boards(model), *tables_of(shown)],
+        tables=[_estimate(model, _retold(relied)), *worth, *_boards(model), *tables_of(shown)],
         facts=[*told, *facts, *(fact for fact in page.facts if fact[0] in ("Protocol", "Seed"))],
     )
 
 
-def compared(model: AutoMIL) -> dict[str, CrossValidation]:
+def compared(model: AutoMIL, bags: Bags, relied: Reliance | None = None) -> dict[str, CrossValidation]:
     """Give what stands side by side: whole searches, and the simplest candidate.
 
     Parameters
     ----------
     model
         With an estimate.
+    bags
+        Those that it learnt from.
+    relied
+        What was learnt from the nested searches, by which these calibrate and decide as `bagwise predict` does, each
+        fold calibrated by what was learnt from the others; None where nothing was.
 
     Returns
     -------
@@ -109,7 +116,35 @@ def compared(model: AutoMIL) -> dict[str, CrossValidation]:
     """
     assert model.nested_ is not None
     assert model.simple_ is not None
-    return {"auto": model.nested_, model.baseline_: model.simple_}
+    nested = _as_told(model.nested_, bags, relied) if _retold(relied) else model.nested_
+    return {"auto": nested, model.baseline_: model.simple_}
+
+
+def _retold(relied: Reliance | None) -> TypeGuard[Reliance]:
+    """Say whether a run tells something else than what its models say."""
+    return relied is not None and relied.kept is not None and (relied.calibration is not None or relied.aim is not None)
+
+
+def _as_told(nested: CrossValidation, bags: Bags, relied: Reliance) -> CrossValidation:
+    """Give what whole searches say as the run tells it, and measure that."""
+    kept = relied.kept
+    assert kept is not None
+    target, division = relied.deciding(), Division(bags, splits_of(nested.assignment), nested.protocol)
+    threshold = getattr(target, "threshold", None)
+    said = [
+        Said(
+            target.names,
+            kept.calibrated[split.test],
+            None,
+            decided=None if threshold is None else target.predicted(kept.calibrated[split.test]),
+            threshold=threshold,
+        )
+        for split in division.splits
+    ]
+    told = gathered(
+        division, bags, nested.target, said, scoring=list(nested.scores), sample_weight=nested.sample_weight
+    )
+    return replace(told, attention=nested.attention, weight_axis=nested.weight_axis)
 
 
 def estimated(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -138,8 +173,9 @@ def _without_method(metric: Metric) -> str:
     return metric.name.removesuffix(", auto")
 
 
-def _estimate(model: AutoMIL) -> Table:
+def _estimate(model: AutoMIL, retold: bool) -> Table:
     """Show how good whole searches are, and beside it what the choosing flatters."""
+    as_said = " All are of answers as models give them; the other numbers are of what the run tells." if retold else ""
     assert model.simple_ is not None
 
     def cells(one: Estimate) -> list[str]:
@@ -152,7 +188,7 @@ def _estimate(model: AutoMIL) -> Table:
         ["Metric", "Mean", "95 % interval", model.baseline_, "The best candidate claims"],
         [cells(one) for one in model.estimate_],
         "Means over folds, of whole searches asked about bags that they did not see. What the best candidate claims is"
-        " from the folds by which it was chosen: flattered by the choosing.",
+        f" from the folds by which it was chosen: flattered by the choosing.{as_said}",
     )
 
 

@@ -52,6 +52,11 @@ class Beside:
 
     def _kept(self, option: str) -> Kept:
         relied = self.run.reliance
+        if self.run.models[0].target_.kind == "survival":
+            raise BagwiseError(
+                f"{option} is of predictions for bags held out, and of times until an event a run keeps none: leave it"
+                " out"
+            )
         if relied is None or relied.kept is None:
             raise BagwiseError(
                 f"{option} needs predictions for bags held out, and {self.run.folder} keeps none: train it again with"

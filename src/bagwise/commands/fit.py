@@ -269,7 +269,7 @@ def run_fit(
             tell=tell,
             **working,
         )
-        worth.write(out, models[0], learnt_from, asked)
+        worth.write(out, models, learnt_from, asked)
         write_run(out, models, asked)
     if said is not None:
         relied = before.reliance if before is not None else worth.relied

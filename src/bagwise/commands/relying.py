@@ -97,8 +97,31 @@ class Relying:
         if self._calibrate == "auto":
             check_kind(target)
             self._why_not(labels, target, weights)
-        if self.aim is not None and self.aim.kind in ("sensitivity", "specificity"):
-            self.aim.threshold(target.encoded(labels)[:, 0] == 1, np.zeros(len(labels)), weights)
+        if self.aim is not None:
+            self.aim.check(target.encoded(labels)[:, 0] == 1, weights)
+
+    def check_estimate(self, folds: int) -> None:
+        """Refuse, before a search, what is learnt from the bags of an estimate that will not be.
+
+        Parameters
+        ----------
+        folds
+            Of the estimate; 0: there is none.
+
+        Raises
+        ------
+        BagwiseError
+            If what was asked for needs them.
+
+        Examples
+        --------
+        >>> Relying(Trust(threshold=0.3)).check_estimate(0)
+        """
+        if not folds and (self._calibrate == "auto" or self._needs_bags):
+            raise BagwiseError(
+                "what --calibrate auto, --sensitivity, --specificity and --precision ask for is learnt from the bags of"
+                " the estimate, for which there is no time, or too few bags: give more, or leave these options out"
+            )
 
     def learn(
         self,
@@ -210,11 +233,7 @@ class Relying:
         BagwiseError
             If what was asked for cannot be.
         """
-        if held_out is None and (self._calibrate == "auto" or self._needs_bags):
-            raise BagwiseError(
-                "what --calibrate auto, --sensitivity, --specificity and --precision ask for is learnt from the bags of"
-                " the estimate, for which there was no time, or too few bags: give more, or leave these options out"
-            )
+        self.check_estimate(0 if held_out is None else len(held_out.models))
         if held_out is not None and target.kind == "survival":  # of which nothing is kept
             held_out = None
         why = self._why_not(labels, target, weights)

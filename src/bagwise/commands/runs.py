@@ -98,6 +98,7 @@ class Run:
         check_run(folder)
         from bagwise.methods.asked import common_target
         from bagwise.methods.formats import check_format
+        from bagwise.trust.files import check_belongs
         from bagwise.trust.reliance import FILE, Reliance
 
         folder = Path(folder)
@@ -125,6 +126,8 @@ class Run:
                     " file back, or train the model again"
                 )
         reliance = Reliance.load(folder, common_target(models), asked)
+        if reliance is not None:
+            check_belongs(folder, MODEL, reliance.files)
         if reliance is None and (folder / METRICS).exists() and "calibration" in read_json(folder / METRICS):
             raise BagwiseError(
                 f"{folder} answers by what its {FILE} says, which is not there: put the file back, or train the"

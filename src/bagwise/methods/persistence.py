@@ -31,9 +31,9 @@ from bagwise.methods.formats import (
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.neural_files import contents_of_neural, describe_neural, neural_of
 from bagwise.methods.parts import check_handed_in
-from bagwise.tensorfiles import read_tensors, write_tensors
+from bagwise.tensorfiles import digest_of_tensors, read_tensors, write_tensors
 
-__all__ = ["describe", "load_described", "load_model", "load_models", "save_model", "save_models"]
+__all__ = ["describe", "digest_of_models", "load_described", "load_model", "load_models", "save_model", "save_models"]
 
 
 def save_model(model: NeuralMIL | ClassicalMIL | Ensemble | Averaged, folder: str | Path) -> None:
@@ -89,6 +89,27 @@ def save_models(models: Sequence[BagEstimator], folder: str | Path) -> None:
         As `save_model` does.
     """
     write_tensors(Path(folder) / FILE, *_contents(models))
+
+
+def digest_of_models(models: Sequence[BagEstimator]) -> str:
+    """Sum up the file that `save_models` would write, by which what is kept beside it knows that it belongs to it.
+
+    Parameters
+    ----------
+    models
+        As in `save_models`.
+
+    Returns
+    -------
+    str
+        As `bagwise.trust.files.file_digests` gives it.
+
+    Raises
+    ------
+    BagwiseError
+        If the models cannot be saved.
+    """
+    return digest_of_tensors(*_contents(models))
 
 
 def describe(models: Sequence[BagEstimator]) -> dict[str, Any]:

@@ -169,6 +169,30 @@ class Aim(NamedTuple):
         found = scores[order][place - 1]
         return float(np.nextafter(found, -np.inf)) if self.kind == "sensitivity" else float(-found)
 
+    def check(self, positive: NDArray[np.bool_], weights: NDArray[np.float64] | None = None) -> None:
+        """Refuse what bags cannot give, whatever a model will say of them.
+
+        Parameters
+        ----------
+        positive
+            Which bags are, shape (B,).
+        weights
+            What each counts, shape (B,); None where all count the same.
+
+        Raises
+        ------
+        BagwiseError
+            If there are too few bags for it.
+
+        Examples
+        --------
+        >>> Aim("sensitivity", 0.9).check(np.arange(80) % 2 == 1)
+        """
+        counted = np.ones(len(positive)) if weights is None else weights
+        best = np.empty(len(positive))
+        best[np.lexsort((-counted, positive))] = np.linspace(0, 1, len(positive))  # as nobody could say it better
+        self.threshold(positive, best, weights)
+
     def _with_precision(
         self, positive: NDArray[np.bool_], probabilities: NDArray[np.float64], weights: NDArray[np.float64]
     ) -> float:

@@ -51,7 +51,7 @@ class Reliance:
     kept
         What was said of bags held out; None where nothing was held out.
     files
-        Digests of the files that lie beside it in a run, as `bagwise.trust.files.file_digests` gives them; none where
+        Digests of the files of its run, its models' too, as `bagwise.trust.files.file_digests` gives them; none where
         an older version wrote it.
 
     Examples

@@ -1,6 +1,6 @@
 """What a run keeps of the bags that it learnt from, to say of others whether they are like these."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -14,6 +14,7 @@ from bagwise.errors import BagwiseError
 from bagwise.methods.asked import Asked
 from bagwise.methods.classical.summaries import summaries_of
 from bagwise.tensorfiles import read_arrays, write_tensors
+from bagwise.trust.files import check_belongs
 from bagwise.trust.overlap import bag_digests
 from bagwise.trust.strangers import KnownBags
 
@@ -178,7 +179,7 @@ class Seen:
             begin = end
         return found
 
-    def save(self, folder: Path, digest: str) -> None:
+    def save(self, folder: Path, digest: str, files: Mapping[str, str] | None = None) -> None:
         """Write it into a run.
 
         Parameters
@@ -187,6 +188,8 @@ class Seen:
             Of the run.
         digest
             What `load` knows it by.
+        files
+            Digests of files of the run that it belongs to, too.
 
         Raises
         ------
@@ -196,7 +199,7 @@ class Seen:
         arrays = {name: array for name, array in vars(self.known).items() if array is not None}
         arrays |= {"lowest": self.lowest, "highest": self.highest}
         arrays |= {} if self.digests is None else {"digests": self.digests}
-        write_tensors(folder / FILE, arrays, {"format": _FORMAT, "of": digest})
+        write_tensors(folder / FILE, arrays, {"format": _FORMAT, "of": digest, "files": files or {}})
 
     @classmethod
     def load(cls, folder: Path, model: Asked, digest: str) -> Self | None:
@@ -230,6 +233,8 @@ class Seen:
                 raise BagwiseError(f"{path} was written by a later version of Bagwise: use that one")
             if described["of"] != digest:
                 raise BagwiseError(f"{path} belongs to another run: put the old file back, or train the model again")
+            for name, known in described.get("files", {}).items():  # of which older versions said none
+                check_belongs(folder, name, {name: known})
             lowest, highest = arrays.pop("lowest"), arrays.pop("highest")
             digests = arrays.pop("digests", None)
             found = cls(KnownBags(**arrays), lowest, highest, digests)
