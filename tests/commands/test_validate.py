@@ -253,6 +253,21 @@ def test_of_a_table_that_was_divided_the_test_bags_are_taken(run, place, tmp_pat
     assert not results["learnt_from"]
 
 
+@pytest.mark.parametrize("method", ["attention", "mean-logistic"])
+def test_bags_that_decided_when_to_stop_are_named_too(run, place, tmp_path, method):
+    frame = pd.read_csv(place / "learnt.csv").drop(columns=["site", "person"], errors="ignore")
+    deciding = frame["patient"].isin(["P003", "P011"])
+    frame.assign(part=np.where(deciding, "val", "train")).to_csv(tmp_path / "parts.csv", index=False)
+    epochs = QUICK if method == "attention" else ("--method", method, "--calibrate", "none")
+    fit = ("fit", tmp_path / "parts.csv", *COLUMNS, "--split", "part", *epochs, "--out", tmp_path / "run")
+    assert run(*fit).status == 0
+    frame[deciding].to_csv(tmp_path / "cohort.csv", index=False)
+    results, told = validated(run, tmp_path / "run", tmp_path / "cohort.csv", "--out", tmp_path / "out")
+    named = ["P003", "P011"] if method == "attention" else []  # what has no epochs looks at no bags to stop by
+    assert results["among_learnt"]["bags"] == named
+    assert ("the very features of a bag that the run learnt from" in told) == bool(named)
+
+
 @pytest.fixture(params=["multi-label", "real", "count", "ordinal", "survival", "three classes"])
 def kind(request):
     return request.param

@@ -237,13 +237,13 @@ def run_fit(
     relying.check(estimator._target_of(bags, np.flatnonzero(~validation)), learnt_from.labels, counted)
     working: dict[str, Any] = {"n_jobs": work.jobs, "verbose": verbose}
     models: Sequence[Asked]
+    deciding = validation if validation.any() and isinstance(estimator, NeuralMIL) else None
     if before is not None:
         models = before.models
     elif isinstance(estimator, ClassicalMIL):
         models = [estimator.fit(learnt_from, sample_weight=counted)]
     else:
         assert isinstance(estimator, NeuralMIL)
-        deciding = validation if validation.any() else None
         models = fit_ensemble(
             estimator,
             bags,
@@ -269,7 +269,7 @@ def run_fit(
             tell=tell,
             **working,
         )
-        worth.write(out, models, learnt_from, asked)
+        worth.write(out, models, learnt_from, asked, None if deciding is None else bags[deciding])
         write_run(out, models, asked)
     if said is not None:
         relied = before.reliance if before is not None else worth.relied

@@ -34,7 +34,9 @@ class Worth(NamedTuple):
     relied: Reliance | None
     held_out: HeldOut | None
 
-    def write(self, folder: Path, models: Sequence[Any], bags: Bags, asked: Mapping[str, Any]) -> None:
+    def write(
+        self, folder: Path, models: Sequence[Any], bags: Bags, asked: Mapping[str, Any], deciding: Bags | None = None
+    ) -> None:
         """Write it into a run, with what the run keeps of the bags that it learnt from; what was there before goes.
 
         The files know the run's own by its digest: runs that were asked the same may have found other models.
@@ -49,6 +51,8 @@ class Worth(NamedTuple):
             These, in the order of those held out.
         asked
             What the run was asked for.
+        deciding
+            Other bags, which decided when to stop; None where there are none.
 
         Raises
         ------
@@ -63,7 +67,7 @@ class Worth(NamedTuple):
         members = [member for one in parts for member in (one if isinstance(one, Ensemble) else [one])]
         fold = None if self.held_out is None else self.held_out.fold
         model, own = models[0], {MODEL: digest_of_models(models)}
-        seen = Seen.of(model, bags, fold, members, len(parts)) if members else Seen.of(model, bags, fold)
+        seen = Seen.of(model, bags, fold, members, len(parts), deciding)
         if seen is not None:
             seen.save(folder, digest_of(asked), own)
         if self.relied is not None:

@@ -53,8 +53,8 @@ class Seen:
     lowest, highest
         Of each feature in all training bags, shape (D,); infinite of one that is no plain number.
     digests
-        Of the features of each of all training bags, as `bagwise.trust.overlap.bag_digests` gives them; None where an
-        older version wrote it.
+        Of the features of each of all training bags, and of those that decided when to stop, as
+        `bagwise.trust.overlap.bag_digests` gives them; None where an older version wrote it.
 
     Examples
     --------
@@ -80,7 +80,8 @@ class Seen:
         bags: Bags,
         fold: NDArray[np.int64] | None = None,
         members: Sequence[Asked] = (),
-        folds: int = _FOLDS,
+        folds: int = 0,
+        deciding: Bags | None = None,
     ) -> Self | None:
         """Look at training bags; of more than a thousand, or fewer where each is many numbers, a choice is kept.
 
@@ -96,7 +97,9 @@ class Seen:
             Of the models of folds, as `bagwise.trust.fold_models.ask_folds` takes them; none: bags are where their
             summaries lie.
         folds
-            The number of folds.
+            The number of those models; 0 with none.
+        deciding
+            Other bags, which decided when to stop: of these digests are kept, too.
 
         Returns
         -------
@@ -105,7 +108,7 @@ class Seen:
         """
         if fold is None:
             of = np.arange(len(bags)) if bags.groups is None else np.unique(bags.groups, return_inverse=True)[1]
-            fold = np.random.default_rng(0).permutation(of.max() + 1)[of] % folds
+            fold = np.random.default_rng(0).permutation(of.max() + 1)[of] % _FOLDS
         if len(np.unique(fold)) < 2:
             return None
         some = chosen(len(bags), _widths(model)[1])
@@ -116,9 +119,9 @@ class Seen:
 
             vectors = ask_folds(members, folds, kept).vectors
         groups = None if kept.groups is None else np.unique(kept.groups, return_inverse=True)[1].astype(np.int64)
-        return cls(
-            KnownBags(_summed_up(model, kept), fold[some], vectors, groups), *_range(bags), bag_digests(model, bags)
-        )
+        digests = [bag_digests(model, one) for one in (bags, deciding) if one is not None]
+        known = KnownBags(_summed_up(model, kept), fold[some], vectors, groups)
+        return cls(known, *_range(bags), np.concatenate(digests))
 
     def likeness(self, model: Asked, bags: Bags, vectors: NDArray[np.floating] | None = None) -> Likeness:
         """Compare other bags with them.
@@ -150,7 +153,7 @@ class Seen:
         return Likeness(found, self._beyond(bags))
 
     def learnt_from(self, model: Asked, bags: Bags) -> NDArray[np.bool_]:
-        """Say which bags have the very features of one that was learnt from.
+        """Say which bags have the very features of one that was learnt from, or decided when to stop.
 
         Parameters
         ----------
