@@ -27,6 +27,7 @@ RUNS = {
     "format-3": ("rare",),
     "format-4": ("rare",),
     "format-5": ("events",),
+    "format-6": ("events",),
 }
 MODELS = {
     "0.1": (
@@ -37,6 +38,7 @@ MODELS = {
     "format-3": ("balanced", "balanced-three"),
     "format-4": ("deciding", "pooled"),
     "format-5": ("counting",),
+    "format-6": ("logarithm",),
 }
 DATA = {"slides": "data/features", "patches": "data/scans"}
 

@@ -32,6 +32,9 @@ class Said:
     alone
         Whether scores are what each instance, alone, would give its bag; else they are by how much the answer falls
         without it.
+    contributions
+        What instances add to the answers' logits, packed, as `NeuralMIL.contributions` gives them; None where there are
+        none.
     """
 
     answers: NDArray[Any]
@@ -39,6 +42,7 @@ class Said:
     scores: NDArray[Any] | None = None
     weight_axis: Literal["heads", "classes"] = "heads"
     alone: bool = True
+    contributions: NDArray[Any] | None = None
 
 
 class Decides:

@@ -24,6 +24,7 @@ __all__ = [
     "bag_answers",
     "bag_logits",
     "instance_answers",
+    "instance_contributions",
     "instance_weights",
     "predict_members",
 ]
@@ -77,6 +78,7 @@ class Fitted(Asked):
                 instance_weights(model, one),
                 instance_answers(model, one) if instances else None,
                 model.model_.weight_axis,
+                contributions=instance_contributions(model, one),
             )
             for model, one in zip(members, said, strict=True)
         ]
@@ -268,3 +270,34 @@ def instance_weights(model: Fitted, said: Prediction) -> NDArray[Any] | None:
     if weights.ndim == 2 and model.model_.weight_axis == "classes":
         return model.target_.by_name(weights)
     return weights
+
+
+def instance_contributions(model: Fitted, said: Prediction) -> NDArray[Any] | None:
+    """Give what a model says instances add to what it says of their bags, as `NeuralMIL.contributions` gives it.
+
+    Parameters
+    ----------
+    model
+        A fitted estimator.
+    said
+        Of it, from `predict_members`.
+
+    Returns
+    -------
+    array or None
+        Shape (N,), or (N, C) where a bag has several outputs, those of classes as in `classes_`; None where it gives
+        none.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import bagwise as bw
+    >>> model = bw.AttentionMIL(epochs=1).fit(bw.Bags.from_arrays([[[0.0]], [[1.0]]], labels=[0, 1]))
+    >>> one = Prediction(torch.zeros(1, 1, 1), None, None, contributions=torch.tensor([[0.5], [-0.5]]))
+    >>> instance_contributions(model, one).tolist()
+    [0.5, -0.5]
+    """
+    if said.contributions is None:
+        return None
+    given: NDArray[Any] = said.contributions.numpy()
+    return given[:, 0] if given.shape[1] == 1 else model.target_.by_name(given)

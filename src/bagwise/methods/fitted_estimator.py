@@ -9,7 +9,16 @@ from sklearn.utils.metaestimators import available_if
 from bagwise.bags import BagsLike, as_bags
 from bagwise.errors import BagwiseError
 from bagwise.methods.base import BagEstimator
-from bagwise.methods.fitted import Fitted, bag_answers, bag_logits, instance_answers, instance_weights, predict_members
+from bagwise.methods.fitted import (
+    Fitted,
+    bag_answers,
+    bag_logits,
+    instance_answers,
+    instance_contributions,
+    instance_weights,
+    predict_members,
+)
+from bagwise.models.architecture import LEVELS
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.survival import SurvivalTarget, valid_times
 from bagwise.training.inference import Prediction
@@ -102,6 +111,38 @@ class FittedEstimator(BagEstimator, Fitted):
         if weights is None:
             raise BagwiseError("the model gives no weights of instances: ask for instance_scores")
         return weights
+
+    def _may_contribute(self) -> bool:
+        """Whether instances may contribute to a sum: of what is a user's own nobody knows before it was asked."""
+        return self.level == "own" or LEVELS[self.level].ADDS_UP
+
+    @available_if(lambda self: self._may_contribute())  # type: ignore[untyped-decorator]
+    def contributions(self, X: BagsLike) -> NDArray[Any]:
+        """Give what each instance adds to what the model says of its bag, where that is a sum over instances.
+
+        What is positive speaks for a class, and what is negative against it.
+
+        Parameters
+        ----------
+        X
+            `Bags`, or a list with one array a bag.
+
+        Returns
+        -------
+        array
+            Packed like `Bags.instances`: of two classes shape (N,), what is added to the log-odds of `positive_`; else
+            (N, C), what is added to each output, those of classes as in `classes_`. Their sum over a bag is what the
+            model says before `class_shares_` correct it.
+
+        Raises
+        ------
+        BagwiseError
+            If a model of your own gives none.
+        """
+        found = instance_contributions(self, self._predict(X))
+        if found is None:
+            raise BagwiseError("the model gives no contributions of instances: ask for instance_scores or attention")
+        return found
 
     def _predict(self, X: BagsLike) -> Prediction:
         bags = as_bags(X)

@@ -33,8 +33,9 @@ __all__ = [
 # Of what is written here. 0.1 wrote format 1, and no number; in 3 models may have parts of a user's own; in 4 they say
 # which shares classes have that were balanced, and where predictions divide, and there are classical methods; in 5
 # models may add instances up, be told how many there are, and know columns of all kinds; in 6 columns may belong to
-# bags, or tell what came before, and what is far off may be shown by its logarithm.
-FORMAT = 6
+# bags, or tell what came before, and what is far off may be shown by its logarithm; in 7 an architecture has options of
+# its level, and a part in which instances of a bag see each other.
+FORMAT = 7
 FILE = "model.safetensors"
 # The families of methods without networks, and of averages of unlike ones; neural ones name none.
 CLASSICAL, AVERAGED = "classical", "averaged"

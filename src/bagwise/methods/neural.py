@@ -369,11 +369,23 @@ class NeuralMIL(FittedEstimator):
                 " torch.nn.Module"
             )
         pooling, options = self._pooling(recipe)
-        return Architecture(self.level, pooling, recipe.encoder, options, crop=self.crop, size=self.size)
+        return Architecture(
+            self.level,
+            pooling,
+            recipe.encoder,
+            options,
+            crop=self.crop,
+            size=self.size,
+            level_options=self._level_options(recipe),
+        )
 
-    def _pooling(self, recipe: Recipe) -> tuple[PoolingSpec, dict[str, Any]]:
-        """Name the pooling and its options, where the class has a model."""
+    def _pooling(self, recipe: Recipe) -> tuple[PoolingSpec | None, dict[str, Any]]:
+        """Name the pooling and its options, where the class has a model whose pooling can be chosen."""
         raise NotImplementedError
+
+    def _level_options(self, recipe: Recipe) -> dict[str, Any]:  # noqa: ARG002
+        """Say what else decides how the parts of the model compose."""
+        return {}
 
     def _member(
         self,

@@ -14,15 +14,28 @@ from bagwise.encoding import Encoding
 from bagwise.errors import BagwiseError
 from bagwise.models.beside import Beside
 from bagwise.models.contract import check_encoder, check_pooling, embedding_width
-from bagwise.models.encoders import CentreCrop, EncoderSpec, MultiLevel, build_encoder, drawing
-from bagwise.models.model import DeepSupervision, EmbeddingLevel, InstanceLevel, MILModel, ResidualConnections
-from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS, Pooling, PoolingSpec
+from bagwise.models.encoders import CentreCrop, EncoderSpec, build_encoder, drawing
+from bagwise.models.levels import (
+    DeepSupervision,
+    EmbeddingLevel,
+    InstanceLevel,
+    Level,
+    Parts,
+    ResidualConnections,
+)
+from bagwise.models.model import MILModel
+from bagwise.models.pooling import Pooling, PoolingSpec
 from bagwise.models.scaling import Scaler
 from bagwise.models.shown_columns import ShownColumns, encoding_in
 
 __all__ = ["LEVELS", "Architecture", "Design"]
 
-LEVELS = ("embedding", "instance", "deep-supervision", "residual")
+LEVELS: dict[str, type[Level]] = {
+    "embedding": EmbeddingLevel,
+    "instance": InstanceLevel,
+    "deep-supervision": DeepSupervision,
+    "residual": ResidualConnections,
+}
 
 
 @dataclass(frozen=True)
@@ -220,10 +233,10 @@ class Architecture(Design):
     Parameters
     ----------
     level
-        How the parts compose: ``"embedding"``, ``"instance"``, ``"deep-supervision"`` or ``"residual"``.
+        How the parts compose: a name in `LEVELS`.
     pooling
-        A name in `EMBEDDING_POOLINGS`, or in `INSTANCE_POOLINGS` at the instance level; or a class that follows
-        `Pooling`.
+        A name among the `POOLINGS` of the level, or a class that follows `Pooling`; None where there is none
+        to choose.
     encoder
         A name in `ENCODERS`, a function that makes a module, or a module to start from.
     pooling_options
@@ -232,6 +245,8 @@ class Architecture(Design):
         Side of the square in the middle of an image that the encoder is shown; None: all of it.
     size
         Whether the classifier of a bag is told how many instances there are, too (`bagwise.models.beside.Beside`).
+    level_options
+        What the level takes beside its parts.
 
     Raises
     ------
@@ -245,40 +260,52 @@ class Architecture(Design):
     """
 
     level: str
-    pooling: PoolingSpec
+    pooling: PoolingSpec | None
     encoder: EncoderSpec
     pooling_options: Mapping[str, Any] = field(default_factory=dict)
     size: bool = field(default=False, kw_only=True)
+    level_options: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
-        if self.size and self.level == "instance":
-            raise BagwiseError(
-                "size is True, and at the instance level no classifier of bags follows the pooling, to which the number"
-                " of instances could go: leave it False, or pool embeddings"
-            )
         if self.level not in LEVELS:
             raise BagwiseError(f"there is no level {self.level!r}: the levels are {', '.join(LEVELS)}")
-        if not callable(self.pooling) and self.pooling not in self._poolings:
+        poolings = self._level.POOLINGS
+        if self.size and not self._level.CLASSIFIES_BAGS:
+            raise BagwiseError(
+                f"size is True, and at the {self.level} level no classifier of bags follows the pooling, to which the"
+                " number of instances could go: leave it False, or pool embeddings"
+            )
+        if self.pooling is None and not poolings:
+            return
+        if not poolings:
+            raise BagwiseError(f"the {self.level} level has no pooling to choose: leave {self.pooling!r} out")
+        if not callable(self.pooling) and self.pooling not in poolings:
             raise BagwiseError(
                 f"there is no pooling {self.pooling!r} at the {self.level} level: the poolings are"
-                f" {', '.join(self._poolings)}, or a class of your own"
+                f" {', '.join(poolings)}, or a class of your own"
             )
+
+    @property
+    def _level(self) -> type[Level]:
+        return LEVELS[self.level]
+
+    @property
+    def _pooling(self) -> Callable[..., Pooling] | None:
+        """What makes the pooling."""
+        if self.pooling is None or callable(self.pooling):
+            return self.pooling
+        return self._level.POOLINGS[self.pooling]
 
     @property
     def pools_probabilities(self) -> bool:
         """Whether outputs are logits of pooled probabilities."""
-        made = self.pooling if callable(self.pooling) else self._poolings[self.pooling]
-        return bool(getattr(made, "of_probabilities", False))
-
-    @property
-    def _poolings(self) -> dict[str, Callable[..., Pooling]]:
-        return INSTANCE_POOLINGS if self.level == "instance" else EMBEDDING_POOLINGS
+        return bool(getattr(self._pooling, "of_probabilities", False))
 
     @property
     def own(self) -> dict[str, Any]:
         """As `Design.own`: the encoder, the pooling, or both."""
         parts = {"encoder": self.encoder, "pooling": self.pooling}
-        return {name: part for name, part in parts.items() if not isinstance(part, str)}
+        return {name: part for name, part in parts.items() if part is not None and not isinstance(part, str)}
 
     @property
     def summary(self) -> str:
@@ -288,7 +315,7 @@ class Architecture(Design):
     def _compose(self, scaler: Scaler, instance_shape: Sequence[int], outputs: int, dropout: float) -> MILModel:
         shown = self._shown(instance_shape)
         # Where no classifier of bags follows the pooling, each instance says what belongs to its bag.
-        told = 0 if self.level == "instance" else scaler.beside
+        told = scaler.beside if self._level.CLASSIFIES_BAGS else 0
         if told:
             shown = (shown[0] - told,)
         encoder = build_encoder(self.encoder, shown, dropout)
@@ -297,10 +324,10 @@ class Architecture(Design):
             check_encoder(encoder, shown)
         if self.crop is not None:
             encoder = nn.Sequential(CentreCrop(self.crop), encoder)
-        make, draw = self.pooling if callable(self.pooling) else self._poolings[self.pooling], drawing(self.encoder)
+        make, draw = self._pooling, drawing(self.encoder)
 
         def pooled(width: int) -> tuple[Pooling, int]:
-            """Make a pooling, and say how wide its bag vectors are."""
+            assert make is not None
             made = make(width, **self.pooling_options)
             if not isinstance(made, Pooling):
                 kind = type(made).__name__
@@ -308,26 +335,13 @@ class Architecture(Design):
             made.apply(draw)
             if not callable(self.pooling):
                 return made, width
-            return made, check_pooling(made, width, outputs, anew=self.level != "instance")
+            return made, check_pooling(made, width, outputs, anew=self._level.CLASSIFIES_BAGS)
 
-        beside = Beside(self.size, told) if self.size or told else None
-
-        def head(width: int) -> nn.Module:
-            made = nn.Linear(width + (0 if beside is None else beside.width), outputs)
+        def linear(width: int, outputs: int) -> nn.Linear:
+            made = nn.Linear(width, outputs)
             draw(made)
             return made
 
-        if self.level == "embedding":
-            pooling, wide = pooled(width)
-            return EmbeddingLevel(scaler, encoder, dropout, pooling, head(wide), beside)
-        if self.level == "instance":
-            scoring = head(width)
-            return InstanceLevel(scaler, encoder, dropout, scoring, pooled(outputs)[0])
-        if not isinstance(encoder, MultiLevel):
-            raise BagwiseError(f"the {self.level} level needs an encoder that gives all of its layers: a MultiLevel")
-        if self.level == "residual" and len(set(encoder.widths)) > 1:
-            raise BagwiseError(f"residual connections add the layers up, so they need one width, not {encoder.widths}")
-        poolings, widths = map(list, zip(*map(pooled, encoder.widths), strict=True))
-        if self.level == "deep-supervision":
-            return DeepSupervision(scaler, encoder, dropout, poolings, [head(wide) for wide in widths], beside)
-        return ResidualConnections(scaler, encoder, dropout, poolings, head(widths[0]), beside)
+        beside = Beside(self.size, told) if self.size or told else None
+        parts = Parts(scaler, encoder, dropout, beside, width, outputs, pooled, linear)
+        return self._level(parts, **self.level_options)

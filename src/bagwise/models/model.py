@@ -1,7 +1,7 @@
-"""How an encoder, a pooling and a head compose into a model of the bag's label (paper, section 2.2)."""
+"""What a model of the bag's label is, and what it says (paper, section 2.2)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -12,16 +12,7 @@ from bagwise.models.beside import Beside
 from bagwise.models.pooling import Pooling
 from bagwise.models.scaling import Scaler
 
-__all__ = [
-    "DeepSupervision",
-    "Dropout",
-    "EmbeddingLevel",
-    "InstanceLevel",
-    "MILModel",
-    "Output",
-    "ResidualConnections",
-    "keep_mask",
-]
+__all__ = ["Dropout", "MILModel", "Output", "keep_mask"]
 
 
 class Output(NamedTuple):
@@ -38,6 +29,8 @@ class Output(NamedTuple):
         Instance logits, shape (N, C); None where the model does not score instances.
     extras
         Whatever else a loss of the user's own should see, tensors by name, such as embeddings; None: nothing.
+    contributions
+        What each instance adds to the logits of its bag, which are the sum, shape (N, C); None where these are no sum.
 
     Examples
     --------
@@ -49,6 +42,7 @@ class Output(NamedTuple):
     weights: Tensor | None = None
     scores: Tensor | None = None
     extras: Mapping[str, Tensor] | None = None
+    contributions: Tensor | None = None
 
 
 class Dropout(nn.Module):
@@ -236,8 +230,10 @@ class MILModel(nn.Module):
         """What stands in the place of the target's loss (`bagwise.training.losses`); None: nothing does."""
         return None
 
-    def _follow(self, pooling: Pooling) -> None:
-        self.wants_coordinates, self.weight_axis = pooling.wants_coordinates, pooling.weight_axis
+    @property
+    def classifier(self) -> nn.Module | None:
+        """The part that is given vectors of bags; None where there is none."""
+        return None
 
     def encode(self, instances: Tensor) -> Tensor:
         """Turn packed instances into embeddings.
@@ -375,141 +371,3 @@ class MILModel(nn.Module):
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
         return self
-
-
-class EmbeddingLevel(MILModel):
-    """Encode, pool, score: the embedding-level approach.
-
-    Parameters
-    ----------
-    scaler, encoder, dropout, beside
-        As in `MILModel`.
-    pooling
-        An embedding pooling of the embedding's width M.
-    head
-        Bag vectors, shape (B, M), and what is told beside them, to logits, shape (B, C).
-    """
-
-    def __init__(
-        self,
-        scaler: Scaler,
-        encoder: nn.Module,
-        dropout: float,
-        pooling: Pooling,
-        head: nn.Module,
-        beside: Beside | None = None,
-    ) -> None:
-        super().__init__(scaler, encoder, dropout, beside)
-        self.pooling = pooling
-        self._follow(pooling)
-        self.head = head
-
-    def aggregate(self, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Output:
-        """Aggregate as `MILModel.aggregate` says."""
-        embeddings, told = self._apart(embeddings, offsets)
-        pooled = self.pooling(self.dropout(embeddings), offsets, coordinates)
-        return Output(self.head(_beside(pooled.bags, told)).unsqueeze(0), pooled.weights)
-
-
-class InstanceLevel(MILModel):
-    """Encode, score, pool: the instance-level approach.
-
-    Parameters
-    ----------
-    scaler, encoder, dropout
-        As in `MILModel`.
-    head
-        Embeddings, shape (N, M), to instance logits, shape (N, C).
-    pooling
-        An instance pooling of width C.
-    """
-
-    def __init__(self, scaler: Scaler, encoder: nn.Module, dropout: float, head: nn.Module, pooling: Pooling) -> None:
-        super().__init__(scaler, encoder, dropout)
-        self.head = head
-        self.pooling = pooling
-        self._follow(pooling)
-
-    def aggregate(self, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Output:
-        """Aggregate as `MILModel.aggregate` says."""
-        scores = self.head(self.dropout(embeddings))
-        pooled = self.pooling(scores, offsets, coordinates)
-        return Output(pooled.bags.unsqueeze(0), pooled.weights, scores)
-
-
-class DeepSupervision(MILModel):
-    """Pool and score every layer; the losses add up, the prediction is the heads' mean (Wang et al., 2016).
-
-    Parameters
-    ----------
-    scaler, encoder, dropout, beside
-        As in `MILModel`; the encoder gives all of its layers side by side.
-    poolings, heads
-        One of each for each layer, in the encoder's order.
-    """
-
-    def __init__(
-        self,
-        scaler: Scaler,
-        encoder: nn.Module,
-        dropout: float,
-        poolings: list[Pooling],
-        heads: list[nn.Module],
-        beside: Beside | None = None,
-    ) -> None:
-        super().__init__(scaler, encoder, dropout, beside)
-        self.poolings = nn.ModuleList(poolings)
-        self._follow(poolings[0])
-        self.heads = nn.ModuleList(heads)
-
-    def aggregate(self, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Output:
-        """Aggregate as `MILModel.aggregate` says."""
-        embeddings, told = self._apart(embeddings, offsets)
-        levels = _pooled_levels(self.dropout(embeddings), offsets, coordinates, self.poolings)
-        vectors = [_beside(level, told) for level in levels]
-        return Output(torch.stack([head(one) for head, one in zip(self.heads, vectors, strict=True)]))
-
-
-class ResidualConnections(MILModel):
-    """Pool every layer and score the sum of the pooled vectors (Wang et al., 2016).
-
-    Parameters
-    ----------
-    scaler, encoder, dropout, beside
-        As in `MILModel`; the encoder gives all of its layers, of one width, side by side.
-    poolings
-        One for each layer.
-    head
-        Bag vectors, and what is told beside them, to logits.
-    """
-
-    def __init__(
-        self,
-        scaler: Scaler,
-        encoder: nn.Module,
-        dropout: float,
-        poolings: list[Pooling],
-        head: nn.Module,
-        beside: Beside | None = None,
-    ) -> None:
-        super().__init__(scaler, encoder, dropout, beside)
-        self.poolings = nn.ModuleList(poolings)
-        self._follow(poolings[0])
-        self.head = head
-
-    def aggregate(self, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Output:
-        """Aggregate as `MILModel.aggregate` says."""
-        embeddings, told = self._apart(embeddings, offsets)
-        levels = _pooled_levels(self.dropout(embeddings), offsets, coordinates, self.poolings)
-        return Output(self.head(_beside(torch.stack(levels).sum(0), told)).unsqueeze(0))
-
-
-def _beside(vectors: Tensor, told: Tensor | None) -> Tensor:
-    return vectors if told is None else torch.cat([vectors, told.to(vectors.dtype)], dim=1)
-
-
-def _pooled_levels(
-    embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None, poolings: nn.ModuleList
-) -> list[Tensor]:
-    parts = torch.split(embeddings, [cast(Pooling, pooling).width for pooling in poolings], dim=1)
-    return [pooling(part, offsets, coordinates).bags for pooling, part in zip(poolings, parts, strict=True)]

@@ -33,6 +33,8 @@ class Prediction:
     alone
         Logits of each instance as a bag of its own, shape (H, N, C), where they were asked for and there are no
         `scores`; else None.
+    contributions
+        What each instance adds to the logits of its bag, shape (N, C), or None.
 
     Examples
     --------
@@ -44,6 +46,7 @@ class Prediction:
     weights: Tensor | None
     scores: Tensor | None
     alone: Tensor | None = None
+    contributions: Tensor | None = None
 
 
 def predict(
@@ -185,6 +188,7 @@ def gathered(
             None if said.weights is None else said.weights[rows],
             None if said.scores is None else said.scores[rows],
             None if said.alone is None else said.alone[:, rows],
+            None if said.contributions is None else said.contributions[rows],
         )
     _check_numbers(said, packed, positions)
     return said
@@ -202,8 +206,10 @@ def _joined(outputs: list[Output], apart: list[Tensor]) -> Prediction:
 
     logits = cat([output.logits for output in outputs], dim=1)
     assert logits is not None
-    weights, scores = cat([output.weights for output in outputs]), cat([output.scores for output in outputs])
-    return Prediction(logits, weights, scores, cat(apart, dim=1))
+    weights, scores, contributions = (
+        cat([getattr(output, name) for output in outputs]) for name in ("weights", "scores", "contributions")
+    )
+    return Prediction(logits, weights, scores, cat(apart, dim=1), contributions)
 
 
 def _check_numbers(said: Prediction, packed: PackedTensors, positions: NDArray[np.int64]) -> None:
@@ -214,6 +220,7 @@ def _check_numbers(said: Prediction, packed: PackedTensors, positions: NDArray[n
         ("weights", said.weights, bag_of_row, tuple(range(1, 1 if said.weights is None else said.weights.ndim))),
         ("scores", said.scores, bag_of_row, (1,)),
         ("logits of instances", said.alone, bag_of_row, (0, 2)),
+        ("contributions", said.contributions, bag_of_row, (1,)),
     ):
         if values is None or torch.isfinite(values).all():
             continue

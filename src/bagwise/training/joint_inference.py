@@ -25,7 +25,7 @@ _BAGS, _ALONE = 1 << 8, 1 << 12
 # The most numbers in the embeddings of a bag by all models at once; where it is large they take turns.
 _NUMBERS = 1 << 28
 # Of an output.
-_KEPT = ("logits", "weights", "scores")
+_KEPT = ("logits", "weights", "scores", "contributions")
 
 
 def predict_together(
@@ -149,8 +149,9 @@ class _Together:
                 bags, outputs, apart = self.found[number]
                 bags.append(batch)
                 own = {name: values[place] for name, values in said.items()}
-                outputs.append(Output(own["logits"], own.get("weights"), own.get("scores")))
-                apart += [own["alone"]] if "alone" in own else []
+                apart += [own.pop("alone")] if "alone" in own else []
+                found = own.get("contributions")
+                outputs.append(Output(own["logits"], own.get("weights"), own.get("scores"), contributions=found))
 
     def _said(self, some: SideBySide, embeddings: Tensor, offsets: Tensor, where: Tensor | None) -> dict[str, Tensor]:
         """Ask what is kept of an output, by name, of all models along a first axis."""

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from bagwise.compiled import PythonGradient
 from bagwise.models.encoders import FullyConnected, MultiLevel
-from bagwise.models.model import DeepSupervision, EmbeddingLevel, InstanceLevel, MILModel, ResidualConnections
+from bagwise.models.levels import DeepSupervision, EmbeddingLevel, InstanceLevel, ResidualConnections
+from bagwise.models.model import MILModel
 from bagwise.models.pooling import (
     EMBEDDING_POOLINGS,
     INSTANCE_POOLINGS,

@@ -10,9 +10,9 @@ from bagwise.bags import Bags
 from bagwise.methods.asked import Asked, ask
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
-    from bagwise.models.model import MILModel, Output
+    from bagwise.models.model import Output
 
 __all__ = ["FoldAnswers", "ask_folds"]
 
@@ -76,7 +76,7 @@ def _with_vectors(members: Sequence[Any], folds: int, bags: Bags) -> tuple[NDArr
     from bagwise.training.inference import predict
 
     first, size = members[0], len(members) // folds
-    heads = [_classifier(member.model_) for member in members[::size]]
+    heads = [member.model_.classifier for member in members[::size]]
     if heads[0] is None:
         return None
     bags, device = first._like_learnt(bags), resolve_device(first.device, first.precision)
@@ -108,12 +108,3 @@ def _with_vectors(members: Sequence[Any], folds: int, bags: Bags) -> tuple[NDArr
             hook.remove()
     answers = [bag_answers(member, one) for member, one in zip(members, said, strict=True)]
     return np.stack(answers), np.array(vectors)
-
-
-def _classifier(model: "MILModel") -> "nn.Module | None":
-    """Find the part that is given vectors of bags; where there are several, the last."""
-    from bagwise.models.model import DeepSupervision, EmbeddingLevel, ResidualConnections
-
-    if isinstance(model, EmbeddingLevel | ResidualConnections):
-        return model.head
-    return model.heads[-1] if isinstance(model, DeepSupervision) else None
