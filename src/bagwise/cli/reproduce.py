@@ -9,7 +9,18 @@ from bagwise.cli.loading import loading
 from bagwise.cli.options import takes_options
 from bagwise.cli.output import print_json, print_line, print_table, say, told
 from bagwise.commands.options import AsJson, Output
-from bagwise.experiments.options import Assumption, Auto, Defaults, Digits, Payments, Promises, Slides, Table1, Tissue
+from bagwise.experiments.options import (
+    Answers,
+    Assumption,
+    Auto,
+    Defaults,
+    Digits,
+    Payments,
+    Promises,
+    Slides,
+    Table1,
+    Tissue,
+)
 
 __all__ = ["reproduce"]
 
@@ -72,6 +83,26 @@ def mil_assumption(
     for name, shortcut in results["problems"].items():
         print_line(f"{name}: the shortcut is that {shortcut}")
     print_line(f"The verdicts are in {out}.")
+
+
+@reproduce.command("known-answers", epilog="Example: bagwise reproduce known-answers --draws 1 --out known-answers")
+@takes_options()
+def known_answers(
+    out: Annotated[Path, "Folder for the numbers as JSON and Markdown, and finished cells.", "--out"],
+    study: Answers,
+    as_json: AsJson = Output.json,
+) -> None:
+    """Methods on problems with a known answer: what they say of bags, and of what speaks for and against a class."""
+    with loading():
+        from bagwise.experiments.known_answers import run_known_answers, tables
+
+    results = run_known_answers(out, study, tell=say)
+    if as_json:
+        print_json(results)
+        return
+    for line in tables(results).splitlines():
+        print_line(line)
+    print_line(f"The tables are in {out}.")
 
 
 @reproduce.command(epilog="Example: bagwise reproduce defaults --dataset musk1 --out defaults")

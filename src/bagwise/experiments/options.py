@@ -17,7 +17,19 @@ from bagwise.commands.options import (
     Work,
 )
 
-__all__ = ["Assumption", "Auto", "Defaults", "Digits", "Payments", "Promises", "Slides", "Study", "Table1", "Tissue"]
+__all__ = [
+    "Answers",
+    "Assumption",
+    "Auto",
+    "Defaults",
+    "Digits",
+    "Payments",
+    "Promises",
+    "Slides",
+    "Study",
+    "Table1",
+    "Tissue",
+]
 
 
 @dataclass(frozen=True)
@@ -70,6 +82,20 @@ class Assumption(Study):
 
     methods: Annotated[tuple[str, ...], "Name of a method; repeat it. Else all.", "--method"] = ()
     seeds: Annotated[int, "How often each problem is made anew."] = 5
+
+
+@dataclass(frozen=True)
+class Answers(Study):
+    """Which methods are measured on which problems with a known answer, and on how many draws."""
+
+    methods: Annotated[
+        tuple[str, ...],
+        "Name of a method; repeat it. Else all that are quick enough for thousands of bags.",
+        "--method",
+    ] = ()
+    problems: Annotated[tuple[str, ...], "Name of a problem; repeat it. Else all.", "--problem"] = ()
+    draws: Annotated[int, "How often bags are drawn anew."] = 5
+    finished: Annotated[bool, "Put together what is finished, and measure nothing more."] = False
 
 
 @dataclass(frozen=True)
