@@ -1,12 +1,33 @@
 """Metrics over folds and repetitions in a few numbers, and in words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["divided_told", "folds_told", "summary"]
+__all__ = ["divided_told", "folds_told", "standard_error", "summary"]
+
+
+def standard_error(values: Sequence[float] | NDArray[np.float64]) -> float:
+    """Give the standard error of a mean, as if values were independent.
+
+    Parameters
+    ----------
+    values
+        Shape (n,).
+
+    Returns
+    -------
+    float
+        NaN of fewer than two values.
+
+    Examples
+    --------
+    >>> standard_error([0.0, 1.0]), standard_error([0.5])
+    (0.5, nan)
+    """
+    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.nan
 
 
 def summary(scores: NDArray[np.float64], folds: NDArray[np.int64] | None = None) -> dict[str, Any]:
@@ -34,11 +55,10 @@ def summary(scores: NDArray[np.float64], folds: NDArray[np.int64] | None = None)
     """
     known = scores[np.isfinite(scores)]
     by_repeat = [float(row[np.isfinite(row)].mean()) for row in scores if np.isfinite(row).any()]
-    several = len(by_repeat) > 1
     return {
         "mean": float(np.mean(by_repeat)) if by_repeat else np.nan,
         "sd_folds": float(known.std(ddof=1)) if len(known) > 1 else np.nan,
-        "se_repeats": float(np.std(by_repeat, ddof=1) / np.sqrt(len(by_repeat))) if several else np.nan,
+        "se_repeats": standard_error(by_repeat),
         "folds": scores.shape[1],
         "repeats": scores.shape[0],
         "folds_defined": len(known),

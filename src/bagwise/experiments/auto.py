@@ -14,7 +14,7 @@ from bagwise.commands.data import digest_of_labelled
 from bagwise.commands.runs import write_json
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.significance import corrected_interval
-from bagwise.evaluation.summary import summary
+from bagwise.evaluation.summary import standard_error, summary
 from bagwise.experiments.auto_cells import (
     BEST,
     CLASSICAL,
@@ -168,7 +168,7 @@ def _drawn_rows(part: str, known: Sequence[tuple[Mapping[str, Any], Mapping[str,
         "sets": len(answers),
         **{name: float(values.mean()) for name, values in of.items()},
         "optimism": float(off.mean()),
-        "se_optimism": float(off.std(ddof=1) / np.sqrt(len(off))) if len(off) > 1 else np.nan,
+        "se_optimism": standard_error(off),
         "optimism_of_claimed": float((of["claimed"] - of["true"]).mean()),
         "intervals_that_hold": float(np.mean(held)) if held else np.nan,
         "seconds": float(np.mean([one["seconds"] for one in answers])),

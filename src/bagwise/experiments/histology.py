@@ -21,6 +21,7 @@ from bagwise.evaluation.key_instances import key_instance_metrics
 from bagwise.evaluation.metrics import CLASS_METRICS, bag_metrics
 from bagwise.evaluation.pooled import pooled
 from bagwise.evaluation.protocol import Folds
+from bagwise.evaluation.summary import standard_error
 from bagwise.experiments.cells import OLDER, cells_on_workers, environment, finite
 from bagwise.experiments.markdown import intervals_table, markdown_table, short, with_error
 from bagwise.experiments.options import Tissue
@@ -337,8 +338,7 @@ def _rows(
 
 
 def _mean(values: Sequence[float]) -> dict[str, Any]:
-    error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.nan
-    return {"mean": float(np.mean(values)), "se_repeats": error, "values": list(values)}
+    return {"mean": float(np.mean(values)), "se_repeats": standard_error(values), "values": list(values)}
 
 
 def tables(results: Mapping[str, Any]) -> str:

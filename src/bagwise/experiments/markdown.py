@@ -1,11 +1,11 @@
 """Results as Markdown: tables, and numbers as papers print them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["intervals_table", "markdown_table", "means_table", "short", "signed", "with_error"]
+__all__ = ["intervals_table", "markdown_table", "means_table", "short", "signed", "table_of", "with_error"]
 
 
 def markdown_table(heads: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
@@ -34,6 +34,32 @@ def markdown_table(heads: Sequence[object], rows: Sequence[Sequence[object]]) ->
     lines = [f"| {' | '.join(map(str, cells))} |\n" for cells in (heads, *rows)]
     lines.insert(1, "|---" * len(heads) + "|\n")
     return "".join(lines)
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Callable[[Mapping[str, Any]], object]]) -> str:
+    """Write a table with a line a row of results.
+
+    Parameters
+    ----------
+    rows
+        The results.
+    columns
+        What stands in each column of a row, by its head.
+
+    Returns
+    -------
+    str
+        Markdown.
+
+    Examples
+    --------
+    >>> print(table_of([{"auc": 0.97}], {"AUC": lambda row: short(row["auc"])}))
+    | AUC |
+    |---|
+    | .970 |
+    <BLANKLINE>
+    """
+    return markdown_table([*columns], [[cell(row) for cell in columns.values()] for row in rows])
 
 
 def means_table(title: str, names: Sequence[str], means: Mapping[tuple[str, str], float | None]) -> str:

@@ -19,6 +19,7 @@ from bagwise.datasets.payments import payments
 from bagwise.encoding import Encoding
 from bagwise.errors import BagwiseWarning
 from bagwise.evaluation.key_instances import key_instance_metrics
+from bagwise.evaluation.summary import standard_error
 from bagwise.experiments.cells import OLDER, cells_on_workers, environment, finite
 from bagwise.experiments.markdown import markdown_table, short, signed, with_error
 from bagwise.experiments.options import Payments
@@ -193,9 +194,8 @@ def _rows(questions: Sequence[Mapping[str, Any]], answers: Sequence[Mapping[str,
         own = [{**answer, "below": answer["auc"] - answer["bayes"]} for answer in own]
         for name in MEASURED:
             values = np.array([answer[name] for answer in own], dtype=np.float64)
-            error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
             row = {"rule": rule, "method": method, "order": order, "metric": name, "values": values}
-            rows.append({**row, "mean": values.mean(), "se_draws": error})
+            rows.append({**row, "mean": values.mean(), "se_draws": standard_error(values)})
     return rows
 
 

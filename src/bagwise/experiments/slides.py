@@ -15,6 +15,7 @@ from bagwise.checks import check_count, check_names, check_seed
 from bagwise.claims import claims_folder
 from bagwise.commands.runs import write_json
 from bagwise.evaluation.metrics import measure
+from bagwise.evaluation.summary import standard_error
 from bagwise.experiments.cells import OLDER, answered, environment, finite
 from bagwise.experiments.markdown import markdown_table, short, signed, with_error
 from bagwise.experiments.options import Slides
@@ -225,11 +226,7 @@ def _rows(known: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> list[
 
 
 def _mean_of(values: NDArray[np.float64]) -> dict[str, float]:
-    several = len(values) > 1
-    return {
-        "mean": float(values.mean()),
-        "se_draws": float(values.std(ddof=1) / np.sqrt(len(values))) if several else np.nan,
-    }
+    return {"mean": float(values.mean()), "se_draws": standard_error(values)}
 
 
 def tables(results: Mapping[str, Any]) -> str:

@@ -1,9 +1,9 @@
 """Whether what Bagwise says of its own answers is true: a part a promise, each with what it measures."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from bagwise.checks import check_count, check_names, check_seed
 from bagwise.claims import claims_folder
@@ -12,80 +12,25 @@ from bagwise.experiments import (
     trust_calibration,
     trust_coverage,
     trust_intervals,
-    trust_resampled,
     trust_strangers,
     trust_thresholds,
 )
 from bagwise.experiments.cells import OLDER, answered, environment, finite
 from bagwise.experiments.options import Promises
+from bagwise.experiments.trust_part import Part, Question
 from bagwise.files import write_text
 
-__all__ = ["PARTS", "Part", "run_trust", "tables"]
-
-Question = Mapping[str, Any]
-Found = Mapping[str, Any]
-
-
-class Part(NamedTuple):
-    """One promise, and how it is measured.
-
-    Attributes
-    ----------
-    title
-        What is measured, as a heading.
-    questions
-        Gives the cells that are asked for; each says whose ``part`` finds its answer, so that parts can share cells.
-    answer
-        Finds the answer to one, in a data directory: what a cell holds, with ``seconds``.
-    rows
-        Makes rows of ``trust.json`` of questions and their answers.
-    table
-        Shows these rows as Markdown.
-    """
-
-    title: str
-    questions: Callable[[Promises], Iterable[dict[str, Any]]]
-    answer: Callable[[Question, Path | None], dict[str, Any]]
-    rows: Callable[[Sequence[Question], Sequence[Found]], list[dict[str, Any]]]
-    table: Callable[[Sequence[Mapping[str, Any]]], str]
-
+__all__ = ["PARTS", "run_trust", "tables"]
 
 PARTS: Mapping[str, Part] = {
-    "intervals": Part(
-        "How often 95 % intervals hold the truth",
-        lambda study: trust_intervals.questions(study.seed, study.draws),
-        lambda question, _: trust_intervals.answer(question),
-        trust_intervals.rows,
-        trust_intervals.tables,
-    ),
-    "coverage": Part(
-        "How often sets of classes hold the truth, and how large they are",
-        lambda study: trust_resampled.questions(study.seed, study.draws, study.data_dir),
-        trust_resampled.answer,
-        trust_coverage.rows,
-        trust_coverage.tables,
-    ),
-    "calibration": Part(
-        "What calibration makes of probabilities",
-        lambda study: trust_calibration.questions(study.seed, study.draws, study.data_dir),
-        lambda question, _: trust_calibration.answer(question),
-        trust_calibration.rows,
-        trust_calibration.tables,
-    ),
-    "thresholds": Part(
-        "What a threshold for a sensitivity of 95 % does to fresh bags",
-        lambda study: trust_thresholds.questions(study.seed, study.draws),
-        lambda question, _: trust_thresholds.answer(question),
-        trust_thresholds.rows,
-        trust_thresholds.tables,
-    ),
-    "strangers": Part(
-        "How many bags are called strangers",
-        lambda study: trust_strangers.questions(study.seed, study.draws),
-        lambda question, _: trust_strangers.answer(question),
-        trust_strangers.rows,
-        trust_strangers.tables,
-    ),
+    part.name: part
+    for part in (
+        trust_intervals.PART,
+        trust_coverage.PART,
+        trust_calibration.PART,
+        trust_thresholds.PART,
+        trust_strangers.PART,
+    )
 }
 
 

@@ -1,7 +1,8 @@
 """Whether calibrated probabilities are better than those that models learn, and never much worse than a constant."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ from numpy.typing import NDArray
 from bagwise.bags import Bags
 from bagwise.evaluation.calibration import error_by_chance, reliability
 from bagwise.evaluation.metrics import measure
+from bagwise.evaluation.summary import standard_error
 from bagwise.experiments import trust_resampled
 from bagwise.experiments.cells import as_numbers
-from bagwise.experiments.markdown import markdown_table, short, signed
+from bagwise.experiments.markdown import short, signed, table_of
 from bagwise.experiments.payments import drawn_accounts
 from bagwise.experiments.trust_coverage import ALL
+from bagwise.experiments.trust_part import Found, Part, Question, Row
 from bagwise.experiments.trust_resampled import CLASSES, CV, as_answers, read
 from bagwise.methods.families import AttentionMIL
 from bagwise.targets.classes import ClassTarget
@@ -23,7 +26,7 @@ from bagwise.trust.calibrating import too_few
 from bagwise.trust.held_out import HeldOut
 from bagwise.trust.reliance import Reliance
 
-__all__ = ["RARE", "answer", "calibrated", "questions", "rows", "tables"]
+__all__ = ["PART", "RARE", "answer", "calibrated", "of_setting", "over_all", "questions", "tables"]
 
 RARE = "payments, 3 % positive"
 MEASURED = {"log_loss": "log-loss", "brier": "Brier", "auc": "AUC"}
@@ -56,7 +59,7 @@ def questions(seed: int, draws: int | None, data_dir: Path | None) -> Iterator[d
             yield {**asked, "learnt": _LEARNT, "fresh": _FRESH, "seed": seed, "draw": draw}
 
 
-def answer(question: Mapping[str, Any]) -> dict[str, Any]:
+def answer(question: Question) -> dict[str, Any]:
     """Learn a rare class, and see what probabilities of fresh accounts are worth.
 
     Parameters
@@ -118,13 +121,13 @@ def calibrated(cell: Mapping[str, Any]) -> tuple[Reliance, NDArray[np.float64]]:
     return Reliance.of(CLASSES, labels, held_out=held_out, calibrate=enough), as_answers(cell["all"])
 
 
-def rows(asked: Sequence[Mapping[str, Any]], answers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Give a row a set of bags and metric.
+def of_setting(asked: Sequence[Question], answers: Sequence[Found]) -> list[dict[str, Any]]:
+    """Give a row a metric.
 
     Parameters
     ----------
     asked, answers
-        The questions, and what was found.
+        The questions about a set of bags, or a rare class, and what was found.
 
     Returns
     -------
@@ -134,16 +137,18 @@ def rows(asked: Sequence[Mapping[str, Any]], answers: Sequence[Mapping[str, Any]
         in which a ``calibration`` was chosen. Where there are 500 bags for test the calibration error ``ece`` has what
         it would be ``by_chance``, were the calibrated answers right. Of a rare class ``balanced`` and ``unweighted``.
     """
-    cells: dict[tuple[str, str], list[dict[str, float]]] = {}
-    rare: dict[int, dict[str | None, Mapping[str, Any]]] = {}
-    for question, one in zip(asked, answers, strict=True):
-        if question["setting"] == RARE:
-            rare.setdefault(question["draw"], {})[question["class_weight"]] = one
-            continue
+    if asked[0]["setting"] == RARE:
+        return _of_rare(asked, answers)
+    cells: dict[str, list[dict[str, float]]] = {}
+    for one in answers:
         for metric, numbers in _measured(one).items():
-            cells.setdefault((question["setting"], metric), []).append(numbers)
-    found = [_row(setting, metric, of) for (setting, metric), of in cells.items()]
-    return found + _over_all(found) + _of_rare([one for one in rare.values() if len(one) == len(_WEIGHTS)])
+            cells.setdefault(metric, []).append(numbers)
+    rows = []
+    for metric, of in cells.items():
+        more = np.array([one["after"] - one["before"] for one in of])
+        means = {name: float(np.mean([one[name] for one in of])) for name in of[0]}
+        rows.append({"metric": metric, **means, **_more(more), "resamplings": len(of)})
+    return rows
 
 
 def _measured(cell: Mapping[str, Any]) -> dict[str, dict[str, float]]:
@@ -160,82 +165,103 @@ def _measured(cell: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     return found
 
 
-def _row(setting: str, metric: str, of: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-    more = np.array([one["after"] - one["before"] for one in of])
-    means = {name: float(np.mean([one[name] for one in of])) for name in of[0]}
-    return {"part": "calibration", "setting": setting, "metric": metric, **means, **_mean_and_error("more", more)} | {
-        "resamplings": len(of)
-    }
+def _more(values: NDArray[np.float64]) -> dict[str, float]:
+    return {"more": float(values.mean()), "se": standard_error(values)}
 
 
-def _mean_and_error(name: str, values: NDArray[np.float64]) -> dict[str, float]:
-    error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.nan
-    return {name: float(values.mean()), "se": error}
-
-
-def _over_all(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    of_all = []
-    for metric in MEASURED:
-        of = [row for row in found if row["metric"] == metric]
-        if of:
-            names = ("before", "after", "constant", "calibration", "more")
-            means = {name: float(np.mean([row[name] for row in of])) for name in names}
-            of_all.append({"part": "calibration", "setting": ALL, "metric": metric, **means, "sets": len(of)})
-    return of_all
-
-
-def _of_rare(draws: Sequence[Mapping[str | None, Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    of_rare = []
-    for metric in MEASURED if draws else ():
-        balanced, unweighted = (np.array([one[name]["found"][metric] for one in draws]) for name in _WEIGHTS)
-        of_rare.append(
+def _of_rare(asked: Sequence[Question], answers: Sequence[Found]) -> list[dict[str, Any]]:
+    draws: dict[int, dict[str | None, Found]] = {}
+    for question, one in zip(asked, answers, strict=True):
+        draws.setdefault(question["draw"], {})[question["class_weight"]] = one
+    whole = [one for one in draws.values() if len(one) == len(_WEIGHTS)]
+    rows = []
+    for metric in MEASURED if whole else ():
+        balanced, unweighted = (np.array([one[name]["found"][metric] for one in whole]) for name in _WEIGHTS)
+        rows.append(
             {
-                "part": "calibration",
-                "setting": RARE,
                 "metric": metric,
                 "balanced": float(balanced.mean()),
                 "unweighted": float(unweighted.mean()),
-                "constant": float(np.mean([one[None]["constant"][metric] for one in draws])),
-                **_mean_and_error("more", balanced - unweighted),
-                "draws": len(draws),
+                "constant": float(np.mean([one[None]["constant"][metric] for one in whole])),
+                **_more(balanced - unweighted),
+                "draws": len(whole),
             }
         )
-    return of_rare
+    return rows
 
 
-def tables(found: Sequence[Mapping[str, Any]]) -> str:
+def over_all(found: Sequence[Row]) -> list[dict[str, Any]]:
+    """Give a row a metric with means over sets of bags.
+
+    Parameters
+    ----------
+    found
+        Rows of these.
+
+    Returns
+    -------
+    list of dict
+    """
+    of_all = []
+    for metric in MEASURED:
+        of = [row for row in found if row["metric"] == metric and row["setting"] != RARE]
+        if of:
+            names = ("before", "after", "constant", "calibration", "more")
+            means = {name: float(np.mean([row[name] for row in of])) for name in names}
+            of_all.append({"setting": ALL, "metric": metric, **means, "sets": len(of)})
+    return of_all
+
+
+def tables(found: Sequence[Row]) -> str:
     """Show as Markdown what calibration changes, calibration errors, and balanced weights beside none.
 
     Parameters
     ----------
     found
-        As `rows` gives them.
+        Rows.
 
     Returns
     -------
     str
     """
     by = {(row["setting"], row["metric"]): row for row in found}
-    shown = []
-    names = ("before", "after", "constant")
-    settings = list(dict.fromkeys(setting for setting, _ in by if setting != RARE))
-    if settings:
-        heads = [f"{told} {name}" for metric, told in MEASURED.items() for name in names[: 2 + (metric != "auc")]]
-        lines = []
-        for setting in settings:
-            of = {metric: by[setting, metric] for metric in MEASURED}
-            numbers = [of[metric][name] for metric in MEASURED for name in names[: 2 + (metric != "auc")]]
-            lines.append([setting, *map(short, numbers), short(of["brier"]["calibration"], 2)])
-        shown.append(markdown_table(["sets of bags", *heads, "calibrated"], lines))
+
+    def number(name: str, metric: str | None = None, digits: int = 3) -> Callable[[Row], str]:
+        return lambda row: short(by[row["setting"], metric or row["metric"]][name], digits)
+
+    # Each set of bags once; a constant ranks nothing, so it has no AUC.
+    sets = [row for row in found if row["metric"] == "brier" and row["setting"] != RARE]
+    changes = {
+        f"{told} {name}": number(name, metric)
+        for metric, told in MEASURED.items()
+        for name in ("before", "after", "constant")
+        if (metric, name) != ("auc", "constant")
+    }
     errors = [row for row in found if row["metric"] == "ece"]
-    if errors:
-        lines = [[row["setting"], *(short(row[name]) for name in ("before", "after", "by_chance"))] for row in errors]
-        shown.append(markdown_table(["calibration error (ECE)", "before", "after", "by chance"], lines))
-    rare = {metric: by[RARE, metric] for metric in MEASURED if (RARE, metric) in by}
-    if rare:
-        ways = ("balanced", "unweighted", "constant")
-        lines = [
-            [MEASURED[metric], *(short(row[way]) for way in ways), signed(row["more"])] for metric, row in rare.items()
-        ]
-        shown.append(markdown_table([RARE, *ways, "balanced less unweighted"], lines))
-    return "\n".join(shown)
+    of_errors = {name.replace("_", " "): number(name) for name in ("before", "after", "by_chance")}
+    rare = [row for row in found if row["setting"] == RARE]
+    ways = {way: number(way) for way in ("balanced", "unweighted", "constant")}
+    shown: list[tuple[Sequence[Row], Mapping[str, Callable[[Row], object]]]] = [
+        (sets, {"sets of bags": itemgetter("setting"), **changes, "calibrated": number("calibration", digits=2)}),
+        (errors, {"calibration error (ECE)": itemgetter("setting"), **of_errors}),
+        (
+            rare,
+            {
+                RARE: lambda row: MEASURED[row["metric"]],
+                **ways,
+                "balanced less unweighted": lambda row: signed(row["more"]),
+            },
+        ),
+    ]
+    return "\n".join(table_of(rows, columns) for rows, columns in shown if rows)
+
+
+PART = Part(
+    "calibration",
+    "What calibration makes of probabilities",
+    lambda study: questions(study.seed, study.draws, study.data_dir),
+    lambda question, _: answer(question),
+    of_setting,
+    tables,
+    over_all,
+)

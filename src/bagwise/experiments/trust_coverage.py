@@ -1,17 +1,20 @@
 """Whether sets of classes hold the truth as often as was asked for, and how large they are beside one split's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bagwise.evaluation.summary import standard_error
 from bagwise.experiments.cells import as_numbers
-from bagwise.experiments.markdown import markdown_table, short
-from bagwise.experiments.trust_resampled import CV, IGNORED, SPLITS, read
+from bagwise.experiments.markdown import short, table_of
+from bagwise.experiments.trust_part import Found, Part, Question, Row
+from bagwise.experiments.trust_resampled import CV, IGNORED, SPLITS, answer, questions, read
 from bagwise.trust.sets import Scored, class_sets, p_values, set_facts
 
-__all__ = ["ALL", "COVERAGE", "books_sets", "rows", "tables"]
+__all__ = ["ALL", "COVERAGE", "PART", "books_sets", "of_setting", "over_all", "tables"]
 
 COVERAGE = 0.9
 ALL = "mean of all"
@@ -49,23 +52,22 @@ def books_sets(scored: Scored, asked: NDArray[np.floating]) -> NDArray[np.bool_]
     return found
 
 
-def rows(asked: Sequence[Mapping[str, Any]], answers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Give a row a set of bags and way to hold bags out.
+def of_setting(_: Sequence[Question], answers: Sequence[Found]) -> list[dict[str, Any]]:
+    """Give a row a way to hold bags out.
 
     Parameters
     ----------
-    asked, answers
-        The questions, and what was found.
+    answers
+        What was found in resamplings of one set of bags.
 
     Returns
     -------
     list of dict
         With the mean over resamplings of ``coverage`` (and its standard error, as if resamplings were independent), of
-        ``negative`` and ``positive`` (that of each class), of ``size`` and of ``empty``. The rows of `ALL` have means
-        over sets, and that of CV+ on how many its sets are ``smaller`` than the smaller of both splits.
+        ``negative`` and ``positive`` (that of each class), of ``size`` and of ``empty``.
     """
-    cells: dict[tuple[str, str], list[tuple[float, ...]]] = {}
-    for question, one in zip(asked, answers, strict=True):
+    cells: dict[str, list[tuple[float, ...]]] = {}
+    for one in answers:
         learnt, tested = (as_numbers(one[name]).astype(np.int64) for name in ("learnt", "tested"))
         groups = None if one["groups"] is None else as_numbers(one["groups"]).astype(np.int64)
         for way, told in one["ways"].items():
@@ -77,29 +79,35 @@ def rows(asked: Sequence[Mapping[str, Any]], answers: Sequence[Mapping[str, Any]
                 found = {way: books_sets(scored, said.asked), way + _NEAREST: found[way]}
             for name, sets in found.items():
                 facts = set_facts(sets, tested)
-                numbers = (facts.coverage, *facts.by_class.tolist(), facts.size, facts.empty)
-                cells.setdefault((question["setting"], name), []).append(numbers)
-    found_rows = []
-    for (setting, way), of_cells in cells.items():
+                cells.setdefault(name, []).append((facts.coverage, *facts.by_class.tolist(), facts.size, facts.empty))
+    rows = []
+    for way, of_cells in cells.items():
         of = np.array(of_cells)
-        error = float(of[:, 0].std(ddof=1) / np.sqrt(len(of))) if len(of) > 1 else np.nan
         means = dict(zip(_MEASURED, of.mean(axis=0).tolist(), strict=True))
-        found_rows.append(_row(setting, way, means) | {"resamplings": len(of), "se": error})
-    return found_rows + _over_all(found_rows)
+        rows.append({"way": way, **means, "resamplings": len(of), "se": standard_error(of[:, 0])})
+    return rows
 
 
-def _row(setting: str, way: str, means: Mapping[str, float]) -> dict[str, Any]:
-    return {"part": "coverage", "setting": setting, "way": way, **means}
+def over_all(found: Sequence[Row]) -> list[dict[str, Any]]:
+    """Give a row a way with means over sets of bags.
 
+    Parameters
+    ----------
+    found
+        Rows of these.
 
-def _over_all(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    Returns
+    -------
+    list of dict
+        That of CV+ says on how many its sets are ``smaller`` than the smaller of both splits.
+    """
     settings = dict.fromkeys(row["setting"] for row in found)
     by = {(row["setting"], row["way"]): row for row in found}
     of_all = []
     for way in dict.fromkeys(row["way"] for row in found):
         if all((setting, way) in by for setting in settings):
             means = {name: float(np.mean([by[setting, way][name] for setting in settings])) for name in _MEASURED}
-            of_all.append(_row(ALL, way, means) | {"sets": len(settings)})
+            of_all.append({"setting": ALL, "way": way, **means, "sets": len(settings)})
     if of_all:
         smaller = [
             by[setting, CV]["size"] < min(by[setting, split]["size"] for split in SPLITS) for setting in settings
@@ -108,30 +116,51 @@ def _over_all(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return of_all
 
 
-def tables(found: Sequence[Mapping[str, Any]]) -> str:
+def tables(found: Sequence[Row]) -> str:
     """Show coverage and sizes as Markdown: set by set, and over all, where other ways are beside.
 
     Parameters
     ----------
     found
-        As `rows` gives them.
+        Rows.
 
     Returns
     -------
     str
     """
     by = {(row["setting"], row["way"]): row for row in found}
-    lines = []
-    for setting in dict.fromkeys(setting for setting, _ in by):
-        own = by[setting, CV]
-        line = [setting, own.get("resamplings", ""), *(short(own[name]) for name in (*_MEASURED[:3], "empty", "size"))]
-        for way in SPLITS:
-            line += [short(by[setting, way][name]) for name in ("coverage", "size")]
-        lines.append(line)
-    heads = ["90 % asked for", "resamplings", "coverage", *_MEASURED[1:3], "empty", "size"]
-    first = markdown_table([*heads, *(f"{way}: {name}" for way in SPLITS for name in ("coverage", "size"))], lines)
-    beside = [row for row in found if row["setting"] == ALL or row["way"] == IGNORED]
-    of_ways = [[row["setting"], row["way"], *(short(row[name]) for name in _MEASURED)] for row in beside]
+
+    def share(name: str, way: str | None = None) -> Callable[[Row], str]:
+        return lambda row: short(by[row["setting"], way or row["way"]][name])
+
+    first = table_of(
+        [row for row in found if row["way"] == CV],
+        {
+            "90 % asked for": itemgetter("setting"),
+            "resamplings": lambda row: row.get("resamplings", ""),
+            **{name: share(name) for name in (*_MEASURED[:3], "empty", "size")},
+            **{f"{way}: {name}": share(name, way) for way in SPLITS for name in ("coverage", "size")},
+        },
+    )
     own = by[ALL, CV]
     counted = f"Those of CV+ are smaller than those of both splits on {own['smaller']} of {own['sets']} sets of bags.\n"
-    return "\n".join([first, counted, markdown_table(["sets of bags", "way", *_MEASURED], of_ways)])
+    beside = table_of(
+        [row for row in found if row["setting"] == ALL or row["way"] == IGNORED],
+        {
+            "sets of bags": itemgetter("setting"),
+            "way": itemgetter("way"),
+            **{name: share(name) for name in _MEASURED},
+        },
+    )
+    return "\n".join([first, counted, beside])
+
+
+PART = Part(
+    "coverage",
+    "How often sets of classes hold the truth, and how large they are",
+    lambda study: questions(study.seed, study.draws, study.data_dir),
+    answer,
+    of_setting,
+    tables,
+    over_all,
+)

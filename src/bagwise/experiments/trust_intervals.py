@@ -13,12 +13,13 @@ from bagwise.evaluation.delong import auc_difference
 from bagwise.evaluation.intervals import metric_intervals
 from bagwise.evaluation.metrics import measure
 from bagwise.experiments.markdown import markdown_table, short
+from bagwise.experiments.trust_part import Found, Part, Question, Row
 from bagwise.methods.registry import make
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
 from bagwise.targets.registry import TARGETS
 
-__all__ = ["SETTINGS", "answer", "questions", "rows", "tables"]
+__all__ = ["PART", "SETTINGS", "answer", "of_setting", "questions", "tables"]
 
 SETS = 2_000
 _VALIDATED = 250  # so many sets are cross-validated, each of which trains
@@ -156,7 +157,7 @@ def questions(seed: int, sets: int | None) -> Iterator[dict[str, Any]]:
         yield {"part": "intervals", "setting": name, **setting._asdict(), "sets": count, "seed": [seed, number]}
 
 
-def answer(question: Mapping[str, Any]) -> dict[str, Any]:
+def answer(question: Question) -> dict[str, Any]:
     """Count how often intervals hold the truth.
 
     Parameters
@@ -233,33 +234,33 @@ def _truth_of_models(setting: Setting, rng: np.random.Generator) -> dict[str, fl
 # ---- what comes of it -------------------------------------------------------------------------------------
 
 
-def rows(asked: Sequence[Mapping[str, Any]], answers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Give a row a setting and metric.
+def of_setting(asked: Sequence[Question], answers: Sequence[Found]) -> list[dict[str, Any]]:
+    """Give a row a metric.
 
     Parameters
     ----------
     asked, answers
-        The questions, and what was found.
+        The question of a setting, and what was found.
 
     Returns
     -------
     list of dict
     """
     return [
-        {"part": "intervals", "setting": one["setting"], "metric": metric, "sets": one["sets"], **found}
+        {"metric": metric, "sets": one["sets"], **found}
         | {"se": float(np.sqrt(found["coverage"] * (1 - found["coverage"]) / max(found["defined"], 1)))}
         for one, told in zip(asked, answers, strict=True)
         for metric, found in told["metrics"].items()
     ]
 
 
-def tables(found: Sequence[Mapping[str, Any]]) -> str:
+def tables(found: Sequence[Row]) -> str:
     """Show the coverage as Markdown: of intervals in closed form, and of bootstraps.
 
     Parameters
     ----------
     found
-        As `rows` gives them.
+        Rows.
 
     Returns
     -------
@@ -275,3 +276,13 @@ def tables(found: Sequence[Mapping[str, Any]]) -> str:
         if lines:
             shown.append(markdown_table([title, "sets", *metrics], lines))
     return "\n".join(shown)
+
+
+PART = Part(
+    "intervals",
+    "How often 95 % intervals hold the truth",
+    lambda study: questions(study.seed, study.draws),
+    lambda question, _: answer(question),
+    of_setting,
+    tables,
+)

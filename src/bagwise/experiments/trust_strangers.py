@@ -1,21 +1,24 @@
 """Whether bags that are like those learnt from are rarely called strangers, and others mostly: bags that are drawn."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bagwise.bags import Bags
-from bagwise.experiments.markdown import markdown_table, short, with_error
+from bagwise.evaluation.summary import standard_error
+from bagwise.experiments.markdown import short, table_of, with_error
+from bagwise.experiments.trust_part import Found, Part, Question, Row
 from bagwise.methods.families import AttentionMIL
 from bagwise.trust.fold_models import ask_folds
 from bagwise.trust.held_out import hold_out
 from bagwise.trust.seen import Seen
 from bagwise.trust.strangers import RARE, strangers_told
 
-__all__ = ["LEARNT", "SHIFTED", "SUMMARIES", "TOLD", "answer", "flagged", "made", "questions", "rows", "tables"]
+__all__ = ["LEARNT", "PART", "SHIFTED", "SUMMARIES", "TOLD", "answer", "flagged", "made", "of_setting", "questions"]
 
 LEARNT = (50, 100, 200, 400)
 _DRAWS = 40
@@ -76,7 +79,7 @@ def questions(seed: int, draws: int | None) -> Iterator[dict[str, Any]]:
             yield {**asked, "seed": seed, "draw": draw}
 
 
-def answer(question: Mapping[str, Any]) -> dict[str, Any]:
+def answer(question: Question) -> dict[str, Any]:
     """Learn from bags as `bagwise fit` does, and say which of fresh ones are strangers.
 
     Parameters
@@ -140,13 +143,13 @@ def flagged(p: NDArray[np.float64], finest: float) -> float:
 # ---- what comes of it -------------------------------------------------------------------------------------
 
 
-def rows(asked: Sequence[Mapping[str, Any]], answers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Give a row a number of bags to learn from, and way to look at bags.
+def of_setting(_: Sequence[Question], answers: Sequence[Found]) -> list[dict[str, Any]]:
+    """Give a row a way to look at bags.
 
     Parameters
     ----------
-    asked, answers
-        The questions, and what was found.
+    answers
+        What was found with one number of bags to learn from.
 
     Returns
     -------
@@ -156,49 +159,52 @@ def rows(asked: Sequence[Mapping[str, Any]], answers: Sequence[Mapping[str, Any]
         draw.
     """
     found = []
-    for name in dict.fromkeys(question["setting"] for question in asked):
-        own = [one for question, one in zip(asked, answers, strict=True) if question["setting"] == name]
-        for way in (TOLD, SUMMARIES):
-            like = np.array([one[way]["like"] for one in own])
-            row = {"part": "strangers", "setting": name, "way": way, "draws": len(own), "like": float(like.mean())}
-            row |= {"se": float(like.std(ddof=1) / np.sqrt(len(like))) if len(like) > 1 else np.nan}
-            row |= {"lowest": float(like.min()), "highest": float(like.max())}
-            row |= {of: float(np.mean([one[way][of] for one in own])) for of in SHIFTED}
-            found.append(row | {"finest": own[0]["finest"], "told": own[0]["told"]})
+    for way in (TOLD, SUMMARIES):
+        like = np.array([one[way]["like"] for one in answers])
+        row = {"way": way, "draws": len(answers), "like": float(like.mean()), "se": standard_error(like)}
+        row |= {"lowest": float(like.min()), "highest": float(like.max())}
+        row |= {of: float(np.mean([one[way][of] for one in answers])) for of in SHIFTED}
+        found.append(row | {"finest": answers[0]["finest"], "told": answers[0]["told"]})
     return found
 
 
-def tables(found: Sequence[Mapping[str, Any]]) -> str:
+def tables(found: Sequence[Row]) -> str:
     """Show as Markdown how many bags are called strangers, and what is told where bags are few.
 
     Parameters
     ----------
     found
-        As `rows` gives them.
+        Rows.
 
     Returns
     -------
     str
     """
-    lines = [
-        [
-            row["setting"],
-            row["way"],
-            row["draws"],
-            with_error(row["like"], row["se"]),
-            f"{short(row['lowest'])} to {short(row['highest'])}",
-            *(short(row[name]) for name in SHIFTED),
-        ]
-        for row in found
-    ]
-    heads = [
-        "learnt from",
-        "way",
-        "draws",
-        "like bags ± SE",
-        "in one draw",
-        *(f"3 SD off in {name}" for name in SHIFTED),
-    ]
+
+    def share(name: str) -> Callable[[Row], str]:
+        return lambda row: short(row[name])
+
+    shown = table_of(
+        found,
+        {
+            "learnt from": itemgetter("setting"),
+            "way": itemgetter("way"),
+            "draws": itemgetter("draws"),
+            "like bags ± SE": lambda row: with_error(row["like"], row["se"]),
+            "in one draw": lambda row: f"{short(row['lowest'])} to {short(row['highest'])}",
+            **{f"3 SD off in {name}": share(name) for name in SHIFTED},
+        },
+    )
     few = {row["setting"]: row["told"] for row in found if row["finest"] > RARE}
     told = [f"Told where {setting} were learnt from: *{one}*.\n" for setting, one in few.items()]
-    return "\n".join([markdown_table(heads, lines), *told])
+    return "\n".join([shown, *told])
+
+
+PART = Part(
+    "strangers",
+    "How many bags are called strangers",
+    lambda study: questions(study.seed, study.draws),
+    lambda question, _: answer(question),
+    of_setting,
+    tables,
+)

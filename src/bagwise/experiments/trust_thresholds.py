@@ -1,7 +1,8 @@
 """Whether a threshold chosen for a sensitivity has it on fresh bags, and what that costs: bags that are drawn."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +10,9 @@ from numpy.typing import NDArray
 
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
-from bagwise.experiments.markdown import markdown_table, short, signed, with_error
+from bagwise.evaluation.summary import standard_error
+from bagwise.experiments.markdown import short, signed, table_of, with_error
+from bagwise.experiments.trust_part import Found, Part, Question, Row
 from bagwise.methods.registry import make
 from bagwise.targets.classes import ClassTarget
 from bagwise.trust.aims import Aim, operating_at
@@ -17,7 +20,7 @@ from bagwise.trust.calibrating import too_few
 from bagwise.trust.held_out import hold_out
 from bagwise.trust.reliance import Reliance
 
-__all__ = ["AIM", "SETTINGS", "answer", "made", "questions", "relied_upon", "rows", "tables"]
+__all__ = ["AIM", "PART", "SETTINGS", "answer", "made", "of_setting", "questions", "relied_upon", "tables"]
 
 AIM = Aim("sensitivity", 0.95)
 _DRAWS, _OF_A_CELL = 200, 25
@@ -137,7 +140,7 @@ def questions(seed: int, draws: int | None) -> Iterator[dict[str, Any]]:
             yield {**asked, "draws": min(_OF_A_CELL, count - first), "seed": [seed, number, first]}
 
 
-def answer(question: Mapping[str, Any]) -> dict[str, Any]:
+def answer(question: Question) -> dict[str, Any]:
     """Choose thresholds, and see what they do to fresh bags.
 
     Parameters
@@ -183,13 +186,13 @@ def _best(positive: NDArray[np.bool_], likely: NDArray[np.float64]) -> float:
 # ---- what comes of it -------------------------------------------------------------------------------------
 
 
-def rows(asked: Sequence[Mapping[str, Any]], answers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Give a row a setting.
+def of_setting(asked: Sequence[Question], answers: Sequence[Found]) -> list[dict[str, Any]]:
+    """Give the row of a setting.
 
     Parameters
     ----------
     asked, answers
-        The questions, and what was found.
+        Its questions, and what was found.
 
     Returns
     -------
@@ -198,40 +201,57 @@ def rows(asked: Sequence[Mapping[str, Any]], answers: Sequence[Mapping[str, Any]
         specificity, the ``gap`` between these (below 0 where the best is better) and how far it is ``off`` either way;
         the numbers of ``draws`` and of those ``refused``, and ``why``.
     """
-    found = []
-    for name in dict.fromkeys(question["setting"] for question in asked):
-        own = [one for question, one in zip(asked, answers, strict=True) if question["setting"] == name]
-        drawn = sum(question["draws"] for question in asked if question["setting"] == name)
-        values = {measured: np.concatenate([one[measured] for one in own]) for measured in _MEASURED[:3]}
-        values["gap"] = values["specificity"] - values["best"]
-        values["off"] = np.abs(values["gap"])
-        row = {"part": "thresholds", "setting": name, "draws": drawn, "refused": sum(one["refused"] for one in own)}
-        row["why"] = next((one["why"] for one in own if one["why"]), None)
-        for measured, of in values.items():
-            row[measured] = float(of.mean()) if len(of) else np.nan
-            row[f"se_{measured}"] = float(of.std(ddof=1) / np.sqrt(len(of))) if len(of) > 1 else np.nan
-        found.append(row)
-    return found
+    values = {measured: np.concatenate([one[measured] for one in answers]) for measured in _MEASURED[:3]}
+    values["gap"] = values["specificity"] - values["best"]
+    values["off"] = np.abs(values["gap"])
+    row: dict[str, Any] = {
+        "draws": sum(question["draws"] for question in asked),
+        "refused": sum(one["refused"] for one in answers),
+        "why": next((one["why"] for one in answers if one["why"]), None),
+    }
+    for measured, of in values.items():
+        row |= {measured: float(of.mean()) if len(of) else np.nan, f"se_{measured}": standard_error(of)}
+    return [row]
 
 
-def tables(found: Sequence[Mapping[str, Any]]) -> str:
+def tables(found: Sequence[Row]) -> str:
     """Show as Markdown what thresholds do, and which are refused.
 
     Parameters
     ----------
     found
-        As `rows` gives them.
+        Rows.
 
     Returns
     -------
     str
     """
-    lines = []
-    for row in found:
-        chosen = row["draws"] > row["refused"]
-        numbers = [with_error(row["sensitivity"], row["se_sensitivity"]), short(row["specificity"]), short(row["best"])]
-        numbers += [signed(row["gap"]), short(row["off"])] if chosen else []
-        lines.append([row["setting"], row["draws"], row["refused"], *(numbers if chosen else [""] * 5)])
-    heads = ["learnt from", "draws", "refused", "sensitivity ± SE", "specificity", "at best", "gap", "mean size of it"]
+
+    def of_chosen(told: Callable[[Row], str]) -> Callable[[Row], str]:
+        return lambda row: told(row) if row["draws"] > row["refused"] else ""
+
+    shown = table_of(
+        found,
+        {
+            "learnt from": itemgetter("setting"),
+            "draws": itemgetter("draws"),
+            "refused": itemgetter("refused"),
+            "sensitivity ± SE": of_chosen(lambda row: with_error(row["sensitivity"], row["se_sensitivity"])),
+            "specificity": of_chosen(lambda row: short(row["specificity"])),
+            "at best": of_chosen(lambda row: short(row["best"])),
+            "gap": of_chosen(lambda row: signed(row["gap"])),
+            "mean size of it": of_chosen(lambda row: short(row["off"])),
+        },
+    )
     why = dict.fromkeys(row["why"] for row in found if row["why"])
-    return "\n".join([markdown_table(heads, lines), *(f"Refused: *{one}*.\n" for one in why)])
+    return "\n".join([shown, *(f"Refused: *{one}*.\n" for one in why)])
+
+
+PART = Part(
+    "thresholds",
+    "What a threshold for a sensitivity of 95 % does to fresh bags",
+    lambda study: questions(study.seed, study.draws),
+    lambda question, _: answer(question),
+    of_setting,
+    tables,
+)
