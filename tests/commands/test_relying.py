@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bagwise.commands.relying_report import reliance_tables
 from bagwise.commands.runs import Run
+from bagwise.evaluation.calibration import reliability
 from bagwise.methods.ensemble import predict_ensemble
 
 FIT = ["--bag", "bag", "--label", "ill", "--epochs", "3", "--jobs", "1"]
@@ -46,6 +48,23 @@ def test_the_cost_is_told_first_and_what_was_learnt_afterwards(fitted_run):
     page = (folder / "report.html").read_text()
     assert "How good probabilities are, of bags held out" in page
     assert "What the threshold does, on bags held out" in page
+
+
+def test_one_table_shows_what_models_say_and_what_is_told_of_the_same_bags(fitted_run):
+    relied = Run.load(fitted_run[0]).reliance
+    kept = relied.kept
+    labels = kept.labels(relied.target)
+    tables = {one.title: one for one in reliance_tables(relied, labels)}
+    shown = tables["What probabilities came to, of bags held out"]
+    assert list(shown.columns) == ["As the models say", "Calibrated", "Share that came true", "Number"]
+    said, told, came_true, count = np.array([[float(cell) for cell in row] for row in shown.rows]).T
+    found = reliability(labels == "yes", kept.calibrated[:, 1])
+    for column, wanted in ((told, found.predicted), (came_true, found.observed), (count, found.counts)):
+        assert column == pytest.approx(wanted, abs=5e-4)
+    assert (said * count).sum() == pytest.approx(kept.answers[:, 1].sum(), abs=0.1)
+    ranked = np.sort(kept.calibrated[:, 1])
+    lowest = kept.calibrated[:, 1] <= ranked[int(count[0]) - 1]
+    assert said[0] == pytest.approx(kept.answers[lowest, 1].mean(), abs=5e-4)
 
 
 def test_predictions_are_calibrated_and_decided_by_the_threshold_that_is_kept(run, table, fitted_run, tmp_path):

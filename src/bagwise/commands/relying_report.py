@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bagwise.evaluation.calibration import error_by_chance, error_interval, reliability
+from bagwise.evaluation.calibration import bins_of, error_by_chance, error_interval, reliability
 from bagwise.evaluation.cohorts import Cohort, Measured
 from bagwise.evaluation.intervals import metric_intervals
 from bagwise.evaluation.metrics import METRICS, measure
@@ -180,22 +180,30 @@ def reliance_tables(relied: Reliance, labels: NDArray[Any]) -> list[Table]:
             " are right, and its interval takes that off.",
         )
     ]
-    tables += [_reliability(target, kept, answers, name) for name, answers in versions.items()]
+    tables.append(_reliability(relied, kept))
     return [*tables, *filter(None, (_operating(relied), _undecided(relied, kept)))]
 
 
-def _reliability(target: Target, kept: Kept, answers: NDArray[np.float64], name: str) -> Table:
-    found = reliability(*_events(target, kept, answers)[:2])
+def _reliability(relied: Reliance, kept: Kept) -> Table:
+    """Show what came true where so much was told, and what the models said there, where that is something else."""
+    target = relied.target
+    told = _events(target, kept, kept.calibrated)
+    versions = {"Told": told.likely}
+    if relied.calibration is not None:
+        versions = {
+            "As the models say": _events(target, kept, kept.answers, kept.calibrated).likely,
+            "Calibrated": told.likely,
+        }
+    places = bins_of(told.likely)
+    counts = np.bincount(places)
+    means = [np.bincount(places, weights=of) / counts for of in (*versions.values(), told.true)]
     about = "the positive class" if target.positive is not None else "what is likeliest"
     about = "each label" if target.kind == "multi-label" else about
     return Table(
-        f"What probabilities came to, {name}",
-        ["Mean probability", "Share that came true", "Number"],
-        [
-            [f"{predicted:.3f}", f"{observed:.3f}", f"{count:,}"]
-            for predicted, observed, count in zip(*found, strict=True)
-        ],
-        f"Of {about}, in bins of about as many bags held out.",
+        "What probabilities came to, of bags held out",
+        [*versions, "Share that came true", "Number"],
+        [[*(f"{value:.3f}" for value in of), f"{count:,}"] for *of, count in zip(*means, counts.tolist(), strict=True)],
+        f"Means of the probability of {about}, over bins of about as many bags.",
     )
 
 
@@ -247,13 +255,20 @@ class _Events(NamedTuple):
     groups: NDArray[Any]
 
 
-def _events(target: Target, kept: Kept, answers: NDArray[np.float64]) -> _Events:
-    """Give what came true and its probability: of two classes the positive, of several that the likeliest is right."""
+def _events(
+    target: Target, kept: Kept, answers: NDArray[np.float64], told: NDArray[np.float64] | None = None
+) -> _Events:
+    """Give what came true and its probability: of two classes the positive, of several that the likeliest is right.
+
+    The likeliest is so by `told`, or without it by the answers themselves.
+    """
     counts = kept.counts
+    likeliest = (answers if told is None else told)[counts].argmax(axis=1)
     answers, encoded, groups = answers[counts], kept.encoded[counts], kept.groups[counts]
     if target.kind == "multi-label":
         known = encoded == encoded
         return _Events(encoded[known] == 1, answers[known].clip(0, 1), groups[np.nonzero(known)[0]])
     if isinstance(target, ClassTarget) and target.classes.column is not None:
         return _Events(encoded[:, 0] == 1, answers[:, target.classes.column].clip(0, 1), groups)
-    return _Events(answers.argmax(axis=1) == encoded[:, 0], answers.max(axis=1).clip(0, 1), groups)
+    likely = answers[np.arange(len(answers)), likeliest].clip(0, 1)
+    return _Events(likeliest == encoded[:, 0], likely, groups)

@@ -10,7 +10,7 @@ from bagwise.checks import check_count
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.wilson import Interval, check_level, few, numbered
 
-__all__ = ["Reliability", "error_by_chance", "error_interval", "reliability"]
+__all__ = ["Reliability", "bins_of", "error_by_chance", "error_interval", "reliability"]
 
 
 class Reliability(NamedTuple):
@@ -93,13 +93,32 @@ def reliability(outcomes: ArrayLike, probabilities: ArrayLike, bins: int = 10) -
     for position in np.flatnonzero(~((values >= 0) & (values <= 1)))[:1]:
         raise BagwiseError(f"probability {position} is {values[position]}: it must be between 0 and 1")
     values = values.astype(np.float64)
-    edges = np.percentile(values, np.linspace(0, 1, bins + 1) * 100)
-    places = np.searchsorted(edges[1:-1], values)
+    places = bins_of(values, bins)
     counts = np.bincount(places)
-    filled = counts > 0
-    predicted = np.bincount(places, weights=values)[filled] / counts[filled]
-    observed = np.bincount(places, weights=events)[filled] / counts[filled]
-    return Reliability(predicted, observed, counts[filled])
+    predicted, observed = (np.bincount(places, weights=of) / counts for of in (values, events))
+    return Reliability(predicted, observed, counts)
+
+
+def bins_of(probabilities: NDArray[np.float64], bins: int = 10) -> NDArray[np.int64]:
+    """Say in which bin of `reliability` each probability lies.
+
+    Parameters
+    ----------
+    probabilities, bins
+        As there.
+
+    Returns
+    -------
+    array
+        From 0 on, without gaps, shape (n,).
+
+    Examples
+    --------
+    >>> bins_of(np.array([0.9, 0.2, 0.4, 0.7]), 2).tolist()
+    [1, 0, 0, 1]
+    """
+    edges = np.percentile(probabilities, np.linspace(0, 1, bins + 1) * 100)
+    return np.unique(np.searchsorted(edges[1:-1], probabilities), return_inverse=True)[1]
 
 
 def error_by_chance(probabilities: ArrayLike, bins: int = 10, draws: int = 200, seed: int = 0) -> float:
