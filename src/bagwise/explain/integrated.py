@@ -186,7 +186,7 @@ def _neural(members: Sequence[Asked]) -> Iterator[tuple[Any, float]]:
             ]
         whole = sum(share for _, share in scoring) * len(members)
         for model, share in scoring:
-            useful = isinstance(model, Fitted) and not model.model_.wants_coordinates
+            useful = isinstance(model, Fitted) and not (model.model_.wants_coordinates or model.model_.wants_neighbours)
             yield model if useful else None, share / whole
 
 

@@ -150,6 +150,11 @@ def _exported(onnx: Any, members: Sequence[NeuralMIL]) -> tuple[bytes, dict[str,
             "the model learnt from columns that are not all numbers without gaps, which an ONNX file cannot say how to"
             " read: predict with bagwise, or learn from numbers"
         )
+    if members[0].model_.ties_instances:
+        raise BagwiseError(
+            f"instances of a bag see each other in {type(members[0]).__name__}, and an ONNX file can treat them one by"
+            " one alone: keep the model with save_model"
+        )
     bags = made_up_bags(members[0], _TRACED)
     module = _Answering(members)
     given = {name: torch.from_numpy(value) for name, value in _inputs(members[0], bags).items()}

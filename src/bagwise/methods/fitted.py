@@ -60,7 +60,8 @@ class Fitted(Asked):
 
     @property
     def _wants_coordinates(self) -> bool:
-        return bool(self.model_.wants_coordinates)
+        near = self.model_.wants_neighbours
+        return bool(self.model_.wants_coordinates or (near and near.space == "coordinates"))
 
     def _compute(self, device: str, dtype: str | None) -> None:
         self.device = device

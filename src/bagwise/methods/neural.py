@@ -180,6 +180,8 @@ class NeuralMIL(FittedEstimator):
     """
 
     level: ClassVar[str] = "own"
+    # What of a bag it looks at, beyond which instances there are and how often.
+    looks_at: ClassVar[Literal["neighbours", "order"] | None] = None
     auto_encoder: ClassVar[str | None] = None  # what "auto" means, where the method and not the instance decides
 
     model: Annotated[ModelSpec, "a module, or a class or function that makes one"] | None = None
@@ -369,6 +371,7 @@ class NeuralMIL(FittedEstimator):
                 " torch.nn.Module"
             )
         pooling, options = self._pooling(recipe)
+        context, context_options = self._context(recipe)
         return Architecture(
             self.level,
             pooling,
@@ -377,6 +380,8 @@ class NeuralMIL(FittedEstimator):
             crop=self.crop,
             size=self.size,
             level_options=self._level_options(recipe),
+            context=context,
+            context_options=context_options,
         )
 
     def _pooling(self, recipe: Recipe) -> tuple[PoolingSpec | None, dict[str, Any]]:
@@ -386,6 +391,10 @@ class NeuralMIL(FittedEstimator):
     def _level_options(self, recipe: Recipe) -> dict[str, Any]:  # noqa: ARG002
         """Say what else decides how the parts of the model compose."""
         return {}
+
+    def _context(self, recipe: Recipe) -> tuple[str | None, dict[str, Any]]:  # noqa: ARG002
+        """Name where instances see each other before they are pooled, and its options."""
+        return None, {}
 
     def _member(
         self,

@@ -24,6 +24,7 @@ from bagwise.methods.recipes import Facts
 from bagwise.methods.registry import METHODS
 from bagwise.models.architecture import Architecture, Design
 from bagwise.models.own import OwnArchitecture
+from bagwise.training.data import PackedTensors
 
 __all__ = [
     "CLASSES",
@@ -217,11 +218,11 @@ def says_the_same(one: NeuralMIL, other: NeuralMIL) -> bool:
     """
     bags = made_up_bags(one, (1, 4, 2))
     instances, offsets = torch.from_numpy(np.asarray(bags.instances)), torch.from_numpy(bags.offsets)
-    said = []
+    packed, said = PackedTensors(bags), []
     with torch.no_grad():
         for model in (one.model_.cpu().eval(), other.model_.cpu().eval()):
-            places = torch.from_numpy(bags.coordinates).to(one.plan_.dtype) if model.wants_coordinates else None
-            output = model(instances, offsets, places)
+            where = packed.where(model, np.arange(len(bags)), torch.device("cpu"))
+            output = model(instances, offsets, where)
             said.append([value for value in output[:3] if value is not None])
     same = (torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(*said, strict=False))
     return len(said[0]) == len(said[1]) and all(same)

@@ -61,6 +61,8 @@ class Facts:
         The number of bags that are given to decide when to stop.
     columns
         Whether instances have columns of all kinds.
+    places
+        Whether instances have coordinates.
 
     Examples
     --------
@@ -79,6 +81,7 @@ class Facts:
     groups: int | None = None
     validation: int = 0
     columns: bool = False
+    places: bool = False
 
     @classmethod
     def of(cls, bags: Bags, subset: NDArray[np.int64], target: Target, validation: int = 0) -> Self:
@@ -109,6 +112,7 @@ class Facts:
             None if bags.groups is None else len(np.unique(bags.groups[subset])),
             validation,
             bags.columns is not None,
+            bags.coordinates is not None,
         )
 
     @property
@@ -159,6 +163,8 @@ class Recipe:
         How classes are weighed, as a neural method takes it.
     why
         How long it trains and why, to follow "the number of epochs was".
+    places
+        Whether instances have coordinates.
 
     Examples
     --------
@@ -174,6 +180,7 @@ class Recipe:
     standardize: bool | Literal["log"] = False
     class_weight: str | Mapping[Any, float] | None = None
     why: str = "fixed in advance"
+    places: bool = False
 
     @property
     def values(self) -> dict[str, Any]:
@@ -283,4 +290,4 @@ def recipe_for(facts: Facts, given: Mapping[str, Any] = MappingProxyType({})) ->
         part = "a fifth" if share == Fraction(1, 5) else f"{share.numerator} in {share.denominator}"
         of = f"the {facts.validation} bags for validation" if facts.validation else f"{part} of the {whole}"
         why = f"chosen on {of}, which were not learnt from: stopped after {patience} without progress"
-    return replace(recipe, why=why)
+    return replace(recipe, why=why, places=facts.places)

@@ -13,6 +13,7 @@ from bagwise.checks import is_count
 from bagwise.encoding import Encoding
 from bagwise.errors import BagwiseError
 from bagwise.models.beside import Beside
+from bagwise.models.contexts import CONTEXTS
 from bagwise.models.contract import check_encoder, check_pooling, embedding_width
 from bagwise.models.encoders import CentreCrop, EncoderSpec, build_encoder, drawing
 from bagwise.models.levels import (
@@ -247,6 +248,11 @@ class Architecture(Design):
         Whether the classifier of a bag is told how many instances there are, too (`bagwise.models.beside.Beside`).
     level_options
         What the level takes beside its parts.
+    context
+        Where instances of a bag see each other before they are pooled: a name in
+        `bagwise.models.contexts.CONTEXTS`; None: nowhere.
+    context_options
+        What the context takes beside its width.
 
     Raises
     ------
@@ -265,6 +271,8 @@ class Architecture(Design):
     pooling_options: Mapping[str, Any] = field(default_factory=dict)
     size: bool = field(default=False, kw_only=True)
     level_options: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+    context: str | None = field(default=None, kw_only=True)
+    context_options: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
@@ -274,6 +282,13 @@ class Architecture(Design):
             raise BagwiseError(
                 f"size is True, and at the {self.level} level no classifier of bags follows the pooling, to which the"
                 " number of instances could go: leave it False, or pool embeddings"
+            )
+        if self.context is not None and self.context not in CONTEXTS:
+            raise BagwiseError(f"there is no context {self.context!r}: the contexts are {', '.join(CONTEXTS)}")
+        if self.context is not None and not self._level.TAKES_CONTEXT:
+            raise BagwiseError(
+                f"context is {self.context!r}, and at the {self.level} level there is no one embedding of an instance"
+                " that others could see: leave it out, or pool embeddings or instances"
             )
         if self.pooling is None and not poolings:
             return
@@ -342,6 +357,10 @@ class Architecture(Design):
             draw(made)
             return made
 
+        context = None
+        if self.context is not None:
+            context = CONTEXTS[self.context](width, **self.context_options)
+            context.apply(draw)
         beside = Beside(self.size, told) if self.size or told else None
-        parts = Parts(scaler, encoder, dropout, beside, width, outputs, pooled, linear)
+        parts = Parts(scaler, encoder, dropout, beside, width, outputs, pooled, linear, context)
         return self._level(parts, **self.level_options)

@@ -3,13 +3,14 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from bagwise.errors import BagwiseError
 from bagwise.models.model import Output
+from bagwise.models.neighbours import Neighbourhood, nearest
 from bagwise.models.pooling import Pooled, Pooling
 
 __all__ = ["check_encoder", "check_model", "check_pooling", "embedding_width", "refuse_layers"]
@@ -99,7 +100,7 @@ def check_pooling(pooling: Pooling, width: int, outputs: int = 1, *, anew: bool 
 
     values = torch.randn(_OFFSETS[-1], width, generator=torch.Generator().manual_seed(0)).to(_parameter(pooling))
     for tried in _in_both_modes(pooling):
-        said = _check_bags_apart(tried, what, pooled, values, pooling.wants_coordinates)
+        said = _check_bags_apart(tried, what, pooled, values, _wanted(pooling))
     return said["bags"].shape[1]
 
 
@@ -137,7 +138,7 @@ def check_model(model: Any, instance_shape: Sequence[int], outputs: int) -> None
                 f"{what} has no method {method}: a model is a torch.nn.Module with encode(instances) and"
                 " aggregate(embeddings, offsets)"
             )
-    axis, wants_coordinates = getattr(model, "weight_axis", "heads"), getattr(model, "wants_coordinates", False)
+    axis = getattr(model, "weight_axis", "heads")
     if axis not in ("heads", "classes"):
         raise BagwiseError(f"{what} has {axis!r} as weight_axis: it must be 'heads' or 'classes'")
     refuse_layers(model, what)
@@ -162,7 +163,7 @@ def check_model(model: Any, instance_shape: Sequence[int], outputs: int) -> None
     for tried in _in_both_modes(model):
         encode: Any = tried.encode
         values = _check_alone(tried, encode, what, _instances(_OFFSETS[-1], instance_shape, model))
-        _check_bags_apart(tried, what, aggregated, values, wants_coordinates)
+        _check_bags_apart(tried, what, aggregated, values, _wanted(model))
 
 
 def refuse_layers(module: nn.Module, what: str) -> None:
@@ -295,12 +296,16 @@ def _check_bags_apart(
     what: str,
     ask: Callable[[nn.Module, Tensor, Tensor | None, Sequence[int]], dict[str, Tensor]],
     values: Tensor,
-    wants_coordinates: bool,
+    wanted: Literal["coordinates"] | Neighbourhood | None,
 ) -> dict[str, Tensor]:
     """See that what is said of each bag is said of it alone, too, and give what is said of all."""
     places = None
-    if wants_coordinates:
-        places = torch.rand(len(values), 2, generator=torch.Generator().manual_seed(1)).to(values)
+    drawn = torch.rand(len(values), 2, generator=torch.Generator().manual_seed(1))
+    if wanted == "coordinates":
+        places = drawn.to(values)
+    elif wanted is not None:
+        near = [torch.from_numpy(nearest(drawn[begin:end].numpy(), wanted.count)) for begin, end in pairwise(_OFFSETS)]
+        places = torch.cat([one.long() + begin for one, begin in zip(near, _OFFSETS, strict=False)])
     before = torch.get_rng_state()
     together, again = ask(tried, values, places, _OFFSETS), ask(tried, values, places, _OFFSETS)
     first = next(iter(together))
@@ -310,7 +315,10 @@ def _check_bags_apart(
     if not torch.equal(torch.get_rng_state(), before) or not _close(together[first], again[first]):
         return together
     for number, (begin, end) in enumerate(pairwise(_OFFSETS)):
-        alone = ask(tried, values[begin:end], None if places is None else places[begin:end], (0, end - begin))
+        own = None if places is None else places[begin:end]
+        if own is not None and wanted != "coordinates":
+            own = own - begin
+        alone = ask(tried, values[begin:end], own, (0, end - begin))
         for name, said in together.items():
             part = said[number : number + 1] if name == first else said[begin:end]
             if name in alone and not _close(alone[name], part):
@@ -319,6 +327,17 @@ def _check_bags_apart(
                     " look at nothing but the bag's own instances"
                 )
     return together
+
+
+def _wanted(module: nn.Module) -> Literal["coordinates"] | Neighbourhood | None:
+    """Say what a part of a user's own takes as a third argument."""
+    neighbours = getattr(module, "wants_neighbours", None)
+    if neighbours is not None and not isinstance(neighbours, Neighbourhood):
+        raise BagwiseError(
+            f"{type(module).__name__} has {neighbours!r} as wants_neighbours: give"
+            " bagwise.models.neighbours.Neighbourhood(8, 'features'), or None"
+        )
+    return "coordinates" if getattr(module, "wants_coordinates", False) else neighbours
 
 
 def _refuse_chance(tried: nn.Module, what: str) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from bagwise.errors import BagwiseError
 from bagwise.models.beside import Beside
+from bagwise.models.contexts import Context
 from bagwise.models.encoders import MultiLevel
 from bagwise.models.model import MILModel, Output
 from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS, Pooling
@@ -38,6 +39,8 @@ class Parts:
         `linear` as parameters shall draw their initial weights.
     linear
         Makes a linear layer of so many inputs and outputs, with initial weights as the encoder has them.
+    context
+        Where instances see each other before they are pooled; None: nowhere.
     """
 
     scaler: Scaler
@@ -48,6 +51,7 @@ class Parts:
     outputs: int
     pool: Callable[[int], tuple[Pooling, int]]
     linear: Callable[[int, int], nn.Linear]
+    context: Context | None = None
 
     def head(self, width: int) -> nn.Linear:
         """Make a classifier of bag vectors of a width, and of what is told beside them."""
@@ -71,23 +75,40 @@ class Level(MILModel):
         Whether a classifier follows the pooling, which can be told what a bag has beside its instances.
     ADDS_UP : bool
         Whether its logits are sums of what instances contribute.
+    TAKES_CONTEXT : bool
+        Whether instances have one embedding each, which a context may change.
     """
 
     POOLINGS: ClassVar[Mapping[str, Callable[..., Pooling]]] = EMBEDDING_POOLINGS
     CLASSIFIES_BAGS: ClassVar[bool] = True
     ADDS_UP: ClassVar[bool] = False
+    TAKES_CONTEXT: ClassVar[bool] = True
 
     def __init__(self, parts: Parts) -> None:
         super().__init__(parts.scaler, parts.encoder, parts.dropout, parts.beside)
+        self.context = parts.context
+        self.ties_instances = parts.context is not None
+        self.wants_neighbours = None if parts.context is None else parts.context.wants_neighbours
 
     def _follow(self, pooling: Pooling) -> None:
         """Want and say what a pooling does."""
-        self.wants_coordinates, self.weight_axis = pooling.wants_coordinates, pooling.weight_axis
+        context, wanted = self.wants_neighbours, pooling.wants_neighbours
+        if context and (pooling.wants_coordinates or wanted not in (None, context)):
+            raise BagwiseError(
+                f"the context looks at {context.count} neighbours in {context.space}, and the pooling at"
+                f" {f'{wanted.count} in {wanted.space}' if wanted else 'coordinates'}: let both look at the same"
+            )
+        self.wants_coordinates, self.wants_neighbours = pooling.wants_coordinates, context or wanted
+        self.ties_instances = self.ties_instances or wanted is not None
+        self.weight_axis = pooling.weight_axis
 
     def aggregate(self, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Output:
         """Aggregate as `MILModel.aggregate` says."""
         embeddings, told = self._apart(embeddings, offsets)
-        return self.decide(self.dropout(embeddings), offsets, coordinates, told)
+        embeddings = self.dropout(embeddings)
+        if self.context is not None:
+            embeddings = self.context(embeddings, offsets, coordinates)
+        return self.decide(embeddings, offsets, coordinates, told)
 
     def decide(self, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None, told: Tensor | None) -> Output:
         """Turn embeddings of packed bags into logits.
@@ -95,7 +116,7 @@ class Level(MILModel):
         Parameters
         ----------
         embeddings
-            Shape (N, M); in training some units are dropped.
+            Shape (N, M); in training some units are dropped. Instances of a bag have seen each other in the context.
         offsets, coordinates
             As in `MILModel.aggregate`.
         told
@@ -167,6 +188,8 @@ class InstanceLevel(Level):
 
 class _EveryLayer(Level):
     """Pool every layer of an encoder that gives all of them side by side."""
+
+    TAKES_CONTEXT = False
 
     def __init__(self, parts: Parts) -> None:
         super().__init__(parts)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bagwise.models.beside import Beside
+from bagwise.models.neighbours import Neighbourhood
 from bagwise.models.pooling import Pooling
 from bagwise.models.scaling import Scaler
 
@@ -154,6 +155,10 @@ class MILModel(nn.Module):
     ----------
     wants_coordinates : bool
         Whether `aggregate` needs the coordinates of instances.
+    wants_neighbours : Neighbourhood or None
+        Which neighbours of instances it needs in their place; None: none.
+    ties_instances : bool
+        Whether in `aggregate` instances of a bag see each other before they are pooled.
     weight_axis : str
         What the columns of weights of shape (N, K) are: ``"heads"``, or ``"classes"``, of two the positive one last.
     learnt : Tensor
@@ -168,6 +173,8 @@ class MILModel(nn.Module):
     """
 
     wants_coordinates: bool = False
+    wants_neighbours: Neighbourhood | None = None
+    ties_instances: bool = False
     weight_axis: Literal["heads", "classes"] = "heads"
     learnt: Tensor
 
@@ -302,7 +309,8 @@ class MILModel(nn.Module):
         offsets
             Shape (B + 1,), int64.
         coordinates
-            Of the instances, shape (N, 2) or (N, 3), if `wants_coordinates`.
+            Of the instances, shape (N, 2) or (N, 3), if `wants_coordinates`; their neighbours as positions among the N,
+            shape (N, k), int64, if `wants_neighbours`.
 
         Returns
         -------

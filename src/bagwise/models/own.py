@@ -7,6 +7,8 @@ instances of a bag may see each other. It may declare, as attributes,
 
 - ``wants_coordinates = True``: ``aggregate`` then takes a third argument, the coordinates of the instances, shape
   (N, 2) or (N, 3), as `Bags.coordinates` holds them;
+- ``wants_neighbours = Neighbourhood(8, "features")`` (`bagwise.models.neighbours`): the third argument is then the
+  nearest neighbours of each instance, as positions among the N, shape (N, 8), int64;
 - ``weight_axis = "classes"``: the columns of its weights, shape (N, K), are classes, and not heads;
 
 and have a method ``loss(output, targets)`` in the place of the target's loss (`bagwise.training.losses`).
@@ -49,6 +51,8 @@ class OwnModel(MILModel):
         super().__init__(scaler, before, dropout)
         self.model: Any = model  # of which is known that it passed `check_model`
         self.wants_coordinates = getattr(model, "wants_coordinates", False)
+        self.wants_neighbours = getattr(model, "wants_neighbours", None)
+        self.ties_instances = self.wants_neighbours is not None
         self.weight_axis = getattr(model, "weight_axis", "heads")
 
     @property
@@ -64,7 +68,7 @@ class OwnModel(MILModel):
 
     def aggregate(self, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Output:
         """Aggregate as `MILModel.aggregate` says."""
-        places = [coordinates] if self.wants_coordinates else []
+        places = [coordinates] if self.wants_coordinates or self.wants_neighbours else []
         output: Output = self.model.aggregate(self.dropout(embeddings), offsets, *places)
         return output if output.logits.ndim == 3 else output._replace(logits=output.logits.unsqueeze(0))
 

@@ -22,6 +22,7 @@ from torch.nn.functional import logsigmoid
 
 from bagwise.checks import is_count
 from bagwise.errors import BagwiseError
+from bagwise.models.neighbours import Neighbourhood
 from bagwise.segments import (
     segment_lengths,
     segment_logsumexp,
@@ -91,6 +92,9 @@ class Pooling(nn.Module):
     wants_coordinates : bool
         True lets `forward` take a third argument, the coordinates of the instances, shape (N, 2) or (N, 3), as
         `Bags.coordinates` holds them.
+    wants_neighbours : Neighbourhood or None
+        Which neighbours of the instances `forward` takes as a third argument: positions among the N, shape (N, k),
+        int64. None: none.
     weight_axis : str
         What the columns of weights of shape (N, K) are: ``"heads"``, or ``"classes"``, one a class (of two classes
         two, the positive one last).
@@ -109,6 +113,7 @@ class Pooling(nn.Module):
     """
 
     wants_coordinates: bool = False
+    wants_neighbours: Neighbourhood | None = None
     weight_axis: Literal["heads", "classes"] = "heads"
     of_probabilities: bool = False
 
@@ -144,8 +149,9 @@ class Pooling(nn.Module):
         """
 
     def __call__(self, values: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Pooled:
-        """Pool, as `forward` says; coordinates reach it if it wants them."""
-        pooled: Pooled = super().__call__(values, offsets, *([coordinates] if self.wants_coordinates else []))
+        """Pool, as `forward` says; coordinates or neighbours reach it if it wants them."""
+        where = [coordinates] if self.wants_coordinates or self.wants_neighbours else []
+        pooled: Pooled = super().__call__(values, offsets, *where)
         return pooled
 
 

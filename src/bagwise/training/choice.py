@@ -90,6 +90,8 @@ def hindrance(plan: Plan, bags: Bags, model: MILModel) -> str | None:
         )
     if plan.augmentation is not None and (bags.instances.dtype != np.uint8 or plan.standardizes):
         return f"the augmentation {plan.augmentation!r} changes what is scaled before, unless it is pixels of 8 bits"
+    if model.ties_instances:
+        return "instances of a bag see each other, which is computed for one model at a time"
     told = refusal(model, bags.instance_shape)
     return None if told is None else f"torch cannot compute them so: {told}"
 

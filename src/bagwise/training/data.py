@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from itertools import accumulate
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from torch import Tensor
 from bagwise.bags import Bags
 from bagwise.encoding import Encoding
 from bagwise.errors import BagwiseError
+from bagwise.models.model import MILModel
+from bagwise.models.neighbours import Neighbourhood, nearest, standardised
 from bagwise.models.scaling import Scaler
 from bagwise.stored import StoredInstances
 from bagwise.training.device import sent
@@ -60,6 +63,8 @@ Visitor = TypeVar("Visitor")
 # How many instances of bags in files are read before their turn, and the bag after that.
 _AHEAD = 1 << 15
 _CPU = torch.device("cpu")
+# Of bags, what was found of each: it takes longer than a training, so that one is not to find it after the other.
+_NEIGHBOURS: WeakKeyDictionary[Bags, dict[tuple[Neighbourhood, int], NDArray[np.int32]]] = WeakKeyDictionary()
 
 
 class PackedTensors:
@@ -101,6 +106,7 @@ class PackedTensors:
         self.encoded = given.reshape(len(bags), -1).astype(np.float64)
         self.weights = None if weights is None else torch.from_numpy(weights)
         self._coordinates = bags.coordinates
+        self._neighbours = _NEIGHBOURS.setdefault(bags, {})
         self._columns = bags.columns
 
     def encoding(self, positions: NDArray[np.int64], width: int | None, beside: int = 0) -> Encoding:
@@ -196,33 +202,63 @@ class PackedTensors:
             return instances, offsets
         return sent(instances, device), sent(offsets, device)
 
-    def coordinates(self, positions: NDArray[np.int64], device: torch.device, dtype: torch.dtype) -> Tensor:
-        """Pack the coordinates of some bags' instances.
+    def where(self, model: MILModel, positions: NDArray[np.int64], device: torch.device) -> Tensor | None:
+        """Pack what a model asks for besides instances, their coordinates or neighbours.
 
         Parameters
         ----------
+        model
+            Who asks.
         positions
             Which bags, in the order to pack them.
-        device, dtype
-            Where to, and of what type.
+        device
+            Where to.
 
         Returns
         -------
-        Tensor
-            Shape (N, 2) or (N, 3), in the order of `batch`.
+        Tensor or None
+            Coordinates, shape (N, 2) or (N, 3), as the model computes; or neighbours, positions among the N, shape
+            (N, k), int64, which are found when a bag is first asked for and kept. In the order of `batch`. None where
+            it asks for neither.
 
         Raises
         ------
         BagwiseError
-            If the bags have none.
+            If the bags have no coordinates, and it needs them.
         """
-        if self._coordinates is None:
+        bags = positions.tolist()
+        if model.wants_neighbours is not None:
+            begins = accumulate((self.sizes[bag] for bag in bags[:-1]), initial=np.int64(0))
+            found = [self._near(model.wants_neighbours, bag) + begin for bag, begin in zip(bags, begins, strict=True)]
+            return sent(torch.from_numpy(np.concatenate(found)), device)
+        if not model.wants_coordinates:
+            return None
+        where = np.concatenate([self._places_in(bag) for bag in bags])
+        return sent(as_tensor(where).to(model.scaler.factor.dtype), device)
+
+    def _places_in(self, bag: int) -> NDArray[Any]:
+        coordinates: NDArray[Any] | None = self._coordinates
+        if coordinates is None:
             raise BagwiseError(
                 "the model asks for the coordinates of instances, and these bags have none: read them with the data, or"
                 " use a method that does without"
             )
-        parts = [self._coordinates[self.offsets[bag] : self.offsets[bag + 1]] for bag in positions.tolist()]
-        return sent(as_tensor(np.concatenate(parts)).to(dtype), device)
+        return coordinates[self.offsets[bag] : self.offsets[bag + 1]]
+
+    def _near(self, wanted: Neighbourhood, bag: int) -> NDArray[np.int32]:
+        if (wanted, bag) not in self._neighbours:
+            own = self._compared(bag)
+            points = standardised(own) if wanted.space == "features" else self._places_in(bag)
+            self._neighbours[wanted, bag] = nearest(points, wanted.count, own)
+        return self._neighbours[wanted, bag]
+
+    def _compared(self, bag: int) -> NDArray[Any]:
+        """Give numbers by which instances of a bag can be compared, learnt from nothing but the bag."""
+        rows = self._bag(bag).numpy()
+        if self._columns is None or np.array_equal(rows, np.broadcast_to(rows[:1], rows.shape), equal_nan=True):
+            known: NDArray[Any] = np.nan_to_num(rows)
+            return known.reshape(len(rows), -1)
+        return Encoding.learn(self._columns, rows, np.array([0, len(rows)]), np.zeros(1, np.int64)).apply(rows)
 
     def check_range(self, positions: NDArray[np.int64], scaler: Scaler) -> None:
         """Refuse bags with values that are no numbers any more once they are scaled; it reads the bags to find them.

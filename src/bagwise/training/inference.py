@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bagwise.errors import BagwiseError
 from bagwise.models.model import MILModel, Output
+from bagwise.models.neighbours import alone as own_neighbours
 from bagwise.models.scaling import RangeError
 from bagwise.training.data import PackedTensors
 from bagwise.training.device import autocast, memory_told, one_thread
@@ -126,9 +127,7 @@ def predict(
             except RangeError:
                 packed.check_range(batch, model.scaler)
                 raise
-            where = None
-            if model.wants_coordinates:
-                where = packed.coordinates(batch, device, model.scaler.factor.dtype)
+            where = packed.where(model, batch, device)
             output = model.aggregate(embeddings, offsets, where)
             if seen is not None:
                 seen(number, batch, output)
@@ -194,9 +193,11 @@ def gathered(
     return said
 
 
-def _alone(model: MILModel, embeddings: Tensor, coordinates: Tensor | None) -> Tensor:
+def _alone(model: MILModel, embeddings: Tensor, where: Tensor | None) -> Tensor:
     offsets = torch.arange(len(embeddings) + 1, device=embeddings.device)
-    return model.aggregate(embeddings, offsets, coordinates).logits
+    if where is not None and model.wants_neighbours is not None:
+        where = own_neighbours(where)
+    return model.aggregate(embeddings, offsets, where).logits
 
 
 def _joined(outputs: list[Output], apart: list[Tensor]) -> Prediction:

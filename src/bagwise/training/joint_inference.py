@@ -112,6 +112,8 @@ class _Together:
         shapes = [{name: value.shape for name, value in model.state_dict().items()} for model in models]
         if any(shape != shapes[0] for shape in shapes) or len({model.scaler.acts for model in models}) > 1:
             return None
+        if models[0].ties_instances:
+            return None
         device, dtype = models[0].scaler.factor.device, models[0].scaler.factor.dtype
         made = cls(models, packed, chunk, alone)
         some = made._side_by_side.some([0, 1])
@@ -132,9 +134,7 @@ class _Together:
     def ask(self, batch: NDArray[np.int64], group: tuple[int, ...], device: torch.device) -> None:
         """Ask some models about some bags."""
         instances, offsets = self._packed.batch(batch, device)
-        where = None
-        if self._models[0].wants_coordinates:
-            where = self._packed.coordinates(batch, device, self._models[0].scaler.factor.dtype)
+        where = self._packed.where(self._models[0], batch, device)
         extremes = torch.stack([instances.amin(0), instances.amax(0)])
         at_once = max(1, _NUMBERS // (len(instances) * self._width))
         for begin in range(0, len(group), at_once):

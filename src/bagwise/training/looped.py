@@ -10,6 +10,7 @@ from torch import Tensor
 from bagwise.bags import Bags
 from bagwise.checks import check_span
 from bagwise.encoding import Encoding
+from bagwise.errors import BagwiseError
 from bagwise.models.model import MILModel, Output
 from bagwise.models.scaling import Moments
 from bagwise.training.data import PackedTensors
@@ -72,6 +73,11 @@ class Looped:
         self.device = resolve_device(plan.device, plan.precision)
         learnt = [self._learnt(member) for member in members]
         self.models = [self._build(member, moments, one) for member, one in zip(members, learnt, strict=True)]
+        if plan.sample is not None and self.models[0].wants_neighbours is not None:
+            raise BagwiseError(
+                f"sample={plan.sample} draws some instances of a bag at every step, and this method looks at their"
+                " neighbours, which may not be among them: leave sample out"
+            )
         wanted = [plan.target.wanted(packed.encoded, one) for one in learnt]
         # Here as well as there: what is measured of validation bags asks no device for what it was told.
         self._wanted_here = [torch.from_numpy(one).to(plan.dtype) for one in wanted]
@@ -224,7 +230,7 @@ class Looped:
         sample = self.plan.sample
         there = self.device if sample is None else _CPU
         instances, offsets = self.packed.batch(batch, there)
-        where = self.packed.coordinates(batch, there, self.plan.dtype) if model.wants_coordinates else None
+        where = self.packed.where(model, batch, there)
         if sample is not None:
             rows, ends = sampled_rows(self.packed.sizes[batch], sample, seed, self.packed.keys[batch])
             instances, offsets = sent(instances[rows], self.device), sent(ends, self.device)

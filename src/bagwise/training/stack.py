@@ -84,7 +84,7 @@ def can_stack(model: MILModel) -> bool:
     """
     registry = INSTANCE_POOLINGS if isinstance(model, InstanceLevel) else EMBEDDING_POOLINGS
     known = type(model) in _LEVELS and all(type(pooling) in registry.values() for pooling in _poolings(model))
-    return known and type(model.encoder) in (FullyConnected, MultiLevel)
+    return known and not model.ties_instances and type(model.encoder) in (FullyConnected, MultiLevel)
 
 
 def compile_step(target: Target, dtype: torch.dtype) -> None:

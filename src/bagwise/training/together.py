@@ -300,9 +300,7 @@ class Together(Looped):
         return step
 
     def _coordinates(self, bags: Sequence[int] | NDArray[np.int64]) -> Tensor | None:
-        if not self.models[0].wants_coordinates:
-            return None
-        return self.packed.coordinates(np.array(bags), self.device, self.plan.dtype)
+        return self.packed.where(self.models[0], np.array(bags), self.device)
 
     def _descend(
         self,
