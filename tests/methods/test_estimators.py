@@ -154,7 +154,7 @@ def test_attention_is_a_distribution_over_each_bag(make_bags, fitted, name, clas
     np.testing.assert_allclose(np.add.reduceat(weights, bags.offsets[:-1]), 1, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", [name for name in NEURAL if not issubclass(METHODS[name][0], bw.AttentionMIL)])
+@pytest.mark.parametrize("name", [name for name in NEURAL if not bw.make(name)._may_weigh()])
 def test_methods_without_attention_do_not_pretend_to_have_any(fitted, name):
     assert not hasattr(fitted(name), "attention")
 

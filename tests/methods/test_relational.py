@@ -8,10 +8,12 @@ import torch
 
 import bagwise as bw
 from bagwise import BagwiseError
+from bagwise.methods.joint import fit_members
 from bagwise.models.architecture import Architecture
 from bagwise.models.contexts import CONTEXTS, Graph
 from bagwise.models.neighbours import Neighbourhood, nearest, standardised
 from bagwise.models.pooling import Pooled, Pooling
+from bagwise.models.smoothing import NEIGHBOUR_POOLINGS
 from bagwise.segments import segment_mean
 from bagwise.training.data import PackedTensors
 from bagwise.training.gradient import accumulate_gradient
@@ -139,6 +141,82 @@ def test_rounds_of_messages_are_those_of_plain_loops():
         torch.autograd.grad(found.square().sum(), given), torch.autograd.grad(wanted.square().sum(), given), strict=True
     ):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+# ---- smoothing -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NEIGHBOUR_POOLINGS)
+def test_attention_is_smoothed_as_the_equation_says_it_with_a_whole_matrix(name):
+    torch.manual_seed(0)
+    pooling = NEIGHBOUR_POOLINGS[name](6, hidden=5, neighbours=3, alpha=0.3, steps=4).double()
+    values = values_of(6).requires_grad_()
+    where = neighbours_of(values.detach(), OFFSETS, 3)
+    found = pooling(values, OFFSETS, where)
+    vectors, shares = [], []
+    for begin, end in pairwise(OFFSETS.tolist()):
+        own, A = values[begin:end], torch.zeros(end - begin, end - begin, dtype=torch.float64)
+        for row, others in enumerate((where[begin:end] - begin).tolist()):
+            for other in others:
+                A[row, other] += 1 / 3
+        hidden = torch.tanh(own @ pooling.V.weight.T)
+        if "gated" in name:
+            hidden = hidden * torch.sigmoid(own @ pooling.U.weight.T)
+        f = g = hidden @ pooling.w.weight.T
+        for _ in range(4):
+            g = 0.7 * f + 0.3 * A @ g
+        shares.append(torch.softmax(g, 0).flatten())
+        vectors.append(shares[-1] @ own)
+    wanted = torch.stack(vectors)
+    torch.testing.assert_close(found.bags, wanted, rtol=1e-11, atol=1e-11)
+    torch.testing.assert_close(found.weights, torch.cat(shares), rtol=1e-11, atol=1e-11)
+    given = [values, *pooling.parameters()]
+    for one, other in zip(
+        *(torch.autograd.grad(bags.square().sum(), given) for bags in (found.bags, wanted)), strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
+
+
+def test_smooth_attention_is_that_of_torchmil_on_the_same_graph():
+    pool = pytest.importorskip("torchmil.nn.attention.sm_attention_pool").SmAttentionPool
+    torch.manual_seed(0)
+    ours = NEIGHBOUR_POOLINGS["smooth-attention"](6, hidden=5, neighbours=3, alpha=0.3, steps=4)
+    # Where it is given a number as alpha, torchmil takes what that leaves of 1.
+    theirs = pool(6, 5, act="tanh", sm_alpha=0.7, sm_steps=4, sm_where="late")
+    theirs.load_state_dict({"proj1.weight": ours.V.weight, "proj1.bias": torch.zeros(5), "proj2.weight": ours.w.weight})
+    values = values_of(6, dtype=torch.float32)[:13]
+    where = neighbours_of(values, torch.tensor([0, 13]), 3)
+    A = torch.zeros(13, 13).scatter_add(1, where, torch.full(where.shape, 1 / 3))
+    given = [values.clone().requires_grad_() for _ in range(2)]
+    found = ours(given[0], torch.tensor([0, 13]), where).bags
+    wanted = theirs(given[1][None], A[None])
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+    pairs = zip(
+        *(torch.autograd.grad(one.square().sum(), at) for one, at in zip((found, wanted), given, strict=True)),
+        strict=True,
+    )
+    for one, other in pairs:
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["graph", "smooth-attention"])
+def test_members_that_train_side_by_side_end_as_they_would_alone(name):
+    bags = labelled()
+    folds = [np.arange(16), np.arange(8, 24)]
+    together = fit_members([bw.make(name, epochs=2, random_state=0) for _ in folds], bags, folds)
+    for fold, model in zip(folds, together, strict=True):
+        alone = bw.make(name, epochs=2, random_state=0).fit(bags[fold])
+        np.testing.assert_array_equal(model.predict_proba(bags), alone.predict_proba(bags))
+
+
+def test_a_context_and_a_pooling_that_look_at_different_neighbours_are_refused():
+    with pytest.raises(
+        BagwiseError, match="context looks at 8 neighbours in features, and the pooling at 3 in features"
+    ):
+        Architecture("embedding", "smooth-attention", "mi-net", {"neighbours": 3}, context="graph").build((4,), 1, 0)
+
+
+# ---- where neighbours are ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("near", ["auto", "coordinates", "features"])

@@ -22,7 +22,7 @@ from bagwise.methods.classical.instance_svm import BagMarginSVM, InstanceLabelSV
 from bagwise.methods.classical.set_kernels import GraphKernelSVM, SetKernelSVM
 from bagwise.methods.families import AttentionMIL, DeepSupervisionMIL, EmbeddingMIL, InstanceMIL, ResidualMIL
 from bagwise.methods.parameters import check_known
-from bagwise.methods.relational import GraphMIL
+from bagwise.methods.relational import GraphMIL, SmoothAttentionMIL
 from bagwise.text import kind_of
 
 __all__ = ["ENTRY_POINTS", "IMPORTED", "METHODS", "find", "is_installed", "make"]
@@ -58,6 +58,7 @@ METHODS: dict[str, tuple[type[BagEstimator], dict[str, Any]]] = {
     "embedding-mean": (EmbeddingMIL, {"pooling": "mean"}),
     "embedding-sum": (EmbeddingMIL, {"pooling": "sum"}),
     "graph": (GraphMIL, {}),
+    "smooth-attention": (SmoothAttentionMIL, {}),
 }
 
 

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from bagwise.methods.families import AttentionMIL
+from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.recipes import Recipe
-from bagwise.parameters import Count
+from bagwise.models.pooling import PoolingSpec
+from bagwise.parameters import Count, Share
 
-__all__ = ["GraphMIL"]
+__all__ = ["GraphMIL", "SmoothAttentionMIL"]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -47,6 +49,56 @@ class GraphMIL(AttentionMIL):
     def _context(self, recipe: Recipe) -> tuple[str, dict[str, Any]]:
         space = _space(self.near, recipe)
         return "graph", {"neighbours": self.neighbours, "space": space, "rounds": self.rounds}
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class SmoothAttentionMIL(NeuralMIL):
+    """Attention whose scores are smoothed over neighbours (Castro-Macias et al., 2024).
+
+    Evidence that stands together counts together, as tumour cells do in tissue; alone, an instance has to stand out
+    more (`bagwise.models.smoothing.SmoothAttention`).
+
+    Parameters
+    ----------
+    neighbours, near
+        As in `GraphMIL`.
+    alpha
+        The share of what neighbours say in each step.
+    steps
+        How often scores are smoothed.
+    gated, hidden
+        As in `AttentionMIL`.
+    encoder, epochs, ...
+        As in `NeuralMIL`.
+
+    Examples
+    --------
+    >>> import bagwise as bw, numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> arrays = [rng.normal(size=(4, 2)) + 3 * (bag % 2) for bag in range(20)]
+    >>> bags = bw.Bags.from_arrays(arrays, labels=[bag % 2 for bag in range(20)])
+    >>> model = bw.make("smooth-attention", neighbours=2, epochs=20, random_state=0).fit(bags)
+    >>> model.predict(bags[:2]).tolist(), model.attention(bags[:2]).shape
+    ([0, 1], (8,))
+    """
+
+    level: ClassVar[str] = "embedding"
+    looks_at: ClassVar[Literal["neighbours", "order"] | None] = "neighbours"
+
+    neighbours: Count = 8
+    near: Literal["auto", "coordinates", "features"] = "auto"
+    alpha: Share = 0.5
+    steps: Count = 10
+    gated: bool | None = None
+    hidden: Count | None = None
+
+    def _pooling(self, recipe: Recipe) -> tuple[PoolingSpec, dict[str, Any]]:
+        options = {"neighbours": self.neighbours, "space": _space(self.near, recipe)}
+        smoothing = {"alpha": self.alpha, "steps": self.steps}
+        return "gated-" * recipe.gated + "smooth-attention", {"hidden": recipe.hidden, **options, **smoothing}
+
+    def _may_weigh(self) -> bool:
+        return True
 
 
 def _space(near: str, recipe: Recipe) -> str:

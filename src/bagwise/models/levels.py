@@ -18,6 +18,7 @@ from bagwise.models.encoders import MultiLevel
 from bagwise.models.model import MILModel, Output
 from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS, Pooling
 from bagwise.models.scaling import Scaler
+from bagwise.models.smoothing import NEIGHBOUR_POOLINGS
 
 __all__ = ["DeepSupervision", "EmbeddingLevel", "InstanceLevel", "Level", "Parts", "ResidualConnections"]
 
@@ -137,6 +138,8 @@ class EmbeddingLevel(Level):
     parts
         As `Level` has them; bag vectors go to a linear classifier.
     """
+
+    POOLINGS = EMBEDDING_POOLINGS | NEIGHBOUR_POOLINGS
 
     def __init__(self, parts: Parts) -> None:
         super().__init__(parts)
