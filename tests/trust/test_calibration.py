@@ -1,3 +1,4 @@
+from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +13,7 @@ from venn_abers import VennAbers
 from bagwise.errors import BagwiseError
 from bagwise.targets.registry import TARGETS
 from bagwise.trust.calibrating import choose_calibration
-from bagwise.trust.calibration import Calibration, Calibrator, Steps, sigmoid
+from bagwise.trust.calibration import Calibration, Calibrator, Steps, log_odds, sigmoid
 
 LOG_ODDS = arrays(np.float64, st.integers(2, 30), elements=st.integers(-40, 40).map(lambda tenths: tenths / 10))
 CLASSES = TARGETS["classes"].of(["no", "yes"])
@@ -69,8 +70,8 @@ def test_steps_say_what_the_package_of_the_method_says():
 def test_no_calibrator_turns_the_order_of_bags_round_or_ties_those_that_differ(scores, data, temperature):
     steps = Steps.of(scores, data.draw(arrays(bool, len(scores))), np.ones(len(scores)))
     new = np.unique(np.concatenate([scores, data.draw(LOG_ODDS)]))
-    for one in (None, steps):
-        likely = Calibrator(temperature, np.array([-1.0]), one).probabilities(new)
+    for one, limits in product((None, steps), (None, np.quantile(scores, [0.2, 0.7]))):
+        likely = Calibrator(temperature, np.array([-1.0]), one, limits).probabilities(new)
         assert (np.diff(likely) > 0).all()
         assert ((likely > 0) & (likely < 1)).all()
 
@@ -107,6 +108,21 @@ def test_which_is_learnt_depends_on_how_many_there_are():
     bent.answers = np.column_stack([1 - bent.answers[:, 1] ** 3, bent.answers[:, 1] ** 3])
     assert choose_calibration(bent).calibration.told == "Venn-Abers"
     assert len(many.calibration.calibrators) == 1
+
+
+def test_what_is_surer_than_anything_held_out_is_believed_no_more_than_that():
+    data = drawn("two", 150)
+    found = choose_calibration(data).calibration
+    scores = log_odds(CLASSES, data.answers)[:, 0]
+    extremes = [[pick(scores[data.fold == number]) for number in range(5)] for pick in (np.min, np.max)]
+    limits = np.mean(extremes, axis=1)
+    assert found.calibrators[0].limits == pytest.approx(limits)
+    one = found.calibrators[0]
+    told = one.probabilities(np.array([*limits, -30.0, 30.0]))
+    at = sigmoid(one.cooled(limits))
+    assert told[:2] == pytest.approx(at)
+    further = sigmoid(one.cooled(limits + 0.01 * (np.array([-30.0, 30.0]) - limits)))
+    assert told[2:] == pytest.approx(further)
 
 
 def test_what_knows_nothing_says_the_share_of_the_class():
@@ -184,6 +200,7 @@ def test_arrays_that_were_changed_are_refused():
         "0/scores": [good["0/scores"][::-1].copy(), good["0/scores"][1:], good["0/scores"] * np.nan],
         "0/lower": [good["0/lower"] + 1, good["0/lower"][::-1].copy(), good["0/lower"].astype(np.float32)],
         "0/upper": [good["0/upper"] * 0, good["0/upper"][:-1]],
+        "0/limits": [good["0/limits"][::-1].copy(), np.full(2, np.nan), np.array([0.0, np.inf]), np.zeros(3)],
         "other": [np.zeros(1)],
     }
     for name, arrays_of in changes.items():

@@ -184,8 +184,8 @@ def _of_event(
             cooled = Calibrator(temperature, around).cooled(scores[places])
             return float(counted @ (np.logaddexp(0, cooled) - wanted * cooled))
 
-        temperature = _temperature(loss)
-        return Calibrator(temperature, around, Steps.of(scores[places], of, counted) if steps else None)
+        limits = _limits(scores[places], fold[places])
+        return Calibrator(_temperature(loss), around, Steps.of(scores[places], of, counted) if steps else None, limits)
 
     tried: dict[str, NDArray[np.float64]] = {"as they are": as_they_are}
     kinds = [False] if rarer < FEWEST_FOR_STEPS else [False, True]
@@ -245,6 +245,12 @@ def _of_whole(
     if losses["by a temperature"] >= losses["as they are"]:
         return None, answers, _told(losses)
     return learn(known), across, _told(losses)
+
+
+def _limits(scores: NDArray[np.float64], fold: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Give the least and the largest of each fold's scores, of each the mean."""
+    of_folds = [scores[fold == number] for number in np.unique(fold)]
+    return np.array([np.mean([one.min() for one in of_folds]), np.mean([one.max() for one in of_folds])])
 
 
 def _temperature(loss: Callable[[float], float]) -> float:

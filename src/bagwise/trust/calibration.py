@@ -27,6 +27,8 @@ __all__ = [
 
 # Steps leave bags tied that the model ranks: a hundredth of its own log-odds keeps their order.
 _OF_ITS_OWN = 0.01
+# So much of what lies beyond the limits is left, for the same reason.
+_BEYOND = 0.01
 HOTTEST = 1000.0
 _LEAST = float(np.finfo(np.float32).tiny)  # the least that a model in single precision says, but for nothing
 
@@ -100,21 +102,33 @@ class Calibrator(NamedTuple):
         logarithms of their shares.
     steps
         What probability log-odds have, where there are enough bags for it; None has the temperature alone.
+    limits
+        Of an event the least and the largest log-odds that were said of bags held out, the means over the folds'
+        models, shape (2,). What the model of all bags says beyond them nobody has seen come true, and a hundredth of it
+        counts: that model may have learnt to be sure where those of the folds had not begun. None limits nothing.
 
     Examples
     --------
     >>> Calibrator(2.0, np.zeros(1)).probabilities(np.array([-2.0, 0.0])).round(3).tolist()
     [0.269, 0.5]
+    >>> Calibrator(2.0, np.zeros(1), limits=np.array([-2.0, 2.0])).probabilities(np.array([-20.0])).round(3).tolist()
+    [0.252]
     """
 
     temperature: float
     around: NDArray[np.float64]
     steps: Steps | None = None
+    limits: NDArray[np.float64] | None = None
 
     @property
     def told(self) -> str:
         """Its name."""
         return f"temperature {self.temperature:.2f}" if self.steps is None else "Venn-Abers"
+
+    @property
+    def parts(self) -> int:
+        """How many arrays it has beside its temperature and shares."""
+        return 3 * (self.steps is not None) + (self.limits is not None)
 
     def cooled(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Divide scores, shape (..., or B, number of shares)."""
@@ -123,6 +137,9 @@ class Calibrator(NamedTuple):
 
     def probabilities(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Give the probability of log-odds of an event, shape (B,); larger ones have a larger one."""
+        if self.limits is not None:
+            within = scores.clip(*self.limits)
+            scores = within + _BEYOND * (scores - within)
         if self.steps is None:
             return sigmoid(self.cooled(scores))
         likely = self.steps.probabilities(scores)
@@ -209,6 +226,8 @@ class Calibration:
         for number, one in enumerate(self.calibrators):
             if one is not None and one.steps is not None:
                 found |= {f"{number}/{name}": array for name, array in one.steps._asdict().items()}
+            if one is not None and one.limits is not None:
+                found[f"{number}/limits"] = one.limits
         return found
 
     @classmethod
@@ -245,8 +264,13 @@ class Calibration:
                 lower, upper = (_numbers(arrays, f"{number}/{name}", len(scores) + 1) for name in ("lower", "upper"))
                 _check_steps(scores, lower, upper)
                 steps = Steps(scores, lower, upper)
-            calibrators.append(Calibrator(temperature, around[number], steps) if known[number] else None)
-        if len(arrays) != 2 + 3 * sum(one is not None and one.steps is not None for one in calibrators):
+            limits = None
+            if f"{number}/limits" in arrays:  # which older runs have not
+                limits = _numbers(arrays, f"{number}/limits", 2)
+                if not is_of_events(target) or not known[number] or not -np.inf < limits[0] <= limits[1] < np.inf:
+                    raise ValueError("its limits are none")
+            calibrators.append(Calibrator(temperature, around[number], steps, limits) if known[number] else None)
+        if len(arrays) != 2 + sum(one.parts for one in calibrators if one is not None):
             raise ValueError("it has arrays of which nothing is known")
         return cls(tuple(calibrators))
 
