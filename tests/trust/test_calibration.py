@@ -41,6 +41,15 @@ def drawn(kind, count=400, sureness=3.0, seed=0):
     return held_out(target, labels, sure / sure.sum(axis=1, keepdims=True))
 
 
+def drawn_bent():
+    """Draw answers that no line through log-odds makes right: unsure ones say too little, sure ones enough."""
+    bent = drawn("two", 900, sureness=1.0)
+    apart = 2 * bent.answers[:, 1] - 1
+    likely = 0.5 + 0.5 * np.sign(apart) * np.abs(apart) ** 6
+    bent.answers = np.column_stack([1 - likely, likely])
+    return bent
+
+
 @given(LOG_ODDS, st.data())
 def test_steps_are_isotonic_regressions_with_one_bag_more(scores, data):
     outcomes = data.draw(arrays(bool, len(scores)))
@@ -66,12 +75,12 @@ def test_steps_say_what_the_package_of_the_method_says():
     assert Steps.of(likely, outcomes, np.ones(300)).probabilities(new) == pytest.approx(expected, abs=1e-9)
 
 
-@given(LOG_ODDS, st.data(), st.floats(0.5, 50))
-def test_no_calibrator_turns_the_order_of_bags_round_or_ties_those_that_differ(scores, data, temperature):
+@given(LOG_ODDS, st.data(), st.floats(0.5, 50), st.floats(-3, 3))
+def test_no_calibrator_turns_the_order_of_bags_round_or_ties_those_that_differ(scores, data, temperature, shift):
     steps = Steps.of(scores, data.draw(arrays(bool, len(scores))), np.ones(len(scores)))
     new = np.unique(np.concatenate([scores, data.draw(LOG_ODDS)]))
     for one, limits in product((None, steps), (None, np.quantile(scores, [0.2, 0.7]))):
-        likely = Calibrator(temperature, np.array([-1.0]), one, limits).probabilities(new)
+        likely = Calibrator(temperature, np.array([-1.0]), one, shift, limits).probabilities(new)
         assert (np.diff(likely) > 0).all()
         assert ((likely > 0) & (likely < 1)).all()
 
@@ -104,8 +113,7 @@ def test_which_is_learnt_depends_on_how_many_there_are():
     assert few.calibration is None
     assert "20 are needed" in few.why
     assert more.calibration.calibrators[0].steps is None
-    bent = drawn("two", 900, sureness=1.0)
-    bent.answers = np.column_stack([1 - bent.answers[:, 1] ** 3, bent.answers[:, 1] ** 3])
+    bent = drawn_bent()
     assert choose_calibration(bent).calibration.told == "Venn-Abers"
     assert len(many.calibration.calibrators) == 1
 
@@ -191,8 +199,7 @@ def test_what_is_kept_says_the_same_to_the_last_bit(kind, count):
 
 
 def test_arrays_that_were_changed_are_refused():
-    bent = drawn("two", 900, sureness=1.0)
-    bent.answers = np.column_stack([1 - bent.answers[:, 1] ** 3, bent.answers[:, 1] ** 3])
+    bent = drawn_bent()
     good = choose_calibration(bent).calibration.arrays()
     changes = {
         "temperatures": [np.array([0.0]), np.array([np.inf]), np.array([1.0, 1.0]), np.array([1])],
@@ -201,6 +208,7 @@ def test_arrays_that_were_changed_are_refused():
         "0/lower": [good["0/lower"] + 1, good["0/lower"][::-1].copy(), good["0/lower"].astype(np.float32)],
         "0/upper": [good["0/upper"] * 0, good["0/upper"][:-1]],
         "0/limits": [good["0/limits"][::-1].copy(), np.full(2, np.nan), np.array([0.0, np.inf]), np.zeros(3)],
+        "0/shift": [np.zeros(2), np.array([np.nan])],
         "other": [np.zeros(1)],
     }
     for name, arrays_of in changes.items():

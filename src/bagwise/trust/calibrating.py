@@ -57,9 +57,9 @@ def choose_calibration(held_out: "HeldOut") -> Choice:
     """Learn a calibration from what is said of bags held out.
 
     The rule: of fewer than 20 bags of the rarer outcome (of several classes and of grades: that are not of the
-    commonest) nothing is learnt; else a temperature; and of two classes, or a label, from 100 of the rarer outcome on,
-    Venn-Abers, too. Of these, and of the answers as they are, that with the least log-loss is taken, the simpler where
-    they are equal, where each fold is calibrated by what is learnt from the others.
+    commonest) nothing is learnt; else a temperature, of two classes or a label with a shift; and of these, from 100 of
+    the rarer outcome on, Venn-Abers, too. Of these, and of the answers as they are, that with the least log-loss is
+    taken, the simpler where they are equal, where each fold is calibrated by what is learnt from the others.
 
     Parameters
     ----------
@@ -180,12 +180,16 @@ def _of_event(
         around = _log_odds_of(counted @ of, counted.sum())
         wanted = _softened(of.astype(np.int64), counted, 2)[:, 1]
 
-        def loss(temperature: float) -> float:
-            cooled = Calibrator(temperature, around).cooled(scores[places])
+        found = Calibrator(1.0, around, limits=_limits(scores[places], fold[places]))
+        within = found.limited(scores[places])
+
+        def loss(asked: NDArray[np.float64]) -> float:
+            cooled = found._replace(temperature=float(np.exp(asked[0])), shift=float(asked[1])).cooled(within)
             return float(counted @ (np.logaddexp(0, cooled) - wanted * cooled))
 
-        limits = _limits(scores[places], fold[places])
-        return Calibrator(_temperature(loss), around, Steps.of(scores[places], of, counted) if steps else None, limits)
+        logarithm, shift = _least(loss).tolist()
+        found = found._replace(temperature=float(np.exp(logarithm).clip(1 / HOTTEST, HOTTEST)), shift=shift)
+        return found._replace(steps=Steps.of(scores[places], of, counted)) if steps else found
 
     tried: dict[str, NDArray[np.float64]] = {"as they are": as_they_are}
     kinds = [False] if rarer < FEWEST_FOR_STEPS else [False, True]
@@ -264,6 +268,15 @@ def _temperature(loss: Callable[[float], float]) -> float:
         options={"xatol": 1e-6},
     )
     return float(np.exp(found.x).clip(1 / HOTTEST, HOTTEST))
+
+
+def _least(loss: Callable[[NDArray[np.float64]], float]) -> NDArray[np.float64]:
+    """Find the logarithm of the temperature, and the shift, with the least loss."""
+    from scipy.optimize import minimize
+
+    hottest = float(np.log(HOTTEST))
+    found: NDArray[np.float64] = minimize(loss, np.zeros(2), bounds=[(-hottest, hottest), (-hottest, hottest)]).x
+    return found
 
 
 def _softened(codes: NDArray[np.int64], weights: NDArray[np.float64], classes: int) -> NDArray[np.float64]:

@@ -102,6 +102,9 @@ class Calibrator(NamedTuple):
         logarithms of their shares.
     steps
         What probability log-odds have, where there are enough bags for it; None has the temperature alone.
+    shift
+        What is added to the log-odds of an event then: errors of one kind may be surer than those of the other (Platt,
+        Probabilistic outputs for support vector machines, 1999).
     limits
         Of an event the least and the largest log-odds that were said of bags held out, the means over the folds'
         models, shape (2,). What the model of all bags says beyond them nobody has seen come true, and a hundredth of it
@@ -118,6 +121,7 @@ class Calibrator(NamedTuple):
     temperature: float
     around: NDArray[np.float64]
     steps: Steps | None = None
+    shift: float = 0.0
     limits: NDArray[np.float64] | None = None
 
     @property
@@ -128,18 +132,24 @@ class Calibrator(NamedTuple):
     @property
     def parts(self) -> int:
         """How many arrays it has beside its temperature and shares."""
-        return 3 * (self.steps is not None) + (self.limits is not None)
+        return 3 * (self.steps is not None) + 2 * (self.limits is not None)
+
+    def limited(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Bring log-odds of an event, of any shape, within the limits, but for a hundredth of what lies beyond."""
+        if self.limits is None:
+            return scores
+        within = scores.clip(*self.limits)
+        found: NDArray[np.float64] = within + _BEYOND * (scores - within)
+        return found
 
     def cooled(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Divide scores, shape (..., or B, number of shares)."""
-        divided: NDArray[np.float64] = self.around + (scores - self.around) / self.temperature
+        """Divide scores, shape (..., or B, number of shares), and shift them."""
+        divided: NDArray[np.float64] = self.around + (scores - self.around) / self.temperature + self.shift
         return divided
 
     def probabilities(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Give the probability of log-odds of an event, shape (B,); larger ones have a larger one."""
-        if self.limits is not None:
-            within = scores.clip(*self.limits)
-            scores = within + _BEYOND * (scores - within)
+        scores = self.limited(scores)
         if self.steps is None:
             return sigmoid(self.cooled(scores))
         likely = self.steps.probabilities(scores)
@@ -227,7 +237,7 @@ class Calibration:
             if one is not None and one.steps is not None:
                 found |= {f"{number}/{name}": array for name, array in one.steps._asdict().items()}
             if one is not None and one.limits is not None:
-                found[f"{number}/limits"] = one.limits
+                found |= {f"{number}/limits": one.limits, f"{number}/shift": np.array([one.shift])}
         return found
 
     @classmethod
@@ -264,12 +274,17 @@ class Calibration:
                 lower, upper = (_numbers(arrays, f"{number}/{name}", len(scores) + 1) for name in ("lower", "upper"))
                 _check_steps(scores, lower, upper)
                 steps = Steps(scores, lower, upper)
-            limits = None
+            limits, shift = None, 0.0
             if f"{number}/limits" in arrays:  # which older runs have not
-                limits = _numbers(arrays, f"{number}/limits", 2)
+                limits, shift = (
+                    _numbers(arrays, f"{number}/limits", 2),
+                    float(_numbers(arrays, f"{number}/shift", 1)[0]),
+                )
                 if not is_of_events(target) or not known[number] or not -np.inf < limits[0] <= limits[1] < np.inf:
                     raise ValueError("its limits are none")
-            calibrators.append(Calibrator(temperature, around[number], steps, limits) if known[number] else None)
+                if not np.isfinite(shift):
+                    raise ValueError("its shift is none")
+            calibrators.append(Calibrator(temperature, around[number], steps, shift, limits) if known[number] else None)
         if len(arrays) != 2 + sum(one.parts for one in calibrators if one is not None):
             raise ValueError("it has arrays of which nothing is known")
         return cls(tuple(calibrators))
