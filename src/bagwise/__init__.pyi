@@ -24,6 +24,10 @@ from .methods.families import DeepSupervisionMIL as DeepSupervisionMIL
 from .methods.families import EmbeddingMIL as EmbeddingMIL
 from .methods.families import InstanceMIL as InstanceMIL
 from .methods.families import ResidualMIL as ResidualMIL
+from .methods.field import ACMIL as ACMIL
+from .methods.field import CLAM as CLAM
+from .methods.field import DSMIL as DSMIL
+from .methods.field import DTFDMIL as DTFDMIL
 from .methods.neural import NeuralMIL as NeuralMIL
 from .methods.persistence import load_model as load_model
 from .methods.persistence import load_models as load_models

@@ -16,10 +16,12 @@ from torch import Tensor
 
 __all__ = [
     "rows_to_spare",
+    "segment_argmax",
     "segment_lengths",
     "segment_logsumexp",
     "segment_max",
     "segment_mean",
+    "segment_ranks",
     "segment_repeat",
     "segment_softmax",
     "segment_sum",
@@ -211,6 +213,65 @@ def segment_max(values: Tensor, offsets: Tensor) -> Tensor:
         return _within(values, offsets, -torch.inf).amax(0, keepdim=True)
     empty = _empty(values, offsets, -torch.inf)
     return empty.scatter_reduce(0, _bag_of_each(values, offsets), values, "amax", include_self=False)
+
+
+def segment_argmax(values: Tensor, offsets: Tensor) -> Tensor:
+    """Find where each bag has its maximum: the first of those who reach it.
+
+    Parameters
+    ----------
+    values
+        Shape (N, ...), floating point.
+    offsets
+        Shape (B + 1,), int64.
+
+    Returns
+    -------
+    Tensor
+        Positions among all instances, shape (B, ...), int64.
+
+    Examples
+    --------
+    >>> segment_argmax(torch.tensor([1.0, 2.0, 5.0, 4.0, 5.0]), torch.tensor([0, 2, 5])).tolist()
+    [1, 2]
+    """
+    if _one_bag(offsets):
+        return _within(values, offsets, -torch.inf).argmax(0, keepdim=True)
+    rows = values.shape[0]
+    best = _repeated(segment_max(values, offsets), offsets, rows)
+    place = torch.arange(rows, device=values.device).reshape(-1, *[1] * (values.ndim - 1))
+    places = torch.where(values == best, place, rows)
+    return _empty(places, offsets, rows).scatter_reduce(0, _bag_of_each(places, offsets), places, "amin")
+
+
+def segment_ranks(values: Tensor, offsets: Tensor) -> Tensor:
+    """Rank the instances of each bag by their values, from 0 for the lowest; of equal ones the first is the lower.
+
+    Parameters
+    ----------
+    values
+        Shape (N, ...), floating point.
+    offsets
+        Shape (B + 1,), int64.
+
+    Returns
+    -------
+    Tensor
+        Shape (N, ...), int64.
+
+    Examples
+    --------
+    >>> segment_ranks(torch.tensor([7.0, 1.0, 3.0, 5.0, 4.0]), torch.tensor([0, 2, 5])).tolist()
+    [1, 0, 0, 2, 1]
+    """
+    order = values.argsort(dim=0, stable=True)
+    if not _one_bag(offsets):
+        bag = _repeated(torch.arange(offsets.shape[0] - 1, device=offsets.device), offsets, values.shape[0])
+        order = order.gather(0, bag[order].argsort(dim=0, stable=True))
+    place = torch.arange(values.shape[0], device=values.device).reshape(-1, *[1] * (values.ndim - 1))
+    ranks = torch.zeros_like(order).scatter(0, order, place.expand_as(order))
+    begins = _repeated(offsets[:-1], offsets, values.shape[0])
+    return ranks - begins.reshape(-1, *[1] * (values.ndim - 1))
 
 
 def segment_logsumexp(values: Tensor, offsets: Tensor) -> Tensor:

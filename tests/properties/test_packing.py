@@ -8,17 +8,17 @@ from hypothesis import strategies as st
 from torch import nn
 
 from bagwise.models.architecture import LEVELS, Architecture
-from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS
 from bagwise.targets.likelihood import negative_log_likelihood
 from bagwise.training.device import one_thread
 from bagwise.training.gradient import accumulate_gradient
+from bagwise.training.losses import LossTargets
 
 LEVEL_ENCODERS = {"deep-supervision": "mi-net-levels", "residual": "mi-net-equal-levels"}
 
 
 def vector_architectures():
     for level in LEVELS:
-        for pooling in INSTANCE_POOLINGS if level == "instance" else EMBEDDING_POOLINGS:
+        for pooling in LEVELS[level].POOLINGS or [None]:
             for encoder in [LEVEL_ENCODERS[level]] if level in LEVEL_ENCODERS else ["mi-net", "identity"]:
                 yield (level, pooling, encoder), (6,)
 
@@ -57,7 +57,10 @@ def _one_thread():
 
 
 def build(parts, shape, outputs=1, dtype=torch.float64, dropout=0.0):
-    return Architecture(*parts).build(shape, outputs, seed=0, dtype=dtype, dropout=dropout)
+    model = Architecture(*parts).build(shape, outputs, seed=0, dtype=dtype, dropout=dropout)
+    if not dropout:  # what else is drawn is the same for all models
+        model.dropout.generator = torch.Generator().manual_seed(0)
+    return model
 
 
 def draw(sizes, shape, dtype=torch.float64, seed=0):
@@ -126,15 +129,25 @@ def test_shuffling_the_instances_of_bags_changes_nothing(parts, shape, dtype):
         assert_near(getattr(shuffled, part), None if before is None else before[order], dtype)
 
 
+def mean_loss(model, output, targets, offsets):
+    """Ask the model's own loss, where it has one."""
+    if model.loss is None:
+        return negative_log_likelihood(output.logits, targets).mean()
+    told = LossTargets(
+        targets.double(), torch.ones(len(targets)), offsets, lambda logits: negative_log_likelihood(logits, targets)
+    )
+    return model.loss(output, told).mean()
+
+
 @every_architecture(VECTORS + FROZEN)
 def test_the_gradient_of_a_batch_is_the_mean_of_its_bags(parts, shape):
     x, offsets = draw((1, 9, 30), shape)
     targets = torch.tensor([0, 1, 1])
     together, alone = build(parts, shape), build(parts, shape)
-    negative_log_likelihood(together(x, offsets).logits, targets).mean().backward()
+    mean_loss(together, together(x, offsets), targets, offsets).backward()
     for bag, (a, b) in enumerate(pairwise(offsets.tolist())):
-        loss = negative_log_likelihood(alone(x[a:b], torch.tensor([0, b - a])).logits, targets[bag : bag + 1])
-        (loss.sum() / 3).backward()
+        own = torch.tensor([0, b - a])
+        (mean_loss(alone, alone(x[a:b], own), targets[bag : bag + 1], own) / 3).backward()
     assert_same_gradients(together, alone)
 
 
@@ -151,10 +164,10 @@ def assert_same_gradients(a, b):
 
 
 def chunked(model, x, offsets, targets, chunk, seed=0):
-    def mean_loss(output):
-        return negative_log_likelihood(output.logits, targets).mean()
+    def lost(output):
+        return mean_loss(model, output, targets, offsets)
 
-    return accumulate_gradient(model, x, offsets, mean_loss, chunk=chunk, seed=seed)
+    return accumulate_gradient(model, x, offsets, lost, chunk=chunk, seed=seed)
 
 
 @every_architecture()
@@ -163,7 +176,7 @@ def test_gradients_in_chunks_are_the_plain_gradients(parts, shape, sizes):
     x, offsets = draw(sizes, shape)
     targets = torch.tensor([1, 0, 2])[: len(sizes)]
     plain = build(parts, shape, outputs=3)
-    loss = negative_log_likelihood(plain(x, offsets).logits, targets).mean()
+    loss = mean_loss(plain, plain(x, offsets), targets, offsets)
     loss.backward()
     for chunk in (1, 5, 13, 100):
         model = build(parts, shape, outputs=3)

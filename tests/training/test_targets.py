@@ -43,7 +43,7 @@ def bags_like(labels, dtype=np.float64):
 
 def families(target, place):
     """Give an architecture of each level, whose poolings go round with the place."""
-    for shift, level in enumerate(LEVELS):
+    for shift, level in enumerate(name for name, kind in LEVELS.items() if kind.POOLINGS):
         encoder = {"deep-supervision": "mi-net-levels", "residual": "mi-net-equal-levels"}.get(level, "mi-net")
         registry = INSTANCE_POOLINGS if level == "instance" else EMBEDDING_POOLINGS
         poolings = [name for name, made in registry.items() if target.bernoulli or not made.of_probabilities]

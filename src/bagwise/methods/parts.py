@@ -22,7 +22,7 @@ from bagwise.files import plain
 from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.recipes import Facts
 from bagwise.methods.registry import METHODS
-from bagwise.models.architecture import Architecture, Design
+from bagwise.models.architecture import LEVELS, Architecture, Design
 from bagwise.models.own import OwnArchitecture
 from bagwise.training.data import PackedTensors
 
@@ -146,7 +146,9 @@ def design_of(model: NeuralMIL, described: Mapping[str, Any], parts: Mapping[str
     """
     fields = dict(described)
     kind = Architecture if "level" in fields else OwnArchitecture
-    for name in ("encoder", "pooling", "model"):
+    level = LEVELS.get(str(fields.get("level")))
+    pooled = ["pooling"] if level is None or level.POOLINGS else []  # some have none to choose
+    for name in ("encoder", *pooled, "model"):
         if name in fields and fields[name] is None:
             fields[name] = parts[name] if name in parts else _of_method(model)[name]
     if kind is OwnArchitecture:

@@ -21,6 +21,7 @@ from bagwise.methods.classical.diverse_density import DiverseDensity
 from bagwise.methods.classical.instance_svm import BagMarginSVM, InstanceLabelSVM
 from bagwise.methods.classical.set_kernels import GraphKernelSVM, SetKernelSVM
 from bagwise.methods.families import AttentionMIL, DeepSupervisionMIL, EmbeddingMIL, InstanceMIL, ResidualMIL
+from bagwise.methods.field import ACMIL, CLAM, DSMIL, DTFDMIL
 from bagwise.methods.parameters import check_known
 from bagwise.methods.relational import GraphMIL, SmoothAttentionMIL
 from bagwise.text import kind_of
@@ -59,6 +60,11 @@ METHODS: dict[str, tuple[type[BagEstimator], dict[str, Any]]] = {
     "embedding-sum": (EmbeddingMIL, {"pooling": "sum"}),
     "graph": (GraphMIL, {}),
     "smooth-attention": (SmoothAttentionMIL, {}),
+    "DSMIL": (DSMIL, {}),
+    "CLAM-SB": (CLAM, {}),
+    "CLAM-MB": (CLAM, {"by_class": True}),
+    "DTFD-MIL": (DTFDMIL, {}),
+    "ACMIL": (ACMIL, {}),
 }
 
 

@@ -13,8 +13,12 @@ from bagwise.checks import is_count
 from bagwise.encoding import Encoding
 from bagwise.errors import BagwiseError
 from bagwise.models.beside import Beside
+from bagwise.models.challenged import ChallengedAttention
+from bagwise.models.clustered import ClusteredAttention
 from bagwise.models.contexts import CONTEXTS
 from bagwise.models.contract import check_encoder, check_pooling, embedding_width
+from bagwise.models.distilled import TwoTiers
+from bagwise.models.dual_stream import DualStream
 from bagwise.models.encoders import CentreCrop, EncoderSpec, build_encoder, drawing
 from bagwise.models.levels import (
     DeepSupervision,
@@ -36,6 +40,10 @@ LEVELS: dict[str, type[Level]] = {
     "instance": InstanceLevel,
     "deep-supervision": DeepSupervision,
     "residual": ResidualConnections,
+    "dual-stream": DualStream,
+    "clustered": ClusteredAttention,
+    "two-tiers": TwoTiers,
+    "challenged": ChallengedAttention,
 }
 
 
