@@ -18,6 +18,10 @@ from .io.tables import read_table as read_table
 from .methods.ensemble import fit_ensemble as fit_ensemble
 from .methods.ensemble import predict_ensemble as predict_ensemble
 from .methods.ensemble_estimator import Ensemble as Ensemble
+from .methods.evidence_families import AdditiveMIL as AdditiveMIL
+from .methods.evidence_families import ClassAttentionMIL as ClassAttentionMIL
+from .methods.evidence_families import ConjunctiveMIL as ConjunctiveMIL
+from .methods.evidence_families import SignedAttentionMIL as SignedAttentionMIL
 from .methods.export import export_onnx as export_onnx
 from .methods.families import AttentionMIL as AttentionMIL
 from .methods.families import DeepSupervisionMIL as DeepSupervisionMIL

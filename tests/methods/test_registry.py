@@ -10,6 +10,7 @@ CLASSICAL = ["mi-SVM", "MI-SVM", "MI-Kernel", "EM-DD", "mi-Graph", "miVLAD", "mi
 CLASSICAL += ["mean-logistic", "summary-logistic", "summary-SVM", "summary-forest", "summary-boosting"]
 NEURAL = ["mi-Net", "MI-Net", "MI-Net-DS", "MI-Net-RC", "attention", "gated-attention", "sum-attention"]
 NEURAL += ["instance-max", "instance-mean", "embedding-max", "embedding-mean", "embedding-sum"]
+NEURAL += ["class-attention", "additive", "conjunctive", "signed-attention"]
 NEURAL += ["graph", "smooth-attention"]
 NEURAL += ["DSMIL", "CLAM-SB", "CLAM-MB", "DTFD-MIL", "ACMIL"]
 DESIGNED = CLASSICAL + NEURAL

@@ -458,6 +458,6 @@ def test_scores_in_parts_are_the_scores_and_gradients_of_the_whole(monkeypatch, 
         return [pooled.bags.detach(), pooled.weights.detach(), *gradients]
 
     whole = answers()
-    monkeypatch.setattr("bagwise.models.pooling._ROWS_AT_ONCE", 3)
+    monkeypatch.setattr("bagwise.models.in_parts._ROWS_AT_ONCE", 3)
     for one, other in zip(whole, answers(), strict=True):
         torch.testing.assert_close(other, one, rtol=1e-12, atol=1e-12)

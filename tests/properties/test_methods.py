@@ -10,7 +10,7 @@ from bagwise import METHODS
 from bagwise.methods.neural import NeuralMIL
 
 NEURAL = [name for name, (kind, _) in METHODS.items() if issubclass(kind, NeuralMIL)]
-COUNTING = ("embedding-sum", "sum-attention")
+COUNTING = ("embedding-sum", "sum-attention", "additive", "signed-attention")
 every_method = pytest.mark.parametrize("name", NEURAL)
 some = settings(max_examples=5, suppress_health_check=[HealthCheck.too_slow])
 

@@ -84,7 +84,7 @@ def assert_batch_is_its_bags(model, x, offsets, dtype):
         together = model(x, offsets)
         alone = [model(x[a:b], torch.tensor([0, b - a])) for a, b in pairwise(offsets.tolist())]
     assert_near(together.logits, torch.cat([output.logits for output in alone], dim=1), dtype)
-    for part in ("weights", "scores"):
+    for part in ("weights", "scores", "contributions"):
         pieces = [getattr(output, part) for output in alone]
         assert_near(getattr(together, part), None if pieces[0] is None else torch.cat(pieces), dtype)
 
@@ -124,7 +124,7 @@ def test_shuffling_the_instances_of_bags_changes_nothing(parts, shape, dtype):
     with torch.no_grad():
         straight, shuffled = model(x, offsets), model(x[order], offsets)
     assert_near(shuffled.logits, straight.logits, dtype)
-    for part in ("weights", "scores"):
+    for part in ("weights", "scores", "contributions"):
         before = getattr(straight, part)
         assert_near(getattr(shuffled, part), None if before is None else before[order], dtype)
 

@@ -9,8 +9,8 @@ from bagwise.bags import Bags
 from bagwise.errors import BagwiseError
 from bagwise.methods import fitted
 from bagwise.methods.joint import fit_members
-from bagwise.models import pooling
-from bagwise.models.architecture import Architecture
+from bagwise.models import in_parts
+from bagwise.models.architecture import LEVELS, Architecture
 from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS, Pooled, Pooling
 from bagwise.segments import segment_softmax, segment_sum
 from bagwise.training import joint_inference
@@ -27,6 +27,7 @@ WANTED = [np.array([5, 2, 0]), np.array([6, 1, 3, 4]), np.array([4, 0, 5]), np.a
 SHAPES = [("embedding", name, "mi-net") for name in EMBEDDING_POOLINGS]
 SHAPES += [("instance", name, "identity") for name in INSTANCE_POOLINGS]
 SHAPES += [("deep-supervision", "max", "mi-net-levels"), ("residual", "attention", "mi-net-equal-levels")]
+SHAPES += [(level, None, "mi-net") for level, made in LEVELS.items() if made.ADDS_UP]
 
 
 def models_of(level, name, encoder, shape=(4,), **given):
@@ -39,7 +40,7 @@ def models_of(level, name, encoder, shape=(4,), **given):
 
 
 def parts(prediction):
-    named = {name: getattr(prediction, name) for name in ("logits", "weights", "scores", "alone")}
+    named = {name: getattr(prediction, name) for name in ("logits", "weights", "scores", "alone", "contributions")}
     return {name: value for name, value in named.items() if value is not None}
 
 
@@ -89,7 +90,7 @@ def test_neither_chunks_nor_turns_change_answers(chunk, numbers, alone, monkeypa
     monkeypatch.setattr(joint_inference, "_NUMBERS", numbers)
     monkeypatch.setattr(joint_inference, "_CHUNKS", 2)
     monkeypatch.setattr(joint_inference, "_ALONE", 3)
-    monkeypatch.setattr(pooling, "_ROWS_AT_ONCE", 4)
+    monkeypatch.setattr(in_parts, "_ROWS_AT_ONCE", 4)
     assert_same(models_of("embedding", "gated-attention", "mi-net"), wanted=[WANTED[0]] * 4, chunk=chunk, alone=alone)
 
 

@@ -11,8 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bagwise.bags import Bags
 from bagwise.errors import BagwiseError, BagwiseWarning
-from bagwise.models import pooling
-from bagwise.models.architecture import Architecture
+from bagwise.models import in_parts
+from bagwise.models.architecture import LEVELS, Architecture
 from bagwise.models.model import Output
 from bagwise.models.own import OwnArchitecture
 from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS, Pooled, Pooling
@@ -56,6 +56,7 @@ SHAPES = [("embedding", pooling, "mi-net") for pooling in EMBEDDING_POOLINGS]
 SHAPES += [("instance", pooling, "mi-net") for pooling in INSTANCE_POOLINGS]
 SHAPES += [("deep-supervision", "max", "mi-net-levels"), ("residual", "attention", "mi-net-equal-levels")]
 SHAPES += [("embedding", "attention", "identity"), ("instance", "max", "identity")]
+SHAPES += [(level, None, "mi-net") for level, made in LEVELS.items() if made.ADDS_UP]
 
 
 class Masked(Looped):
@@ -280,7 +281,7 @@ def test_bags_share_sizes_that_are_less_than_a_quarter_larger():
 
 
 def test_a_bag_above_the_chunk_has_the_same_gradient(monkeypatch):
-    monkeypatch.setattr(pooling, "_ROWS_AT_ONCE", 4)
+    monkeypatch.setattr(in_parts, "_ROWS_AT_ONCE", 4)
     members = members_of(settings_of("adam", dropout=0.5), settings_of("adam"))
     looped, together = both(plan_of("embedding", "gated-attention", "mi-net"), members)
     together._chunk = 3

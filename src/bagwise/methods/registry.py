@@ -20,6 +20,7 @@ from bagwise.methods.classical.baselines import (
 from bagwise.methods.classical.diverse_density import DiverseDensity
 from bagwise.methods.classical.instance_svm import BagMarginSVM, InstanceLabelSVM
 from bagwise.methods.classical.set_kernels import GraphKernelSVM, SetKernelSVM
+from bagwise.methods.evidence_families import AdditiveMIL, ClassAttentionMIL, ConjunctiveMIL, SignedAttentionMIL
 from bagwise.methods.families import AttentionMIL, DeepSupervisionMIL, EmbeddingMIL, InstanceMIL, ResidualMIL
 from bagwise.methods.field import ACMIL, CLAM, DSMIL, DTFDMIL
 from bagwise.methods.parameters import check_known
@@ -58,6 +59,10 @@ METHODS: dict[str, tuple[type[BagEstimator], dict[str, Any]]] = {
     "embedding-max": (EmbeddingMIL, {"pooling": "max"}),
     "embedding-mean": (EmbeddingMIL, {"pooling": "mean"}),
     "embedding-sum": (EmbeddingMIL, {"pooling": "sum"}),
+    "class-attention": (ClassAttentionMIL, {}),
+    "additive": (AdditiveMIL, {}),
+    "conjunctive": (ConjunctiveMIL, {}),
+    "signed-attention": (SignedAttentionMIL, {}),
     "graph": (GraphMIL, {}),
     "smooth-attention": (SmoothAttentionMIL, {}),
     "DSMIL": (DSMIL, {}),

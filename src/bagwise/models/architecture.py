@@ -20,6 +20,7 @@ from bagwise.models.contract import check_encoder, check_pooling, embedding_widt
 from bagwise.models.distilled import TwoTiers
 from bagwise.models.dual_stream import DualStream
 from bagwise.models.encoders import CentreCrop, EncoderSpec, build_encoder, drawing
+from bagwise.models.evidence import Additive, ClassAttention, Conjunctive, SignedAttention
 from bagwise.models.levels import (
     DeepSupervision,
     EmbeddingLevel,
@@ -40,6 +41,10 @@ LEVELS: dict[str, type[Level]] = {
     "instance": InstanceLevel,
     "deep-supervision": DeepSupervision,
     "residual": ResidualConnections,
+    "class-attention": ClassAttention,
+    "additive": Additive,
+    "conjunctive": Conjunctive,
+    "signed-attention": SignedAttention,
     "dual-stream": DualStream,
     "clustered": ClusteredAttention,
     "two-tiers": TwoTiers,

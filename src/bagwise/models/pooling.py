@@ -22,6 +22,7 @@ from torch.nn.functional import logsigmoid
 
 from bagwise.checks import is_count
 from bagwise.errors import BagwiseError
+from bagwise.models.in_parts import in_parts
 from bagwise.models.neighbours import Neighbourhood
 from bagwise.segments import (
     segment_lengths,
@@ -54,9 +55,6 @@ __all__ = [
     "Sum",
     "SumAttention",
 ]
-
-
-_ROWS_AT_ONCE = 1 << 14
 
 
 class Pooled(NamedTuple):
@@ -307,18 +305,8 @@ class Attention(Pooling):
 
     def forward(self, values: Tensor, offsets: Tensor) -> Pooled:
         """Pool as `Pooling.forward` says."""
-        weights = segment_softmax(self._scores_in_parts(values), offsets)
+        weights = segment_softmax(in_parts(self.scores, values, 1), offsets)
         return Pooled(segment_weighted_sum(weights, values, offsets), weights.squeeze(1))
-
-    def _scores_in_parts(self, embeddings: Tensor) -> Tensor:
-        """Score without ever holding the hidden layer of a bag of millions, which is larger than its embeddings."""
-        if torch.compiler.is_exporting() or len(embeddings) <= _ROWS_AT_ONCE:
-            return self.scores(embeddings)
-        scores = embeddings.new_empty(len(embeddings), 1)
-        # Written where they stay: a list of small results would lie between the freed large ones and keep them apart.
-        for begin in range(0, len(embeddings), _ROWS_AT_ONCE):
-            scores[begin : begin + _ROWS_AT_ONCE] = self.scores(embeddings[begin : begin + _ROWS_AT_ONCE])
-        return scores
 
 
 class GatedAttention(Attention):
@@ -377,7 +365,7 @@ class SumAttention(Counting, Attention):
 
     def forward(self, values: Tensor, offsets: Tensor) -> Pooled:
         """Pool as `Pooling.forward` says."""
-        weights = (self._scores_in_parts(values) + self.b).sigmoid()
+        weights = (in_parts(self.scores, values, 1) + self.b).sigmoid()
         return Pooled(self.share * segment_weighted_sum(weights, values, offsets), weights.squeeze(1))
 
 

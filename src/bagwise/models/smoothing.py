@@ -6,6 +6,7 @@ from typing import Literal
 from torch import Tensor
 from torch.nn import functional
 
+from bagwise.models.in_parts import in_parts
 from bagwise.models.neighbours import Neighbourhood
 from bagwise.models.pooling import Attention, GatedAttention, Pooled, Pooling
 from bagwise.segments import segment_softmax, segment_weighted_sum
@@ -88,7 +89,7 @@ class SmoothAttention(Attention):
     def forward(self, values: Tensor, offsets: Tensor, where: Tensor | None = None) -> Pooled:
         """Pool as `Pooling.forward` says, with neighbours as a third argument."""
         assert where is not None
-        scores = smoothed(self._scores_in_parts(values), where, self.alpha, self.steps)
+        scores = smoothed(in_parts(self.scores, values, 1), where, self.alpha, self.steps)
         weights = segment_softmax(scores, offsets)
         return Pooled(segment_weighted_sum(weights, values, offsets), weights.squeeze(1))
 
