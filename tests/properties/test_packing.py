@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from bagwise.models.architecture import LEVELS, Architecture
+from bagwise.models.smoothing import NEIGHBOUR_POOLINGS
 from bagwise.targets.likelihood import negative_log_likelihood
 from bagwise.training.device import one_thread
 from bagwise.training.gradient import accumulate_gradient
@@ -18,7 +19,8 @@ LEVEL_ENCODERS = {"deep-supervision": "mi-net-levels", "residual": "mi-net-equal
 
 def vector_architectures():
     for level in LEVELS:
-        for pooling in LEVELS[level].POOLINGS or [None]:
+        # Neighbours are found beside the model, and so tested beside it (tests/methods/test_relational.py).
+        for pooling in [name for name in LEVELS[level].POOLINGS if name not in NEIGHBOUR_POOLINGS] or [None]:
             for encoder in [LEVEL_ENCODERS[level]] if level in LEVEL_ENCODERS else ["mi-net", "identity"]:
                 yield (level, pooling, encoder), (6,)
 

@@ -111,6 +111,7 @@ def bag_views(
     importance: NDArray[np.floating] | None,
     key: NDArray[np.bool_] | None = None,
     columns: Mapping[int, Sequence[InColumn]] = MappingProxyType({}),
+    evidence: NDArray[np.floating] | None = None,
 ) -> list[BagView]:
     """Show bags as a page does.
 
@@ -130,6 +131,8 @@ def bag_views(
         Which instances are known to decide, packed, shape (N,).
     columns
         What to say of the columns of some instances, by their positions.
+    evidence
+        How much instances speak for what is predicted, and below 0 against it, packed, shape (N,); None: unknown.
 
     Returns
     -------
@@ -171,6 +174,7 @@ def bag_views(
                 files=files,
                 side=float(bags.instance_shape[0]) if pixels else None,
                 columns={row - rows.start: columns[row] for row in range(rows.start, rows.stop) if row in columns},
+                evidence=None if evidence is None else evidence[rows],
             )
         )
     return views

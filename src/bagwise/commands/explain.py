@@ -24,7 +24,7 @@ from bagwise.explain import (
     draw_map,
     explain,
     key_instances,
-    leading_in_bags,
+    key_rows,
     write_table,
 )
 from bagwise.reports import write_report
@@ -46,9 +46,9 @@ def run_explain(
         The data; labels may be missing. Where they are known, the report says which predictions are wrong.
     out
         The folder for ``instances`` (weight, rescaled weight, rank and score of each; of a baseline, by how much the
-        answer falls without it), ``key_instances`` (of each bag
-        the ones that count most, and what stands in their columns), ``contributions`` (of the columns of a table to the
-        scores of these instances), ``features`` (in which instances of high and low weight differ most) and, where
+        answer falls without it), ``key_instances`` (of each bag the ones that count most, or most for and most against,
+        and what stands in their columns), ``contributions`` (of the columns of a table to the scores of these
+        instances), ``features`` (in which instances of high and low weight differ most) and, where
         there are coordinates, ``maps`` with a picture a bag, or a file where a bag has several, and ``maps.csv``, which
         says whose it is; and ``report.html``, which shows all of it.
     output
@@ -81,7 +81,7 @@ def run_explain(
     first = () if features is None else features["feature"].tolist()
     tables = {"instances": found.table(bags), "key_instances": key_instances(found, bags, key, first)}
     if can_be_told(run.models, bags):
-        rows = leading_in_bags(found.importance, bags.offsets, key)
+        rows = key_rows(found, bags, key)
         tables["contributions"] = contributions(run.models, bags, rows).table(bags)
     if features is not None:
         tables["features"] = features

@@ -129,6 +129,7 @@ def training_report(
             *verdicts.take(chosen)[:3],
             None if found is None else found.importance,
             columns={} if found is None else in_columns(shown, found.importance, models),
+            evidence=None if found is None else found.evidence(shown),
         ),
         notes=notes + _left_out(shown, bags),
     )
@@ -181,7 +182,7 @@ def evaluation_report(
         columns = one.target.chosen(answers[chosen], None if decided is None else decided[chosen])
         given = one.attention[np.repeat(repeat[chosen], shown.sizes), bags.rows(tested[chosen])]
         axis = columns_of(given, one.weight_axis, one.target.kind, answers)
-        weights = weights_in_one(given, axis, columns, shown.sizes)
+        weights = np.abs(weights_in_one(given, axis, columns, shown.sizes))
     by_cell = {(row["method"], row["metric"]): row for row in results["rows"]}
     seconds = {row["method"]: f"{row['seconds']:,.0f}" for row in results["rows"]}
     of = "of the first repetition " if several else ""
@@ -271,7 +272,8 @@ def explanation_report(
     verdicts = verdicts_of_known(found.target, known.bags, known.labels, found.answers)
     chosen = choose(verdicts)
     shown, unknown = bags[chosen], len(bags) - len(known.bags)
-    importance = found.importance[bags.rows(chosen)]
+    rows, evidence = bags.rows(chosen), found.evidence(bags)
+    importance = found.importance[rows]
     columns = in_columns(shown, importance, models, () if features is None else features["feature"].tolist())
     notes = ["If the run learnt from some of these bags, its predictions for those are better than for new ones."]
     if equal := int(found.equal(bags).sum()):
@@ -286,7 +288,13 @@ def explanation_report(
         data=data_facts(bags, found.target),
         facts=model_facts(models),
         history=getattr(models[0], "history_", ()),
-        bags=bag_views(shown, *verdicts.take(chosen)[:3], importance, columns=columns),
+        bags=bag_views(
+            shown,
+            *verdicts.take(chosen)[:3],
+            importance,
+            columns=columns,
+            evidence=None if evidence is None else evidence[rows],
+        ),
         notes=[*notes, *_unweighed(found), *_left_out(shown, bags)],
     )
 

@@ -165,6 +165,7 @@ def validation_report(
             *verdicts.take(chosen)[:3],
             None if found is None else found.importance,
             columns={} if found is None else in_columns(shown, found.importance, run.models),
+            evidence=None if found is None else found.evidence(shown),
         ),
         notes=[
             *results["notes"],

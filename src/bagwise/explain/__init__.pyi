@@ -3,6 +3,7 @@ from .geojson import write_geojson as write_geojson
 from .instances import Explanation as Explanation
 from .instances import explain as explain
 from .instances import key_instances as key_instances
+from .instances import key_rows as key_rows
 from .integrated import Contributions as Contributions
 from .integrated import can_be_told as can_be_told
 from .integrated import contributions as contributions

@@ -18,7 +18,7 @@ from bagwise.methods.asked import Asked, ask, common_target
 from bagwise.methods.ensemble import members_of
 from bagwise.targets.contract import Target
 
-__all__ = ["Explanation", "explain", "key_instances"]
+__all__ = ["Explanation", "explain", "key_instances", "key_rows"]
 
 _AXES = ("x", "y", "z")
 
@@ -34,9 +34,9 @@ class Explanation:
     answers
         What is said of each bag, shape (B, A): probabilities, numbers, or a risk and a survival function.
     weights
-        Of the instances in their bag, packed, shape (N,), with sum 1 over each bag; None where the method has none. Of
-        a method with several heads their mean; of one with weights for each class those for the class that the bag is
-        taken for, or their mean where it is taken for none.
+        Of the instances in their bag, packed, shape (N,), as `NeuralMIL.attention` gives them; None where the method
+        has none. Of a method with several heads their mean; of one with weights for each class those for the class
+        that the bag is taken for, or their mean where it is taken for none.
     scores
         What each instance, were it alone, would give its bag (`NeuralMIL.instance_scores`): the probability of the
         positive class, the number or the risk, shape (N,); with more than two classes shape (N, number of classes). Of
@@ -46,8 +46,11 @@ class Explanation:
         Whether scores are of instances alone.
     weights_by
         Where the method has several heads, the weights of each, shape (N,), by its number from 1; where it has weights
-        for each class, those, by the class. Else empty. The heads of one model are not those of another, so that means
-        over members say little.
+        for each class or label, those, by its name. Else empty. The heads of one model are not those of another, so
+        that means over members say little.
+    contributions
+        What each instance adds to what is said of its bag (`NeuralMIL.contributions`), shape (N,), or (N, C) where that
+        is several numbers; None where some method has none.
 
     Examples
     --------
@@ -64,6 +67,7 @@ class Explanation:
     scores: NDArray[np.floating]
     weights_by: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
     alone: bool = True
+    contributions: NDArray[np.floating] | None = None
 
     @property
     def classes(self) -> NDArray[Any] | None:
@@ -103,11 +107,45 @@ class Explanation:
 
     @property
     def importance(self) -> NDArray[np.floating]:
-        """What instances are ranked by, shape (N,): weights, else scores of the class each speaks for most."""
+        """What instances are ranked by, shape (N,): weights without sign, else scores of the class each is most for."""
         if self.weights is not None:
-            return self.weights
+            unsigned: NDArray[np.floating] = np.abs(self.weights)
+            return unsigned
         scores: NDArray[Any] = np.nan_to_num(self.scores)  # which are unknown of one that is alone in its bag
         return scores if scores.ndim == 1 else scores.max(axis=1)
+
+    def evidence(self, bags: BagsLike) -> NDArray[np.floating] | None:
+        """Say how much each instance speaks for what its bag is taken for, and below 0 how much against it.
+
+        Parameters
+        ----------
+        bags
+            The bags that were explained.
+
+        Returns
+        -------
+        array or None
+            Shape (N,): contributions to the class that is predicted, to the number or to the risk. None where there are
+            no contributions, or a bag is taken for several things.
+
+        Examples
+        --------
+        >>> from bagwise.targets.classes import ClassTarget
+        >>> answers, parts = np.array([[0.9, 0.1], [0.3, 0.7]]), np.array([-2.0, 0.5, 1.0])
+        >>> found = Explanation(ClassTarget.of([0, 1]), answers, None, parts, contributions=parts)
+        >>> found.evidence([[[0.0], [1.0]], [[2.0]]]).tolist()
+        [2.0, -0.5, 1.0]
+        """
+        given = self.contributions
+        if given is None or self.target.kind not in CHOOSING:
+            return given if given is None or given.ndim == 1 else None
+        chosen = np.repeat(self.target.chosen(self.answers), as_bags(bags).sizes)
+        if given.ndim == 2:
+            fits = given.shape[1] == self.answers.shape[1]
+            return np.take_along_axis(given, chosen[:, None], axis=1)[:, 0] if fits else None
+        if self.target.positive is None:  # a score that grades share
+            return given
+        return np.where(chosen == list(self._names).index(self.target.positive), given, -given)
 
     def rescaled(self, bags: BagsLike) -> NDArray[np.float64]:
         """Bring the importance in each bag to 0..1, as the paper's figures do (section 4.3).
@@ -192,8 +230,9 @@ class Explanation:
             One row an instance, in the order of the bags: ``bag``, ``instance`` (its name, else its number in the bag
             from 0), ``file`` where the bags know it (`Bags.sources`), ``x``, ``y`` (and ``z``) where there are
             coordinates, ``weight`` where the method has weights, ``weight_HEAD`` (from 1) or ``weight_CLASS`` where it
-            has several (`weights_by`), ``rescaled_weight``, ``rank``, and ``score`` or ``score_CLASS``, or of what is
-            left out ``fall`` or ``fall_CLASS``.
+            has several (`weights_by`), ``contribution`` or ``contribution_CLASS`` where the method has contributions,
+            ``rescaled_weight``, ``rank``, and ``score`` or ``score_CLASS``, or of what is left out ``fall`` or
+            ``fall_CLASS``.
         """
         bags = as_bags(bags)
         bag = np.repeat(np.arange(len(bags)), bags.sizes)
@@ -209,12 +248,16 @@ class Explanation:
         if self.weights is not None:
             columns["weight"] = self.weights
             columns |= {f"weight_{name}": weights for name, weights in self.weights_by.items()}
+        if self.contributions is not None:
+            columns |= self._by_name("contribution", self.contributions)
         columns |= {"rescaled_weight": self.rescaled(bags), "rank": self.ranks(bags)}
-        if self.scores.ndim == 1:
-            columns[self._score] = self.scores
-        else:
-            columns |= {f"{self._score}_{label}": self.scores[:, c] for c, label in enumerate(self._names)}
-        return pd.DataFrame(columns)
+        return pd.DataFrame(columns | self._by_name(self._score, self.scores))
+
+    def _by_name(self, called: str, values: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        if values.ndim == 1:
+            return {called: values}
+        names = self._names if len(self._names) == values.shape[1] else range(1, 1 + values.shape[1])
+        return {f"{called}_{name}": values[:, place] for place, name in enumerate(names)}
 
 
 def _texts(predicted: NDArray[Any]) -> list[str]:
@@ -259,25 +302,67 @@ def explain(models: Asked | Sequence[Asked], X: BagsLike) -> Explanation:
             "some of the models say what instances give alone, and others by how much the answer falls without them:"
             " explain them one by one"
         )
-    weights = [one.weights for one in said]
+    weights, contributions = [one.weights for one in said], [one.contributions for one in said]
     explanation = Explanation(
         target=common_target(members),
         answers=np.mean([one.answers for one in said], axis=0),
         weights=None,
         scores=np.mean([one.scores for one in said if one.scores is not None], axis=0),
         alone=said[0].alone,
+        contributions=_mean(contributions),
     )
-    if any(one is None for one in weights):
+    mean = _mean(weights)
+    if mean is None:
         return explanation
-    mean, axis = np.mean(np.stack([one for one in weights if one is not None]), axis=0), said[0].weight_axis
-    axis = columns_of(mean, axis, explanation.target.kind, explanation.answers)
-    names = explanation._names if axis == "classes" else range(1, 1 + mean.shape[-1])
+    axis = columns_of(mean, said[0].weight_axis, explanation.target.kind, explanation.answers)
+    by_name = said[0].weight_axis == "classes" and mean.shape[1:] == (len(explanation._names),)
+    names = explanation._names if by_name else range(1, 1 + mean.shape[-1])
     predicted = explanation.target.chosen(explanation.answers)
     return replace(
         explanation,
         weights=weights_in_one(mean, axis, predicted, bags.sizes),
         weights_by={str(name): mean[:, place] for place, name in enumerate(names)} if mean.ndim == 2 else {},
     )
+
+
+def _mean(parts: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
+    """Average what all members give, of one shape."""
+    given = [part for part in parts if part is not None]
+    alike = len(given) == len(parts) and len({part.shape for part in given}) == 1
+    return np.asarray(np.mean(given, axis=0)) if alike else None
+
+
+def key_rows(explanation: Explanation, bags: BagsLike, count: int) -> NDArray[np.int64]:
+    """Find the instances that count most in each bag: where they have contributions, those most for and most against.
+
+    Parameters
+    ----------
+    explanation, bags
+        The bags, and what was found of them.
+    count
+        How many of each bag, or for and against each; more where the last of them has equals, and none of a bag whose
+        instances all count the same.
+
+    Returns
+    -------
+    array
+        Their positions, by bag.
+
+    Examples
+    --------
+    >>> from bagwise.targets.classes import ClassTarget
+    >>> parts = np.array([2.0, 0.5, -1.0])
+    >>> found = Explanation(ClassTarget.of([0, 1]), np.array([[0.3, 0.7]]), None, parts, contributions=parts)
+    >>> key_rows(found, [[[0.0], [1.0], [2.0]]], 1).tolist()
+    [0, 2]
+    """
+    offsets, evidence = as_bags(bags).offsets, explanation.evidence(bags)
+    if evidence is None:
+        return leading_in_bags(explanation.importance, offsets, count)
+    most = [leading_in_bags(sign * evidence, offsets, count) for sign in (1, -1)]
+    chosen = np.concatenate([rows[sign * evidence[rows] > 0] for sign, rows in zip((1, -1), most, strict=True)])
+    bag = np.searchsorted(offsets, chosen, side="right")
+    return chosen[np.lexsort((-evidence[chosen], bag))]
 
 
 def key_instances(explanation: Explanation, bags: BagsLike, count: int = 5, first: Sequence[str] = ()) -> pd.DataFrame:
@@ -288,16 +373,18 @@ def key_instances(explanation: Explanation, bags: BagsLike, count: int = 5, firs
     explanation, bags
         The bags, and what was found of them.
     count
-        How many of each bag; of a smaller bag, all. More where the last of them has equals, and none of a bag whose
-        instances all count the same (`Explanation.equal`), because any choice would be arbitrary.
+        How many of each bag; of a smaller bag, all. Where instances have contributions (`Explanation.evidence`), so
+        many of those most for what the bag is taken for, and of those most against it. More where the last of them has
+        equals, and none of a bag whose instances all count the same, because any choice would be arbitrary.
     first
         Columns of the table to show first, as `contrast` orders them; of the rest the first ones, 30 in all.
 
     Returns
     -------
     DataFrame
-        As `Explanation.table`, by rank within each bag, with ``predicted`` and, of classes and grades, its
-        ``probability``, and ``label`` where the bags have one each; and of bags of a table the columns of instances
+        As `Explanation.table`, by rank within each bag or from most for to most against, with ``predicted`` and, of
+        classes and grades, its ``probability``, and ``label`` where the bags have one each; and of bags of a table the
+        columns of instances
         (`bagwise.explain.values.values_of`), as ``value of NAME`` where something else has the name.
 
     Raises
@@ -307,7 +394,7 @@ def key_instances(explanation: Explanation, bags: BagsLike, count: int = 5, firs
     """
     check_count("the number of key instances", count)
     bags = as_bags(bags)
-    chosen = leading_in_bags(explanation.importance, bags.offsets, count)
+    chosen = key_rows(explanation, bags, count)
     bag = np.repeat(np.arange(len(bags)), bags.sizes)[chosen]
     table = explanation.table(bags).iloc[chosen].reset_index(drop=True)
     told: dict[str, NDArray[Any]] = {"predicted": explanation.predicted}

@@ -99,8 +99,8 @@ class FittedEstimator(BagEstimator, Fitted):
         -------
         array
             Packed like `Bags.instances`: shape (N,), positive, with sum 1 over each bag, or where they count
-            (`AttentionMIL`) each between 0 and 1. What a model or a pooling of your own gives, as it gives it: shape
-            (N,), or (N, K) with a column a head or class, classes as in `classes_`.
+            (`AttentionMIL`) each between 0 and 1, or as its class says, which may give (N, K) with a column a head or
+            class, classes as in `classes_`. What a model or a pooling of your own gives, as it gives it.
 
         Raises
         ------

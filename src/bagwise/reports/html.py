@@ -81,6 +81,7 @@ def write_report(report: Report, path: Path) -> None:
         shows_key=any(bag.key is not None for bag in report.bags),
         shows_probabilities=any(bag.probability is not None for bag in report.bags),
         shows_weights=any(bag.weights is not None for bag in report.bags),
+        shows_evidence=any(bag.evidence is not None for bag in report.bags),
         shows_parts=any(one.part is not None for bag in report.bags for found in bag.columns.values() for one in found),
         shows_maps=any(row.maps for _, rows in groups for row in rows),
         panels=_panels(report.history),
@@ -133,6 +134,7 @@ class _Instance:
     key: bool
     columns: Sequence[InColumn]
     most: float  # the largest part of a column in the bag
+    evidence: float | None
 
 
 @dataclass(frozen=True)
@@ -198,6 +200,7 @@ def _rows(bags: Sequence[tuple[BagView, bool]]) -> Iterator[_Row]:
                     bool(key[i]),
                     bag.columns.get(int(i), ()),
                     max([*parts, 1e-12]),
+                    None if bag.evidence is None else float(bag.evidence[i]),
                 )
                 for i in order
             ],

@@ -161,6 +161,8 @@ class BagView:
     columns
         By the position of an instance in the bag, what the page says of its columns, of some instances. By default
         nothing.
+    evidence
+        How much each instance speaks for what is predicted, and below 0 against it, shape (K,). By default unknown.
 
     Raises
     ------
@@ -189,6 +191,7 @@ class BagView:
     side: float | None = None
     files: Sequence[str] | None = None
     columns: Mapping[int, Sequence[InColumn]] = field(default_factory=dict)
+    evidence: NDArray[Any] | None = None
 
     @property
     def verdict(self) -> str:
@@ -211,7 +214,7 @@ class BagView:
             raise BagwiseError(
                 f"{bag} has weights with sum {weights.sum():.4g}: none may be negative, and the sum must be 1"
             )
-        for part in ("images", "instance_names", "key", "corners", "files"):
+        for part in ("images", "instance_names", "key", "corners", "files", "evidence"):
             values = getattr(self, part)
             if values is not None and len(values) != len(weights):
                 raise BagwiseError(
