@@ -124,7 +124,9 @@ FORMS = [(*case, outputs) for case in CASES for outputs in (1, 3) if outputs == 
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize(("level", "reference", "options", "outputs"), FORMS, ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize(
+    ("level", "reference", "options", "outputs"), FORMS, ids=[f"{form[0]}-{n}" for n, form in enumerate(FORMS)]
+)
 def test_a_level_equals_its_paper(level, reference, options, outputs, training):
     rng = torch.Generator().manual_seed(3)
     h = torch.randn(sum(SIZES), WIDTH, dtype=torch.float64, generator=rng).requires_grad_()
