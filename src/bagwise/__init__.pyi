@@ -40,6 +40,7 @@ from .methods.persistence import save_models as save_models
 from .methods.registry import METHODS as METHODS
 from .methods.registry import make as make
 from .methods.relational import GraphMIL as GraphMIL
+from .methods.relational import SelfAttentionMIL as SelfAttentionMIL
 from .methods.relational import SmoothAttentionMIL as SmoothAttentionMIL
 from .models.model import Output as Output
 from .training.loader import BagDataset as BagDataset

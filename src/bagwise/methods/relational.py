@@ -9,7 +9,7 @@ from bagwise.methods.recipes import Recipe
 from bagwise.models.pooling import PoolingSpec
 from bagwise.parameters import Count, Share
 
-__all__ = ["GraphMIL", "SmoothAttentionMIL"]
+__all__ = ["GraphMIL", "SelfAttentionMIL", "SmoothAttentionMIL"]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -49,6 +49,41 @@ class GraphMIL(AttentionMIL):
     def _context(self, recipe: Recipe) -> tuple[str, dict[str, Any]]:
         space = _space(self.near, recipe)
         return "graph", {"neighbours": self.neighbours, "space": space, "rounds": self.rounds}
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class SelfAttentionMIL(AttentionMIL):
+    """Attention over instances that have attended to each other (`bagwise.models.contexts.SelfAttention`).
+
+    Parameters
+    ----------
+    heads
+        How many of each attention between instances.
+    induced
+        How many learnt points the instances of a bag meet at, so that time grows with their number. None lets each see
+        each, whose time grows with the square: for bags of hundreds.
+    blocks
+        How often they attend to each other.
+    gated, counting, hidden, encoder, ...
+        As in `AttentionMIL`.
+
+    Examples
+    --------
+    >>> import bagwise as bw, numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> arrays = [rng.normal(size=(4, 2)) + 3 * (bag % 2) for bag in range(20)]
+    >>> bags = bw.Bags.from_arrays(arrays, labels=[bag % 2 for bag in range(20)])
+    >>> model = bw.make("self-attention", epochs=20, random_state=0).fit(bags)
+    >>> model.predict(bags[:2]).tolist(), model.attention(bags[:2]).shape
+    ([0, 1], (8,))
+    """
+
+    heads: Count = 4
+    induced: Count | None = 16
+    blocks: Count = 2
+
+    def _context(self, recipe: Recipe) -> tuple[str, dict[str, Any]]:  # noqa: ARG002
+        return "self-attention", {"heads": self.heads, "induced": self.induced, "blocks": self.blocks}
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
