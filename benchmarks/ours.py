@@ -1,6 +1,6 @@
 """Bagwise as a contender: it trains through the same `train` that every estimator and command uses."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import workloads
@@ -152,9 +152,26 @@ def elephant(*_: int) -> Lap:
     return validating(bw.make("MI-Kernel", random_state=0), workloads.classical("elephant", 1))
 
 
+def fitting(name: str) -> Callable[..., Lap]:
+    """Fit a method for an epoch, as a user would."""
+
+    def prepared(*_: int) -> Lap:
+        bags = bags_of(workloads.generated(100, 2000, 512))
+        model = bw.make(name, epochs=1, random_state=0)
+
+        def lap() -> float:
+            model.fit(bags)
+            return 1
+
+        return lap
+
+    return prepared
+
+
 if __name__ == "__main__":
     run(
         {
+            **{f"fit-{name}": fitting(name) for name in workloads.METHODS_THAT_COST},
             "musk1": musk1,
             "own-pooling": own_pooling,
             "mnist": mnist,

@@ -11,12 +11,14 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from race import Contender, one_thread, race, ratio
 from starting import check_small, evaluate_small, predict_small
+from workloads import METHODS_THAT_COST
 
 from bagwise.files import replacing
 
@@ -74,6 +76,12 @@ def regression_vs_mikit(rival: Path) -> Row:
         "what": f"R² {ours['r2']:.2f} on 200 bags of 10-100 x 50 numbers after learning from 500, in CPU seconds,"
         f" choosing among {ours['among']} methods included, against the best of mikit-learn's: {of_others}",
     }
+
+
+def method_cost(name: str, _: Path) -> Row:
+    """Compare a method with attention, the cheapest of its kind."""
+    what = f"a fit of {name}, 100 bags of 2,000 x 512, an epoch, against attention's, seconds"
+    return against(Contender(OURS, "ours.py", "fit-attention"), f"fit-{name}", laps=3, what=what)
 
 
 def once(python: Path, script: str, *arguments: str) -> str:
@@ -143,6 +151,7 @@ BENCHMARKS: dict[str, Callable[[Path], Row]] = {
     ),
     "regression-vs-mikit": regression_vs_mikit,
     "predict-million-extra-mib": lambda _: alone("million.py"),
+    **{f"method-cost-{name}": partial(method_cost, name) for name in METHODS_THAT_COST[1:]},
     "train-20000-patches-extra-mib": lambda _: alone("patches.py"),
     "stream-bytes-per-epoch-ratio": lambda _: alone("streaming.py"),
     "tile-peak-mib": lambda _: alone("tiling.py"),

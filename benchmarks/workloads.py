@@ -12,6 +12,9 @@ DATA = Path(os.environ.get("BAGWISE_DATA") or Path(__file__).resolve().parents[2
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, DROPOUT, HIDDEN = 5e-4, 0.9, 0.01, 0.5, 64
 WIDTHS = (256, 128, 64)
 
+# Which methods are fitted to see what they cost; the first is what others are compared with.
+METHODS_THAT_COST = ("attention", "DSMIL", "CLAM-SB", "CLAM-MB", "DTFD-MIL", "ACMIL")
+
 
 @dataclass
 class Workload:
