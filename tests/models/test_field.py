@@ -94,7 +94,8 @@ def dtfd(p, h, label, draw, options):
         adds = (gated(p, "attentions.0", own).softmax(0) * own @ p["first.weight"].T)[:, 0]
         chosen = {"max": [adds.argmax()], "max-min": [adds.argmax(), adds.argmin()]}.get(options["distil"])
         distilled.append(vector if chosen is None else own[torch.stack(chosen)])
-    logits = layer(p, "head", attended(p, "attentions.1", torch.cat(distilled).detach()))
+    seen = torch.cat(distilled)
+    logits = layer(p, "head", attended(p, "attentions.1", seen.detach() if draw else seen))
     return logits[None], torch.stack(first).mean() + of_bag(logits, label)
 
 
@@ -152,7 +153,7 @@ def test_a_level_equals_its_paper(level, reference, options, outputs, training):
     torch.testing.assert_close(lost, expected, rtol=1e-10, atol=1e-12)
     at = [h, *parameters.values()]
     scales = torch.arange(1.0, 1 + len(SIZES), dtype=torch.float64)
-    given = [torch.autograd.grad((loss * scales).sum(), at) for loss in (lost, expected)]
+    given = [torch.autograd.grad((loss * scales).sum(), at, materialize_grads=True) for loss in (lost, expected)]
     for name, one, other in zip(["h", *parameters], *given, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-12, msg=name)
 

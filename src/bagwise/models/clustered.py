@@ -96,7 +96,7 @@ class ClusteredAttention(Level):
         if len(said) == 2:
             logits = logits[:, 1:] - logits[:, :1]
         extras = {"attention": scores, "evidence": self.evidence(embeddings)}
-        return Output(logits.unsqueeze(0), weights.squeeze(1), extras=extras)
+        return Output(logits.unsqueeze(0), weights[:, 0] if weights.shape[1] == 1 else weights, extras=extras)
 
     def _lost(self, output: Output, targets: Any) -> Tensor:
         of_instances = self._of_instances(output, targets.labels, targets.offsets)

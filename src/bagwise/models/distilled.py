@@ -86,25 +86,35 @@ class TwoTiers(Level):
         told: Tensor | None,
     ) -> Output:
         """Decide as `Level.decide` says."""
-        ends, groups = offsets, torch.arange(len(offsets), device=offsets.device)
-        if self.training:
-            order, ends, groups = self._dealt(offsets)
-            embeddings = embeddings[order]
-        weights = segment_softmax(self.attentions[0](embeddings), ends)
-        vectors = segment_weighted_sum(weights, embeddings, ends)
-        said = self.first(_beside(vectors, None if told is None else segment_repeat(told, groups)))
-
-        distilled, ends = self._distilled(weights, embeddings, vectors, ends, groups)
-        second = segment_softmax(self.attentions[1](distilled), ends)
-        logits = self.head(_beside(segment_weighted_sum(second, distilled, ends), told))
-
+        if not self.training:
+            one_each = torch.arange(offsets.shape[0], device=offsets.device)
+            said, vectors, weights = self._tiers(embeddings, offsets, one_each, told)
+            extras = {"first": said.unsqueeze(0), "counts": torch.ones_like(offsets[1:])}
+            return Output(self.head(_beside(vectors, told)).unsqueeze(0), weights[:, 0], extras=extras)
+        order, ends, groups = self._dealt(offsets)
+        beside = None if told is None else segment_repeat(told, groups)
+        said, vectors, weights = self._tiers(embeddings[order], ends, groups, beside)
         counts = segment_lengths(groups)
-        if self.training:
-            weights = (weights / segment_repeat(counts, offsets).unsqueeze(1))[order.argsort()]
-        place = torch.arange(self.pseudo_bags if self.training else 1, device=groups.device).unsqueeze(1)
+        weights = (weights / segment_repeat(counts, offsets).unsqueeze(1))[order.argsort()]
+        place = torch.arange(self.pseudo_bags, device=groups.device).unsqueeze(1)
         turns = groups[:-1] + torch.minimum(place, counts - 1)
         extras = {"first": said[turns], "counts": counts}
-        return Output(logits.unsqueeze(0), weights.squeeze(1), extras=extras)
+        return Output(self.head(_beside(vectors, told)).unsqueeze(0), weights[:, 0], extras=extras)
+
+    def _tiers(
+        self, embeddings: Tensor, ends: Tensor, groups: Tensor, told: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Give what the first tier says of pseudo-bags, the vectors of bags, and the weights in the pseudo-bags."""
+        weights = segment_softmax(self.attentions[0](embeddings), ends)
+        vectors = segment_weighted_sum(weights, embeddings, ends)
+        said = self.first(_beside(vectors, told))
+        if not self.training and self.distil == "feature":  # of one vector attention is that vector
+            return said, vectors, weights
+        distilled, places = self._distilled(weights, embeddings, vectors, ends, groups)
+        if self.training:  # so that the second tier's loss teaches nothing else
+            distilled = distilled.detach()
+        second = segment_softmax(self.attentions[1](distilled), places)
+        return said, segment_weighted_sum(second, distilled, places), weights
 
     def _dealt(self, offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Deal instances out: their order, where pseudo-bags begin and end in it, and bags among the pseudo-bags."""
@@ -123,9 +133,8 @@ class TwoTiers(Level):
     ) -> tuple[Tensor, Tensor]:
         """Give what the second tier is given of pseudo-bags, and where bags begin and end in it."""
         if self.distil == "feature":
-            return vectors.detach(), groups
-        embeddings = embeddings.detach()
-        adds = weights.detach() * (embeddings @ self.first.weight[:, : embeddings.shape[1]].detach().mT)
+            return vectors, groups
+        adds = (weights * (embeddings @ self.first.weight[:, : embeddings.shape[1]].mT)).detach()
         most = segment_argmax(adds, ends)
         if self.distil == "max":
             return embeddings[most.squeeze(1)], groups

@@ -69,4 +69,4 @@ class DualStream(Level):
         weights = segment_softmax(alike / math.sqrt(query.shape[1]), offsets)
         vectors = weighted_sums(weights, embeddings, offsets).flatten(1)
         logits = torch.stack([scores.gather(0, critical), self.head(_beside(vectors, told))])
-        return Output(logits, weights.squeeze(1))
+        return Output(logits, weights[:, 0] if weights.shape[1] == 1 else weights)
