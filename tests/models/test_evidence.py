@@ -47,11 +47,13 @@ def class_attention(model, h):
 
 
 def additive(model, h):
-    """Sum of psi of attended features."""
+    """Sum of psi of attended features, whose intercepts are in the measure of the training bags."""
     e = told(model, h).exp()
-    first, _, last = model.psi
-    hidden = [(a * one @ first.weight.T + first.bias).clamp(min=0) for a, one in zip(e / e.sum(), h, strict=True)]
-    return sum(one @ last.weight.T + last.bias for one in hidden)
+    first, last, share = model.hidden, model.head, model.counting.share
+    hidden = [
+        (a * one @ first.weight.T + share * first.bias).clamp(min=0) for a, one in zip(e / e.sum(), h, strict=True)
+    ]
+    return sum(one @ last.weight.T + share * last.bias for one in hidden)
 
 
 def conjunctive(model, h):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import linear, logsigmoid
 
 from bagwise.checks import is_count
 from bagwise.errors import BagwiseError
@@ -90,12 +90,12 @@ class Evidence(Level):
 
 
 class ClassAttention(Evidence):
-    """Attention and a classifier of its own for each class: CLAM-MB's form (Lu et al., 2021, equations 1 and 2).
+    r"""Attention and a classifier of its own for each class: CLAM-MB's form (Lu et al., 2021, equations 1 and 2).
 
-    The weight of instance k for class c, a_kc, is softmax over its bag of w_c^T tanh(V h_k), and the logit of c is the
-    sum of a_kc (u_c^T h_k + b_c), which is u_c^T z_c + b_c of the class's own bag vector z_c. One output, which two
-    classes have, is the difference of two scores, each with weights of its own, so that its sigmoid is the softmax of
-    the two, as CLAM has it.
+    For class c instance k weighs :math:`a_{kc} = \mathrm{softmax}_k\, w_c^\top \tanh(V h_k)`, over its bag, and the
+    logit is :math:`\sum_k a_{kc} (u_c^\top h_k + b_c)`, which is :math:`u_c^\top z_c + b_c` of the class's own bag
+    vector :math:`z_c`. One output, which two classes have, is the difference of two scores, each with weights of its
+    own, so that its sigmoid is the softmax of the two, as CLAM has it.
 
     CLAM learns from instances of high and low weight, too; here bags alone teach. It drops units of the hidden layer.
 
@@ -133,11 +133,13 @@ class ClassAttention(Evidence):
 
 
 class Additive(Evidence):
-    """Additive MIL (Javed et al., 2022): a bag's logits are the sum of what its instances say.
+    r"""Additive MIL (Javed et al., 2022): a bag's logits are the sum of what its instances say.
 
-    Instance k weighs a_k, softmax over its bag of w^T tanh(V h_k), and contributes psi(a_k h_k); psi is a network with
-    a hidden layer of ReLU. As published, its intercepts are added once for each instance, so that the size of a bag is
-    seen.
+    Instance k weighs :math:`a_k = \mathrm{softmax}_k\, w^\top \tanh(V h_k)`, over its bag, and contributes
+    :math:`\psi(a_k h_k)`, where :math:`\psi` is a network with a hidden layer of ReLU. As published, its intercepts
+    count once for each instance, so that the size of a bag is seen; here they are in the measure of the training bags
+    (`bagwise.models.pooling.Counting`), lest in bags of hundreds a step move all logits by what it moves the intercepts
+    times their size.
 
     The authors' attention is a network of ReLU and BatchNorm, which would tie the bags of a step together; here it is
     the paper's (equation 8), with intercepts.
@@ -164,20 +166,25 @@ class Additive(Evidence):
     def __init__(self, parts: Parts, *, hidden: int = 128, gated: bool = False) -> None:
         super().__init__(parts)
         self.attention = _Scores(parts, 1, hidden, gated)
-        self.psi = nn.Sequential(parts.linear(parts.width, hidden), nn.ReLU(), parts.linear(hidden, parts.outputs))
-        self.outputs = parts.outputs
+        self.hidden, self.head = parts.linear(parts.width, hidden), parts.linear(hidden, parts.outputs)
+        self.counting = Counting(parts.outputs)
 
     def evidence(self, embeddings: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
         """Weigh and score as `Evidence.evidence` says."""
         weights = segment_softmax(self.attention(embeddings), offsets)
-        return weights, in_parts(self.psi, weights * embeddings, self.outputs)
+        return weights, in_parts(self._psi, weights * embeddings, self.head.out_features)
+
+    def _psi(self, attended: Tensor) -> Tensor:
+        share = self.counting.share
+        hidden = linear(attended, self.hidden.weight, share * self.hidden.bias).relu()
+        return linear(hidden, self.head.weight, share * self.head.bias)
 
 
 class Conjunctive(Evidence):
-    """Conjunctive pooling (Early et al., 2024): the mean of instance logits, each times its weight.
+    r"""Conjunctive pooling (Early et al., 2024): the mean of instance logits, each times its weight.
 
-    Instance k weighs a_k = sigmoid(w^T tanh(V h_k)), by itself, and the logits are the mean over the bag of
-    a_k (u^T h_k + b): attention and classifier each look at the embedding, and must agree.
+    Instance k weighs :math:`a_k = \mathrm{sigmoid}(w^\top \tanh(V h_k))`, by itself, and the logits are the mean over
+    the bag of :math:`a_k (u^\top h_k + b)`: attention and classifier each look at the embedding, and must agree.
 
     The authors' instances are moments of a time series, to whose embeddings they add the place in it.
 
@@ -212,16 +219,16 @@ class Conjunctive(Evidence):
 
 
 class SignedAttention(Evidence):
-    """Attention whose weights have a sign: an instance can be held against what it looks like.
+    r"""Attention whose weights have a sign: an instance can be held against what it looks like.
 
-    Ours, for the repulsion points of the paper's outlook (section 5). The logits are the sum of a_k (u^T h_k + b), with
-    weights of one of two kinds, by scores e_k = w^T tanh(V h_k):
+    Ours, for the repulsion points of the paper's outlook (section 5). The logits are
+    :math:`\sum_k a_k (u^\top h_k + b)`, with weights of one of two kinds, by scores :math:`e_k = w^\top \tanh(V h_k)`:
 
-    - Where they count, a_k = tanh(e_k), of each instance by itself, as Bo et al. (2021) weigh neighbours in a graph;
-      the sum is in the measure of the training bags (`bagwise.models.pooling.Counting`).
-    - Else a_k = exp(e_k) / (1 + sum exp(e)) - exp(f_k) / (1 + sum exp(f)), by two scores: instances share out
-      attraction, and repulsion. The 1 is a place that nobody has, lest somebody must attract and somebody repel: two
-      softmaxes would leave nothing of a bag of one instance.
+    - Where they count, :math:`a_k = \tanh e_k`, of each instance by itself, as Bo et al. (2021) weigh neighbours in a
+      graph; the sum is in the measure of the training bags (`bagwise.models.pooling.Counting`).
+    - Else :math:`a_k = \frac{\exp e_k}{1 + \sum_j \exp e_j} - \frac{\exp f_k}{1 + \sum_j \exp f_j}`, by two scores:
+      instances share out attraction, and repulsion. The 1 is a place that nobody has, lest somebody must attract and
+      somebody repel: two softmaxes would leave nothing of a bag of one instance.
 
     Parameters
     ----------
