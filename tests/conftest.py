@@ -3,6 +3,7 @@ import gc
 import io
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -160,6 +161,24 @@ def data_directory() -> Path:
 def published(data_directory) -> Callable[[str], bw.Bags]:
     """Load a data set by its name, once."""
     return cache(lambda name: bw.load_dataset(name, data_directory))
+
+
+# ---- pages in a browser ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Give Chromium, for a module's tests; tests are skipped without it, but never in CI."""
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    found = next((path for path in map(shutil.which, names) if path), None)
+    if found is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("Chromium is not installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 # ---- commands -------------------------------------------------------------------------------------------------------

@@ -252,6 +252,27 @@ def test_the_reference_lists_every_option_with_its_default(site):
             assert (one.flag or name, shown, one.help) in rows
 
 
+@pytest.mark.slow(seconds=15)
+@pytest.mark.browser
+@pytest.mark.parametrize("name", ["models", "targets"])
+def test_formulas_are_drawn_without_a_network_and_fit_a_phone(site, browser, name):
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    told, asked = [], []
+    page.on("console", lambda message: told.append(message.text))
+    page.on("pageerror", lambda error: told.append(str(error)))
+    page.on("requestfailed", lambda request: told.append(request.url))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((site / "reference" / f"{name}.html").as_uri())
+    formulas = page.locator(".arithmatex")
+    assert formulas.count() > 5
+    assert page.locator(".arithmatex .katex").count() == formulas.count()
+    assert page.locator(".katex-error").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.close()
+    assert told == []
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+
+
 def test_what_is_listed_here_is_there():
     assert SLOW | set(NOT_RUN) <= set(PAGES)
 

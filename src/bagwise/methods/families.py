@@ -13,19 +13,24 @@ __all__ = ["AttentionMIL", "DeepSupervisionMIL", "EmbeddingMIL", "InstanceMIL", 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class AttentionMIL(NeuralMIL):
-    """Attention-based deep MIL: the paper's method (section 2.4, equations 7 to 9).
+    r"""Attention-based deep MIL: the paper's method (section 2.4).
+
+    $$\theta(X) = g\left(\sum_{k=1}^{K} a_k h_k\right), \qquad h_k = f(x_k)$$
+
+    An encoder $f$ embeds the instances $x_k$, the weights $a_k$ are those of `bagwise.models.pooling.Attention`
+    (equation 8) or of `bagwise.models.pooling.GatedAttention` (9), and $g$ is linear before the target's link: of two
+    classes $\theta(X)$ is the probability of the positive one.
 
     Parameters
     ----------
     gated
-        Gated attention (equation 9) in place of plain attention (equation 8). None gates where bags of vectors are
-        large.
+        Gated attention in place of plain attention. None gates where bags of vectors are large.
     counting
         Weights that count: each instance has one of its own between 0 and 1, and the bag vector is the weighted sum
         (`bagwise.models.pooling.SumAttention`). Weights that share out a 1 in each bag, as the paper's do, find the
         instance that makes a bag positive, and lose how many of them there are.
     hidden
-        L, the size of the attention network. None takes 64 for vectors, and 128 for images and where bags are large.
+        $L$, the size of the attention network. None takes 64 for vectors, and 128 for images and where bags are large.
     encoder, epochs, ...
         As in `NeuralMIL`.
 
@@ -56,7 +61,11 @@ class AttentionMIL(NeuralMIL):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class EmbeddingMIL(NeuralMIL):
-    """The embedding-level approach with a pooling that is not learnt (paper, section 2.2); MI-Net on vectors.
+    r"""The embedding-level approach with a pooling that is not learnt (paper, section 2.2); MI-Net on vectors.
+
+    $$\theta(X) = g(\sigma(f(x_1), \dots, f(x_K)))$$
+
+    The pooling $\sigma$ makes one vector of the embeddings, of which a linear $g$ decides, as in `AttentionMIL`.
 
     Parameters
     ----------
@@ -84,7 +93,9 @@ class EmbeddingMIL(NeuralMIL):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class InstanceMIL(NeuralMIL):
-    """The instance-level approach: score instances, pool their probabilities (paper, section 2.2); mi-Net on vectors.
+    r"""The instance-level approach: score instances, pool their probabilities (paper, section 2.2); mi-Net on vectors.
+
+    $$\theta(X) = \sigma(p_1, \dots, p_K), \qquad p_k = f(x_k)$$
 
     Parameters
     ----------
@@ -112,7 +123,11 @@ class InstanceMIL(NeuralMIL):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class DeepSupervisionMIL(EmbeddingMIL):
-    """MI-Net with deep supervision: every layer is pooled and scored (Wang et al., 2016).
+    r"""MI-Net with deep supervision: every layer is pooled and scored (Wang et al., 2016).
+
+    $$\theta(X) = \frac{1}{L} \sum_{l=1}^{L} g_l(z^l), \qquad z^l = \sigma(h_1^l, \dots, h_K^l)$$
+
+    $h_k^l$ is what layer $l$ gives of instance $k$. Each $g_l$ learns by a loss of its own.
 
     Parameters
     ----------
@@ -138,7 +153,9 @@ class DeepSupervisionMIL(EmbeddingMIL):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ResidualMIL(EmbeddingMIL):
-    """MI-Net with residual connections: the pooled layers are added up and scored (Wang et al., 2016).
+    r"""MI-Net with residual connections: the pooled layers are added up and scored (Wang et al., 2016).
+
+    $$\theta(X) = g\left(\sum_{l=1}^{L} z^l\right), \qquad z^l = \sigma(h_1^l, \dots, h_K^l)$$
 
     Parameters
     ----------

@@ -17,9 +17,11 @@ __all__ = ["GatedBranches", "drawn", "weighted_sums"]
 
 
 class GatedBranches(nn.Module):
-    """Gated attention (paper, equation 9) with a score for each of several branches, as CLAM has it.
+    r"""Gated attention (paper, equation 9) with a score for each of several branches, as CLAM has it.
 
-    The scores of instance k are W (tanh(V h_k + a) * sigmoid(U h_k + b)) + c.
+    The scores of instance $k$, whose softmax over the bag is what it weighs in each branch:
+
+    $$e_k = W (\tanh(V h_k + a) \odot \mathrm{sigm}(U h_k + b)) + c$$
 
     Parameters
     ----------

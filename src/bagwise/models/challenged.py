@@ -17,11 +17,14 @@ __all__ = ["ChallengedAttention"]
 
 
 class ChallengedAttention(Level):
-    """Gated attention in K branches, of which the bag has the mean (Zhang et al., 2024, the form of gated attention).
+    r"""Gated attention in branches, of which the bag has the mean (Zhang et al., 2024, the form of gated attention).
 
-    Each branch has a classifier of its own bag vector, and the bag one of the mean of these vectors. In training, in
-    each branch, a share of the instances of the highest scores is drawn, and weighs nothing in this step. The loss is
-    the bag's, the mean of the branches', and the mean cosine of the weights of two branches over the bag.
+    Each branch $i$ of $B$ has a classifier of its own bag vector, whose answer is $o_i$, and the bag one of the mean of
+    these vectors, whose answer is $o$. In training, in each branch, a share of the instances of the highest scores is
+    drawn, and weighs nothing in this step. With the target's loss $\ell$, and $a_i$ the weights of the bag's instances
+    in a branch, the loss is
+
+    $$\ell(o) + \frac{1}{B} \sum_{i=1}^{B} \ell(o_i) + \frac{2}{B (B - 1)} \sum_{i < j} \cos(a_i, a_j)$$
 
     Ours differs in this alone: the draws are the member's own.
 
@@ -30,7 +33,7 @@ class ChallengedAttention(Level):
     parts
         As `Level` has them.
     branches
-        K.
+        $B$.
     masked
         How many of the highest scores of a branch may be hidden, in a bag of fewer instances all of these.
     masked_share

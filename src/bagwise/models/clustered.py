@@ -17,21 +17,25 @@ __all__ = ["ClusteredAttention"]
 
 
 class ClusteredAttention(Level):
-    """Gated attention, of one branch or of one a class, and a loss of single instances (Lu et al., 2021, methods).
+    r"""Gated attention, of one branch or of one a class, and a loss of single instances (Lu et al., 2021, methods).
 
-    Of each bag the k instances of the highest attention are to be evidence for its class, the k of the lowest are not:
-    a classifier a class, of two scores, learns that from the mean of their losses. Where classes exclude each other
-    (`subtyping`) the highest are also to be no evidence for the other classes, and the mean over the classifiers
-    counts. The loss is (1 - c) times the bag's plus c times this one.
+    Of each bag the $k$ instances of the highest attention are to be evidence for its class, the $k$ of the lowest are
+    not: a classifier a class, of two scores, learns that from the mean of their losses. Where classes exclude each
+    other (`subtyping`) the highest are also to be no evidence for the other classes, and the mean over the classifiers
+    counts. The loss is $1 - c$ times the bag's plus $c$ times this one.
 
-    The smooth SVM loss of the top 1 (Berrada et al., 2018, equation 8) is tau log(sum over j of exp((D_j + s_j - s_y) /
-    tau)), with D_j = 1 but for the class y, where it is 0. Of two scores at tau = 1, as CLAM takes it, that is
-    log(1 + exp(1 - (s_y - s_other))); without the 1 it is the cross-entropy.
+    The smooth SVM loss of the top 1 (Berrada et al., 2018), of scores $s$, with $\Delta_j = 1$ but for the class $y$,
+    where it is 0:
 
-    Ours differs in this: in bags of fewer than 2 k instances, of which the authors' code takes some as both and fails
-    below k, k is half of their number, rounded down, so a bag of one has no loss of instances; the smooth loss stays
-    so where the authors' code takes the hard one, scores more than 6.9 apart; the size of the attention network is the
-    recipe's; of two classes one branch has one output, the difference of the published two.
+    $$\tau \log \sum_j \exp \frac{\Delta_j + s_j - s_y}{\tau} \tag{8}$$
+
+    Of two scores at $\tau = 1$, as CLAM takes it, that is $\log(1 + \exp(1 - (s_y - s_j)))$; without the inner 1 it
+    is the cross-entropy.
+
+    Ours differs in this: in bags of fewer than $2k$ instances, of which the authors' code takes some as both and fails
+    below $k$, $k$ is half of their number, rounded down, so a bag of one has no loss of instances; the smooth loss
+    stays so where the authors' code takes the hard one, scores more than 6.9 apart; the size of the attention network
+    is the recipe's; of two classes one branch has one output, the difference of the published two.
 
     Parameters
     ----------
@@ -42,9 +46,9 @@ class ClusteredAttention(Level):
     hidden
         L, the size of the attention network.
     sampled
-        k.
+        $k$.
     instance_share
-        c.
+        $c$.
     instance_loss
         ``"svm"`` or ``"cross-entropy"``.
     subtyping

@@ -73,9 +73,12 @@ class Context(nn.Module):
 class Graph(Context):
     r"""Rounds of messages over a graph of nearest neighbours, each the mean of what neighbours say.
 
-    A round takes the embedding :math:`h_i` to :math:`h_i + \mathrm{relu}(W h_i + U \frac{1}{k} \sum_{j \in N(i)} h_j)`,
-    with a bias: the mean aggregator of GraphSAGE (Hamilton et al., 2017, section 3.3), and around it a residual
-    connection. Theirs divides each embedding by its length after a round, and samples neighbours; ours does neither.
+    A round takes the embedding $h_i$, which has the neighbours $N(i)$, to
+
+    $$h_i + \mathrm{relu}\left(W h_i + U \frac{1}{k} \sum_{j \in N(i)} h_j + b\right)$$
+
+    This is the mean aggregator of GraphSAGE (Hamilton et al., 2017, section 3.3), and around it a residual connection.
+    Theirs divides each embedding by its length after a round, and samples neighbours; ours does neither.
 
     Parameters
     ----------
@@ -126,13 +129,21 @@ class Graph(Context):
 class SelfAttention(Context):
     r"""Attention of the instances of a bag to each other: blocks of a set transformer (Lee et al., 2019).
 
-    With :math:`\mathrm{MAB}(X, Y) = H + \mathrm{relu}(W\,\mathrm{LN}(H) + b)` and
-    :math:`H = X + \mathrm{Multihead}(\mathrm{LN}(X), \mathrm{LN}(Y), \mathrm{LN}(Y))` (equations 6 and 7), a block
-    takes a bag :math:`X` to :math:`\mathrm{MAB}(X, X)` (SAB, equation 8), whose time grows with the square of its
-    instances; or, over induced points :math:`I`, to :math:`\mathrm{MAB}(X, \mathrm{MAB}(I, X))` (ISAB, equations 9 and
-    10), whose time grows with their number. Memory does so in both. Ours normalises before each step, and after the
-    last block, and not after each sum: with theirs, trainings on few bags often end where they began. It scales by the
-    width of a head, where their code scales by that of all.
+    $$\mathrm{MAB}(X, Y) = H + \mathrm{relu}(W\,\mathrm{LN}(H) + b) \tag{6}$$
+
+    $$H = X + \mathrm{Multihead}(\mathrm{LN}(X), \mathrm{LN}(Y), \mathrm{LN}(Y)) \tag{7}$$
+
+    A block takes a bag $X$ to an embedding of each instance, in time that grows with the square of their number:
+
+    $$\mathrm{SAB}(X) = \mathrm{MAB}(X, X) \tag{8}$$
+
+    Or, over induced points $I$, in time that grows with their number:
+
+    $$\mathrm{ISAB}(X) = \mathrm{MAB}(X, \mathrm{MAB}(I, X)) \tag{9, 10}$$
+
+    Memory grows with their number in both. Ours normalises before each step, and after the last block, and not after
+    each sum: with theirs, trainings on few bags often end where they began. It scales by the width of a head, where
+    their code scales by that of all.
 
     Parameters
     ----------

@@ -18,12 +18,14 @@ __all__ = ["TwoTiers"]
 
 
 class TwoTiers(Level):
-    """Gated attention in two tiers: over parts of each bag, and over what is distilled of these (Zhang et al., 2022).
+    r"""Gated attention in two tiers: over parts of each bag, and over what is distilled of these (Zhang et al., 2022).
 
     In training the instances of a bag are dealt out at random to pseudo-bags of sizes that differ by 1 at most. The
-    first tier learns each pseudo-bag as if it had the bag's label (equation 10); the second learns the bag, of a few
-    vectors from each (equation 13), and its loss does not reach the first. The loss is the sum of both, the first the
-    mean over the pseudo-bags.
+    first tier answers $o_m$ to each pseudo-bag, which learns as if it had the bag's label (equation 10); the second
+    answers $o$ to the bag, of a few vectors from each (equation 13), and its loss does not reach the first. With the
+    target's loss $\ell$ the loss is
+
+    $$\frac{1}{M} \sum_{m=1}^{M} \ell(o_m) + \ell(o)$$
 
     Ours differs in this: in prediction a bag is one pseudo-bag, where the authors deal again, so that an answer hangs
     neither on chance nor on the order of instances; a bag of fewer instances than parts has as many as instances; one
@@ -34,7 +36,7 @@ class TwoTiers(Level):
     parts
         As `Level` has them.
     pseudo_bags
-        M, how many to a bag.
+        $M$, how many to a bag.
     distil
         What the second tier is given of each pseudo-bag: ``"feature"``, its vector (AFS); ``"max"``, the instance that
         adds most to what the first tier says (MaxS), or ``"max-min"``, this and the one that adds least (MaxMinS),

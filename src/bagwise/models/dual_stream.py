@@ -17,14 +17,18 @@ __all__ = ["DualStream"]
 
 
 class DualStream(Level):
-    """Two answers: of an instance, and of the bag seen from it (Li et al., 2021, equations 2 to 7).
+    r"""Two answers: of an instance, and of the bag seen from it (Li et al., 2021, equations 2 to 7).
 
-    For each output a linear classifier finds the critical instance m, which has the highest score; its score is the
-    first answer. The second is a classifier's of the vectors sum of a_k h_k, one an output, with the weights a_k a
-    softmax over the bag of q_k . q_m / sqrt(L). The loss is half of each answer's.
+    For each output $c$ a linear classifier finds the critical instance $m$, which has the highest score; its score is
+    the first answer. The second is a classifier's of the vectors $z_c$ of all outputs:
 
-    As in the authors' code and not in their paper the query q is a layer, ReLU, a second layer and tanh, the products
-    are divided by sqrt(L), and the vectors that are added up are the embeddings. Ours differs in this: where several
+    $$z_c = \sum_{k=1}^{K} a_{kc} h_k, \qquad
+    a_{kc} = \frac{\exp(q_k^\top q_m / \sqrt{L})}{\sum_{j=1}^{K} \exp(q_j^\top q_m / \sqrt{L})}$$
+
+    The loss is half of each answer's.
+
+    As in the authors' code and not in their paper the query $q$ is a layer, ReLU, a second layer and tanh, the products
+    are divided by $\sqrt{L}$, and the vectors that are added up are the embeddings. Ours differs in this: where several
     instances reach the maximum the first is critical; the prediction averages what the two answers mean (probabilities
     of classes), where the paper averages scores.
 

@@ -23,7 +23,7 @@ __all__ = ["Additive", "ClassAttention", "Conjunctive", "Evidence", "SignedAtten
 
 
 class _Scores(nn.Module):
-    """Score instances by w^T tanh(V h), or if gated by w^T (tanh(V h) * sigmoid(U h)), all with intercepts."""
+    """Score instances as attention does, or if gated as gated attention, all with intercepts (paper, 8 and 9)."""
 
     def __init__(self, parts: Parts, columns: int, hidden: int, gated: bool) -> None:
         super().__init__()
@@ -90,12 +90,17 @@ class Evidence(Level):
 
 
 class ClassAttention(Evidence):
-    r"""Attention and a classifier of its own for each class: CLAM-MB's form (Lu et al., 2021, equations 1 and 2).
+    r"""Attention and a classifier of its own for each class: CLAM-MB's form (Lu et al., 2021).
 
-    For class c instance k weighs :math:`a_{kc} = \mathrm{softmax}_k\, w_c^\top \tanh(V h_k)`, over its bag, and the
-    logit is :math:`\sum_k a_{kc} (u_c^\top h_k + b_c)`, which is :math:`u_c^\top z_c + b_c` of the class's own bag
-    vector :math:`z_c`. One output, which two classes have, is the difference of two scores, each with weights of its
-    own, so that its sigmoid is the softmax of the two, as CLAM has it.
+    For class $c$, with a softmax over the bag and a bag vector of its own, the logit $u_c^\top z_c + b_c$ is the sum of
+    what instances contribute:
+
+    $$a_{kc} = \mathrm{softmax}_k\, w_c^\top \tanh(V h_k) \tag{1}$$
+
+    $$z_c = \sum_{k=1}^{K} a_{kc} h_k, \qquad u_c^\top z_c + b_c = \sum_{k=1}^{K} a_{kc} (u_c^\top h_k + b_c) \tag{2}$$
+
+    One output, which two classes have, is the difference of two scores, each with weights of its own, so that its
+    sigmoid is the softmax of the two, as CLAM has it.
 
     CLAM learns from instances of high and low weight, too; here bags alone teach. It drops units of the hidden layer.
 
@@ -104,7 +109,7 @@ class ClassAttention(Evidence):
     parts
         As `Level` has them.
     hidden
-        L, the number of rows of V.
+        $L$, the number of rows of $V$.
     gated
         Whether scores pass a gate (paper, equation 9), as CLAM's do.
 
@@ -135,9 +140,10 @@ class ClassAttention(Evidence):
 class Additive(Evidence):
     r"""Additive MIL (Javed et al., 2022): a bag's logits are the sum of what its instances say.
 
-    Instance k weighs :math:`a_k = \mathrm{softmax}_k\, w^\top \tanh(V h_k)`, over its bag, and contributes
-    :math:`\psi(a_k h_k)`, where :math:`\psi` is a network with a hidden layer of ReLU. As published, its intercepts
-    count once for each instance, so that the size of a bag is seen; here they are in the measure of the training bags
+    $$o = \sum_{k=1}^{K} \psi(a_k h_k), \qquad a_k = \mathrm{softmax}_k\, w^\top \tanh(V h_k)$$
+
+    The softmax is over the bag, and $\psi$ a network with a hidden layer of ReLU. As published, its intercepts count
+    once for each instance, so that the size of a bag is seen; here they are in the measure of the training bags
     (`bagwise.models.pooling.Counting`), lest in bags of hundreds a step move all logits by what it moves the intercepts
     times their size.
 
@@ -149,7 +155,7 @@ class Additive(Evidence):
     parts
         As `Level` has them.
     hidden
-        L, the number of rows of V, and of units of the hidden layer of psi.
+        $L$, the number of rows of $V$, and of units of the hidden layer of $\psi$.
     gated
         Whether scores of the attention pass a gate (paper, equation 9).
 
@@ -183,8 +189,9 @@ class Additive(Evidence):
 class Conjunctive(Evidence):
     r"""Conjunctive pooling (Early et al., 2024): the mean of instance logits, each times its weight.
 
-    Instance k weighs :math:`a_k = \mathrm{sigmoid}(w^\top \tanh(V h_k))`, by itself, and the logits are the mean over
-    the bag of :math:`a_k (u^\top h_k + b)`: attention and classifier each look at the embedding, and must agree.
+    $$o = \frac{1}{K} \sum_{k=1}^{K} a_k (u^\top h_k + b), \qquad a_k = \mathrm{sigm}(w^\top \tanh(V h_k))$$
+
+    Attention and classifier each look at the embedding, and must agree.
 
     The authors' instances are moments of a time series, to whose embeddings they add the place in it.
 
@@ -193,7 +200,7 @@ class Conjunctive(Evidence):
     parts
         As `Level` has them.
     hidden
-        L, the number of rows of V.
+        $L$, the number of rows of $V$.
     gated
         Whether scores of the attention pass a gate (paper, equation 9).
 
@@ -221,21 +228,24 @@ class Conjunctive(Evidence):
 class SignedAttention(Evidence):
     r"""Attention whose weights have a sign: an instance can be held against what it looks like.
 
-    Ours, for the repulsion points of the paper's outlook (section 5). The logits are
-    :math:`\sum_k a_k (u^\top h_k + b)`, with weights of one of two kinds, by scores :math:`e_k = w^\top \tanh(V h_k)`:
+    Ours, for the repulsion points of the paper's outlook (section 5).
 
-    - Where they count, :math:`a_k = \tanh e_k`, of each instance by itself, as Bo et al. (2021) weigh neighbours in a
-      graph; the sum is in the measure of the training bags (`bagwise.models.pooling.Counting`).
-    - Else :math:`a_k = \frac{\exp e_k}{1 + \sum_j \exp e_j} - \frac{\exp f_k}{1 + \sum_j \exp f_j}`, by two scores:
-      instances share out attraction, and repulsion. The 1 is a place that nobody has, lest somebody must attract and
-      somebody repel: two softmaxes would leave nothing of a bag of one instance.
+    $$o = \sum_{k=1}^{K} a_k (u^\top h_k + b)$$
+
+    Weights are of one of two kinds, by scores $e_k = w^\top \tanh(V h_k)$:
+
+    - Where they count, $a_k = \tanh e_k$, of each instance by itself, as Bo et al. (2021) weigh neighbours in a graph;
+      the sum is in the measure of the training bags (`bagwise.models.pooling.Counting`).
+    - Else $a_k = \frac{\exp e_k}{1 + \sum_j \exp e_j} - \frac{\exp f_k}{1 + \sum_j \exp f_j}$, by two scores: instances
+      share out attraction, and repulsion. The 1 is a place that nobody has, lest somebody must attract and somebody
+      repel: two softmaxes would leave nothing of a bag of one instance.
 
     Parameters
     ----------
     parts
         As `Level` has them.
     hidden
-        L, the number of rows of V.
+        $L$, the number of rows of $V$.
     gated
         Whether scores of the attention pass a gate (paper, equation 9).
     counting

@@ -1,4 +1,4 @@
-"""MIL pooling: how the instances of a bag become one (paper, sections 2.3 and 2.4).
+r"""MIL pooling: how the instances of a bag become one (paper, sections 2.3 and 2.4).
 
 A pooling is one small class with one contract: values of packed instances and offsets in, one row a bag out, and
 weights of the instances where the pooling has them. To add one, write the class and a line in the registry at the end
@@ -6,8 +6,10 @@ of this file; one of a user's own needs no line, an estimator takes the class it
 
 There are two families. *Embedding poolings* take embeddings, shape (N, M), to bag vectors, of shape (B, M) or, if it is
 one of a user's own, of any width. *Instance poolings* take logits of instances, shape (N, C), to logits of bags, shape
-(B, C): they are defined on probabilities p = sigmoid(logit), and computed from log p and log(1 - p), so that nothing
-overflows or vanishes however certain an instance is.
+(B, C): they are defined on probabilities, $p_k$ of the instances and $\theta$ of the bag, and computed from $\log p_k$
+and $\log(1 - p_k)$, so that nothing overflows or vanishes however certain an instance is.
+
+In formulas $K$ is the number of instances of a bag, and $h_k$ the embedding of one.
 """
 
 import math
@@ -157,7 +159,9 @@ PoolingSpec = str | Callable[..., Pooling]
 
 
 class Max(Pooling):
-    """The maximum over a bag, column by column (paper, equation 5).
+    r"""The maximum over a bag, column by column (paper, section 2.3).
+
+    $$z_m = \max_{k = 1, \dots, K} h_{km} \tag{5}$$
 
     As an instance pooling it is the maximum probability, because the sigmoid keeps order.
 
@@ -173,7 +177,9 @@ class Max(Pooling):
 
 
 class Mean(Pooling):
-    """The mean over a bag (paper, equation 6).
+    r"""The mean over a bag (paper, section 2.3).
+
+    $$z = \frac{1}{K} \sum_{k=1}^{K} h_k \tag{6}$$
 
     Examples
     --------
@@ -187,10 +193,10 @@ class Mean(Pooling):
 
 
 class Counting(Pooling):
-    """A pooling that adds instances up, in the measure of the bags learnt from.
+    r"""A pooling that adds instances up, in the measure of the bags learnt from.
 
     Sums of bags of four and of four thousand are a thousandfold apart, and so would be the steps of training; so a sum
-    is divided by the mean number of instances of the training bags, whatever the number in its own.
+    is divided by $\bar K$, the mean number of instances of the training bags, whatever the number in its own.
 
     Parameters
     ----------
@@ -215,7 +221,9 @@ class Counting(Pooling):
 
 
 class Sum(Counting):
-    """The sum over a bag, which tells how many instances there were where a mean or a maximum does not.
+    r"""The sum over a bag, which tells how many instances there were where a mean or a maximum does not.
+
+    $$z = \frac{1}{\bar K} \sum_{k=1}^{K} h_k$$
 
     It is in the measure of the training bags (`Counting`), and for vectors alone: a sum of probabilities is none, and
     ISR and noisy-or are what counts at the instance level.
@@ -232,14 +240,16 @@ class Sum(Counting):
 
 
 class LogSumExp(Pooling):
-    """The convex maximum log(mean(exp(r h))) / r (Ramon & De Raedt, 2000).
+    r"""The convex maximum (Ramon & De Raedt, 2000).
+
+    $$z_m = \frac{1}{r} \log\left(\frac{1}{K} \sum_{k=1}^{K} \exp(r h_{km})\right)$$
 
     Parameters
     ----------
     width
         Number of columns.
     sharpness
-        r: towards 0 it becomes the mean, towards infinity the maximum.
+        $r$: towards 0 it becomes the mean, towards infinity the maximum.
 
     Examples
     --------
@@ -257,16 +267,18 @@ class LogSumExp(Pooling):
 
 
 class Attention(Pooling):
-    """A weighted mean whose weights a small network learns (paper, equations 7 and 8).
+    r"""A weighted mean whose weights a small network learns (paper, section 2.4).
 
-    The weight of instance k is softmax over its bag of w^T tanh(V h_k).
+    $$z = \sum_{k=1}^{K} a_k h_k \tag{7}$$
+
+    $$a_k = \frac{\exp\{w^\top \tanh(V h_k)\}}{\sum_{j=1}^{K} \exp\{w^\top \tanh(V h_j)\}} \tag{8}$$
 
     Parameters
     ----------
     width
         Number of columns M of the embeddings.
     hidden
-        L, the number of rows of V. The paper tries 64, 128 and 256, with little difference.
+        $L$, the number of rows of $V$. The paper tries 64, 128 and 256, with little difference.
 
     Raises
     ------
@@ -310,16 +322,19 @@ class Attention(Pooling):
 
 
 class GatedAttention(Attention):
-    """Attention whose scores pass a learnt gate (paper, equation 9).
+    r"""Attention whose scores pass a learnt gate (paper, section 2.4).
 
-    The weight of instance k is softmax over its bag of w^T (tanh(V h_k) * sigmoid(U h_k)).
+    $$
+    a_k = \frac{\exp\{w^\top (\tanh(V h_k) \odot \mathrm{sigm}(U h_k))\}}
+               {\sum_{j=1}^{K} \exp\{w^\top (\tanh(V h_j) \odot \mathrm{sigm}(U h_j))\}} \tag{9}
+    $$
 
     Parameters
     ----------
     width
         Number of columns M of the embeddings.
     hidden
-        L, the number of rows of V and of U.
+        $L$, the number of rows of $V$ and of $U$.
 
     Examples
     --------
@@ -338,18 +353,20 @@ class GatedAttention(Attention):
 
 
 class SumAttention(Counting, Attention):
-    """Attention that counts: a weighted sum, in which each instance has a weight of its own, whatever the others have.
+    r"""Attention that counts: a weighted sum, in which each instance has a weight of its own, whatever the others have.
 
-    The weight of instance k is sigmoid(w^T tanh(V h_k) + b), between 0 and 1. Where the softmax of `Attention` shares
-    out a weight of 1 among the instances of a bag, so that four that count are as good as one, here each adds its own.
-    The sum is in the measure of the training bags (`Counting`).
+    $$z = \frac{1}{\bar K} \sum_{k=1}^{K} a_k h_k, \qquad a_k = \mathrm{sigm}(w^\top \tanh(V h_k) + b)$$
+
+    Where the softmax of `Attention` shares out a weight of 1 among the instances of a bag, so that four that count are
+    as good as one, here each adds its own, between 0 and 1. The sum is in the measure of the training bags
+    (`Counting`).
 
     Parameters
     ----------
     width
         Number of columns M of the embeddings.
     hidden
-        L, the number of rows of V.
+        $L$, the number of rows of $V$.
 
     Examples
     --------
@@ -370,16 +387,16 @@ class SumAttention(Counting, Attention):
 
 
 class GatedSumAttention(SumAttention, GatedAttention):
-    """`SumAttention` by the scores of `GatedAttention`.
+    r"""`SumAttention` by the scores of `GatedAttention`.
 
-    The weight of instance k is sigmoid(w^T (tanh(V h_k) * sigmoid(U h_k)) + b).
+    $$a_k = \mathrm{sigm}(w^\top (\tanh(V h_k) \odot \mathrm{sigm}(U h_k)) + b)$$
 
     Parameters
     ----------
     width
         Number of columns M of the embeddings.
     hidden
-        L, the number of rows of V and of U.
+        $L$, the number of rows of $V$ and of $U$.
 
     Examples
     --------
@@ -389,7 +406,9 @@ class GatedSumAttention(SumAttention, GatedAttention):
 
 
 class ProbabilityMean(Pooling):
-    """The mean of the instances' probabilities (paper, equation 6, at the instance level).
+    r"""The mean of the instances' probabilities $p_k$ (paper, section 2.3, at the instance level).
+
+    $$\theta = \frac{1}{K} \sum_{k=1}^{K} p_k \tag{6}$$
 
     Examples
     --------
@@ -407,14 +426,16 @@ class ProbabilityMean(Pooling):
 
 
 class ProbabilityLogSumExp(Pooling):
-    """The convex maximum log(mean(exp(r p))) / r of the instances' probabilities (Ramon & De Raedt, 2000).
+    r"""The convex maximum of the instances' probabilities $p_k$ (Ramon & De Raedt, 2000).
+
+    $$\theta = \frac{1}{r} \log\left(\frac{1}{K} \sum_{k=1}^{K} \exp(r p_k)\right)$$
 
     Parameters
     ----------
     width
         Number of columns.
     sharpness
-        r: towards 0 it becomes the mean, towards infinity the maximum.
+        $r$: towards 0 it becomes the mean, towards infinity the maximum.
 
     Examples
     --------
@@ -443,7 +464,9 @@ class ProbabilityLogSumExp(Pooling):
 
 
 class ISR(Pooling):
-    """Integrated segmentation and recognition: s / (1 + s) with s = sum of p / (1 - p) (Keeler et al., 1991).
+    r"""Integrated segmentation and recognition, of the instances' probabilities $p_k$ (Keeler et al., 1991).
+
+    $$\theta = \frac{s}{1 + s}, \qquad s = \sum_{k=1}^{K} \frac{p_k}{1 - p_k}$$
 
     Examples
     --------
@@ -460,7 +483,9 @@ class ISR(Pooling):
 
 
 class NoisyOr(Pooling):
-    """The probability that at least one instance is positive, 1 - product of (1 - p) (Maron & Lozano-Pérez, 1998).
+    r"""The probability that at least one instance is positive, by their own $p_k$ (Maron & Lozano-Pérez, 1998).
+
+    $$\theta = 1 - \prod_{k=1}^{K} (1 - p_k)$$
 
     Examples
     --------
@@ -478,17 +503,21 @@ class NoisyOr(Pooling):
 
 
 class NoisyAnd(Pooling):
-    """A smooth threshold on the mean probability m (Kraus et al., 2016).
+    r"""A smooth threshold on the mean of the instances' probabilities $p_k$ (Kraus et al., 2016).
 
-    [sigmoid(a (m - b)) - sigmoid(-a b)] / [sigmoid(a (1 - b)) - sigmoid(-a b)]: the share b of positive instances that
-    makes a bag positive is learnt, one a column, from 0.5 on.
+    $$
+    \theta = \frac{\mathrm{sigm}(a (m - b)) - \mathrm{sigm}(-a b)}{\mathrm{sigm}(a (1 - b)) - \mathrm{sigm}(-a b)},
+    \qquad m = \frac{1}{K} \sum_{k=1}^{K} p_k
+    $$
+
+    The share $b$ of positive instances that makes a bag positive is learnt, one a column, from 0.5 on.
 
     Parameters
     ----------
     width
         Number of columns.
     slope
-        a, fixed.
+        $a$, fixed.
 
     Examples
     --------

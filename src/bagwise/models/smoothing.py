@@ -15,11 +15,13 @@ __all__ = ["NEIGHBOUR_POOLINGS", "GatedSmoothAttention", "SmoothAttention", "smo
 
 
 def smoothed(values: Tensor, neighbours: Tensor, alpha: float, steps: int) -> Tensor:
-    r"""Smooth values over neighbours: the operator Sm of Castro-Macias et al. (2024, equation 10), in steps.
+    r"""Smooth values over neighbours: the operator Sm of Castro-Macias et al. (2024), in steps.
 
-    From :math:`g_0 = f` on, :math:`g_t = (1 - \alpha) f + \alpha A g_{t-1}`, which approaches what is least far from
-    :math:`f` and differs least between neighbours. Here :math:`A` averages over k nearest neighbours, so its rows sum
-    to 1; the authors take the tiles that touch, weigh them by how alike they are, and normalise symmetrically.
+    $$g_0 = f, \qquad g_t = (1 - \alpha) f + \alpha A g_{t-1} \tag{10}$$
+
+    This approaches what is least far from $f$ and differs least between neighbours. Here $A$ averages over $k$ nearest
+    neighbours, so its rows sum to 1; the authors take the tiles that touch, weigh them by how alike they are, and
+    normalise symmetrically.
 
     Parameters
     ----------
@@ -52,7 +54,7 @@ def smoothed(values: Tensor, neighbours: Tensor, alpha: float, steps: int) -> Te
 class SmoothAttention(Attention):
     r"""Attention whose scores are smoothed before the softmax (Castro-Macias et al., 2024: Sm, "late").
 
-    The scores :math:`f_k = w^\top \tanh(V h_k)` of a bag become those of `smoothed`, and their softmax the weights.
+    The scores $f_k = w^\top \tanh(V h_k)$ of a bag become those of `smoothed`, and their softmax the weights.
 
     Parameters
     ----------

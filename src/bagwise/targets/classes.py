@@ -121,7 +121,16 @@ class ClassTarget(Target):
         return np.unique(labels, return_inverse=True)[1].astype(np.int64)
 
     def loss(self, outputs: "Tensor", wanted: "Tensor") -> "Tensor":
-        """Compute the negative log-likelihood, in nats."""
+        r"""Compute the negative log-likelihood, in nats.
+
+        Of two classes, with $Y$ 1 for the positive one and the output $o$:
+
+        $$-Y \log \theta - (1 - Y) \log(1 - \theta), \qquad \theta = \mathrm{sigm}(o)$$
+
+        Of more, an output $o_c$ each:
+
+        $$-\log \theta_Y, \qquad \theta_c = \frac{\exp o_c}{\sum_d \exp o_d}$$
+        """
         from bagwise.targets.likelihood import negative_log_likelihood
 
         return negative_log_likelihood(outputs, wanted[:, 0])

@@ -125,7 +125,13 @@ class OrdinalTarget(Target):
         return (encoded > np.arange(self.outputs)).astype(np.float64)
 
     def loss(self, outputs: "Tensor", wanted: "Tensor") -> "Tensor":
-        """Compute the negative log-likelihood of being above each grade, in nats."""
+        r"""Compute the negative log-likelihood of being above each grade, in nats.
+
+        With $y_k$ 1 if the bag is above grade $k$, else 0:
+
+        $$-\sum_{k=1}^{K-1} \left(y_k \log \theta_k + (1 - y_k) \log(1 - \theta_k)\right), \qquad
+        \theta_k = \mathrm{sigm}(o_k)$$
+        """
         from torch.nn.functional import binary_cross_entropy_with_logits
 
         return binary_cross_entropy_with_logits(outputs, wanted.expand_as(outputs), reduction="none").sum((0, 2))

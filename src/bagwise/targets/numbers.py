@@ -133,7 +133,14 @@ class RealTarget(Target):
         return (encoded - mean) / spread
 
     def loss(self, outputs: "Tensor", wanted: "Tensor") -> "Tensor":
-        """Compute half the squared distance, or Huber's."""
+        r"""Compute half the squared distance, or Huber's, summed over the numbers.
+
+        With the label $y$, and the mean $\mu$ and the spread $s$ of the training labels:
+
+        $$\frac{1}{2} d^2, \qquad d = o - \frac{y - \mu}{s}$$
+
+        Huber's is $|d| - \frac{1}{2}$ where $|d| > 1$.
+        """
         from torch.nn.functional import huber_loss, mse_loss
 
         every_head = wanted.expand_as(outputs)
@@ -236,7 +243,12 @@ class CountTarget(Target):
         return encoded / learnt
 
     def loss(self, outputs: "Tensor", wanted: "Tensor") -> "Tensor":
-        """Compute the Poisson's negative log-likelihood over the mean, but for what the outputs do not change."""
+        r"""Compute the Poisson's negative log-likelihood over the mean, but for what the outputs do not change.
+
+        With the label $y$, and the mean $\mu$ of the training labels, where $\mu e^o$ is the expected count:
+
+        $$e^o - \frac{y}{\mu}\, o$$
+        """
         return (outputs.exp() - wanted * outputs).sum((0, 2))
 
     @property

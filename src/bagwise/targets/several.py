@@ -107,7 +107,11 @@ class MultiLabelTarget(Target):
         return merged(np.unique(np.where(table == table, table, 2), axis=0, return_inverse=True)[1].ravel(), folds)
 
     def loss(self, outputs: "Tensor", wanted: "Tensor") -> "Tensor":
-        """Compute the negative log-likelihood of what is known, in nats."""
+        r"""Compute the negative log-likelihood of what is known, in nats.
+
+        $$-\sum_{c\ \text{known}} \left(y_c \log \theta_c + (1 - y_c) \log(1 - \theta_c)\right), \qquad
+        \theta_c = \mathrm{sigm}(o_c)$$
+        """
         from torch.nn.functional import binary_cross_entropy_with_logits
 
         known = wanted == wanted

@@ -125,7 +125,12 @@ class SurvivalTarget(Target):
         return np.stack([survived, event], axis=1).astype(np.float64)
 
     def loss(self, outputs: "Tensor", wanted: "Tensor") -> "Tensor":
-        """Compute the negative log-likelihood of discrete hazards, in nats."""
+        r"""Compute the negative log-likelihood of discrete hazards, in nats.
+
+        With $s$ intervals survived, and $\delta$ 1 if the event is in the next one, 0 if it was not seen:
+
+        $$-\sum_{j=1}^{s} \log(1 - \lambda_j) - \delta \log \lambda_{s+1}, \qquad \lambda_j = \mathrm{sigm}(o_j)$$
+        """
         import torch
         from torch.nn.functional import softplus
 
