@@ -268,6 +268,8 @@ def test_formulas_are_drawn_without_a_network_and_fit_a_phone(site, browser, nam
     assert page.locator(".arithmatex .katex").count() == formulas.count()
     assert page.locator(".katex-error").count() == 0
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+    over = "tag => tag.getBoundingClientRect().left < tag.previousElementSibling.getBoundingClientRect().right"
+    assert page.evaluate(f"[...document.querySelectorAll('.katex-tag')].filter({over}).length") == 0
     page.close()
     assert told == []
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []

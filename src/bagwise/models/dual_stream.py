@@ -37,7 +37,7 @@ class DualStream(Level):
     parts
         As `Level` has them.
     query
-        L, the size of the query.
+        $L$, the size of the query.
     """
 
     POOLINGS: ClassVar[Mapping[str, Callable[..., Pooling]]] = {}

@@ -26,23 +26,21 @@ _Objective = Callable[[NDArray[np.float64], NDArray[np.int64]], tuple[NDArray[np
 
 
 class Hypotheses(NamedTuple):
-    """Several guesses of where the point is, and of how much each feature counts.
-
-    P(x) = exp(-sum_d (s_d (x_d - t_d))^2) is how much the instance x belongs to the concept.
+    """Several guesses of where the point is, and of how much each feature counts, as `DiverseDensity` has them.
 
     Attributes
     ----------
     points
-        t, shape (S, D).
+        $t$, shape (S, D).
     scales
-        s, shape (S, D).
+        $s$, shape (S, D).
     """
 
     points: Annotated[NDArray[np.float64], "S D"]
     scales: Annotated[NDArray[np.float64], "S D"]
 
     def distances(self, instances: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Give -log P(x), shape (N, S)."""
+        r"""Give $-\log P(x)$, shape (N, S)."""
         squares = self.scales**2
         far = instances**2 @ squares.T - 2 * instances @ (squares * self.points).T + (squares * self.points**2).sum(1)
         distances: NDArray[np.float64] = np.maximum(far, 0.0)
@@ -246,7 +244,11 @@ class Concept(Learner):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class DiverseDensity(ScoresInstances):
-    """EM-DD: find the point, and the scales of the features, that best tell the bags apart (Zhang & Goldman, 2001).
+    r"""EM-DD: find the point, and the scales of the features, that best tell the bags apart (Zhang & Goldman, 2001).
+
+    $$P(x) = \exp\left(-\sum_d (s_d (x_d - t_d))^2\right)$$
+
+    This is how much the instance $x$ belongs to the point $t$ with the scales $s$; the nearest one speaks for its bag.
 
     Starts from the instances of up to `BAGS_TO_START_FROM` positive bags, at most `MOST_STARTS`, both drawn at random,
     improves all of them at once by at most `ROUNDS` rounds of expectation and maximisation, and keeps the one with the
@@ -256,7 +258,7 @@ class DiverseDensity(ScoresInstances):
     Parameters
     ----------
     scale
-        What each s starts with, in units of one over the root of the number of features times their variance; None
+        What each $s_d$ starts with, in units of one over the root of the number of features times their variance; None
         chooses.
     steps
         Number of quasi-Newton steps of each maximisation at most. Few are better than many: two numbers a feature

@@ -301,7 +301,9 @@ class _OnKernels(WholeBagMIL):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class SetKernelSVM(_OnKernels):
-    """MI-Kernel: an SVM whose kernel sums a Gaussian over all pairs of instances of two bags (Gaertner et al., 2002).
+    r"""MI-Kernel: an SVM whose kernel sums a Gaussian over all pairs of instances of two bags (Gaertner et al., 2002).
+
+    $$k(A, B) = \sum_{x \in A} \sum_{y \in B} \exp(-\gamma \lVert x - y \rVert^2)$$
 
     The kernel's power p of the original is part of `gamma`: a Gaussian to the power p is a Gaussian that is p times as
     sharp.
@@ -337,7 +339,12 @@ class SetKernelSVM(_OnKernels):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class GraphKernelSVM(_OnKernels):
-    """mi-Graph: as MI-Kernel, with less weight for instances that have like ones in their bag (Zhou et al., 2009).
+    r"""mi-Graph: as MI-Kernel, with less weight for instances that have like ones in their bag (Zhou et al., 2009).
+
+    $$k(A, B) = \sum_{x \in A} \sum_{y \in B} w_x w_y \exp(-\gamma \lVert x - y \rVert^2)$$
+
+    $w_x$ is one over the number of instances of the bag, $x$ itself among them, that are no further from $x$ than all
+    pairs are in the mean.
 
     Parameters
     ----------
