@@ -254,8 +254,8 @@ def test_the_reference_lists_every_option_with_its_default(site):
 
 @pytest.mark.slow(seconds=15)
 @pytest.mark.browser
-@pytest.mark.parametrize("name", ["models", "targets"])
-def test_formulas_are_drawn_without_a_network_and_fit_a_phone(site, browser, name):
+@pytest.mark.parametrize(("name", "numbered"), [("models", True), ("targets", False)])
+def test_formulas_are_drawn_without_a_network_and_fit_a_phone(site, browser, name, numbered):
     page = browser.new_page(viewport={"width": 390, "height": 800})
     told, asked = [], []
     page.on("console", lambda message: told.append(message.text))
@@ -269,6 +269,7 @@ def test_formulas_are_drawn_without_a_network_and_fit_a_phone(site, browser, nam
     assert page.locator(".katex-error").count() == 0
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     over = "tag => tag.getBoundingClientRect().left < tag.previousElementSibling.getBoundingClientRect().right"
+    assert (page.locator(".katex-tag").count() > 0) is numbered
     assert page.evaluate(f"[...document.querySelectorAll('.katex-tag')].filter({over}).length") == 0
     page.close()
     assert told == []
