@@ -87,7 +87,7 @@ def test_gradients_are_exact_however_instances_are_encoded_in_chunks(name):
         wanted = model.wants_neighbours
         where = wanted and neighbours_of(values, OFFSETS, wanted.count)
         loss = accumulate_gradient(
-            model, values, OFFSETS, lambda output: output.logits.square().mean(), chunk=chunk, seed=0, coordinates=where
+            model, values, OFFSETS, lambda output: output.logits.square().mean(), chunk=chunk, seed=0, where=where
         )
         pairs.append([loss, *(one.grad for one in model.parameters())])
     for one, other in zip(*pairs, strict=True):

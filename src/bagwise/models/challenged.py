@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bagwise.models.branches import GatedBranches, drawn, weighted_sums
-from bagwise.models.levels import Level, Parts, _beside
+from bagwise.models.levels import Level, Parts, with_told
 from bagwise.models.model import Output
 from bagwise.models.pooling import Pooling
 from bagwise.segments import segment_lengths, segment_ranks, segment_repeat, segment_softmax, segment_sum
@@ -67,7 +67,7 @@ class ChallengedAttention(Level):
         self,
         embeddings: Tensor,
         offsets: Tensor,
-        coordinates: Tensor | None,  # noqa: ARG002
+        where: Tensor | None,  # noqa: ARG002
         told: Tensor | None,
     ) -> Output:
         """Decide as `Level.decide` says."""
@@ -76,8 +76,8 @@ class ChallengedAttention(Level):
             scores = scores.masked_fill(self._hidden(scores.detach(), offsets), -torch.inf)
         weights = segment_softmax(scores, offsets)
         vectors = weighted_sums(weights, embeddings, offsets)
-        said = [head(_beside(one, told)) for head, one in zip(self.branches, vectors.unbind(1), strict=True)]
-        logits = self.head(_beside(vectors.mean(1), told)).unsqueeze(0)
+        said = [head(with_told(one, told)) for head, one in zip(self.branches, vectors.unbind(1), strict=True)]
+        logits = self.head(with_told(vectors.mean(1), told)).unsqueeze(0)
         return Output(logits, weights.mean(1), extras={"branches": torch.stack(said), "attention": weights})
 
     def _hidden(self, scores: Tensor, offsets: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from bagwise.models.branches import GatedBranches, weighted_sums
-from bagwise.models.levels import Level, Parts, _beside
+from bagwise.models.levels import Level, Parts, with_told
 from bagwise.models.model import Output
 from bagwise.models.pooling import Pooling
 from bagwise.segments import segment_lengths, segment_ranks, segment_repeat, segment_softmax, segment_sum
@@ -88,14 +88,14 @@ class ClusteredAttention(Level):
         self,
         embeddings: Tensor,
         offsets: Tensor,
-        coordinates: Tensor | None,  # noqa: ARG002
+        where: Tensor | None,  # noqa: ARG002
         told: Tensor | None,
     ) -> Output:
         """Decide as `Level.decide` says."""
         scores = self.attention(embeddings)
         weights = segment_softmax(scores, offsets)
         vectors = weighted_sums(weights, embeddings, offsets).unbind(1)
-        said = [head(_beside(one, told)) for head, one in zip(self.heads, vectors, strict=True)]
+        said = [head(with_told(one, told)) for head, one in zip(self.heads, vectors, strict=True)]
         logits = torch.cat(said, dim=1)
         if len(said) == 2:
             logits = logits[:, 1:] - logits[:, :1]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bagwise.errors import BagwiseError
 from bagwise.models.branches import GatedBranches, drawn
-from bagwise.models.levels import Level, Parts, _beside
+from bagwise.models.levels import Level, Parts, with_told
 from bagwise.models.model import Output
 from bagwise.models.pooling import Pooling
 from bagwise.segments import segment_argmax, segment_lengths, segment_repeat, segment_softmax, segment_weighted_sum
@@ -84,7 +84,7 @@ class TwoTiers(Level):
         self,
         embeddings: Tensor,
         offsets: Tensor,
-        coordinates: Tensor | None,  # noqa: ARG002
+        where: Tensor | None,  # noqa: ARG002
         told: Tensor | None,
     ) -> Output:
         """Decide as `Level.decide` says."""
@@ -92,7 +92,7 @@ class TwoTiers(Level):
             one_each = torch.arange(offsets.shape[0], device=offsets.device)
             said, vectors, weights = self._tiers(embeddings, offsets, one_each, told)
             extras = {"first": said.unsqueeze(0), "counts": torch.ones_like(offsets[1:])}
-            return Output(self.head(_beside(vectors, told)).unsqueeze(0), weights[:, 0], extras=extras)
+            return Output(self.head(with_told(vectors, told)).unsqueeze(0), weights[:, 0], extras=extras)
         order, ends, groups = self._dealt(offsets)
         beside = None if told is None else segment_repeat(told, groups)
         said, vectors, weights = self._tiers(embeddings[order], ends, groups, beside)
@@ -101,7 +101,7 @@ class TwoTiers(Level):
         place = torch.arange(self.pseudo_bags, device=groups.device).unsqueeze(1)
         turns = groups[:-1] + torch.minimum(place, counts - 1)
         extras = {"first": said[turns], "counts": counts}
-        return Output(self.head(_beside(vectors, told)).unsqueeze(0), weights[:, 0], extras=extras)
+        return Output(self.head(with_told(vectors, told)).unsqueeze(0), weights[:, 0], extras=extras)
 
     def _tiers(
         self, embeddings: Tensor, ends: Tensor, groups: Tensor, told: Tensor | None
@@ -109,7 +109,7 @@ class TwoTiers(Level):
         """Give what the first tier says of pseudo-bags, the vectors of bags, and the weights in the pseudo-bags."""
         weights = segment_softmax(self.attentions[0](embeddings), ends)
         vectors = segment_weighted_sum(weights, embeddings, ends)
-        said = self.first(_beside(vectors, told))
+        said = self.first(with_told(vectors, told))
         if not self.training and self.distil == "feature":  # of one vector attention is that vector
             return said, vectors, weights
         distilled, places = self._distilled(weights, embeddings, vectors, ends, groups)

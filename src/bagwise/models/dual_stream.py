@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bagwise.models.branches import weighted_sums
-from bagwise.models.levels import Level, Parts, _beside
+from bagwise.models.levels import Level, Parts, with_told
 from bagwise.models.model import Output
 from bagwise.models.pooling import Pooling
 from bagwise.segments import segment_argmax, segment_repeat, segment_softmax
@@ -63,7 +63,7 @@ class DualStream(Level):
         self,
         embeddings: Tensor,
         offsets: Tensor,
-        coordinates: Tensor | None,  # noqa: ARG002
+        where: Tensor | None,  # noqa: ARG002
         told: Tensor | None,
     ) -> Output:
         """Decide as `Level.decide` says."""
@@ -72,5 +72,5 @@ class DualStream(Level):
         alike = torch.einsum("nl,ncl->nc", query, segment_repeat(query[critical], offsets))
         weights = segment_softmax(alike / math.sqrt(query.shape[1]), offsets)
         vectors = weighted_sums(weights, embeddings, offsets).flatten(1)
-        logits = torch.stack([scores.gather(0, critical), self.head(_beside(vectors, told))])
+        logits = torch.stack([scores.gather(0, critical), self.head(with_told(vectors, told))])
         return Output(logits, weights[:, 0] if weights.shape[1] == 1 else weights)

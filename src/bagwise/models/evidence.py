@@ -80,7 +80,7 @@ class Evidence(Level):
         self,
         embeddings: Tensor,
         offsets: Tensor,
-        coordinates: Tensor | None,  # noqa: ARG002
+        where: Tensor | None,  # noqa: ARG002
         told: Tensor | None,  # noqa: ARG002
     ) -> Output:
         """Decide as `Level.decide` says."""

@@ -20,7 +20,7 @@ from bagwise.models.pooling import EMBEDDING_POOLINGS, INSTANCE_POOLINGS, Poolin
 from bagwise.models.scaling import Scaler
 from bagwise.models.smoothing import NEIGHBOUR_POOLINGS
 
-__all__ = ["DeepSupervision", "EmbeddingLevel", "InstanceLevel", "Level", "Parts", "ResidualConnections"]
+__all__ = ["DeepSupervision", "EmbeddingLevel", "InstanceLevel", "Level", "Parts", "ResidualConnections", "with_told"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,22 +103,22 @@ class Level(MILModel):
         self.ties_instances = self.ties_instances or wanted is not None
         self.weight_axis = pooling.weight_axis
 
-    def aggregate(self, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Output:
+    def aggregate(self, embeddings: Tensor, offsets: Tensor, where: Tensor | None = None) -> Output:
         """Aggregate as `MILModel.aggregate` says."""
         embeddings, told = self._apart(embeddings, offsets)
         embeddings = self.dropout(embeddings)
         if self.context is not None:
-            embeddings = self.context(embeddings, offsets, coordinates)
-        return self.decide(embeddings, offsets, coordinates, told)
+            embeddings = self.context(embeddings, offsets, where)
+        return self.decide(embeddings, offsets, where, told)
 
-    def decide(self, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None, told: Tensor | None) -> Output:
+    def decide(self, embeddings: Tensor, offsets: Tensor, where: Tensor | None, told: Tensor | None) -> Output:
         """Turn embeddings of packed bags into logits.
 
         Parameters
         ----------
         embeddings
             Shape (N, M); in training some units are dropped. Instances of a bag have seen each other in the context.
-        offsets, coordinates
+        offsets, where
             As in `MILModel.aggregate`.
         told
             What the classifier is told beside bag vectors, shape (B, G), or None.
@@ -152,10 +152,10 @@ class EmbeddingLevel(Level):
         """As `MILModel.classifier`."""
         return self.head
 
-    def decide(self, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None, told: Tensor | None) -> Output:
+    def decide(self, embeddings: Tensor, offsets: Tensor, where: Tensor | None, told: Tensor | None) -> Output:
         """Decide as `Level.decide` says."""
-        pooled = self.pooling(embeddings, offsets, coordinates)
-        return Output(self.head(_beside(pooled.bags, told)).unsqueeze(0), pooled.weights)
+        pooled = self.pooling(embeddings, offsets, where)
+        return Output(self.head(with_told(pooled.bags, told)).unsqueeze(0), pooled.weights)
 
 
 class InstanceLevel(Level):
@@ -180,12 +180,12 @@ class InstanceLevel(Level):
         self,
         embeddings: Tensor,
         offsets: Tensor,
-        coordinates: Tensor | None,
+        where: Tensor | None,
         told: Tensor | None,  # noqa: ARG002
     ) -> Output:
         """Decide as `Level.decide` says."""
         scores = self.head(embeddings)
-        pooled = self.pooling(scores, offsets, coordinates)
+        pooled = self.pooling(scores, offsets, where)
         return Output(pooled.bags.unsqueeze(0), pooled.weights, scores)
 
 
@@ -209,10 +209,10 @@ class _EveryLayer(Level):
     def _check(self, encoder: MultiLevel) -> None:
         """Refuse layers that cannot be put together."""
 
-    def _pooled(self, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None) -> list[Tensor]:
+    def _pooled(self, embeddings: Tensor, offsets: Tensor, where: Tensor | None) -> list[Tensor]:
         parts = torch.split(embeddings, [cast(Pooling, pooling).width for pooling in self.poolings], dim=1)
         pairs = zip(self.poolings, parts, strict=True)
-        return [pooling(part, offsets, coordinates).bags for pooling, part in pairs]
+        return [pooling(part, offsets, where).bags for pooling, part in pairs]
 
 
 class DeepSupervision(_EveryLayer):
@@ -238,9 +238,9 @@ class DeepSupervision(_EveryLayer):
         """As `MILModel.classifier`: the last."""
         return self.heads[-1]
 
-    def decide(self, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None, told: Tensor | None) -> Output:
+    def decide(self, embeddings: Tensor, offsets: Tensor, where: Tensor | None, told: Tensor | None) -> Output:
         """Decide as `Level.decide` says."""
-        vectors = [_beside(one, told) for one in self._pooled(embeddings, offsets, coordinates)]
+        vectors = [with_told(one, told) for one in self._pooled(embeddings, offsets, where)]
         return Output(torch.stack([head(one) for head, one in zip(self.heads, vectors, strict=True)]))
 
 
@@ -271,11 +271,29 @@ class ResidualConnections(_EveryLayer):
         """As `MILModel.classifier`."""
         return self.head
 
-    def decide(self, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None, told: Tensor | None) -> Output:
+    def decide(self, embeddings: Tensor, offsets: Tensor, where: Tensor | None, told: Tensor | None) -> Output:
         """Decide as `Level.decide` says."""
-        levels = self._pooled(embeddings, offsets, coordinates)
-        return Output(self.head(_beside(torch.stack(levels).sum(0), told)).unsqueeze(0))
+        levels = self._pooled(embeddings, offsets, where)
+        return Output(self.head(with_told(torch.stack(levels).sum(0), told)).unsqueeze(0))
 
 
-def _beside(vectors: Tensor, told: Tensor | None) -> Tensor:
+def with_told(vectors: Tensor, told: Tensor | None) -> Tensor:
+    """Put what a classifier is told beside bag vectors next to these.
+
+    Parameters
+    ----------
+    vectors
+        Shape (B, ...).
+    told
+        Shape (B, G), or None.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> with_told(torch.zeros(2, 3), torch.ones(2, 1)).tolist()
+    [[0.0, 0.0, 0.0, 1.0], [0.0, 0.0, 0.0, 1.0]]
+    """
     return vectors if told is None else torch.cat([vectors, told.to(vectors.dtype)], dim=1)

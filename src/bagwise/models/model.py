@@ -299,7 +299,7 @@ class MILModel(nn.Module):
                 embeddings[begin : begin + chunk] = self.encode(instances[begin : begin + chunk])
             return embeddings
 
-    def aggregate(self, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Output:
+    def aggregate(self, embeddings: Tensor, offsets: Tensor, where: Tensor | None = None) -> Output:
         """Turn embeddings of packed bags into logits.
 
         Parameters
@@ -308,9 +308,9 @@ class MILModel(nn.Module):
             Shape (N, M).
         offsets
             Shape (B + 1,), int64.
-        coordinates
-            Of the instances, shape (N, 2) or (N, 3), if `wants_coordinates`; their neighbours as positions among the N,
-            shape (N, k), int64, if `wants_neighbours`.
+        where
+            Coordinates of the instances, shape (N, 2) or (N, 3), if `wants_coordinates`; their neighbours as positions
+            among the N, shape (N, k), int64, if `wants_neighbours`.
 
         Returns
         -------
@@ -318,12 +318,12 @@ class MILModel(nn.Module):
         """
         raise NotImplementedError
 
-    def __call__(self, instances: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Output:
+    def __call__(self, instances: Tensor, offsets: Tensor, where: Tensor | None = None) -> Output:
         """Encode and aggregate, as `forward` says."""
-        output: Output = super().__call__(instances, offsets, coordinates)
+        output: Output = super().__call__(instances, offsets, where)
         return output
 
-    def forward(self, instances: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Output:
+    def forward(self, instances: Tensor, offsets: Tensor, where: Tensor | None = None) -> Output:
         """Encode and aggregate.
 
         Parameters
@@ -332,14 +332,14 @@ class MILModel(nn.Module):
             Shape (N, ...).
         offsets
             Shape (B + 1,), int64.
-        coordinates
+        where
             As in `aggregate`.
 
         Returns
         -------
         Output
         """
-        return self.aggregate(self.encode(instances), offsets, coordinates)
+        return self.aggregate(self.encode(instances), offsets, where)
 
     def cast(self, dtype: torch.dtype) -> "MILModel":
         """Let the model compute in another type.

@@ -66,9 +66,9 @@ class OwnModel(MILModel):
         embeddings: Tensor = self.model.encode(super().embed(shown))
         return embeddings
 
-    def aggregate(self, embeddings: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Output:
+    def aggregate(self, embeddings: Tensor, offsets: Tensor, where: Tensor | None = None) -> Output:
         """Aggregate as `MILModel.aggregate` says."""
-        places = [coordinates] if self.wants_coordinates or self.wants_neighbours else []
+        places = [where] if self.wants_coordinates or self.wants_neighbours else []
         output: Output = self.model.aggregate(self.dropout(embeddings), offsets, *places)
         return output if output.logits.ndim == 3 else output._replace(logits=output.logits.unsqueeze(0))
 

@@ -148,10 +148,10 @@ class Pooling(nn.Module):
             Shape (B,).
         """
 
-    def __call__(self, values: Tensor, offsets: Tensor, coordinates: Tensor | None = None) -> Pooled:
+    def __call__(self, values: Tensor, offsets: Tensor, where: Tensor | None = None) -> Pooled:
         """Pool, as `forward` says; coordinates or neighbours reach it if it wants them."""
-        where = [coordinates] if self.wants_coordinates or self.wants_neighbours else []
-        pooled: Pooled = super().__call__(values, offsets, *where)
+        given = [where] if self.wants_coordinates or self.wants_neighbours else []
+        pooled: Pooled = super().__call__(values, offsets, *given)
         return pooled
 
 

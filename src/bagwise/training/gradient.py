@@ -21,7 +21,7 @@ def accumulate_gradient(
     chunk: int,
     seed: int,
     precision: str = "float32",
-    coordinates: Tensor | None = None,
+    where: Tensor | None = None,
 ) -> Tensor:
     """Add the gradient of the loss of packed bags to the model's parameters.
 
@@ -43,8 +43,8 @@ def accumulate_gradient(
         Of whatever the encoder draws (a user's own may hold dropout layers).
     precision
         As in `Plan`.
-    coordinates
-        Of the instances, where the model wants them.
+    where
+        As `MILModel.aggregate` takes it, where the model wants it.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def accumulate_gradient(
     dtype = model.scaler.factor.dtype
 
     def lost(embeddings: Tensor) -> Tensor:
-        output = model.aggregate(embeddings, offsets, coordinates)
+        output = model.aggregate(embeddings, offsets, where)
         return loss(output if output.logits.dtype == dtype else output._replace(logits=output.logits.to(dtype)))
 
     seed_generator(seed, device)

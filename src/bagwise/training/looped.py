@@ -245,7 +245,7 @@ class Looped:
             chunk=self.plan.chunk,
             seed=seed,
             precision=self.plan.precision,
-            coordinates=where,
+            where=where,
         )
         optimizer.step()
         return loss
