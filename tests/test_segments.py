@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from bagwise import segments
 from bagwise.segments import (
     rows_to_spare,
+    segment_argmax,
     segment_lengths,
     segment_logsumexp,
     segment_max,
     segment_mean,
+    segment_ranks,
     segment_repeat,
     segment_softmax,
     segment_sum,
@@ -53,8 +55,21 @@ def by_loop(of_bag, values, offsets, *, rowwise):
 
 
 def test_every_public_function_is_tested_here():
-    others = {"rows_to_spare", "segment_lengths", "segment_repeat", "segment_weighted_sum"}
+    places = {"segment_argmax", "segment_ranks"}
+    others = {"rows_to_spare", "segment_lengths", "segment_repeat", "segment_weighted_sum"} | places
     assert {name(f) for f in EVERY} | others == set(segments.__all__)
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=lambda sizes: f"{len(sizes)} bags")
+@pytest.mark.parametrize("trailing", TRAILING, ids=str)
+def test_places_and_ranks_are_those_of_each_bag_also_where_values_are_equal(sizes, trailing):
+    values, offsets = packed(sizes, trailing, scale=1.0)
+    values = values.round()  # so that many are
+    begins = pairwise(offsets.tolist())
+    best = [begin + values[begin:end].numpy().argmax(0) for begin, end in begins]
+    assert np.array_equal(segment_argmax(values, offsets), np.stack(best))
+    ranks = by_loop(lambda bag: bag.argsort(0, kind="stable").argsort(0), values, offsets, rowwise=True)
+    assert np.array_equal(segment_ranks(values, offsets), ranks)
 
 
 @pytest.mark.parametrize("function", EVERY, ids=name)

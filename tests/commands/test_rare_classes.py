@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-ASKED = ("--bag", "bag", "--label", "label", "--epochs", 2, "--set", "encoder=identity", "--jobs", 1)
+ASKED = ("--bag", "bag", "--label", "label", "--epochs", 20, "--set", "encoder=identity", "--jobs", 1)
 
 
 @pytest.fixture(scope="module")

@@ -463,7 +463,8 @@ def test_weights_of_classes_are_heads_where_no_class_is_chosen_by_column(make_ba
     model.target = kind
     found = explain(model.fit(bags), bags)
     np.testing.assert_allclose(found.weights, model.attention(bags)[:, 0], rtol=1e-6)
-    assert {"weight", "weight_1", "weight_2"} <= set(found.table(bags))
+    names = model.target_.names if kind == "multi-label" else (1, 2)  # whose columns are of labels
+    assert {"weight", *(f"weight_{name}" for name in names)} <= set(found.table(bags))
 
 
 class Heads(Pooling):
