@@ -144,7 +144,7 @@ def _as_told(nested: CrossValidation, bags: Bags, relied: Reliance) -> CrossVali
     told = gathered(
         division, bags, nested.target, said, scoring=list(nested.scores), sample_weight=nested.sample_weight
     )
-    return replace(told, attention=nested.attention, weight_axis=nested.weight_axis)
+    return replace(told, attention=nested.attention, weight_axis=nested.weight_axis, contributions=nested.contributions)
 
 
 def estimated(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:

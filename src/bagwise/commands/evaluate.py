@@ -16,7 +16,14 @@ from bagwise.commands.curve import curve_figure, curve_table, measured_curves
 from bagwise.commands.data import DataSource, digest_of_labelled, in_memory_if_small
 from bagwise.commands.division import digest_of_division, divided
 from bagwise.commands.fit import check_parameters, configured
-from bagwise.commands.held_out import draw_figures, finite, measured_rows, shown_of, write_predictions
+from bagwise.commands.held_out import (
+    draw_figures,
+    finite,
+    measured_rows,
+    shown_of,
+    write_contributions,
+    write_predictions,
+)
 from bagwise.commands.older import BLOCKS, asked_before, written_before
 from bagwise.commands.options import Evaluation, Output, Training, Trust, Work
 from bagwise.commands.relying import Relying
@@ -61,7 +68,8 @@ def run_evaluate(
     source
         The data. Where bags have groups, no group is on both sides of a fold, unless folds are given that have it so.
     out
-        The folder for ``results.json``, ``predictions`` (out-of-fold, a row a fold and tested bag), ``folds`` (as
+        The folder for ``results.json``, ``predictions`` (out-of-fold, a row a fold and tested bag),
+        ``contributions`` (what instances add to these, where a method is a sum over instances), ``folds`` (as
         ``--folds`` takes them) and the figures ``roc.png``,
         ``precision_recall.png``, ``calibration.png``, ``learning_curve.png`` if it was asked for, and, for each method,
         ``confusion_NUMBER.png``; and
@@ -221,6 +229,7 @@ def run_evaluate(
         figures = [drawn for drawn in (curve_figure(curve, out),) if drawn is not None]
     write_table(folds_table(division, bags), out / f"folds.{output.format}")
     write_predictions(found, bags, out / f"predictions.{output.format}")
+    write_contributions(found, bags, out / f"contributions.{output.format}")
     shown = shown_of(found)
     figures += draw_figures(shown, out)
     tables += [*([] if results["aims"] is None else aim_tables(results["aims"])), *tables_of(shown)]

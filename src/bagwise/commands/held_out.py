@@ -12,11 +12,11 @@ import pandas as pd
 from bagwise.bags import Bags
 from bagwise.commands.columns import answer_columns, label_columns
 from bagwise.evaluation.cross_validation import CrossValidation
-from bagwise.explain import write_table
+from bagwise.explain import columns_by_name, names_of_columns, write_table
 from bagwise.reports import Figure
 from bagwise.reports.figures import OutOfFold, figures_of
 
-__all__ = ["draw_figures", "finite", "measured_rows", "shown_of", "write_predictions"]
+__all__ = ["draw_figures", "finite", "measured_rows", "shown_of", "write_contributions", "write_predictions"]
 
 
 def finite(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,6 +51,37 @@ def write_predictions(found: Mapping[str, CrossValidation], bags: Bags, path: Pa
                 columns["group"] = bags.groups[tested]
             parts.append(pd.DataFrame(columns | answers))
     write_table(pd.concat(parts), path)
+
+
+def write_contributions(found: Mapping[str, CrossValidation], bags: Bags, path: Path) -> None:
+    """Write what each instance adds to what is said of its bag: a row a method, repetition and instance of tested bags.
+
+    Methods that are no sums over instances are left out; if all are, so is the file.
+    """
+    parts = []
+    bag = np.repeat(np.arange(len(bags)), bags.sizes)
+    numbers = np.arange(len(bag)) - bags.offsets[:-1][bag]
+    for name, one in found.items():
+        for repeat, folds in enumerate(one.assignment if one.contributions is not None else ()):
+            tested = np.flatnonzero(folds[bag] >= 0)
+            columns: dict[str, Any] = {
+                "method": name,
+                "repeat": repeat,
+                "fold": folds[bag[tested]],
+                "bag": bags.names[bag[tested]],
+                "instance": (numbers if bags.instance_names is None else bags.instance_names)[tested],
+            }
+            if bags.sources is not None:
+                columns["file"] = bags.sources[tested]
+            assert one.contributions is not None
+            values = one.contributions[repeat, tested]
+            parts.append(
+                pd.DataFrame(
+                    columns | columns_by_name("contribution", values, names_of_columns(one.target, one.answers))
+                )
+            )
+    if parts:
+        write_table(pd.concat(parts), path)
 
 
 def shown_of(found: Mapping[str, CrossValidation]) -> OutOfFold:

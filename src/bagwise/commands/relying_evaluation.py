@@ -1,6 +1,7 @@
 """What aims and calibration come to on bags that nobody chose by: both are learnt within each fold's training bags."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,9 +121,8 @@ def relied_upon(
         decided = None if threshold is None else decides.predicted(answers)
         said.append(Said(target.names, answers, None, decided=decided, threshold=threshold))
     told = gathered(division, bags, found.target, said, scoring=list(found.scores), sample_weight=found.sample_weight)
-    return CrossValidation(
-        **{**vars(told), "attention": found.attention, "weight_axis": found.weight_axis, "protocol": found.protocol}
-    )
+    of_instances = {name: getattr(found, name) for name in ("attention", "weight_axis", "contributions")}
+    return replace(told, **of_instances, protocol=found.protocol)
 
 
 def aims_found(found: Mapping[str, CrossValidation], trust: Trust) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from bagwise.commands.verdicts import verdicts_of, verdicts_of_known
 from bagwise.commands.within import in_columns
 from bagwise.evaluation.metrics import METRICS, measure
 from bagwise.evaluation.summary import divided_told
-from bagwise.explain import Explanation, columns_of, explain, weights_in_one
+from bagwise.explain import Explanation, columns_of, evidence_in_one, explain, weights_in_one
 from bagwise.methods.asked import Asked, common_target
 from bagwise.reports import Figure, Metric, Report, Table
 from bagwise.targets.contract import Target
@@ -177,10 +177,13 @@ def evaluation_report(
     verdicts = verdicts_of(one.target, one.labels[tested], answers, decided)
     chosen = choose(verdicts)
     shown = bags[tested[chosen]]
-    weights = None
+    weights = evidence = None
+    columns = one.target.chosen(answers[chosen], None if decided is None else decided[chosen])
+    rows = np.repeat(repeat[chosen], shown.sizes), bags.rows(tested[chosen])
+    if one.contributions is not None:
+        evidence = evidence_in_one(one.contributions[rows], one.target, columns, shown.sizes)
     if one.attention is not None:
-        columns = one.target.chosen(answers[chosen], None if decided is None else decided[chosen])
-        given = one.attention[np.repeat(repeat[chosen], shown.sizes), bags.rows(tested[chosen])]
+        given = one.attention[rows]
         axis = columns_of(given, one.weight_axis, one.target.kind, answers)
         weights = np.abs(weights_in_one(given, axis, columns, shown.sizes))
     by_cell = {(row["method"], row["metric"]): row for row in results["rows"]}
@@ -188,7 +191,7 @@ def evaluation_report(
     of = "of the first repetition " if several else ""
     notes = [
         f"The bags on this page are judged by {shown_method}, each by the model {of}that did not learn from it: its"
-        " prediction and its weights are out-of-fold. Models of different folds are different models."
+        " prediction and what is said of its instances are out-of-fold. Models of different folds are different models."
     ]
     if one.sample_weight is not None:
         notes.append(
@@ -232,6 +235,7 @@ def evaluation_report(
             *verdicts.take(chosen)[:3],
             weights,
             columns={} if weights is None else in_columns(shown, weights),
+            evidence=evidence,
         ),
         notes=notes + _left_out(shown, bags),
     )

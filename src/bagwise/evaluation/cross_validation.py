@@ -66,6 +66,10 @@ class CrossValidation:
         The group of each bag, shape (B,); None where there are none.
     scoring
         What `scores` measure, by name; None: the metrics are called what they are.
+    contributions
+        What instances add to what out-of-fold models say of their bags (`NeuralMIL.contributions`): shape (repeats, N),
+        or (repeats, N, C) where that is several numbers; None where the method is no sum over instances, NaN where
+        `assignment` is -1.
 
     Examples
     --------
@@ -89,6 +93,7 @@ class CrossValidation:
     thresholds: list[list[Any]] | None = None
     groups: NDArray[Any] | None = None
     scoring: dict[str, str | Scorer] | None = None
+    contributions: NDArray[np.float64] | None = None
 
     @property
     def classes(self) -> NDArray[Any] | None:
@@ -445,13 +450,8 @@ def gathered(
     width = answers[0].answers.shape[1] if target.names is None else len(target.names)
     told = np.full((*division.assignment.shape, width), np.nan)
     scores = {metric: np.full((division.repeats, division.folds), np.nan) for metric in scoring}
-    attention = None
-    if answers[0].weights is not None:
-        attention = np.full((division.repeats, len(bags.instances), *answers[0].weights.shape[1:]), np.nan)
     for (repeat, fold, _, test, _), answer in zip(splits, answers, strict=True):
         told[repeat, test] = answer.in_columns_of(target)
-        if attention is not None:
-            attention[repeat, bags.rows(test)] = answer.weights
         counted = None if sample_weight is None else sample_weight[test]
         if counted is not None and not counted.any():
             continue
@@ -466,15 +466,29 @@ def gathered(
         labels=bags.labels,
         assignment=division.assignment,
         answers=told,
-        attention=attention,
+        attention=_of_instances(division, bags, [answer.weights_in_columns_of(target) for answer in answers]),
         scores=scores,
-        weight_axis=answers[0].weight_axis,
+        weight_axis="classes" if all(answer.weight_axis == "classes" for answer in answers) else "heads",
         sample_weight=sample_weight,
         decided=_decided(target, told, splits, answers),
         thresholds=_thresholds(division, answers),
         groups=bags.groups,
         scoring=scoring,
+        contributions=_of_instances(division, bags, [answer.contributions_in_columns_of(target) for answer in answers]),
     )
+
+
+def _of_instances(
+    division: Division, bags: Bags, told: Sequence[NDArray[np.floating] | None]
+) -> NDArray[np.float64] | None:
+    """Put together what the models of all folds say of instances, where all say something alike."""
+    given = [one for one in told if one is not None]
+    if len(given) < len(told) or len({one.shape[1:] for one in given}) > 1:
+        return None
+    whole = np.full((division.repeats, len(bags.instances), *given[0].shape[1:]), np.nan)
+    for split, one in zip(division.splits, given, strict=True):
+        whole[split.repeat, bags.rows(split.test)] = one
+    return whole
 
 
 def _decided(

@@ -13,8 +13,9 @@ from threadpoolctl import threadpool_limits
 
 from bagwise.bags import Bags
 from bagwise.evaluation.protocol import Split
+from bagwise.methods.asked import Asked, ask
 from bagwise.methods.base import BagEstimator
-from bagwise.methods.fitted import bag_answers, instance_weights, predict_members
+from bagwise.methods.fitted import bag_answers, instance_contributions, instance_weights, predict_members
 from bagwise.methods.joint import fit_members
 from bagwise.methods.neural import NeuralMIL
 from bagwise.targets.classes import ClassTarget
@@ -46,6 +47,9 @@ class Said(NamedTuple):
         What it predicts, as labels are, shape (tests,), where it decides by a threshold of its own; else None.
     threshold
         That, as `ClassTarget` takes it; else None.
+    contributions
+        Of the instances of the test bags to its answers, shape (n,) or (n, C), as `NeuralMIL.contributions` gives them;
+        None where it has none.
 
     Examples
     --------
@@ -61,14 +65,28 @@ class Said(NamedTuple):
     weight_axis: Literal["heads", "classes"] = "heads"
     decided: NDArray[Any] | None = None
     threshold: float | Sequence[float] | None = None
+    contributions: NDArray[np.floating] | None = None
 
     def in_columns_of(self, target: Target) -> NDArray[np.float64]:
         """Give the answers in the columns of a target that may know more classes, of which the model says 0."""
-        if target.names is None or self.names is None:
-            return self.answers.astype(np.float64)
+        return self._in_columns(self.answers, target)
+
+    def weights_in_columns_of(self, target: Target) -> NDArray[np.floating] | None:
+        """Give the weights alike, where they are by class."""
+        by_class = self.weights is not None and self.weights.ndim == 2 and self.weight_axis == "classes"
+        return self._in_columns(self.weights, target) if self.weights is not None and by_class else self.weights
+
+    def contributions_in_columns_of(self, target: Target) -> NDArray[np.floating] | None:
+        """Give the contributions alike."""
+        given = self.contributions
+        return given if given is None or given.ndim == 1 else self._in_columns(given, target)
+
+    def _in_columns(self, values: NDArray[np.floating], target: Target) -> NDArray[np.float64]:
+        if target.names is None or self.names is None or values.shape[1] != len(self.names):
+            return values.astype(np.float64)
         known = target.names.tolist()
-        whole = np.zeros((len(self.answers), len(known)))
-        whole[:, [known.index(name) for name in self.names.tolist()]] = self.answers
+        whole = np.zeros((len(values), len(known)))
+        whole[:, [known.index(name) for name in self.names.tolist()]] = values
         return whole
 
 
@@ -197,8 +215,17 @@ def _asked_together(
             if isinstance(target, SurvivalTarget) and isinstance(model.target_, SurvivalTarget):
                 # Each fold's own times are quantiles of its training events; the table needs the same for all.
                 said = model.target_.at(target.times, prediction.logits, model.model_.learnt.cpu()).numpy()
-            answers[number] = Said(model.target_.names, said, weights, axis, *_decided(model, said))
+            told = _by_class(model, instance_contributions(model, prediction), target)
+            answers[number] = Said(model.target_.names, said, weights, axis, *_decided(model, said), told)
     return [answers[number] for number in range(len(models))]
+
+
+def _by_class(model: Asked, told: NDArray[Any] | None, target: Target) -> NDArray[Any] | None:
+    """Say for each class what adds to the log-odds of two, where there are more that the model never met."""
+    known = model.target_
+    if told is None or told.ndim > 1 or known.positive is None or target.names is None or len(target.names) == 2:
+        return told
+    return known.by_name(np.stack([-told, told], axis=1) / 2)
 
 
 def _decided(model: BagEstimator, answers: NDArray[Any]) -> tuple[NDArray[Any] | None, float | Sequence[float] | None]:
@@ -223,7 +250,7 @@ def asked(model: BagEstimator, bags: Bags, target: Target) -> Said:
     Returns
     -------
     Said
-        Without weights of instances.
+        With weights and contributions of instances where it is a method of Bagwise that has some.
 
     Examples
     --------
@@ -235,6 +262,11 @@ def asked(model: BagEstimator, bags: Bags, target: Target) -> Said:
     """
     if isinstance(target, SurvivalTarget) and isinstance(model.target_, SurvivalTarget):
         return Said(None, np.column_stack([model.predict(bags), model.predict_survival(bags, target.times)]), None)
+    if isinstance(model, Asked):
+        (one,) = ask([model], bags)
+        told = _by_class(model, one.contributions, target)
+        names, decided = model.target_.names, _decided(model, one.answers)
+        return Said(names, one.answers, one.weights, one.weight_axis, *decided, told)
     if hasattr(model, "classes_"):
         said = model.predict_proba(bags)
         return Said(np.asarray(model.classes_), said, None, "heads", *_decided(model, said))

@@ -20,5 +20,8 @@ from .tables import write_table as write_table
 from .values import as_text as as_text
 from .values import columns_shown as columns_shown
 from .values import values_of as values_of
+from .weights import columns_by_name as columns_by_name
 from .weights import columns_of as columns_of
+from .weights import evidence_in_one as evidence_in_one
+from .weights import names_of_columns as names_of_columns
 from .weights import weights_in_one as weights_in_one

@@ -13,8 +13,15 @@ from bagwise.checks import check_count
 from bagwise.errors import BagwiseError
 from bagwise.explain.rescaling import equal_in_bags, leading_in_bags, ranks_in_bags, rescaled_in_bags
 from bagwise.explain.values import columns_shown, values_of
-from bagwise.explain.weights import CHOOSING, columns_of, weights_in_one
-from bagwise.methods.asked import Asked, ask, common_target
+from bagwise.explain.weights import (
+    CHOOSING,
+    columns_by_name,
+    columns_of,
+    evidence_in_one,
+    names_of_columns,
+    weights_in_one,
+)
+from bagwise.methods.asked import Asked, ask, common_contributions, common_target
 from bagwise.methods.ensemble import members_of
 from bagwise.targets.contract import Target
 
@@ -98,8 +105,7 @@ class Explanation:
 
     @property
     def _names(self) -> Sequence[Any]:
-        named = self.target.names
-        return self.target.label_names or range(self.answers.shape[1]) if named is None else named.tolist()
+        return names_of_columns(self.target, self.answers)
 
     @property
     def _score(self) -> str:
@@ -136,16 +142,9 @@ class Explanation:
         >>> found.evidence([[[0.0], [1.0]], [[2.0]]]).tolist()
         [2.0, -0.5, 1.0]
         """
-        given = self.contributions
-        if given is None or self.target.kind not in CHOOSING:
-            return given if given is None or given.ndim == 1 else None
-        chosen = np.repeat(self.target.chosen(self.answers), as_bags(bags).sizes)
-        if given.ndim == 2:
-            fits = given.shape[1] == self.answers.shape[1]
-            return np.take_along_axis(given, chosen[:, None], axis=1)[:, 0] if fits else None
-        if self.target.positive is None:  # a score that grades share
-            return given
-        return np.where(chosen == list(self._names).index(self.target.positive), given, -given)
+        if self.contributions is None:
+            return None
+        return evidence_in_one(self.contributions, self.target, self.target.chosen(self.answers), as_bags(bags).sizes)
 
     def rescaled(self, bags: BagsLike) -> NDArray[np.float64]:
         """Bring the importance in each bag to 0..1, as the paper's figures do (section 4.3).
@@ -249,15 +248,9 @@ class Explanation:
             columns["weight"] = self.weights
             columns |= {f"weight_{name}": weights for name, weights in self.weights_by.items()}
         if self.contributions is not None:
-            columns |= self._by_name("contribution", self.contributions)
+            columns |= columns_by_name("contribution", self.contributions, self._names)
         columns |= {"rescaled_weight": self.rescaled(bags), "rank": self.ranks(bags)}
-        return pd.DataFrame(columns | self._by_name(self._score, self.scores))
-
-    def _by_name(self, called: str, values: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        if values.ndim == 1:
-            return {called: values}
-        names = self._names if len(self._names) == values.shape[1] else range(1, 1 + values.shape[1])
-        return {f"{called}_{name}": values[:, place] for place, name in enumerate(names)}
+        return pd.DataFrame(columns | columns_by_name(self._score, self.scores, self._names))
 
 
 def _texts(predicted: NDArray[Any]) -> list[str]:
@@ -302,21 +295,20 @@ def explain(models: Asked | Sequence[Asked], X: BagsLike) -> Explanation:
             "some of the models say what instances give alone, and others by how much the answer falls without them:"
             " explain them one by one"
         )
-    weights, contributions = [one.weights for one in said], [one.contributions for one in said]
     explanation = Explanation(
         target=common_target(members),
         answers=np.mean([one.answers for one in said], axis=0),
         weights=None,
         scores=np.mean([one.scores for one in said if one.scores is not None], axis=0),
         alone=said[0].alone,
-        contributions=_mean(contributions),
+        contributions=common_contributions(said),
     )
-    mean = _mean(weights)
+    mean = _mean([one.weights for one in said])
     if mean is None:
         return explanation
     axis = columns_of(mean, said[0].weight_axis, explanation.target.kind, explanation.answers)
-    by_name = said[0].weight_axis == "classes" and mean.shape[1:] == (len(explanation._names),)
-    names = explanation._names if by_name else range(1, 1 + mean.shape[-1])
+    named = said[0].weight_axis == "classes" and mean.shape[1:] == (len(explanation._names),)
+    names = explanation._names if named else range(1, 1 + mean.shape[-1])
     predicted = explanation.target.chosen(explanation.answers)
     return replace(
         explanation,

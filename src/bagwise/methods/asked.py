@@ -12,7 +12,7 @@ from bagwise.errors import BagwiseError
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
 
-__all__ = ["Asked", "Decides", "Said", "ask", "common_target", "of_neural_methods"]
+__all__ = ["Asked", "Decides", "Said", "ask", "common_contributions", "common_target", "of_neural_methods"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,3 +200,37 @@ def common_target(models: Sequence[Asked]) -> Target:
     even = np.full(() if target.positive is not None else len(target.names), 1 / len(target.names))
     mean = np.mean([even if threshold is None else np.array(threshold) for threshold in given], axis=0)
     return target.deciding(mean.tolist())
+
+
+def common_contributions(said: Sequence[Said], shares: NDArray[np.float64] | None = None) -> NDArray[Any] | None:
+    """Give what instances contribute, averaged over models that answer together, where all tell it.
+
+    Parameters
+    ----------
+    said
+        By each model of the same bags.
+    shares
+        Of the models, shape (K,); None: they count the same.
+
+    Returns
+    -------
+    array or None
+        As `NeuralMIL.contributions` gives it. Its sums over bags are the means of what the models say before that
+        becomes answers, which for classes are log-odds or logits; the mean of probabilities is near to what these
+        become, and not the same. None where some model is no sum over instances: without its part, the rest would
+        explain another answer.
+
+    Examples
+    --------
+    >>> half = np.array([0.5])
+    >>> said = [Said(half, contributions=np.array([1.0, -3.0])), Said(half, contributions=np.array([2.0, 0.0]))]
+    >>> common_contributions(said, np.array([0.25, 0.75])).tolist()
+    [1.75, -0.75]
+    >>> common_contributions([*said, Said(half)]) is None
+    True
+    """
+    given = [one.contributions for one in said if one.contributions is not None]
+    if len(given) < len(said) or len({one.shape for one in given}) > 1:
+        return None
+    mean: NDArray[Any] = np.average(given, axis=0, weights=shares)
+    return mean

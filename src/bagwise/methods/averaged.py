@@ -8,7 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.metaestimators import available_if
 
 from bagwise.bags import Bags, BagsLike, as_bags
-from bagwise.methods.asked import Asked, Said, ask
+from bagwise.errors import BagwiseError
+from bagwise.methods.asked import Asked, Said, ask, common_contributions
 from bagwise.methods.base import BagEstimator
 from bagwise.methods.ensemble import members_of
 from bagwise.targets.classes import ClassTarget
@@ -21,7 +22,7 @@ class Averaged(BagEstimator, Asked):
 
     Scores of instances are averaged over the members that have some, and weights over those that have one an instance.
     Where none has scores, what `bagwise explain` tells is averaged over the members that are asked about a bag without
-    an instance.
+    an instance. Contributions are averaged where all members have some.
     It is what `bagwise.AutoMIL` finds, and what a file holds of it; by itself it learns nothing.
 
     Attributes
@@ -113,7 +114,15 @@ class Averaged(BagEstimator, Asked):
         said = [found[place] for place in range(len(scoring))]
         answers = self.target_.averaged(np.stack([one.answers for one in said]), self.shares_)
         weights, found_scores = (self._mean([getattr(one, name) for one in said]) for name in ("weights", "scores"))
-        return Said(answers, weights, found_scores, alone=scores)
+        axes = {one.weight_axis for one in said if one.weights is not None and one.weights.ndim == 2}
+        return Said(
+            answers,
+            weights,
+            found_scores,
+            "classes" if axes == {"classes"} else "heads",
+            alone=scores,
+            contributions=common_contributions(said, self.shares_),
+        )
 
     def _mean(self, parts: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
         """Average what some members give, of one shape."""
@@ -156,3 +165,33 @@ class Averaged(BagEstimator, Asked):
         scores = self._says(as_bags(X), instances=True).scores
         assert scores is not None
         return scores
+
+    def _may_contribute(self) -> bool:
+        return all(hasattr(member, "contributions") for member in self.members_)
+
+    @available_if(lambda self: self._may_contribute())  # type: ignore[untyped-decorator]
+    def contributions(self, X: BagsLike) -> NDArray[Any]:
+        """Average what each instance adds to what the members say of its bag, where all are sums over instances.
+
+        Parameters
+        ----------
+        X
+            `Bags`, or a list with one array a bag.
+
+        Returns
+        -------
+        array
+            As `NeuralMIL.contributions` gives it. Its sum over a bag is the mean, by shares, of what members sum to: of
+            classes, of their log-odds or logits, while `answers` averages their probabilities, whose log-odds lie near
+            to that mean.
+
+        Raises
+        ------
+        BagwiseError
+            If a member that is a user's own gives none.
+        """
+        self._check_fitted()
+        found = self._says(as_bags(X), instances=False).contributions
+        if found is None:
+            raise BagwiseError("not all members give contributions of instances: ask for instance_scores")
+        return found

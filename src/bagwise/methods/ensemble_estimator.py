@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from bagwise.bags import Bags, BagsLike, as_bags
 from bagwise.errors import BagwiseError
-from bagwise.methods.asked import ask, common_target
+from bagwise.methods.asked import ask, common_contributions, common_target
 from bagwise.methods.base import BagEstimator, clone_with_seed
 from bagwise.methods.joint import fit_members
 from bagwise.methods.neural import NeuralMIL
@@ -195,3 +195,30 @@ class Ensemble(BagEstimator, Sequence[NeuralMIL]):
             raise BagwiseError("the model gives no weights of instances: ask for instance_scores")
         mean: NDArray[Any] = np.mean(weights, axis=0)
         return mean
+
+    @available_if(lambda self: hasattr(self.method, "contributions"))  # type: ignore[untyped-decorator]
+    def contributions(self, X: BagsLike) -> NDArray[Any]:
+        """Give the mean of what each instance adds to what the members say of its bag, where that is a sum.
+
+        Parameters
+        ----------
+        X
+            `Bags`, or a list with one array a bag.
+
+        Returns
+        -------
+        array
+            As `NeuralMIL.contributions` gives it. Its sum over a bag is the mean of what members sum to: of classes,
+            of their log-odds or logits, while `answers` averages their probabilities, whose log-odds lie near to that
+            mean.
+
+        Raises
+        ------
+        BagwiseError
+            If a model of your own gives none.
+        """
+        check_is_fitted(self)
+        found = common_contributions(ask(self.members_, as_bags(X)))
+        if found is None:
+            raise BagwiseError("the model gives no contributions of instances: ask for instance_scores or attention")
+        return found
