@@ -97,6 +97,8 @@ def test_the_page_shows_the_sign(tmp_path):
     assert '<span class="evidence">+1.25</span>' in page
     assert '<span class="evidence against">-0.50</span>' in page
     assert "what an instance adds to its bag" in page
+    assert "speaks for what is predicted" in page[: page.index('<span class="evidence">+1.25')]  # the legend, before it
     plain = bag_views(bags, label, label, np.array([[0.9]]), np.ones(3))
     write_report(Report("a", "b", [], [], [], plain), tmp_path / "plain.html")
     assert 'class="evidence' not in (tmp_path / "plain.html").read_text()
+    assert "speaks for what is predicted" not in (tmp_path / "plain.html").read_text()
