@@ -2,8 +2,12 @@
 
 The lines are drawn by chance among those of the first commit that stand once, and alike, in all that are compared, one
 a file; an operator, a number or a truth value in each becomes another. A break is found if any fast test fails that
-passes without it. Tests that name the broken module go first, then those of its room; only what they let pass goes
-through all others. Breaks that were tried stand in the file of results and are not tried again.
+passes without it. First all fast tests run once with the whole source and say which of them reach each line; a break
+is tried with these alone. What is reached while a module is imported, or stands in a module that numba compiles and
+cannot say so, is tried with all tests: those that name the module, then those of its room, then all others. Breaks
+that were tried stand in the file of results and are not tried again.
+
+Each run of pytest loads this file as a plugin.
 """
 
 import argparse
@@ -17,8 +21,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import pytest
 
 SWAPS = [
     (ast.Lt, ast.LtE),
@@ -33,12 +40,53 @@ SWAPS = [
 SWAPPED = {one: other for pair in SWAPS for one, other in (pair, pair[::-1])}
 CPU_SECONDS = 1800  # of a process: what has no end has it here, however busy the machine
 SECONDS = 12 * CPU_SECONDS  # for what waits for ever
+REACHED, FIXTURE, CHOSEN = "BAGWISE_REACHED", "BAGWISE_FIXTURE", "BAGWISE_CHOSEN"  # variables of the environment
+EVERYWHERE = "while a module is imported"
 
 
 class Break(NamedTuple):
     file: str
     line: str
     broken: str
+    marked: str
+
+
+_told: set[tuple[int, str]] = set()
+
+
+def reached(number: int) -> bool:
+    """Write down which test, or which fixture, reaches a marked line; marked lines call it, in commands too."""
+    by = os.environ.get(FIXTURE) or os.environ.get("PYTEST_CURRENT_TEST", EVERYWHERE).rpartition(" (")[0]
+    if (number, by) not in _told and REACHED in os.environ:
+        _told.add((number, by))
+        with Path(os.environ[REACHED]).open("a") as file:
+            file.write(json.dumps([number, by or EVERYWHERE]) + "\n")
+    return False
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> Iterator[None]:
+    """Let what a fixture does count for all tests that use it."""
+    outer = os.environ.get(FIXTURE)
+    os.environ[FIXTURE] = outer or f"fixture {fixturedef.argname}"
+    try:
+        return (yield)
+    finally:
+        if outer is None:
+            del os.environ[FIXTURE]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the tests that were chosen, if some were."""
+    if CHOSEN not in os.environ:
+        return
+    chosen = set(json.loads(Path(os.environ[CHOSEN]).read_text()))
+    kept: dict[bool, list[pytest.Item]] = {True: [], False: []}
+    for item in items:
+        names = {item.nodeid, *(f"fixture {name}" for name in getattr(item, "fixturenames", ()))}
+        kept[not names.isdisjoint(chosen)].append(item)
+    config.hook.pytest_deselected(items=kept[False])
+    items[:] = kept[True]
 
 
 def broken_nodes(tree: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
@@ -77,7 +125,9 @@ def breaks_of(file: str, text: str) -> list[Break]:
         if line.isascii() and lines.count(line) == 1:
             new = ast.unparse(changed)
             new = f"({new})" if isinstance(changed, ast.BoolOp | ast.Compare | ast.BinOp) else new
-            breaks.append(Break(file, line, line[: node.col_offset] + new + line[node.end_col_offset :]))
+            before, old, after = line[: node.col_offset], ast.unparse(node), line[node.end_col_offset :]
+            mark = f'(__import__("{Path(__file__).stem}").reached(NUMBER) or ({old}))'
+            breaks.append(Break(file, line, before + new + after, before + mark + after))
     return breaks
 
 
@@ -99,28 +149,56 @@ def draw(clones: list[Path], count: int, seed: int) -> list[Break]:
     return list(drawn.values())
 
 
-def failure(clone: Path, tests: list[str], without: list[str]) -> str | None:
-    """Run fast tests up to the first that fails, and give its name; None if all pass."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+def failures(clone: Path, tests: list[str], *options: str, **variables: str) -> list[str]:
+    """Run fast tests and give the names of those that fail."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", Path(__file__).stem, *options]
     command += [] if len(tests) == 1 else ["-n", "auto", "--dist", "worksteal"]
-    command += [f"--deselect={test}" for test in without]
-    environment = {**os.environ, "PYTHONPATH": str(clone / "src"), "OMP_NUM_THREADS": "1"}
+    paths = os.pathsep.join([str(clone / "src"), str(Path(__file__).resolve().parent)])
     try:
         done = subprocess.run(
             [*command, *tests],
             cwd=clone,
-            env=environment,
+            env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **variables},
             capture_output=True,
             text=True,
             timeout=SECONDS,
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS)),
         )
     except subprocess.TimeoutExpired:
-        return "no end"
+        return ["no end"]
     if done.returncode in (0, 5):  # 5: there are no such tests
-        return None
+        return []
     failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return failed[0].split(" - ")[0] if failed else f"status {done.returncode}"
+    return [line.split(" - ")[0] for line in failed] or [f"status {done.returncode}"]
+
+
+@contextmanager
+def changed_lines(clone: Path, changes: list[tuple[str, str, str]]) -> Iterator[None]:
+    """Change lines of files for a while."""
+    before = {file: ((clone / file).read_text(), (clone / file).stat()) for file, _, _ in changes}
+    try:
+        for file, line, new in changes:
+            (clone / file).write_text(before[file][0].replace(line + "\n", new + "\n"))
+        yield
+    finally:
+        for file, (text, times) in before.items():
+            (clone / file).write_text(text)
+            os.utime(
+                clone / file, ns=(times.st_atime_ns, times.st_mtime_ns)
+            )  # what numba has compiled of it stays good
+
+
+def reach(clone: Path, breaks: list[Break]) -> dict[Break, list[str]]:
+    """Give the tests that reach each line, for the lines where that can be told."""
+    marked = [one for one in breaks if "njit" not in (clone / one.file).read_text()]
+    with tempfile.NamedTemporaryFile() as file:
+        changes = [(one.file, one.line, one.marked.replace("NUMBER", str(breaks.index(one)))) for one in marked]
+        with changed_lines(clone, changes):
+            failed = failures(clone, ["tests", "src"], **{REACHED: file.name})
+        told = [json.loads(line) for line in Path(file.name).read_text().splitlines()]
+    others = [name.partition(" ")[2] for name in failed]  # may be such that cannot say what they reach
+    by = {one: [test for number, test in told if breaks[number] == one] for one in marked}
+    return {one: [*tests, *others] for one, tests in by.items() if EVERYWHERE not in tests}
 
 
 def rings(clone: Path, file: str) -> Iterator[list[str]]:
@@ -136,31 +214,24 @@ def rings(clone: Path, file: str) -> Iterator[list[str]]:
     yield [str(test) for test in tests if str(test) not in near + room] + ["src"]
 
 
-def found_by(clone: Path, broken: Break) -> str | None:
+def found_by(clone: Path, broken: Break, reached_by: list[str] | None) -> str | None:
     """Break a line, give the first test that fails and passes once the line is mended."""
-    path = clone / broken.file
-    text, times = path.read_text(), path.stat()
-
-    def mend() -> None:
-        path.write_text(text)
-        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # what numba has compiled of it stays good
-
-    failing_anyway: list[str] = []
-    try:
-        for tests in rings(clone, broken.file):
+    without: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = Path(folder) / "chosen.json"
+        chosen.write_text(json.dumps(reached_by))
+        variables = {} if reached_by is None else {CHOSEN: str(chosen)}
+        for tests in rings(clone, broken.file) if reached_by is None else [["tests", "src"]]:
             while True:
-                path.write_text(text.replace(broken.line + "\n", broken.broken + "\n"))
-                failed = failure(clone, tests, failing_anyway)
-                if failed is None:
+                with changed_lines(clone, [(broken.file, broken.line, broken.broken)]):
+                    failed = failures(clone, tests, "-x", *(f"--deselect={test}" for test in without), **variables)
+                if not failed:
                     break
-                mend()
-                test = failed.partition(" ")[2]
-                if "::" not in test or failure(clone, [test], []) is None:
-                    return failed
-                failing_anyway.append(test)
-        return None
-    finally:
-        mend()
+                test = failed[0].partition(" ")[2]
+                if "::" not in test or not failures(clone, [test], "-x"):
+                    return failed[0]
+                without.append(test)
+    return None
 
 
 def main() -> None:
@@ -180,15 +251,15 @@ def main() -> None:
             (clones[-1].parent / "shared").symlink_to(Path("../shared").resolve())
         drawn = draw(clones, given.breaks, given.seed)
         for commit, clone in zip(given.commits, clones, strict=True):
-            for broken in drawn:
-                cell = {"commit": commit, **broken._asdict()}
-                if any(cell.items() <= one.items() for one in tried):
-                    continue
-                tried.append({**cell, "found_by": found_by(clone, broken)})
+            cells = {one: {"commit": commit, "file": one.file, "line": one.line, "broken": one.broken} for one in drawn}
+            untried = [one for one in drawn if not any(cells[one].items() <= cell.items() for cell in tried)]
+            reached_by = reach(clone, untried) if untried else {}
+            for broken in untried:
+                tried.append({**cells[broken], "found_by": found_by(clone, broken, reached_by.get(broken))})
                 given.out.write_text(json.dumps(tried, indent=1) + "\n")
     for commit in given.commits:
-        cells = [one for one in tried if one["commit"] == commit]
-        print(f"{commit}: {sum(one['found_by'] is not None for one in cells)} of {len(cells)} broken lines were found")
+        found = [one["found_by"] is not None for one in tried if one["commit"] == commit]
+        print(f"{commit}: {sum(found)} of {len(found)} broken lines were found")
 
 
 if __name__ == "__main__":
