@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-ASKED = ("--bag", "bag", "--label", "label", "--epochs", 20, "--set", "encoder=identity", "--jobs", 1)
+ASKED = ("--bag", "bag", "--label", "label", "--set", "encoder=identity", "--jobs", 1)
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def rare(tmp_path_factory):
 
 
 def test_a_run_tells_its_threshold_and_predicts_by_it(rare, run, tmp_path):
-    done = run("fit", rare, *ASKED, "--ensemble", 2, "--out", tmp_path / "run", "--json")
+    done = run("fit", rare, *ASKED, "--epochs", 5, "--ensemble", 2, "--out", tmp_path / "run", "--json")
     assert done.status == 0, done.told
     threshold = json.loads(done.out)["threshold"]
     assert f"ill where its probability is above {threshold:.3g}" in (tmp_path / "run" / "report.html").read_text()
@@ -36,7 +36,7 @@ def test_a_run_tells_its_threshold_and_predicts_by_it(rare, run, tmp_path):
 
 @pytest.mark.usefixtures("undrawn")
 def test_predictions_of_folds_are_those_that_were_measured(rare, run, tmp_path):
-    methods = ("--method", "attention", "--method", "mean-logistic", "--folds", 2, "--no-baseline")
+    methods = ("--method", "attention", "--method", "mean-logistic", "--folds", 2, "--no-baseline", "--epochs", 20)
     done = run("evaluate", rare, *ASKED, *methods, "--out", tmp_path / "out", "--json")
     assert done.status == 0, done.told
     assert "mean-logistic has no --epochs: it learns without" in done.told

@@ -14,7 +14,6 @@ from bagwise.datasets import (
     KNOWN_ANSWERS,
     evidence,
     known_answer_bags,
-    load_dataset,
     load_digits,
     shifted_mean_bags,
     shifted_mean_posterior,
@@ -232,8 +231,8 @@ def test_extreme_shifts_leave_a_probability():
 
 
 @pytest.mark.parametrize("name", KNOWN_ANSWERS)
-def test_a_name_gives_one_draw_without_an_image_twice(name, data_directory):
-    bags = load_dataset(name, data_directory)
+def test_a_name_gives_one_draw_without_an_image_twice(name, data_directory, published):
+    bags = published(name)
     again = known_answer_bags(name, len(bags), directory=data_directory)
     np.testing.assert_array_equal(bags.instances, again.instances)
     np.testing.assert_array_equal(bags.labels, again.labels)

@@ -18,9 +18,9 @@ def test_a_set_has_the_counts_that_were_published(published, data_directory, nam
 
 
 @pytest.mark.parametrize("name", DRAWN)
-def test_a_drawn_set_has_the_counts_that_are_listed(data_directory, tmp_path, name):
+def test_a_drawn_set_has_the_counts_that_are_listed(data_directory, published, tmp_path, name):
     known = next(one for one in list_datasets(data_directory) if one.name == name)
-    bags = load_dataset(name, data_directory)
+    bags = published(name)
     assert (known.here, len(bags), bags.instance_shape) == (True, known.bags, known.shape)
     assert known.instances in {None, len(bags.instances)}
     assert known.positive in {None, int(bags.labels.sum())}
