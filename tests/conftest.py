@@ -132,6 +132,7 @@ def few_trees():
     forest, boosting = (bw.METHODS[name][0] for name in ("summary-forest", "summary-boosting"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(bw.METHODS, "summary-forest", (forest, {"trees": 20}))
+        patch.setitem(bw.METHODS, "TransMIL", (bw.TransMIL, {"width": 16, "heads": 2}))
         patch.setattr(
             boosting,
             "GRID",

@@ -42,6 +42,7 @@ from .methods.registry import make as make
 from .methods.relational import GraphMIL as GraphMIL
 from .methods.relational import SelfAttentionMIL as SelfAttentionMIL
 from .methods.relational import SmoothAttentionMIL as SmoothAttentionMIL
+from .methods.relational import TransMIL as TransMIL
 from .models.model import Output as Output
 from .training.loader import BagDataset as BagDataset
 from .training.loader import PackedBatch as PackedBatch

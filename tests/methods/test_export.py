@@ -33,7 +33,12 @@ OF_PARTS = {
 }
 # Methods that are no more than a class and a pooling have one of these for their twin.
 OTHERS = [name for name in NEURAL if not any(repr(bw.make(name)) == repr(model) for model in OF_PARTS.values())]
-TIED = ("graph", "smooth-attention", "self-attention")  # of which each instance asks for the others of its bag
+TIED = (
+    "graph",
+    "smooth-attention",
+    "self-attention",
+    "TransMIL",
+)  # of which each instance asks for the others of its bag
 # Poolings of probabilities are others for two classes than for three; of all else a head is wider, so that every level
 # meets both and no pooling needs to.
 SWEPT = [

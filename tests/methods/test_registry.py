@@ -11,7 +11,7 @@ CLASSICAL += ["mean-logistic", "summary-logistic", "summary-SVM", "summary-fores
 NEURAL = ["mi-Net", "MI-Net", "MI-Net-DS", "MI-Net-RC", "attention", "gated-attention", "sum-attention"]
 NEURAL += ["instance-max", "instance-mean", "embedding-max", "embedding-mean", "embedding-sum"]
 NEURAL += ["class-attention", "additive", "conjunctive", "signed-attention"]
-NEURAL += ["graph", "smooth-attention", "self-attention"]
+NEURAL += ["graph", "smooth-attention", "self-attention", "TransMIL"]
 NEURAL += ["DSMIL", "CLAM-SB", "CLAM-MB", "DTFD-MIL", "ACMIL"]
 DESIGNED = CLASSICAL + NEURAL
 

@@ -55,6 +55,8 @@ def test_a_batch_gives_what_each_bag_alone_gives(fitted, name, precision, classe
 @given(bags=bags_of_many_sizes(), seed=st.integers(0, 2**32 - 1))
 def test_shuffling_the_instances_of_a_bag_changes_nothing(fitted, name, precision, bags, seed):
     model = fitted(name, 2, precision)
+    if model.looks_at == "order":
+        return
     rng = np.random.default_rng(seed)
     orders = [begin + rng.permutation(size) for begin, size in zip(bags.offsets[:-1], bags.sizes, strict=True)]
     order = np.concatenate(orders)

@@ -165,6 +165,8 @@ class Recipe:
         How long it trains and why, to follow "the number of epochs was".
     places
         Whether instances have coordinates.
+    width
+        Of the layers of a transformer.
 
     Examples
     --------
@@ -181,6 +183,7 @@ class Recipe:
     class_weight: str | Mapping[Any, float] | None = None
     why: str = "fixed in advance"
     places: bool = False
+    width: int = 64
 
     @property
     def values(self) -> dict[str, Any]:
@@ -214,7 +217,7 @@ RECIPES = {
     # Logarithms of long tails were chosen on development sets (docs/defaults.md).
     "vectors": Recipe("mi-net", 64, _VECTORS, chunk=8192, standardize="log"),
     # Chosen beside a plain loop over made slides (docs/defaults.md).
-    _LARGE: Recipe("wide", 128, _SLIDES, chunk=8192, gated=True, standardize=True),
+    _LARGE: Recipe("wide", 128, _SLIDES, chunk=8192, gated=True, standardize=True, width=512),
     # Section 4.2. An optimiser's weight decay of 1e-4 is an l2 of half of that.
     "digits": Recipe("lenet5", 128, Settings("adam", 5e-4, epochs=40, l2=5e-5), chunk=1024),
     # Section 4.3.

@@ -24,7 +24,7 @@ from bagwise.methods.evidence_families import AdditiveMIL, ClassAttentionMIL, Co
 from bagwise.methods.families import AttentionMIL, DeepSupervisionMIL, EmbeddingMIL, InstanceMIL, ResidualMIL
 from bagwise.methods.field import ACMIL, CLAM, DSMIL, DTFDMIL
 from bagwise.methods.parameters import check_known
-from bagwise.methods.relational import GraphMIL, SelfAttentionMIL, SmoothAttentionMIL
+from bagwise.methods.relational import GraphMIL, SelfAttentionMIL, SmoothAttentionMIL, TransMIL
 from bagwise.text import kind_of
 
 __all__ = ["ENTRY_POINTS", "IMPORTED", "METHODS", "find", "is_installed", "make"]
@@ -66,6 +66,7 @@ METHODS: dict[str, tuple[type[BagEstimator], dict[str, Any]]] = {
     "graph": (GraphMIL, {}),
     "smooth-attention": (SmoothAttentionMIL, {}),
     "self-attention": (SelfAttentionMIL, {}),
+    "TransMIL": (TransMIL, {}),
     "DSMIL": (DSMIL, {}),
     "CLAM-SB": (CLAM, {}),
     "CLAM-MB": (CLAM, {"by_class": True}),

@@ -9,7 +9,7 @@ from bagwise.methods.recipes import Recipe
 from bagwise.models.pooling import PoolingSpec
 from bagwise.parameters import Count, Share
 
-__all__ = ["GraphMIL", "SelfAttentionMIL", "SmoothAttentionMIL"]
+__all__ = ["GraphMIL", "SelfAttentionMIL", "SmoothAttentionMIL", "TransMIL"]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -134,6 +134,51 @@ class SmoothAttentionMIL(NeuralMIL):
 
     def _may_weigh(self) -> bool:
         return True
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class TransMIL(NeuralMIL):
+    """A transformer over the instances of a bag in their order, folded into a square (Shao et al., 2021).
+
+    What it says depends on the order of instances, as of no other method here, and it pads bags: to squares, and to
+    stretches of equal length. `bagwise.models.transmil.TransMIL` has its equations. It is made for bags of thousands:
+    at its full width a step costs as much as one of hundreds of instances however small the bag is.
+
+    Unless a scheduler is given, the learning rate falls by a cosine, where other methods keep it: at a steady rate it
+    kept falling back to one class for all bags.
+
+    Parameters
+    ----------
+    width
+        Of its layers; half of it is the number of landmarks. None takes 64, and where bags are large the authors' 512.
+    heads
+        Of each attention, among which the width is shared out.
+    encoder, epochs, ...
+        As in `NeuralMIL`. The authors' own layers come after the encoder; theirs alone are ``encoder="identity"``.
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> bags = bw.Bags.from_arrays([[[0.0]], [[1.0], [0.0]], [[0.0]], [[1.0]]], labels=["no", "yes", "no", "yes"])
+    >>> bw.TransMIL(width=16, heads=2, epochs=2, random_state=0).fit(bags).predict_proba(bags).shape
+    (4, 2)
+    """
+
+    level: ClassVar[str] = "transmil"
+    looks_at: ClassVar[Literal["neighbours", "order"] | None] = "order"
+
+    width: Count | None = None
+    heads: Count = 8
+
+    @classmethod
+    def _own_recipe(cls) -> dict[str, Any]:
+        return super()._own_recipe() | {"scheduler": "cosine"}
+
+    def _pooling(self, recipe: Recipe) -> tuple[PoolingSpec | None, dict[str, Any]]:  # noqa: ARG002
+        return None, {}
+
+    def _level_options(self, recipe: Recipe) -> dict[str, Any]:
+        return {"width": self.width or recipe.width, "heads": self.heads, "dropout": 0.1}
 
 
 def _space(near: str, recipe: Recipe) -> str:

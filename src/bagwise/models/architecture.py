@@ -33,6 +33,7 @@ from bagwise.models.model import MILModel
 from bagwise.models.pooling import Pooling, PoolingSpec
 from bagwise.models.scaling import Scaler
 from bagwise.models.shown_columns import ShownColumns, encoding_in
+from bagwise.models.transmil import TransMIL
 
 __all__ = ["LEVELS", "Architecture", "Design"]
 
@@ -49,6 +50,7 @@ LEVELS: dict[str, type[Level]] = {
     "clustered": ClusteredAttention,
     "two-tiers": TwoTiers,
     "challenged": ChallengedAttention,
+    "transmil": TransMIL,
 }
 
 

@@ -78,12 +78,15 @@ class Level(MILModel):
         Whether its logits are sums of what instances contribute.
     TAKES_CONTEXT : bool
         Whether instances have one embedding each, which a context may change.
+    LOOKS_AT_ORDER : bool
+        Whether what it says depends on the order of instances.
     """
 
     POOLINGS: ClassVar[Mapping[str, Callable[..., Pooling]]] = EMBEDDING_POOLINGS
     CLASSIFIES_BAGS: ClassVar[bool] = True
     ADDS_UP: ClassVar[bool] = False
     TAKES_CONTEXT: ClassVar[bool] = True
+    LOOKS_AT_ORDER: ClassVar[bool] = False
 
     def __init__(self, parts: Parts) -> None:
         super().__init__(parts.scaler, parts.encoder, parts.dropout, parts.beside)

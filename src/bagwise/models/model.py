@@ -359,6 +359,8 @@ class MILModel(nn.Module):
         for name, part in self.named_children():
             if name not in ("scaler", "beside"):
                 part.to(dtype)
+        for own in self.parameters(recurse=False):
+            own.data = own.data.to(dtype)
         return self
 
     def train(self, mode: bool = True) -> "MILModel":
