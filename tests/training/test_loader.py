@@ -7,6 +7,7 @@ from torch.utils.data import DataLoader, WeightedRandomSampler
 
 import bagwise as bw
 from bagwise.models.architecture import Architecture
+from bagwise.models.neighbours import Neighbourhood
 from bagwise.training.data import PackedTensors
 from bagwise.training.engine import train
 from bagwise.training.loader import BagDataset, pack_bags
@@ -104,13 +105,48 @@ def test_what_a_loop_does_in_place_leaves_the_bags_alone():
     np.testing.assert_array_equal(bags.instances, before)
 
 
-@pytest.mark.parametrize("pooling", ["attention", "max"])
-def test_a_plain_loop_ends_where_bagwise_does(pooling):
-    bags = made(40)
-    dataset = BagDataset(bags)
-    plan = Plan(
-        Architecture("embedding", pooling, "mi-net"), dataset.target, order_seed=3, scaling="none", precision="float64"
+@pytest.mark.parametrize("space", ["coordinates", "features"])
+@pytest.mark.parametrize("size", [1, 5])
+def test_a_batch_has_the_neighbours_that_a_model_is_given(tmp_path, space, size):
+    held, stored = of_files(tmp_path)
+    if space == "coordinates":
+        held = made(coordinates=[np.random.default_rng(n).normal(size=(n, 2)) for n in held.sizes])
+        stored = held
+    options = {"neighbours": 2, "space": space}
+    architecture = Architecture("embedding", "attention", "mi-net", context="graph", context_options=options)
+    model = architecture.build((3,), 1, seed=0, dtype=torch.float64)
+    order = np.random.default_rng(1).permutation(13)
+    packed = PackedTensors(stored)
+    batches = DataLoader(
+        BagDataset(stored, neighbours=model.wants_neighbours), size, sampler=order.tolist(), collate_fn=pack_bags
     )
+    for batch, begin in zip(batches, range(0, 13, size), strict=True):
+        some = order[begin : begin + size]
+        where = packed.where(model, some, torch.device("cpu"))
+        assert torch.equal(batch.where, where)
+        assert batch.where.dtype == torch.int64
+        expected = model(*packed.batch(some, torch.device("cpu")), where).logits
+        assert torch.equal(model(batch.instances, batch.offsets, batch.where).logits, expected)
+
+
+def test_where_is_coordinates_unless_neighbours_are_asked_for():
+    places = [np.arange(2.0 * n).reshape(n, 2) for n in made().sizes]
+    bags = made(coordinates=places)
+    assert torch.equal(BagDataset(bags)[3].where, torch.from_numpy(places[3]))
+    assert BagDataset(made())[3].where is None
+    with pytest.raises(bw.BagwiseError, match="asks for the coordinates of instances, and these bags have none"):
+        BagDataset(made(), neighbours=Neighbourhood(2, "coordinates"))[0]
+
+
+@pytest.mark.parametrize(
+    ("pooling", "context"), [("attention", None), ("max", None), ("attention", "graph"), ("smooth-attention", None)]
+)
+def test_a_plain_loop_ends_where_bagwise_does(pooling, context):
+    bags = made(40)
+    architecture = Architecture("embedding", pooling, "mi-net", context=context)
+    wanted = architecture.build((3,), 1, seed=5).wants_neighbours
+    dataset = BagDataset(bags, neighbours=wanted)
+    plan = Plan(architecture, dataset.target, order_seed=3, scaling="none", precision="float64")
     settings = Settings("sgd", 1e-2, epochs=3, l2=0.005)
     encoded = dataset.target.encoded(bags.labels)
     looped = Looped(plan, PackedTensors(bags, encoded), [Member(5, np.arange(40), settings)])
@@ -126,7 +162,7 @@ def test_a_plain_loop_ends_where_bagwise_does(pooling):
         order = epoch_order(3, epoch, bags.keys).tolist()
         for batch in DataLoader(dataset, sampler=order, collate_fn=pack_bags):
             optimizer.zero_grad()
-            logits = model(batch.instances, batch.offsets).logits[0]
+            logits = model(batch.instances, batch.offsets, batch.where).logits[0]
             torch.nn.functional.binary_cross_entropy_with_logits(logits, batch.targets).backward()
             optimizer.step()
     for name, value in model.state_dict().items():

@@ -218,8 +218,34 @@ class PackedTensors:
         -------
         Tensor or None
             Coordinates, shape (N, 2) or (N, 3), as the model computes; or neighbours, positions among the N, shape
-            (N, k), int64, which are found when a bag is first asked for and kept. In the order of `batch`. None where
-            it asks for neither.
+            (N, k), int64, as `neighbours` gives them. In the order of `batch`. None where it asks for neither.
+
+        Raises
+        ------
+        BagwiseError
+            If the bags have no coordinates, and it needs them.
+        """
+        if model.wants_neighbours is not None:
+            return sent(self.neighbours(model.wants_neighbours, positions), device)
+        if not model.wants_coordinates:
+            return None
+        where = np.concatenate([self._places_in(bag) for bag in positions.tolist()])
+        return sent(as_tensor(where).to(model.scaler.factor.dtype), device)
+
+    def neighbours(self, wanted: Neighbourhood, positions: NDArray[np.int64]) -> Tensor:
+        """Pack neighbours of instances, which are found when a bag is first asked for and kept.
+
+        Parameters
+        ----------
+        wanted
+            How many, and where they are near.
+        positions
+            Which bags, in the order to pack them.
+
+        Returns
+        -------
+        Tensor
+            Positions among the N instances that `batch` gives, shape (N, k), int64.
 
         Raises
         ------
@@ -227,14 +253,9 @@ class PackedTensors:
             If the bags have no coordinates, and it needs them.
         """
         bags = positions.tolist()
-        if model.wants_neighbours is not None:
-            begins = accumulate((self.sizes[bag] for bag in bags[:-1]), initial=np.int64(0))
-            found = [self._near(model.wants_neighbours, bag) + begin for bag, begin in zip(bags, begins, strict=True)]
-            return sent(torch.from_numpy(np.concatenate(found)), device)
-        if not model.wants_coordinates:
-            return None
-        where = np.concatenate([self._places_in(bag) for bag in bags])
-        return sent(as_tensor(where).to(model.scaler.factor.dtype), device)
+        begins = accumulate((self.sizes[bag] for bag in bags[:-1]), initial=np.int64(0))
+        found = [self._near(wanted, bag) + begin for bag, begin in zip(bags, begins, strict=True)]
+        return torch.from_numpy(np.concatenate(found))
 
     def _places_in(self, bag: int) -> NDArray[Any]:
         coordinates: NDArray[Any] | None = self._coordinates

@@ -1,6 +1,7 @@
 """Bags for a loop of the user's own: what `torch.utils.data.DataLoader` takes."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -12,10 +13,11 @@ from torch.utils.data import Dataset
 from bagwise.bags import Bags
 from bagwise.checks import valid_weights
 from bagwise.errors import BagwiseError
+from bagwise.models.neighbours import Neighbourhood
 from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
 from bagwise.targets.registry import resolve, target_of
-from bagwise.training.data import as_tensor
+from bagwise.training.data import PackedTensors, as_tensor
 
 __all__ = ["BagDataset", "PackedBatch", "pack_bags"]
 
@@ -37,6 +39,8 @@ class PackedBatch(NamedTuple):
         Of the bags, shape (B,), float64; None where none were given.
     names
         Of the bags, a list of strings.
+    neighbours
+        Of the instances, as positions among the N, shape (N, k), int64; None where the data set was not asked for them.
 
     Examples
     --------
@@ -51,6 +55,12 @@ class PackedBatch(NamedTuple):
     coordinates: Tensor | None
     weights: Tensor | None
     names: list[str]
+    neighbours: Tensor | None = None
+
+    @property
+    def where(self) -> Tensor | None:
+        """What tells a model where instances are, its third argument: neighbours if asked for, else coordinates."""
+        return self.coordinates if self.neighbours is None else self.neighbours
 
 
 class BagDataset(Dataset[PackedBatch]):
@@ -72,6 +82,9 @@ class BagDataset(Dataset[PackedBatch]):
         event.
     sample_weight
         One weight a bag. None gives none.
+    neighbours
+        Which neighbours of instances batches are to have, as the ``wants_neighbours`` of a model says it. Those of a
+        bag are found when its turn first comes, and kept by the process that reads it. None: they have none.
 
     Attributes
     ----------
@@ -93,6 +106,9 @@ class BagDataset(Dataset[PackedBatch]):
     ...     print(batch.offsets.tolist(), batch.targets.tolist(), batch.names)
     [0, 2, 3] [[0.0], [1.0]] ['0', '1']
     [0, 1] [[0.0]] ['2']
+    >>> near = BagDataset(dataset.bags, neighbours=Neighbourhood(1, "features"))
+    >>> pack_bags([near[1], near[0]]).where.tolist()
+    [[0], [2], [1]]
     """
 
     def __init__(
@@ -102,8 +118,11 @@ class BagDataset(Dataset[PackedBatch]):
         *,
         target: str = "auto",
         sample_weight: ArrayLike | None = None,
+        neighbours: Neighbourhood | None = None,
     ) -> None:
         self.bags = bags
+        self._neighbours = neighbours
+        self._packed = None if neighbours is None else PackedTensors(bags)
         self.target: Target | None = None
         self.classes: list[object] | None = None
         self._targets: Tensor | None = None
@@ -140,7 +159,13 @@ class BagDataset(Dataset[PackedBatch]):
             None if bag.coordinates is None else torch.from_numpy(np.array(bag.coordinates, dtype=np.float64)),
             of_bag(self._weights),
             [str(bag.name)],
+            self._near(position),
         )
+
+    def _near(self, position: int) -> Tensor | None:
+        if self._packed is None or self._neighbours is None:
+            return None
+        return self._packed.neighbours(self._neighbours, np.array([position]))
 
 
 def pack_bags(batches: Sequence[PackedBatch]) -> PackedBatch:
@@ -162,8 +187,9 @@ def pack_bags(batches: Sequence[PackedBatch]) -> PackedBatch:
     >>> pack_bags([dataset[1], dataset[0]]).offsets.tolist()
     [0, 1, 3]
     """
-    instances, offsets, targets, coordinates, weights, names = zip(*batches, strict=True)
+    instances, offsets, targets, coordinates, weights, names, neighbours = zip(*batches, strict=True)
     sizes = torch.cat([ends.diff() for ends in offsets])
+    begins = accumulate((len(part) for part in instances[:-1]), initial=0)
 
     def joined(parts: Sequence[Tensor | None]) -> Tensor | None:
         found = [part for part in parts if part is not None]
@@ -176,4 +202,5 @@ def pack_bags(batches: Sequence[PackedBatch]) -> PackedBatch:
         joined(coordinates),
         joined(weights),
         [name for part in names for name in part],
+        joined([None if near is None else near + begin for near, begin in zip(neighbours, begins, strict=True)]),
     )
