@@ -72,6 +72,26 @@ def test_parts_are_what_many_small_steps_give():
         assert part == pytest.approx(own, abs=2e-3)
 
 
+@pytest.mark.parametrize("name", ["graph", "smooth-attention", "self-attention"])
+def test_where_instances_know_each_other_parts_are_of_the_instance_alone(name):
+    rng = np.random.default_rng(0)
+    bags = Bags(rng.normal(size=(60, 3)) * [1, 5, 2], np.arange(0, 61, 5), [0, 1] * 6, feature_names=["p", "q", "r"])
+    model = bw.make(name, epochs=5, precision="float64", random_state=0).fit(bags)
+    found, row, middle, steps = contributions(model, bags, [7]), bags.instances[7], bags.instances.mean(axis=0), 1000
+    np.testing.assert_allclose(found.scores, model.instance_scores(bags)[[7]], atol=1e-12)
+    way = middle + (np.arange(steps)[:, None] + 0.5) / steps * (row - middle)
+
+    def scored(instances):
+        return model.instance_scores(Bags(instances, np.arange(steps + 1), feature_names=bags.feature_names))
+
+    for number in range(3):
+        step = np.zeros(3)
+        step[number] = 1e-4
+        slope = (scored(way + step) - scored(way - step)) / 2e-4
+        part = slope.mean() * (row - middle)[number]
+        assert found.parts[0, number] == pytest.approx(part, abs=1e-2 * abs(found.scores - found.baseline)[0])
+
+
 def test_a_linear_score_has_its_terms_as_parts():
     rng = np.random.default_rng(0)
     arrays = rng.normal(size=(30, 3, 2)) * [1, 5] + [0, 3]

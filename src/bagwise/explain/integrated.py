@@ -17,6 +17,8 @@ from bagwise.methods.asked import Asked, ask, common_target
 from bagwise.methods.averaged import Averaged
 from bagwise.methods.ensemble import members_of
 from bagwise.methods.fitted import Fitted
+from bagwise.models.model import MILModel
+from bagwise.models.own import OwnModel
 from bagwise.models.shown_columns import encoding_in
 from bagwise.training.data import as_tensor
 from bagwise.training.device import one_thread, resolve_device
@@ -107,7 +109,8 @@ def can_be_told(models: Asked | Sequence[Asked], bags: BagsLike) -> bool:
     Returns
     -------
     bool
-        True for neural methods, or averages of these, and instances that are vectors with names.
+        True for neural methods, or averages of these, and instances that are vectors with names. Those that look at
+        coordinates, and models of a user's own in which instances have neighbours, cannot be told of.
     """
     bags = as_bags(bags)
     named = len(bags.instance_shape) == 1 and bags.feature_names is not None
@@ -123,6 +126,9 @@ def contributions(models: Asked | Sequence[Asked], X: BagsLike, rows: Any = None
     Yan, 2017, equation 1). All that a model is shown of a column of the table, such as a place for each value of a
     category, is summed. So the parts add up to the score less that of the baseline (completeness, proposition 1), and
     where the score is linear they are its terms.
+
+    The score is that of the instance alone, as `NeuralMIL.instance_scores` gives it, so where instances have neighbours
+    each is its own.
 
     Parameters
     ----------
@@ -140,7 +146,7 @@ def contributions(models: Asked | Sequence[Asked], X: BagsLike, rows: Any = None
     Raises
     ------
     BagwiseError
-        If a method is not neural, or instances are no vectors with names.
+        If a method is not neural or `can_be_told` knows another reason, or instances are no vectors with names.
 
     Examples
     --------
@@ -154,8 +160,9 @@ def contributions(models: Asked | Sequence[Asked], X: BagsLike, rows: Any = None
     members, bags = members_of(models, "contributions"), as_bags(X)
     if not can_be_told(members, bags):
         raise BagwiseError(
-            "contributions of columns are told of neural methods and of tables: give models such as attention, and bags"
-            " of vectors with names of their features"
+            "contributions of columns are told of neural methods that look at no coordinates (of your own: at no"
+            " neighbours) and of tables: give models such as attention, and bags of vectors with names of their"
+            " features"
         )
     asked = np.arange(len(bags.instances)) if rows is None else np.asarray(rows, np.int64)
     names = bags.feature_names or ()
@@ -186,8 +193,12 @@ def _neural(members: Sequence[Asked]) -> Iterator[tuple[Any, float]]:
             ]
         whole = sum(share for _, share in scoring) * len(members)
         for model, share in scoring:
-            useful = isinstance(model, Fitted) and not (model.model_.wants_coordinates or model.model_.wants_neighbours)
-            yield model if useful else None, share / whole
+            yield model if isinstance(model, Fitted) and _scores_alone(model.model_) else None, share / whole
+
+
+def _scores_alone(model: MILModel) -> bool:
+    """Whether scores of instances are known to be functions of what one instance is."""
+    return not model.wants_coordinates and not (isinstance(model, OwnModel) and model.ties_instances)
 
 
 def _classes(members: Sequence[Asked], bags: Bags, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -210,7 +221,10 @@ def _of_one(
     column = torch.from_numpy(classes).to(device)
 
     def score(shown: Tensor, column: Tensor) -> Tensor:
-        said = net.aggregate(net.embed(shown), torch.arange(len(shown) + 1, device=device))
+        apart = torch.arange(len(shown) + 1, device=device)
+        wanted = net.wants_neighbours
+        near = None if wanted is None else apart[:-1, None].expand(-1, wanted.count)  # each its own
+        said = net.aggregate(net.embed(shown), apart, near)
         if said.scores is not None:
             found: Tensor = model.target_.scores(said.scores, net.learnt)
         else:
