@@ -352,6 +352,47 @@ def test_gradients_in_chunks_are_those_of_the_whole_with_a_loss_of_ones_own():
         torch.testing.assert_close(other, grads[0], rtol=1e-9, atol=1e-12)
 
 
+class Codes(nn.Module):
+    """Says in which of eight corners an instance is, and learns what each means."""
+
+    def __init__(self, instance_shape, outputs):  # noqa: ARG002
+        super().__init__()
+        self.table = nn.Embedding(8, outputs)
+
+    def encode(self, instances):
+        return (instances > 0).long() @ torch.tensor([[1], [2], [4]])
+
+    def aggregate(self, embeddings, offsets):
+        return bw.Output(segment_mean(self.table(embeddings[:, 0]), offsets))
+
+
+class Cut(Plain):
+    """Learns nothing through the embeddings."""
+
+    def aggregate(self, embeddings, offsets):
+        return super().aggregate(embeddings.detach(), offsets)
+
+
+@pytest.mark.parametrize("made", [Codes, Cut])
+def test_embeddings_without_a_gradient_have_none_to_pass_on(made):
+    generator = torch.Generator().manual_seed(0)
+    x, offsets = torch.randn(13, 3, generator=generator).double(), torch.tensor([0, 1, 9, 13])
+    grads = []
+    for chunk in (100, 5):
+        model = OwnArchitecture(made).build((3,), 1, seed=0, dtype=torch.float64)
+        accumulate_gradient(model, x, offsets, lambda output: output.logits.square().sum(), chunk=chunk, seed=0)
+        grads.append({name: parameter.grad for name, parameter in model.named_parameters()})
+    assert [name for name, one in grads[0].items() if one is None] == (
+        ["model.layer.weight", "model.layer.bias"] if made is Cut else []
+    )
+    for name, gradient in grads[0].items():
+        if gradient is None:
+            assert grads[1][name] is None
+        else:
+            torch.testing.assert_close(grads[1][name], gradient, rtol=1e-12, atol=1e-12)
+            assert gradient.abs().sum() > 0
+
+
 # ---- coordinates ----------------------------------------------------------------------------------------------------
 
 

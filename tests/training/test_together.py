@@ -222,6 +222,37 @@ def test_the_loss_that_a_model_has_learns_its_own_parameters(looks, monkeypatch)
     assert not torch.equal(together.models[0].model.centre, together.models[1].model.centre)
 
 
+class Cut(Centred):
+    """Learns nothing through its embeddings."""
+
+    loss = None
+
+    def encode(self, instances):
+        return instances * self.centre
+
+    def aggregate(self, embeddings, offsets):
+        return Output(self.layer(segment_mean(embeddings.detach(), offsets)))
+
+
+class Signs(Cut):
+    """Has embeddings that are whole numbers."""
+
+    def encode(self, instances):
+        return (instances > 0).long()
+
+    def aggregate(self, embeddings, offsets):
+        return super().aggregate(embeddings.to(self.centre.dtype), offsets)
+
+
+@pytest.mark.parametrize("model", [Cut, Signs])
+def test_embeddings_without_a_gradient_have_none_to_pass_on_in_chunks(model):
+    plan = replace(plan_of("embedding", "max", "identity"), architecture=OwnArchitecture(model), chunk=2)
+    looped, together = both(plan, members_of(settings_of("sgd"), settings_of("sgd", l2=0.0)))
+    before = together.models[0].model.layer.weight.clone()
+    assert_equal(looped, together, epochs=2)
+    assert not torch.equal(together.models[0].model.layer.weight, before)
+
+
 def test_a_loss_that_fails_is_told_of_as_in_the_plain_loop():
     def broken(output, _):
         return output.logits + "1"

@@ -77,11 +77,12 @@ def accumulate_gradient(
 
     with autocast(device, precision):
         embeddings = model.encode_in_chunks(instances, chunk)
-    embeddings.requires_grad_()
+    embeddings.requires_grad_(embeddings.is_floating_point())
     with autocast(device, precision):
         value = lost(embeddings)
     value.backward()
-    assert embeddings.grad is not None
+    if embeddings.grad is None:  # a user's own aggregation learns nothing through them
+        return value.detach()
     seed_generator(seed, device)  # an encoder with dropout of its own drops the same units again
     for part, gradient in zip(instances.split(chunk), embeddings.grad.split(chunk), strict=True):
         with autocast(device, precision):

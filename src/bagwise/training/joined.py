@@ -214,11 +214,14 @@ class Joined:
             return losses.detach(), _known(names, values, whole)
         with autocast(self._device, self._precision):
             embeddings = self.encode_in_chunks(instances, chunk, apart)
-        embeddings.requires_grad_()
+        through = [embeddings.requires_grad_()] if embeddings.is_floating_point() else []
         with autocast(self._device, self._precision):
             losses = lost(embeddings)
-        at_embeddings, *found = torch.autograd.grad(_total(losses, shares), (embeddings, *values), allow_unused=True)
-        gradients = _known(names, values, found)
+        found = torch.autograd.grad(_total(losses, shares), (*values, *through), allow_unused=True)
+        gradients = _known(names, values, found[: len(values)])
+        at_embeddings = found[-1] if through else None
+        if at_embeddings is None:  # a user's own aggregation learns nothing through them
+            return losses.detach(), gradients
         if seed is not None:
             seed_generator(seed, self._device)
         parts = zip(instances.split(chunk, int(apart)), at_embeddings.split(chunk, dim=1), strict=True)
