@@ -75,6 +75,16 @@ def test_the_readme_shows_an_overview_of_table_1(table1):
     assert f"overview.md -->\n{overview(table1)}<!-- end -->" in (ROOT / "README.md").read_text()
 
 
+def test_methods_by_default_and_baselines_stand_in_both_pages():
+    results = json.loads((ROOT / "results" / "table1_recipe.json").read_text())
+    assert f"overview.md -->\n{overview(results)}<!-- end -->" in (ROOT / "README.md").read_text()
+    assert tables(results) in (ROOT / "docs" / "table1.md").read_text()
+    means = {(row["dataset"], row["method"]): row["mean"] for row in results["rows"] if row["metric"] == "accuracy"}
+    assert len(means) == 5 * 11
+    assert sum(means[dataset, "attention"] for dataset in TABLE1) / 5 >= 0.8
+    assert max(means["fox", method] for _, method in means) <= 0.68
+
+
 @pytest.mark.parametrize(
     ("name", "shown"),
     [
