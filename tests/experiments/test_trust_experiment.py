@@ -42,6 +42,14 @@ def test_the_command_counts_how_often_the_truth_is_held(run, tmp_path):
     assert json.loads((tmp_path / "out" / "trust.json").read_text())["rows"] == results["rows"]
 
 
+@pytest.mark.parametrize("asked", [["trust", "--part", "intervals"], ["known-answers"], ["slides"]])
+def test_where_nothing_is_finished_nothing_is_put_together(run, tmp_path, asked):
+    done = run("reproduce", *asked, "--finished", "--out", tmp_path / "out")
+    assert done.status == 1
+    assert "leave --finished out to measure it" in done.told
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("name", ["80 bags", "20 bags", "20 groups of 4"])
 def test_intervals_of_areas_and_shares_hold_the_truth(name, monkeypatch):
     monkeypatch.setattr(trust_intervals, "_TRUTH", 100_000)

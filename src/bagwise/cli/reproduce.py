@@ -1,7 +1,8 @@
 """The commands that make the paper's tables and figures anew: parse, call, print."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,6 +26,16 @@ from bagwise.experiments.options import (
 __all__ = ["reproduce"]
 
 reproduce = typer.Typer(help="Reproduce what the paper, and Bagwise, say of themselves.", no_args_is_help=True)
+
+
+def _show(results: dict[str, Any], tables: Callable[[Mapping[str, Any]], str], out: Path, *, as_json: bool) -> None:
+    """Print results as JSON, or as the Markdown that lies beside it."""
+    if as_json:
+        print_json(results)
+        return
+    for line in tables(results).splitlines():
+        print_line(line)
+    print_line(f"The tables are in {out}.")
 
 
 @reproduce.command(epilog="Example: bagwise reproduce table1 --method attention --dataset musk1 --out table1")
@@ -96,13 +107,7 @@ def known_answers(
     with loading():
         from bagwise.experiments.known_answers import run_known_answers, tables
 
-    results = run_known_answers(out, study, tell=say)
-    if as_json:
-        print_json(results)
-        return
-    for line in tables(results).splitlines():
-        print_line(line)
-    print_line(f"The tables are in {out}.")
+    _show(run_known_answers(out, study, tell=say), tables, out, as_json=as_json)
 
 
 @reproduce.command(epilog="Example: bagwise reproduce defaults --dataset musk1 --out defaults")
@@ -158,16 +163,9 @@ def payments(
 ) -> None:
     """Defaults on a table as people have it, beside whoever knows the rules that made it, and beside boosting."""
     with loading():
-        from bagwise.experiments.payments import ASKED, MEASURED, run_payments
+        from bagwise.experiments.payments import run_payments, tables
 
-    results = run_payments(out, study, tell=say)
-    if as_json:
-        print_json(results)
-        return
-    means = {(row["rule"], row["metric"]): told(row["mean"]) for row in results["rows"]}
-    rows = [(rule, *(means[rule, name] for name in MEASURED)) for rule in ASKED]
-    print_table("Payments", ["rule", *MEASURED.values()], rows)
-    print_line(f"The table is in {out}.")
+    _show(run_payments(out, study, tell=say), tables, out, as_json=as_json)
 
 
 @reproduce.command(epilog="Example: bagwise reproduce auto --part accuracy --repeats 1 --out auto")
@@ -209,13 +207,7 @@ def trust(
     with loading():
         from bagwise.experiments.trust import run_trust, tables
 
-    results = run_trust(out, study, tell=say)
-    if as_json:
-        print_json(results)
-        return
-    for line in tables(results).splitlines():
-        print_line(line)
-    print_line(f"The tables are in {out}.")
+    _show(run_trust(out, study, tell=say), tables, out, as_json=as_json)
 
 
 def _add_sweep(name: str, what: str, example: str) -> None:

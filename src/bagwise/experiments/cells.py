@@ -191,22 +191,27 @@ def answered(
     Returns
     -------
     list of tuple
-        Each question that is answered, and its answer.
+        Each question that is answered, and its answer; at least one.
 
     Raises
     ------
     BagwiseError
-        If a file is damaged or cannot be written.
+        If a file is damaged or cannot be written, or nothing is answered.
 
     Examples
     --------
     >>> answered(Path("nowhere"), [{"number": 1}], dict, only_finished=True, jobs=1, tell=lambda *_: None)
-    []
+    Traceback (most recent call last):
+        ...
+    bagwise.errors.BagwiseError: nothing that is asked for is finished in nowhere: leave --finished out to measure it
     """
     if not only_finished:
         cells_on_workers(folder, questions, answer, jobs=jobs, tell=tell)
     found = ((question, finished(folder, question)) for question in questions)
-    return [(question, one) for question, one in found if one is not None]
+    known = [(question, one) for question, one in found if one is not None]
+    if not known:
+        raise BagwiseError(f"nothing that is asked for is finished in {folder}: leave --finished out to measure it")
+    return known
 
 
 def _numbered_cell(
