@@ -37,10 +37,8 @@ class ClassAttentionMIL(_EvidenceMIL):
 
     Parameters
     ----------
-    gated
-        Gated attention (paper, equation 9). None gates where bags of vectors are large.
-    hidden
-        L, the size of the attention network. None takes 64 for vectors, and 128 for images and where bags are large.
+    gated, hidden
+        As in `AttentionMIL`.
     encoder, epochs, ...
         As in `NeuralMIL`; `size` stays False, because instances alone decide.
 
@@ -63,10 +61,9 @@ class AdditiveMIL(_EvidenceMIL):
     Parameters
     ----------
     gated
-        Gated attention (paper, equation 9). None gates where bags of vectors are large.
+        As in `AttentionMIL`.
     hidden
-        L, the size of the attention network and of the classifier's hidden layer. None takes 64 for vectors, and 128
-        for images and where bags are large.
+        As in `AttentionMIL`, and the size of the classifier's hidden layer, too.
     encoder, epochs, ...
         As in `NeuralMIL`; `size` stays False, because instances alone decide.
 
@@ -87,10 +84,8 @@ class ConjunctiveMIL(_EvidenceMIL):
 
     Parameters
     ----------
-    gated
-        Gated attention (paper, equation 9). None gates where bags of vectors are large.
-    hidden
-        L, the size of the attention network. None takes 64 for vectors, and 128 for images and where bags are large.
+    gated, hidden
+        As in `AttentionMIL`.
     encoder, epochs, ...
         As in `NeuralMIL`; `size` stays False, because instances alone decide.
 
@@ -112,10 +107,8 @@ class SignedAttentionMIL(_EvidenceMIL):
 
     Parameters
     ----------
-    gated
-        Gated attention (paper, equation 9). None gates where bags of vectors are large.
-    hidden
-        L, the size of the attention network. None takes 64 for vectors, and 128 for images and where bags are large.
+    gated, hidden
+        As in `AttentionMIL`.
     counting
         Weights that count: each instance has one of its own between -1 and 1. False shares out attraction and repulsion
         among the instances of a bag, and an instance weighs the difference of its shares.

@@ -74,7 +74,7 @@ class CLAM(_Weighing):
     by_class
         One attention branch a class, and so weights by class (CLAM-MB); else one for all (CLAM-SB).
     hidden
-        L, the size of the attention network. None takes 64 for vectors, and 128 for images and where bags are large.
+        As in `AttentionMIL`.
     sampled
         How many instances of the highest attention of a bag, and how many of the lowest, its loss of instances learns
         from; of fewer than twice as many half, rounded down.
@@ -131,7 +131,7 @@ class DTFDMIL(_Weighing):
         most to the first tier's answer (MaxS), or ``"max-min"``, also that which adds least (MaxMinS), for answers that
         are one number.
     hidden
-        L, the size of the attention networks. None takes 64 for vectors, and 128 for images and where bags are large.
+        As in `AttentionMIL`, of both tiers.
     encoder, epochs, ...
         As in `NeuralMIL`.
 
@@ -173,7 +173,7 @@ class ACMIL(_Weighing):
     masked_share
         Which share of them is.
     hidden
-        L, the size of the attention network. None takes 64 for vectors, and 128 for images and where bags are large.
+        As in `AttentionMIL`.
     encoder, epochs, ...
         As in `NeuralMIL`.
 
