@@ -225,7 +225,13 @@ class _OnVectors(WholeBagMIL):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class VLADSVM(_OnVectors):
-    """miVLAD: describe a bag by its differences from the codewords of a vocabulary (Wei et al., 2017).
+    r"""miVLAD: describe a bag by its differences from the codewords of a vocabulary (Wei et al., 2017).
+
+    $$v_m = \sum_{k :\, m = m(x_k)} (x_k - c_m), \qquad m(x) = \arg\min_m \lVert x - c_m \rVert$$
+
+    The codewords $c_m$ are those of k-means. Each number of $(v_1, \ldots, v_M)$ becomes
+    $\mathrm{sign}(v) \sqrt{\lvert v \rvert}$, the whole is brought to length 1, and a linear support vector machine
+    learns from it.
 
     Parameters
     ----------
@@ -261,7 +267,16 @@ class VLADSVM(_OnVectors):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class FisherVectorSVM(_OnVectors):
-    """miFV: describe a bag by the change in a mixture of Gaussians that would fit it better (Wei et al., 2017).
+    r"""miFV: describe a bag by the change in a mixture of Gaussians that would fit it better (Wei et al., 2017).
+
+    $$u_m = \frac{1}{K \sqrt{\omega_m}} \sum_{k=1}^{K} (\gamma_{km} - \omega_m), \qquad
+    v_m = \frac{1}{K \sqrt{\omega_m}} \sum_{k=1}^{K} \gamma_{km} z_{km}, \qquad
+    w_m = \frac{1}{K \sqrt{2 \omega_m}} \sum_{k=1}^{K} \gamma_{km} (z_{km}^2 - 1)$$
+
+    Here $z_{km} = (x_k - \mu_m) / \sigma_m$, feature by feature, of an instance in principal components, and
+    $\gamma_{km}$ is the probability that it is of Gaussian $m$, whose share of all is $\omega_m$. Each number $v$ of
+    all these becomes $\mathrm{sign}(v) \sqrt{\lvert v \rvert}$, the whole is brought to length 1, and a linear support
+    vector machine learns from it.
 
     Parameters
     ----------

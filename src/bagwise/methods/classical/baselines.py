@@ -63,12 +63,15 @@ class _Lesson(NamedTuple):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class SummaryMIL(ClassicalMIL):
-    """What the baselines have in common; use one of the classes that build on it.
+    r"""What the baselines have in common; use one of the classes that build on it.
 
     Each bag becomes one vector: mean, maximum, minimum and standard deviation of each feature, and the number of
-    instances. These vectors are brought to mean 0 and spread 1, learnt on the training bags, and to at most `CLIP`
-    either way, and scikit-learn learns from them. Instances are read once, in blocks, so that those in files need not
-    fit into memory.
+    instances.
+
+    $$s(X) = \left(\bar{x},\ \max_k x_k,\ \min_k x_k,\ \sqrt{\frac{1}{K} \sum_k (x_k - \bar{x})^2},\ K\right)$$
+
+    These vectors are brought to mean 0 and spread 1, learnt on the training bags, and to at most `CLIP` either way, and
+    scikit-learn learns from them. Instances are read once, in blocks, so that those in files need not fit into memory.
 
     Which instance decides, a baseline does not know, and of where the instances of a bag lie only what its summary
     keeps. Where it is as good as a method for bags, the labels are no evidence of key instances.
@@ -203,7 +206,11 @@ class SummaryMIL(ClassicalMIL):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class SummaryLogistic(SummaryMIL):
-    """summary-logistic: logistic regression on what sums a bag up.
+    r"""summary-logistic: logistic regression on what sums a bag up.
+
+    $$\min_{w, b} \frac{1}{2} \lVert w \rVert^2 + C \sum_i \log\left(1 + \exp(-y_i (w^\top s(X_i) + b))\right)$$
+
+    The log-odds of a bag are $w^\top s(X) + b$, with $s(X)$ as in `SummaryMIL`; of the labels, $y_i$ is 1 or -1.
 
     Parameters
     ----------
@@ -231,7 +238,9 @@ class SummaryLogistic(SummaryMIL):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class MeanLogistic(SummaryLogistic):
-    """mean-logistic: logistic regression on the mean of a bag's instances, and nothing else.
+    r"""mean-logistic: logistic regression on the mean of a bag's instances, and nothing else.
+
+    As in `SummaryLogistic`, with $s(X) = \bar{x}$.
 
     Parameters
     ----------
@@ -256,7 +265,11 @@ class MeanLogistic(SummaryLogistic):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class SummarySVM(SummaryMIL):
-    """summary-SVM: a support vector machine on what sums a bag up.
+    r"""summary-SVM: a support vector machine on what sums a bag up.
+
+    $$f(X) = b + \sum_i d_i \exp\left(-\gamma \lVert s(X) - s(X_i) \rVert^2\right)$$
+
+    The sum is over the training bags that support the margin, and $s(X)$ as in `SummaryMIL`.
 
     Parameters
     ----------
@@ -293,7 +306,11 @@ class SummarySVM(SummaryMIL):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class SummaryForest(SummaryMIL):
-    """summary-forest: extremely random trees on what sums a bag up (Geurts et al., 2006).
+    r"""summary-forest: extremely random trees on what sums a bag up (Geurts et al., 2006).
+
+    $$p(X) = \frac{1}{T} \sum_{t=1}^{T} p_t(s(X))$$
+
+    $p_t$ is the share of the label, or the mean of the numbers, in the leaf where tree $t$ has $s(X)$ of `SummaryMIL`.
 
     Parameters
     ----------
@@ -342,7 +359,11 @@ class SummaryForest(SummaryMIL):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class SummaryBoosting(SummaryMIL):
-    """summary-boosting: small trees on what sums a bag up, each mending what those before it miss.
+    r"""summary-boosting: small trees on what sums a bag up, each mending what those before it miss.
+
+    $$f(X) = f_0 + \eta \sum_{r=1}^{R} f_r(s(X))$$
+
+    The log-odds of a label, or the number, of a bag, with $s(X)$ as in `SummaryMIL`; $\eta = 0.1$.
 
     Features are counted in at most 255 steps, as in LightGBM (Ke et al., 2017).
 

@@ -69,11 +69,16 @@ class _SVMOnInstances(ScoresInstances):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class InstanceLabelSVM(_SVMOnInstances):
-    """mi-SVM: find labels of instances and a maximum margin between them at once (Andrews et al., 2003).
+    r"""mi-SVM: find labels of instances and a maximum margin between them at once (Andrews et al., 2003).
 
-    The instances of positive bags start as positive. An SVM is trained, the instances of positive bags get the sign of
-    its decision, the highest of a bag where none is positive, and so on until nothing changes or `ROUNDS` have passed.
-    A bag's decision is the highest of its instances'.
+    $$\min_{y} \min_{w, b, \xi} \frac{1}{2} \lVert w \rVert^2 + C \sum_i \xi_i, \qquad
+    y_i (\langle w, x_i \rangle + b) \ge 1 - \xi_i, \quad \xi_i \ge 0, \quad y_i \in \{-1, 1\}$$
+
+    The labels $y_i$ of instances are -1 in a negative bag, and not all -1 in a positive one; of a kernel,
+    $\langle w, x \rangle$ is in its space. Steps look for the minimum, and need not find it. The instances of positive
+    bags start as positive. An SVM is trained, the instances of positive bags get the sign of its decision, the highest
+    of a bag where none is positive, and so on until nothing changes or `ROUNDS` have passed. A bag's decision is the
+    highest of its instances'.
 
     Parameters
     ----------
@@ -124,11 +129,16 @@ class InstanceLabelSVM(_SVMOnInstances):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class BagMarginSVM(_SVMOnInstances):
-    """MI-SVM: a maximum margin between the bags, each positive one represented by one instance (Andrews et al., 2003).
+    r"""MI-SVM: a maximum margin between the bags, each positive one represented by one instance (Andrews et al., 2003).
 
-    A positive bag is first represented by the mean of its instances; all instances of the other bags are negative. An
-    SVM is trained, each positive bag is represented by the instance with its highest decision, and so on until nothing
-    changes or `ROUNDS` have passed. A bag's decision is the highest of its instances'.
+    $$\min_{s} \min_{w, b, \xi} \frac{1}{2} \lVert w \rVert^2 + C \left(\sum_I \xi_I + \sum_i \xi_i\right), \qquad
+    \langle w, x_{s(I)} \rangle + b \ge 1 - \xi_I, \quad -\langle w, x_i \rangle - b \ge 1 - \xi_i$$
+
+    Here $s(I)$ is the instance that represents the positive bag $I$, $i$ is any instance of a negative bag, and no
+    $\xi$ is below 0. Steps look for the minimum, and need not find it. A positive bag is first represented by the mean
+    of its instances; all instances of the other bags are negative. An SVM is trained, each positive bag is represented
+    by the instance with its highest decision, and so on until nothing changes or `ROUNDS` have passed. A bag's decision
+    is the highest of its instances'.
 
     Parameters
     ----------
