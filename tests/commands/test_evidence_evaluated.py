@@ -103,7 +103,7 @@ def test_evaluate_writes_them_and_shows_their_sign(tmp_path):
     source = DataSource(str(tmp_path / "table.csv"), bag="bag", label="label")
     evaluation = Evaluation(methods=["class-attention", "attention"], folds="3", no_baseline=True)
     run_evaluate(source, tmp_path / "cv", evaluation, Training(epochs=3), Work(jobs=1), Output())
-    written = pd.read_csv(tmp_path / "cv" / "contributions.csv")
+    written = pd.read_csv(tmp_path / "cv" / "instance_contributions.csv")
     assert {*written["method"]} == {"class-attention"}
     assert len(written) == len(bags.instances)
     predictions = pd.read_csv(tmp_path / "cv" / "predictions.csv").query("method == 'class-attention'")

@@ -69,7 +69,7 @@ def run_evaluate(
         The data. Where bags have groups, no group is on both sides of a fold, unless folds are given that have it so.
     out
         The folder for ``results.json``, ``predictions`` (out-of-fold, a row a fold and tested bag),
-        ``contributions`` (what instances add to these, where a method is a sum over instances), ``folds`` (as
+        ``instance_contributions`` (what instances add to these, where a method is a sum over instances), ``folds`` (as
         ``--folds`` takes them) and the figures ``roc.png``,
         ``precision_recall.png``, ``calibration.png``, ``learning_curve.png`` if it was asked for, and, for each method,
         ``confusion_NUMBER.png``; and
@@ -229,7 +229,7 @@ def run_evaluate(
         figures = [drawn for drawn in (curve_figure(curve, out),) if drawn is not None]
     write_table(folds_table(division, bags), out / f"folds.{output.format}")
     write_predictions(found, bags, out / f"predictions.{output.format}")
-    write_contributions(found, bags, out / f"contributions.{output.format}")
+    write_contributions(found, bags, out / f"instance_contributions.{output.format}")
     shown = shown_of(found)
     figures += draw_figures(shown, out)
     tables += [*([] if results["aims"] is None else aim_tables(results["aims"])), *tables_of(shown)]
