@@ -28,7 +28,18 @@ from bagwise.commands.options import (
 )
 from bagwise.commands.runs import check_asked_the_same
 from bagwise.errors import BagwiseError
-from bagwise.experiments.options import Assumption, Auto, Digits, Payments, Promises, Slides, Study, Table1, Tissue
+from bagwise.experiments.options import (
+    Assumption,
+    Auto,
+    Choosing,
+    Digits,
+    Payments,
+    Promises,
+    Slides,
+    Study,
+    Table1,
+    Tissue,
+)
 
 CLASSES = (Data, Model, Training, Trust, Search, Evaluation, Work, Output)
 DECLARED = [one for kind in CLASSES for one in kind.options().values()]
@@ -42,6 +53,7 @@ TAKEN = {
     "explain": {Data: KNOWN_TO_A_RUN, Output: ()},
     "reproduce table1": {Table1: ()},
     "reproduce mil-assumption": {Assumption: ("seed", "data_dir")},
+    "reproduce choosing": {Choosing: ("seed", "data_dir")},
     "reproduce auto": {Auto: ()},
     "reproduce slides": {Slides: ("data_dir",)},
     "reproduce payments": {Payments: ("data_dir",)},

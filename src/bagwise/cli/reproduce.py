@@ -14,6 +14,7 @@ from bagwise.experiments.options import (
     Answers,
     Assumption,
     Auto,
+    Choosing,
     Defaults,
     Digits,
     Payments,
@@ -94,6 +95,20 @@ def mil_assumption(
     for name, shortcut in results["problems"].items():
         print_line(f"{name}: the shortcut is that {shortcut}")
     print_line(f"The verdicts are in {out}.")
+
+
+@reproduce.command(epilog="Example: bagwise reproduce choosing --method graph --out choosing")
+@takes_options(but=("seed", "data_dir"))
+def choosing(
+    out: Annotated[Path, "Folder for the table as JSON and Markdown, and finished cells.", "--out"],
+    study: Choosing,
+    as_json: AsJson = Output.json,
+) -> None:
+    """Methods and what they can do and cost, found out by asking them."""
+    with loading():
+        from bagwise.experiments.choosing import run_choosing, table
+
+    _show(run_choosing(out, study, tell=say), table, out, as_json=as_json)
 
 
 @reproduce.command("known-answers", epilog="Example: bagwise reproduce known-answers --draws 1 --out known-answers")

@@ -21,6 +21,7 @@ __all__ = [
     "Answers",
     "Assumption",
     "Auto",
+    "Choosing",
     "Defaults",
     "Digits",
     "Payments",
@@ -82,6 +83,13 @@ class Assumption(Study):
 
     methods: Annotated[tuple[str, ...], "Name of a method; repeat it. Else all.", "--method"] = ()
     seeds: Annotated[int, "How often each problem is made anew."] = 5
+
+
+@dataclass(frozen=True)
+class Choosing(Study):
+    """Which methods are asked what they can do."""
+
+    methods: Annotated[tuple[str, ...], "Name of a method; repeat it. Else all.", "--method"] = ()
 
 
 @dataclass(frozen=True)
