@@ -124,8 +124,8 @@ def fitted(make_bags) -> Callable:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def few_trees():
-    """Let forests and boosting of the registry be small: what is swept here are manners, which 20 trees have as well.
+def small_methods():
+    """Let large methods of the registry be small: what is swept here are manners, which 20 trees have as well.
 
     Boosting still chooses between few rounds and more.
     """
@@ -133,6 +133,7 @@ def few_trees():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(bw.METHODS, "summary-forest", (forest, {"trees": 20}))
         patch.setitem(bw.METHODS, "TransMIL", (bw.TransMIL, {"width": 16, "heads": 2}))
+        patch.setitem(bw.METHODS, "ILRA", (bw.ILRA, {"width": 16, "heads": 2}))
         patch.setattr(
             boosting,
             "GRID",

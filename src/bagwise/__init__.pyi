@@ -32,6 +32,7 @@ from .methods.field import ACMIL as ACMIL
 from .methods.field import CLAM as CLAM
 from .methods.field import DSMIL as DSMIL
 from .methods.field import DTFDMIL as DTFDMIL
+from .methods.field import ILRA as ILRA
 from .methods.neural import NeuralMIL as NeuralMIL
 from .methods.persistence import load_model as load_model
 from .methods.persistence import load_models as load_models

@@ -12,7 +12,7 @@ NEURAL = ["mi-Net", "MI-Net", "MI-Net-DS", "MI-Net-RC", "attention", "gated-atte
 NEURAL += ["instance-max", "instance-mean", "embedding-max", "embedding-mean", "embedding-sum"]
 NEURAL += ["class-attention", "additive", "conjunctive", "signed-attention"]
 NEURAL += ["graph", "smooth-attention", "self-attention", "TransMIL"]
-NEURAL += ["DSMIL", "CLAM-SB", "CLAM-MB", "DTFD-MIL", "ACMIL"]
+NEURAL += ["DSMIL", "CLAM-SB", "CLAM-MB", "DTFD-MIL", "ACMIL", "ILRA"]
 DESIGNED = CLASSICAL + NEURAL
 
 

@@ -241,7 +241,7 @@ def test_smooth_attention_is_that_of_torchmil_on_the_same_graph():
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["graph", "smooth-attention", "self-attention"])
+@pytest.mark.parametrize("name", ["graph", "smooth-attention", "self-attention", "TransMIL"])
 def test_members_that_train_side_by_side_end_as_they_would_alone(name):
     bags = labelled()
     folds = [np.arange(16), np.arange(8, 24)]

@@ -1,4 +1,4 @@
-"""DSMIL, CLAM, DTFD-MIL and ACMIL: equal to plain loops over bags, written from their papers, in float64."""
+"""DSMIL, CLAM, DTFD-MIL, ACMIL and ILRA: equal to plain loops over bags, written from their papers, in float64."""
 
 import math
 from itertools import pairwise
@@ -6,7 +6,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits, cosine_similarity, cross_entropy, linear
+from torch.nn.functional import (
+    binary_cross_entropy_with_logits,
+    cosine_similarity,
+    cross_entropy,
+    layer_norm,
+    linear,
+    silu,
+)
 
 from bagwise.errors import BagwiseError
 from bagwise.models.architecture import Architecture
@@ -113,6 +120,27 @@ def acmil(p, h, label, draw, options):
     return logits[None], of_bag(logits, label) + torch.stack(branches).mean() + torch.stack(pairs).mean()
 
 
+def attend(p, name, x, y, heads):
+    """Let rows attend to rows, head by head."""
+    rows, key, value = layer(p, f"{name}.rows", x), layer(p, f"{name}.key", y), layer(p, f"{name}.value", y)
+    query, width = layer(p, f"{name}.query", rows), rows.shape[1] // heads
+    split = zip(*(one.split(width, dim=1) for one in (query, key, value)), strict=True)
+    heard = torch.cat([(q @ k.T / math.sqrt(width)).softmax(1) @ v for q, k, v in split], dim=1)
+    norm = lambda kind, z: layer_norm(z, z.shape[1:], p[f"{name}.{kind}.weight"], p[f"{name}.{kind}.bias"])  # noqa: E731
+    z = norm("first", rows + layer(p, f"{name}.out", heard))
+    z = norm("last", z + layer(p, f"{name}.then", z).relu())
+    return z * silu(layer(p, f"{name}.gate", x)) if f"{name}.gate.weight" in p else z
+
+
+def ilra(p, h, label, draw, options):  # noqa: ARG001
+    heads = options["heads"]
+    for block in range(options["blocks"]):
+        few = attend(p, f"blocks.{block}.gather", p[f"blocks.{block}.gather.learnt"], h, heads)
+        h = attend(p, f"blocks.{block}.spread", h, few, heads)
+    logits = layer(p, "head", attend(p, "pool", p["pool.learnt"], h, heads))
+    return logits[None], of_bag(logits, label)
+
+
 CLAMS = [
     {"by_class": by_class, "sampled": 8, "instance_share": 0.3, "instance_loss": loss, "subtyping": subtyping}
     for by_class in (False, True)
@@ -121,6 +149,7 @@ CLAMS = [
 CASES = [("dual-stream", dsmil, {}), *(("clustered", clam, options) for options in CLAMS)]
 CASES += [("two-tiers", dtfd, {"pseudo_bags": 4, "distil": distil}) for distil in ("feature", "max", "max-min")]
 CASES += [("challenged", acmil, {"branches": 3, "masked": 10, "masked_share": 0.6})]
+CASES += [("low-rank", ilra, {"width": 6, "rank": rank, "blocks": 2, "heads": 3}) for rank in (1, 4)]
 FORMS = [(*case, outputs) for case in CASES for outputs in (1, 3) if outputs == 1 or "max" not in str(case[2])]
 
 
@@ -139,7 +168,7 @@ def test_a_level_equals_its_paper(level, reference, options, outputs, training):
     told = LossTargets.of(target, torch.from_numpy(target.encoded(labels)), None, offsets)
     model.dropout.generator = torch.Generator().manual_seed(7)
     output = model(h, offsets)
-    lost = model.loss(output, told)
+    lost = told.loss(output.logits) if model.loss is None else model.loss(output, told)
 
     own = torch.Generator().manual_seed(7)
     draw = (lambda *shape: torch.rand(*shape, generator=own, dtype=torch.float64)) if training else None
@@ -162,3 +191,9 @@ def test_instances_are_distilled_by_one_number_alone():
     design = Architecture("two-tiers", None, "identity", level_options={"distil": "max"})
     with pytest.raises(BagwiseError, match="a bag has 3 outputs: use 'feature'"):
         design.build((WIDTH,), 3, seed=0)
+
+
+def test_columns_that_heads_of_low_rank_attention_cannot_share_are_refused():
+    design = Architecture("low-rank", None, "identity", level_options={"width": 20, "heads": 8})
+    with pytest.raises(BagwiseError, match="width is 20 and heads are 8: let an equal number of columns go to each"):
+        design.build((WIDTH,), 1, seed=0)

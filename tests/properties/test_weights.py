@@ -84,7 +84,8 @@ def test_the_heavier_of_two_opinions_wins(name, turned):
     sides, labels = np.arange(32) % 2, np.arange(32) // 2 % 2
     bags = bw.Bags.from_arrays([rng.normal(3 * side, 0.3, size=(2, 2)) for side in sides], labels)
     weights = np.where((sides == labels) != turned, 9.0, 1.0)
-    options = {"standardize": True, "learning_rate": 0.02, "optimizer": "adam", "epochs": 12}
+    rate = 0.005 if name == "ILRA" else 0.02  # what is normalised after each addition bears no larger steps
+    options = {"standardize": True, "learning_rate": rate, "optimizer": "adam", "epochs": 12}
     model = make(name, **options).fit(bags, sample_weight=weights)
     enough = 0.8 if name == "summary-boosting" else 0.9  # it, more than a sharp kernel, believes a single bag
     assert (model.predict(bags) == (sides != turned)).mean() > enough

@@ -1,4 +1,4 @@
-"""Methods that the field compares itself with: DSMIL, CLAM, DTFD-MIL and ACMIL."""
+"""Methods that the field compares itself with: DSMIL, CLAM, DTFD-MIL, ACMIL and ILRA."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
@@ -17,7 +17,7 @@ from bagwise.targets.classes import ClassTarget
 from bagwise.targets.contract import Target
 from bagwise.training.members import Plan
 
-__all__ = ["ACMIL", "CLAM", "DSMIL", "DTFDMIL"]
+__all__ = ["ACMIL", "CLAM", "DSMIL", "DTFDMIL", "ILRA"]
 
 
 class _Weighing(NeuralMIL):
@@ -192,3 +192,44 @@ class ACMIL(_Weighing):
     masked: Annotated[int, Ge(0)] = 10
     masked_share: Share = 0.6
     hidden: Count | None = None
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class ILRA(_Weighing):
+    """Iterative low-rank attention (Xiang et al., 2023): instances attend to each other through few learnt rows.
+
+    `bagwise.models.low_rank.LowRankAttention` has its equations, and where ours differs. It takes every target.
+    Unless a scheduler is given, the learning rate falls by a cosine, as the authors' does.
+
+    Parameters
+    ----------
+    width
+        Of its layers.
+    rank
+        How many learnt rows instances attend through.
+    blocks
+        How often they do.
+    heads
+        Of each attention, among which the width is shared out.
+    encoder, epochs, ...
+        As in `NeuralMIL`. The authors' own layers come after the encoder; theirs alone are ``encoder="identity"``.
+
+    Examples
+    --------
+    >>> import bagwise as bw
+    >>> bags = bw.Bags.from_arrays([[[0.0]], [[1.0], [0.0]], [[0.0]], [[1.0]]], labels=["no", "yes", "no", "yes"])
+    >>> bw.ILRA(width=16, epochs=2, random_state=0).fit(bags).attention(bags).shape
+    (5,)
+    """
+
+    level: ClassVar[str] = "low-rank"
+    OPTIONS = ("width", "rank", "blocks", "heads")
+
+    width: Count = 256
+    rank: Count = 1
+    blocks: Count = 2
+    heads: Count = 8
+
+    @classmethod
+    def _own_recipe(cls) -> dict[str, Any]:
+        return super()._own_recipe() | {"scheduler": "cosine"}

@@ -22,7 +22,7 @@ from bagwise.methods.classical.instance_svm import BagMarginSVM, InstanceLabelSV
 from bagwise.methods.classical.set_kernels import GraphKernelSVM, SetKernelSVM
 from bagwise.methods.evidence_families import AdditiveMIL, ClassAttentionMIL, ConjunctiveMIL, SignedAttentionMIL
 from bagwise.methods.families import AttentionMIL, DeepSupervisionMIL, EmbeddingMIL, InstanceMIL, ResidualMIL
-from bagwise.methods.field import ACMIL, CLAM, DSMIL, DTFDMIL
+from bagwise.methods.field import ACMIL, CLAM, DSMIL, DTFDMIL, ILRA
 from bagwise.methods.parameters import check_known
 from bagwise.methods.relational import GraphMIL, SelfAttentionMIL, SmoothAttentionMIL, TransMIL
 from bagwise.text import kind_of
@@ -72,6 +72,7 @@ METHODS: dict[str, tuple[type[BagEstimator], dict[str, Any]]] = {
     "CLAM-MB": (CLAM, {"by_class": True}),
     "DTFD-MIL": (DTFDMIL, {}),
     "ACMIL": (ACMIL, {}),
+    "ILRA": (ILRA, {}),
 }
 
 

@@ -142,7 +142,8 @@ class TransMIL(NeuralMIL):
 
     What it says depends on the order of instances, as of no other method here, and it pads bags: to squares, and to
     stretches of equal length. `bagwise.models.transmil.TransMIL` has its equations. It is made for bags of thousands:
-    at its full width a step costs as much as one of hundreds of instances however small the bag is.
+    at its full width a step costs as much as one of hundreds of instances however small the bag is, and so does the
+    score of each instance, which is what it says of a bag of that instance alone.
 
     Unless a scheduler is given, the learning rate falls by a cosine, where other methods keep it: at a steady rate it
     kept falling back to one class for all bags.

@@ -29,6 +29,7 @@ from bagwise.models.levels import (
     Parts,
     ResidualConnections,
 )
+from bagwise.models.low_rank import LowRankAttention
 from bagwise.models.model import MILModel
 from bagwise.models.pooling import Pooling, PoolingSpec
 from bagwise.models.scaling import Scaler
@@ -51,6 +52,7 @@ LEVELS: dict[str, type[Level]] = {
     "two-tiers": TwoTiers,
     "challenged": ChallengedAttention,
     "transmil": TransMIL,
+    "low-rank": LowRankAttention,
 }
 
 

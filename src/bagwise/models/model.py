@@ -158,7 +158,8 @@ class MILModel(nn.Module):
     wants_neighbours : Neighbourhood or None
         Which neighbours of instances it needs in their place; None: none.
     ties_instances : bool
-        Whether in `aggregate` instances of a bag see each other before they are pooled.
+        Whether in `aggregate` instances of a bag see each other, before they are pooled, by other than operations on
+        segments: then models are computed one at a time, and no ONNX file can hold them.
     weight_axis : str
         What the columns of weights of shape (N, K) are: ``"heads"``, or ``"classes"``, of two the positive one last.
     learnt : Tensor
