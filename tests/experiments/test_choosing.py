@@ -13,6 +13,7 @@ def small(monkeypatch):
     monkeypatch.setattr(choosing, "SMALL", (8, 3, 4))
     monkeypatch.setattr(choosing, "LARGE", (4, 6, 4))
     monkeypatch.setattr(choosing, "LAPS", 1)
+    monkeypatch.setattr(choosing, "ASKED_OF", 24)
     monkeypatch.setattr(choosing, "_seconds", lambda *_: 1.0)
     monkeypatch.setattr(choosing, "TARGETS", {kind: choosing.TARGETS[kind] for kind in ("classes", "real")})
 

@@ -29,6 +29,7 @@ __all__ = ["run_choosing", "table"]
 _FAR = 1e4  # between a bag and its copy, so that no instance of one is near one of the other
 SMALL, LARGE = (100, 5, 166), (8, 2000, 512)  # bags, instances, features
 LAPS = 3
+ASKED_OF = 80  # bags: boosting divides none of fewer than forty
 OF_A_BAG = 12  # more than a graph has neighbours
 
 
@@ -50,10 +51,10 @@ def run_choosing(out: Path, study: Choosing, *, tell: Callable[[str], None] = la
     dict
         What is in ``choosing.json``; a row a method. ``targets`` is the kinds of label that it learns, ``by_class``
         whether it weighs instances for each class apart, ``signed`` whether they may speak against a class, ``counts``
-        whether a bag put twice into itself is another bag, ``knows`` what of the other instances changes what an
-        instance means (``"places"``, ``"all"`` or None), ``order`` whether the order of instances matters; ``seconds``
-        the CPU-seconds of a fit of small bags by default, and ``large`` those of an epoch of large bags, against
-        attention's, of neural methods.
+        whether a bag put twice into itself is another bag, ``knows`` what else decides how much an instance weighs
+        against another (``"places"`` that they have, ``"all"`` the others, or None), ``order`` whether the order of
+        instances matters; ``seconds`` the CPU-seconds of a fit of small bags by default, and ``large`` those of an
+        epoch of large bags, against attention's, of neural methods.
 
     Raises
     ------
@@ -90,7 +91,7 @@ def _row(question: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _manners(name: str) -> dict[str, Any]:
-    bags = _bags(24, OF_A_BAG, 4, classes=2)
+    bags = _bags(ASKED_OF, OF_A_BAG, 4, classes=2)
     model = _quick(name).fit(bags)
     said = model.decision_function(bags)
     counts, moves, turns = (
@@ -102,7 +103,7 @@ def _manners(name: str) -> dict[str, Any]:
         "several_classes": of_classes is not None,
         **(of_classes or {"by_class": False, "signed": False}),
         "counts": counts,
-        "knows": "places" if moves else "all" if _meets(model) else None,
+        "knows": "places" if moves else "all" if _minds_a_third(model, bags) else None,
         "order": turns,
     }
 
@@ -150,9 +151,20 @@ def _alike(one: NDArray[Any], other: NDArray[Any]) -> bool:
     return bool(np.allclose(one, other, rtol=1e-6, atol=1e-6))
 
 
-def _meets(model: BagEstimator) -> bool:
-    """Say whether instances meet before they are pooled."""
-    return isinstance(model, NeuralMIL) and getattr(model.plan_.architecture, "context", None) is not None
+def _minds_a_third(model: BagEstimator, bags: Bags) -> bool:
+    """Say whether a third instance decides what two weigh against each other; of models without weights they say it."""
+    if not hasattr(model, "attention"):
+        return isinstance(model, NeuralMIL) and model.model_.ties_instances
+
+    def other_first(instances: NDArray[Any], places: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        return np.concatenate([instances[:1] + 3, instances[1:]]), places
+
+    ratios = []
+    for some in (bags, _changed(bags, other_first)):
+        weights = model.attention(some)
+        second = some.offsets[:-1] + 1
+        ratios.append(weights[second] / weights[second + 1])
+    return not _alike(*ratios)
 
 
 def _of_classes(name: str, bags: Bags) -> dict[str, bool] | None:
