@@ -51,6 +51,7 @@ SLOW = {
 }
 NOT_RUN = {
     "README.md": ["the tests run both", "would install into the environment of the tests", "takes minutes"],
+    "docs/choosing.md": ["takes minutes"],
     "docs/histology.md": ["takes hours"],
     "docs/how-to/auto.md": ["takes minutes"],
     "docs/how-to/own-loop.md": ["needs mlflow, which is large"],

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from bagwise.experiments import auto, defaults, histology, mnist_bags, mnist_figures, payments, slides, trust
+from bagwise.experiments import auto, choosing, defaults, histology, mnist_bags, mnist_figures, payments, slides, trust
 from bagwise.experiments.markdown import short
 from bagwise.experiments.mil_assumption import TESTED, table
 from bagwise.experiments.paper import TABLE1
 from bagwise.experiments.table1 import overview, tables
+from bagwise.methods.registry import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -99,6 +100,14 @@ def test_methods_by_default_and_baselines_stand_in_both_pages():
 def test_the_pages_show_the_results(name, shown):
     results = json.loads((ROOT / "results" / f"{name}.json").read_text())
     assert shown(results) in (ROOT / "docs" / f"{name.replace('_', '-')}.md").read_text()
+
+
+def test_the_page_that_helps_to_choose_shows_every_method():
+    results, assumption = (
+        json.loads((ROOT / "results" / f"{name}.json").read_text()) for name in ("choosing", "mil_assumption")
+    )
+    assert [row["method"] for row in results["rows"]] == list(METHODS)
+    assert choosing.table(results, assumption) in (ROOT / "docs" / "choosing.md").read_text()
 
 
 def test_the_page_of_promises_shows_each_part_that_is_measured_and_says_of_others_that_they_are_not():
