@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bagwise.errors import BagwiseError
@@ -83,6 +83,7 @@ def test_too_few_bags_are_refused_with_the_reason():
     st.booleans(),
     st.integers(0, 2**32 - 1),
 )
+@example("sensitivity", 0.97, 30, 0, True, 0)
 def test_what_any_answers_reach_is_not_refused_beforehand(kind, value, positive, negative, weighted, seed):
     rng, aim = np.random.default_rng(seed), Aim(kind, value)
     of_positive = np.arange(positive + negative) < positive

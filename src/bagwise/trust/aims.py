@@ -190,7 +190,8 @@ class Aim(NamedTuple):
         """
         counted = np.ones(len(positive)) if weights is None else weights
         best = np.empty(len(positive))
-        best[np.lexsort((-counted, positive))] = np.linspace(0, 1, len(positive))  # as nobody could say it better
+        # As nobody could say it better: positive bags above, and on the border of either side those that count least.
+        best[np.lexsort((np.where(positive, counted, -counted), positive))] = np.linspace(0, 1, len(positive))
         self.threshold(positive, best, weights)
 
     def _with_precision(
