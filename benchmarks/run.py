@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from race import Contender, one_thread, race, ratio
 from starting import check_small, evaluate_small, predict_small
-from workloads import METHODS_THAT_COST
+from workloads import KNOW_NEIGHBOURS, METHODS_THAT_COST
 
 from bagwise.files import replacing
 
@@ -80,7 +80,8 @@ def regression_vs_mikit(rival: Path) -> Row:
 
 def method_cost(name: str, _: Path) -> Row:
     """Compare a method with attention, the cheapest of its kind."""
-    what = f"a fit of {name}, 100 bags of 2,000 x 512, an epoch, against attention's, seconds"
+    known = ", its neighbours found before" if name in KNOW_NEIGHBOURS else ""
+    what = f"a fit of {name}, 100 bags of 2,000 x 512, an epoch{known}, against attention's, seconds"
     return against(Contender(OURS, "ours.py", "fit-attention"), f"fit-{name}", laps=3, what=what)
 
 

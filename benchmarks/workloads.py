@@ -13,7 +13,11 @@ LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, DROPOUT, HIDDEN = 5e-4, 0.9, 0.01, 0.5, 6
 WIDTHS = (256, 128, 64)
 
 # Which methods are fitted to see what they cost; the first is what others are compared with.
-METHODS_THAT_COST = ("attention", "DSMIL", "CLAM-SB", "CLAM-MB", "DTFD-MIL", "ACMIL")
+METHODS_THAT_COST = (
+    *("attention", "additive", "smooth-attention", "DSMIL", "CLAM-SB", "CLAM-MB", "DTFD-MIL", "ACMIL"),
+    *("graph", "self-attention", "ILRA", "TransMIL"),
+)
+KNOW_NEIGHBOURS = ("smooth-attention", "graph")
 
 
 @dataclass

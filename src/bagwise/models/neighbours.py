@@ -15,8 +15,8 @@ from torch import Tensor
 
 __all__ = ["Neighbourhood", "alone", "nearest", "standardised"]
 
-# The most distances at once, and numbers of points that are compared one by one.
-_DISTANCES, _NUMBERS = 1 << 25, 1 << 24
+# The most distances at once, and numbers of points that are compared one by one: few enough for the cache.
+_DISTANCES, _NUMBERS = 1 << 25, 1 << 18
 # Of how many more points than wanted rough distances decide.
 _SPARE = 16
 
