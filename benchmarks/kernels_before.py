@@ -10,9 +10,10 @@ from ours import validating
 from pace import run
 from sklearn.metrics.pairwise import rbf_kernel
 
+from bagwise.methods.classical.machines import Machine
 from bagwise.methods.classical.packed import Packed
 from bagwise.methods.classical.set_kernels import SetKernelSVM
-from bagwise.methods.classical.whole_bags import Views
+from bagwise.methods.classical.whole_bags import View, Views, WholeBags
 
 _BLOCK_ROWS = 1024
 
@@ -35,6 +36,22 @@ class Kernel(Views):
             kernel[begin:end] = np.add.reduceat(summed, self.bags.offsets[:-1], axis=1)
             begin = end
         return [kernel / (roots(bags, self.gamma)[:, None] * self.norms)]
+
+    def learner(self, machines: Sequence[Machine]) -> WholeBags:
+        return WholeBags(AllBags(self), tuple(machines))
+
+
+class AllBags(View):
+    """A kernel with all training bags, whether they count or not."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+
+    def of(self, bags: Packed) -> NDArray[np.float64]:
+        return self.kernel.of(bags)[0]
+
+    def check(self, width: int) -> int:  # noqa: ARG002
+        return len(self.kernel.bags.sizes)
 
 
 def roots(bags: Packed, gamma: float) -> NDArray[np.float64]:
