@@ -15,8 +15,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
@@ -42,6 +43,7 @@ MUSK = Settings("sgd", 5e-4, epochs=50, momentum=0.9, decay=1e-4, l2=0.005, drop
 DIGITS = Settings("adam", 5e-4, epochs=40, l2=5e-5)
 ATTENTION = Architecture("embedding", "attention", "mi-net", {"hidden": 64})
 LENET = Architecture("embedding", "attention", "lenet5", {"hidden": 128})
+Executor = TypeVar("Executor", bound=Looped)
 
 
 class Work:
@@ -54,7 +56,7 @@ class Work:
         rng = np.random.default_rng(0)
         rows = int(sizes.sum())
         if len(shape) == 2:
-            instances = rng.integers(0, 256, (rows, *shape), dtype=np.uint8)
+            instances: np.ndarray = rng.integers(0, 256, (rows, *shape), dtype=np.uint8)
         else:
             instances = rng.standard_normal((rows, *shape), dtype=np.float32) * 3 + 1
         self.bags = Bags(instances, np.concatenate([[0], np.cumsum(sizes)]))
@@ -64,7 +66,7 @@ class Work:
         scaling = "pixels" if len(shape) == 2 else "standardize"
         self.plan = Plan(LENET if len(shape) == 2 else ATTENTION, TWO, order_seed=0, **({"scaling": scaling} | plan))
 
-    def executor(self, kind: type[Looped], members: int | None = None, **plan: Any) -> Looped:
+    def executor(self, kind: type[Executor], members: int | None = None, **plan: Any) -> Executor:
         plan_of = replace(self.plan, **plan)
         moments = Moments(self.bags.instances, self.bags.offsets) if plan_of.scaling == "standardize" else None
         return kind(plan_of, PackedTensors(self.bags, self.labels), self.members[:members], moments)
@@ -197,7 +199,8 @@ class Plain(nn.Module):
     def forward(self, bag: Tensor) -> Tensor:
         h = self.encoder(bag)
         weights = torch.softmax(self.attention(h), dim=0)
-        return self.head(weights.T @ h).squeeze()
+        logit: Tensor = self.head(weights.T @ h)
+        return logit.squeeze()
 
 
 def plain_step(work: Work, device: torch.device, mixed: bool) -> float:
@@ -235,7 +238,9 @@ def products(work: Work) -> float:
     return float(sum(work.bags.sizes[member.train].sum() for member in work.members)) * per_instance
 
 
-def train_row(work: Work, device: torch.device, precisions: list[dict[str, Any]], peak: float | None) -> list[dict]:
+def train_row(
+    work: Work, device: torch.device, precisions: list[dict[str, Any]], peak: float | None
+) -> list[dict[str, Any]]:
     steps = sum(len(member.train) for member in work.members)
     settings = {"float32": False, "bfloat16": True} if device.type == "cuda" else {"float32": False}
     plain = {name: plain_step(work, device, mixed) for name, mixed in settings.items()}
@@ -281,7 +286,7 @@ def train_row(work: Work, device: torch.device, precisions: list[dict[str, Any]]
 def prediction_row(scale: float, device: torch.device) -> dict[str, Any]:
     rows, width = max(100, round(1_000_000 * scale)), max(8, round(1024 * min(1, 4 * scale)))
     part = np.random.default_rng(0).standard_normal((min(rows, 50_000), width), dtype=np.float32)
-    bags = Bags(np.resize(part, (rows, width)), [0, rows])
+    bags = Bags(np.resize(part, (rows, width)), np.array([0, rows]))
     model = ATTENTION.build((width,), outputs=1, seed=0).to(device).eval()
     packed = PackedTensors(bags)
     ours = seconds(device, lambda: predict([model], packed, [np.arange(1)], device=device, chunk=8192), laps=3)
@@ -331,7 +336,7 @@ def ceilings(device: torch.device) -> dict[str, float]:
     found = {}
     for name, dtype in (("bfloat16", torch.bfloat16), ("float32", torch.float32)):
         a, b = (torch.randn(8192, 8192, device=device, dtype=dtype) for _ in range(2))
-        found[f"product_{name}_tflops"] = 2 * 8192**3 / seconds(device, lambda a=a, b=b: a @ b, laps=9) / 1e12
+        found[f"product_{name}_tflops"] = 2 * 8192**3 / seconds(device, partial(torch.matmul, a, b), laps=9) / 1e12
     x = torch.empty(1 << 28, dtype=torch.float32, device=device)
     y = torch.empty_like(x)
     found["copy_gb_a_second"] = 2 * 4 * x.numel() / seconds(device, lambda: y.copy_(x), laps=9) / 1e9

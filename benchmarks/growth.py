@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import ours
@@ -56,7 +57,7 @@ def seconds_an_epoch(members: int, bags: int, size: int, features: int) -> float
     return statistics.median((seconds(1 + more) - seconds(1)) / more for _ in range(REPETITIONS))
 
 
-def draw(found: dict[str, dict[str, list[float]]], path: Path) -> None:
+def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
     figure, axes = plt.subplots(1, len(found), figsize=(12, 3.2), sharey=True, layout="constrained")
     for axis, (name, points) in zip(axes, found.items(), strict=True):
         axis.loglog(points["count"], points["seconds"], "o-", color="#0b6e99")

@@ -4,6 +4,7 @@ import json
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ def anonymous_mib() -> float:
     return next(float(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon"))
 
 
-def most_during(work) -> float:
+def most_during(work: Callable[[], object]) -> float:
     """Give the most anonymous memory that this process held while it worked."""
     most, done = anonymous_mib(), threading.Event()
 
@@ -49,10 +50,10 @@ def main() -> None:
         path = Path(folder) / "bag.npy"
         file = np.lib.format.open_memmap(path, "w+", np.float32, (INSTANCES, FEATURES))
         block = rng.standard_normal((BLOCK, FEATURES), np.float32)
-        for begin in range(0, INSTANCES, BLOCK):
-            file[begin : begin + BLOCK] = block
+        for row in range(0, INSTANCES, BLOCK):
+            file[row : row + BLOCK] = block
         del file
-        bag = Bags(np.load(path, mmap_mode="r"), [0, INSTANCES])
+        bag = Bags(np.load(path, mmap_mode="r"), np.array([0, INSTANCES]))
         before, begin = anonymous_mib(), time.perf_counter()
         most = most_during(lambda: model.attention(bag))
         seconds = time.perf_counter() - begin

@@ -1,6 +1,7 @@
 """Bagwise as a contender: it trains through the same `train` that every estimator and command uses."""
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 import workloads
@@ -64,7 +65,7 @@ def folds_of(
     epochs: int,
     share: int = 0,
     shares: int = 1,
-    scaling: str = "standardize",
+    scaling: Literal["standardize", "none"] = "standardize",
     architecture: Architecture = ATTENTION,
 ) -> Lap:
     plan = Plan(architecture, TWO, order_seed=0, scaling=scaling)

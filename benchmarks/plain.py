@@ -27,7 +27,8 @@ class AttentionModel(nn.Module):
     def forward(self, bag: Tensor) -> Tensor:
         h = self.encoder(bag)
         weights = torch.softmax(self.attention(h), dim=0)
-        return self.head(weights.T @ h).squeeze()
+        logit: Tensor = self.head(weights.T @ h)
+        return logit.squeeze()
 
 
 def folds_of(work: Workload, epochs: int, folds: list[np.ndarray], standardise: bool, fused: bool = False) -> Lap:
@@ -86,7 +87,7 @@ def encoding(network: nn.Module) -> Lap:
     """Nothing but an encoder of digits, forward and backward, in the layout that is fastest here."""
     work = workloads.mnist()
     torch.set_num_threads(1)
-    network.to(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # which takes modules, too
     images = [torch.from_numpy(work.bag(position)).float() / 255 for position in range(len(work.labels))]
     ones = [torch.ones(len(bag), 500) for bag in images]
 

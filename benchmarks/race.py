@@ -61,7 +61,7 @@ def _line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     line = process.stdout.readline().strip()
     if not line:
-        raise RuntimeError(f"{process.args} ended early, with status {process.wait()}")
+        raise RuntimeError(f"{process.args!r} ended early, with status {process.wait()}")
     return line
 
 

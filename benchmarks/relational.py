@@ -21,7 +21,7 @@ elif what == "features":
     nearest(standardised(rng.normal(size=(count, 512))), 8)
 else:
     instances = rng.normal(size=(count + 10, 512)).astype(np.float32)
-    bags = bw.Bags(instances, np.array([0, count, count + 10]), labels=[0, 1])
+    bags = bw.Bags(instances, np.array([0, count, count + 10]), labels=np.array([0, 1]))
     bw.make(what, encoder="identity", epochs=1, patience=None, threshold=0.5, random_state=0).fit(bags)
 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 print(f"{what}, {count} instances: {time.perf_counter() - began:.1f} s, at most {memory:.2f} GiB")

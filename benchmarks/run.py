@@ -59,7 +59,7 @@ def mnist_vs_torchmil(rival: Path) -> Row:
 
 def regression_vs_mikit(rival: Path) -> Row:
     """Let each of mikit-learn's networks, and the best of ours by inner validation, learn the same numbers once."""
-    contenders = {
+    contenders: dict[str, tuple[Path, *tuple[str, ...]]] = {
         "ours": (OURS, "regression.py"),
         "additive attention": (rival, "mikit_rival.py", "additive"),
         "self-attention": (rival, "mikit_rival.py", "self"),
@@ -87,14 +87,15 @@ def method_cost(name: str, _: Path) -> Row:
 
 def once(python: Path, script: str, *arguments: str) -> str:
     """Run a script on one thread, and give what it prints."""
-    command = [python, Path(__file__).parent / script, *arguments]
+    command = [str(python), str(Path(__file__).parent / script), *arguments]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=one_thread()).stdout
 
 
 def alone(script: str) -> Row:
     """Run a script that has no rival."""
     told = subprocess.run([OURS, Path(__file__).parent / script], check=True, capture_output=True, text=True)
-    return json.loads(told.stdout)
+    row: Row = json.loads(told.stdout)
+    return row
 
 
 BENCHMARKS: dict[str, Callable[[Path], Row]] = {

@@ -15,7 +15,8 @@ from race import one_thread
 
 ROOT = Path(__file__).resolve().parents[1]
 BAGWISE = [sys.executable, "-c", "from bagwise.cli import main; main()"]
-CONTACTS = [ROOT / "examples" / "contacts.csv", "--bag", "customer", "--label", "left", "--instance", "contact"]
+TABLE = ROOT / "examples" / "contacts.csv"
+CONTACTS: list[Any] = [TABLE, "--bag", "customer", "--label", "left", "--instance", "contact"]
 BEFORE = "ba2dd42"  # the last commit in which a command imported all that any command uses
 LAPS = 5
 
@@ -68,12 +69,12 @@ def predict_small() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder, source = Path(name), ROOT / "src"
         cpu_seconds([*BAGWISE, "fit", *CONTACTS, "--epochs", 2, "--jobs", 1, "--out", folder / "run"], source, folder)
-        lines = CONTACTS[0].read_text().splitlines()
+        lines = TABLE.read_text().splitlines()
         names = sorted({line.partition(",")[0] for line in lines[1:]})[:12]
         twelve = [line for line in lines[1:] if line.partition(",")[0] in names]
         (folder / "twelve.csv").write_text("\n".join([lines[0], *twelve]) + "\n")
-        predict = [*BAGWISE, "predict", folder / "run", folder / "twelve.csv"]
-        contenders = {"predict": predict, "import torch": [sys.executable, "-c", "import torch"]}
+        predict: Command = [*BAGWISE, "predict", folder / "run", folder / "twelve.csv"]
+        contenders: dict[str, Command] = {"predict": predict, "import torch": [sys.executable, "-c", "import torch"]}
         seconds = laps({name: (command, source) for name, command in contenders.items()}, folder)
     return _in_units_of(
         seconds, "times `import torch`", "`predict` of 12 bags by a neural run, CPU-seconds of the whole process"

@@ -62,8 +62,12 @@ def fit_encoder(folder: Path) -> Path:
         Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
     labels = folder / "labels.csv"
     labels.write_text("bag,label\n" + "".join(f"{number},{number % 2}\n" for number in range(4)))
-    options = ["--patch", "32", "--epochs", "1", "--jobs", "1", "--out", folder / "run", "--json"]
-    subprocess.run([COMMAND, "fit", folder / "images", "--labels", labels, *options], check=True, capture_output=True)
+    options = ["--patch", "32", "--epochs", "1", "--jobs", "1", "--out", str(folder / "run"), "--json"]
+    subprocess.run(
+        [str(COMMAND), "fit", str(folder / "images"), "--labels", str(labels), *options],
+        check=True,
+        capture_output=True,
+    )
     return folder / "run"
 
 
@@ -72,6 +76,7 @@ def measured(slide: Path, encoder: Path, out: Path) -> dict[str, float]:
     begin = time.perf_counter()
     options = ["--encoder", str(encoder), "--mpp", str(4 * MPP), "--out", str(out), "--json"]
     process = subprocess.Popen([COMMAND, "tile", str(slide), *options], stdout=subprocess.PIPE)
+    assert process.stdout is not None
     told = json.loads(process.stdout.read())
     _, status, used = os.wait4(process.pid, 0)
     assert status == 0
@@ -83,7 +88,7 @@ def measured(slide: Path, encoder: Path, out: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    rows = []
+    rows: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         encoder = fit_encoder(folder)

@@ -1,6 +1,7 @@
 """torchmil as a contender, by its own Trainer, dataset collation and attention model."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -16,7 +17,7 @@ from torchmil.models import ABMIL
 from torchmil.utils import Trainer
 
 
-class InMemory(Dataset):
+class InMemory(Dataset[dict[str, Tensor]]):
     """Bags as torchmil's collation wants them."""
 
     def __init__(self, bags: list[Tensor], labels: np.ndarray) -> None:
@@ -41,7 +42,8 @@ class OnImages(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+        features: Tensor = self.network(images.flatten(0, 1))
+        return features.reshape(*images.shape[:2], -1)
 
 
 def on_vectors(features: int) -> nn.Module:
@@ -110,7 +112,7 @@ def slides(batch: int) -> Lap:
     return trainer(bags, work.labels, model, sgd(model), batch)
 
 
-def batched(work, batch: int):
+def batched(work: Callable[[int], Lap], batch: int) -> Callable[..., Lap]:
     def ready(*_: int) -> Lap:
         torch.set_num_threads(1)
         return work(batch)
