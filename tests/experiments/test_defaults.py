@@ -1,7 +1,11 @@
 """The experiment that defaults were chosen by."""
 
-import numpy as np
+from dataclasses import replace
 
+import numpy as np
+import pytest
+
+from bagwise.errors import BagwiseError
 from bagwise.experiments import defaults
 from bagwise.experiments.options import Defaults
 from bagwise.methods.families import AttentionMIL
@@ -37,8 +41,9 @@ def test_candidates_are_measured_within_bags_that_leave_test_bags_out(tmp_path, 
 
 def test_steps_are_so_many_at_least_and_never_fewer_epochs_than_the_papers():
     for bags, epochs in ((20, 250), (99, 51), (1000, 50)):
-        assert defaults._model({"steps": 5000, "clip": 3.0}, bags, 0).epochs == epochs
-        assert defaults._model({"clip": 3.0}, bags, 0).epochs == 50
+        assert defaults._model("attention", {"steps": 5000, "clip": 3.0}, bags, 0).epochs == epochs
+        assert defaults._model("attention", {"clip": 3.0}, bags, 0).epochs == 50
+    assert defaults._model("additive", {"steps": 5000, "bags_per_step": 8}, 100, 0).epochs == 385
 
 
 def test_candidates_are_parameters_of_attention():
@@ -46,6 +51,12 @@ def test_candidates_are_parameters_of_attention():
         model = AttentionMIL(**{name: value for name, value in candidate.items() if name != "steps"})
         assert isinstance(model, AttentionMIL)
         assert candidate["patience"] is None
+
+
+def test_candidates_are_tried_with_neural_methods_alone(tmp_path):
+    for method, told in (("mi-SVM", "mi-SVM is no neural method"), ("atention", "atention")):
+        with pytest.raises(BagwiseError, match=told):
+            defaults.run_defaults(tmp_path / "out", replace(STUDY, method=method))
 
 
 def test_rare_is_rare_and_few_are_few():

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
 
 from bagwise.bags import Bags
 from bagwise.checks import check_count, check_names, check_seed
@@ -16,6 +15,7 @@ from bagwise.commands.data import digest_of_labelled
 from bagwise.commands.runs import write_json
 from bagwise.datasets.classical import read_classical
 from bagwise.datasets.store import data_directory
+from bagwise.errors import BagwiseError
 from bagwise.evaluation.metrics import measure
 from bagwise.evaluation.out_of_fold import out_of_fold
 from bagwise.evaluation.protocol import Folds
@@ -24,8 +24,10 @@ from bagwise.experiments.cells import OLDER, cell, environment, finite
 from bagwise.experiments.markdown import means_table
 from bagwise.experiments.options import Defaults
 from bagwise.files import write_text
-from bagwise.methods.families import AttentionMIL
+from bagwise.methods.base import BagEstimator
+from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.recipes import PAPER
+from bagwise.methods.registry import find, make
 from bagwise.targets.classes import ClassTarget
 
 __all__ = ["CANDIDATES", "DATASETS", "MEASURED", "made", "run_defaults", "tables"]
@@ -35,7 +37,7 @@ _PAPER = {**PAPER, "standardize": True}
 _BALANCED = {**_PAPER, "class_weight": "balanced"}
 _CLIPPED = {**_BALANCED, "clip": 3.0}
 _SQUASHED = {**_BALANCED, "standardize": "log"}
-# What attention is tried with, on top of the paper's settings for vectors. ``steps`` are no parameter: epochs are then
+# What a method is tried with, on top of the paper's settings for vectors. ``steps`` are no parameter: epochs are then
 # as many as make so many steps, and the paper's 50 at least.
 CANDIDATES: Mapping[str, Mapping[str, Any]] = {
     "paper": _PAPER,
@@ -47,6 +49,11 @@ CANDIDATES: Mapping[str, Mapping[str, Any]] = {
     "balanced, clipped at 3, Adam": {**_CLIPPED, "optimizer": "adam"},
     "balanced, log": _SQUASHED,
     "balanced, log, 2,000 steps": {**_SQUASHED, "steps": 2_000},
+    "balanced, log, Adam": {**_SQUASHED, "optimizer": "adam"},
+    "balanced, log, Adam, 8 bags a step, 1,000 steps": {
+        **_SQUASHED,
+        **{"optimizer": "adam", "learning_rate": 1e-3, "bags_per_step": 8, "steps": 1_000},
+    },
 }
 # In files, the classical five and those of `mil_sets`; and what is made up here.
 _MADE = (*(f"made-few-{draw}" for draw in range(1, 10)), "made-rare")
@@ -66,7 +73,7 @@ DATASETS = (
 
 @claims_folder("reproduce", older=OLDER)
 def run_defaults(out: Path, study: Defaults, *, tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
-    """Cross-validate candidates for the defaults of attention within the training bags of development sets.
+    """Cross-validate candidates for the defaults of a method within the training bags of development sets.
 
     Of each set the test bags of the first of ten folds are put aside, and never looked at; the rest is divided anew.
 
@@ -75,7 +82,7 @@ def run_defaults(out: Path, study: Defaults, *, tell: Callable[[str], None] = la
     out
         The folder for ``defaults.json``, ``defaults.md`` and, set by set, ``cells/``.
     study
-        On which sets, and how often.
+        Of which method, on which sets, and how often.
     tell
         Is told of each finished set.
 
@@ -93,7 +100,9 @@ def run_defaults(out: Path, study: Defaults, *, tell: Callable[[str], None] = la
     check_count("--folds", study.folds)
     check_count("--repeats", study.repeats)
     check_names(study.datasets, "data set", DATASETS, "the development sets")
-    asked = {"folds": study.folds, "repeats": study.repeats, "seed": study.seed}
+    if not issubclass(find(study.method)[0], NeuralMIL):
+        raise BagwiseError(f"{study.method} is no neural method: the candidates are settings of these")
+    asked = {"method": study.method, "folds": study.folds, "repeats": study.repeats, "seed": study.seed}
     check_names(study.candidates, "candidate", tuple(CANDIDATES), "the candidates")
     told = {name: dict(CANDIDATES[name]) for name in study.candidates or CANDIDATES}
     rows: list[dict[str, Any]] = []
@@ -170,7 +179,7 @@ def _measured(bags: Bags, study: Defaults, candidates: Mapping[str, Mapping[str,
     target = ClassTarget.of(bags.labels)
     division = Folds(bags, study.folds, study.repeats, study.seed)
     tried = [(name, split) for name in candidates for split in division.splits]
-    models = [_model(candidates[name], len(split.train), study.seed) for name, split in tried]
+    models = [_model(study.method, candidates[name], len(split.train), study.seed) for name, split in tried]
     # Candidates that differ in their steps alone are often the same.
     alike = [(repr(model), split.repeat, split.fold) for model, (_, split) in zip(models, tried, strict=True)]
     once = {what: number for number, what in enumerate(alike)}
@@ -187,13 +196,12 @@ def _measured(bags: Bags, study: Defaults, candidates: Mapping[str, Mapping[str,
     return {"scores": scores, "seconds": round(time.perf_counter() - begin, 1)}
 
 
-def _model(candidate: Mapping[str, Any], bags: int, seed: int) -> AttentionMIL:
-    model = AttentionMIL(random_state=seed, epochs=50)
-    own = {name: value for name, value in candidate.items() if name != "steps"}
+def _model(method: str, candidate: Mapping[str, Any], bags: int, seed: int) -> BagEstimator:
+    own = {"epochs": 50} | {name: value for name, value in candidate.items() if name != "steps"}
     if "steps" in candidate:
-        own["epochs"] = max(50, -(-candidate["steps"] // bags))
-    chosen: AttentionMIL = clone(model).set_params(**own)
-    return chosen
+        an_epoch = -(-bags // own.get("bags_per_step", 1))
+        own["epochs"] = max(50, -(-candidate["steps"] // an_epoch))
+    return make(method, random_state=seed, **own)
 
 
 def tables(results: Mapping[str, Any]) -> str:

@@ -112,6 +112,7 @@ class Defaults(Study):
 
     datasets: Annotated[tuple[str, ...], "One of the development sets; repeat it. Else all.", "--dataset"] = ()
     candidates: Annotated[tuple[str, ...], "Name of a candidate; repeat it. Else all.", "--candidate"] = ()
+    method: Annotated[str, "Name of the neural method they are tried with."] = "attention"
     folds: Annotated[int, "Number of folds."] = 3
     repeats: Annotated[int, "How often to divide the bags anew."] = 1
 
