@@ -50,7 +50,7 @@ def test_candidates_are_parameters_of_attention():
     for candidate in defaults.CANDIDATES.values():
         model = AttentionMIL(**{name: value for name, value in candidate.items() if name != "steps"})
         assert isinstance(model, AttentionMIL)
-        assert candidate["patience"] is None
+        assert candidate["patience"] == (None if candidate.get("epochs", 50) else "auto")
 
 
 def test_candidates_are_tried_with_neural_methods_alone(tmp_path):

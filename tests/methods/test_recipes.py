@@ -1,6 +1,7 @@
 """Defaults: one recipe for Python and the command, and each member's from its own training bags."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,10 @@ from safetensors.numpy import load_file
 
 import bagwise as bw
 from bagwise.methods.joint import fit_members
+from bagwise.methods.neural import NeuralMIL
 from bagwise.methods.recipes import LOOSE, QUICK, Facts, recipe_for
+from bagwise.methods.registry import METHODS
+from bagwise.training.stack import can_stack
 
 
 def made(sizes, every):
@@ -115,6 +119,31 @@ def test_large_bags_are_encoded_once_and_attention_is_gated_unless_the_user_says
     assert (len(plain.model_.encoder), plain.model_.pooling.V.out_features) == (3, 5)
     small = bw.AttentionMIL(epochs=1, random_state=0).fit(made([100] * 5, every=3))
     assert type(small.model_.pooling).__name__ == "Attention"
+
+
+def test_enough_small_bags_are_taken_several_a_step_where_a_step_is_not_compiled():
+    enough = Facts((5,), bags=300, alike=(150, 150))
+    for name, (kind, fixed) in METHODS.items():
+        if issubclass(kind, NeuralMIL):
+            model = kind(**fixed)
+            design = model._design((5,), model._recipe(enough))
+            assert kind.several is not can_stack(design.build((5,), outputs=1, seed=0)), name
+    taken = {
+        name: (recipe.bags_per_step, recipe.settings.optimizer)
+        for name, recipe in {
+            "enough": bw.AdditiveMIL()._recipe(enough),
+            "one at a time": bw.AdditiveMIL(bags_per_step=1)._recipe(enough),
+            "few": bw.AdditiveMIL()._recipe(Facts((5,), bags=299, alike=(150, 149))),
+            "large": bw.AdditiveMIL()._recipe(replace(enough, median_size=2000)),
+            "compiled": bw.AttentionMIL()._recipe(enough),
+        }.items()
+    }
+    assert taken.pop("enough") == (8, "adam")
+    assert taken.pop("one at a time") == (1, "adam")
+    assert {several for several, _ in taken.values()} == {None}
+    bags = made([2] * 310, every=2)
+    plan = bw.AdditiveMIL(instance_budget=40, epochs=1, random_state=0).fit(bags).plan_
+    assert (plan.instance_budget, plan.bags_per_step) == (40, None)
 
 
 def test_what_is_given_is_taken_and_the_rest_is_not_changed():

@@ -14,6 +14,8 @@ from bagwise.claims import claims_folder
 from bagwise.commands.data import digest_of_labelled
 from bagwise.commands.runs import write_json
 from bagwise.datasets.classical import read_classical
+from bagwise.datasets.known_answers import known_answer_bags
+from bagwise.datasets.problems import PROBLEMS
 from bagwise.datasets.store import data_directory
 from bagwise.errors import BagwiseError
 from bagwise.evaluation.metrics import measure
@@ -37,6 +39,7 @@ _PAPER = {**PAPER, "standardize": True}
 _BALANCED = {**_PAPER, "class_weight": "balanced"}
 _CLIPPED = {**_BALANCED, "clip": 3.0}
 _SQUASHED = {**_BALANCED, "standardize": "log"}
+_STOPPED = {"epochs": None, "patience": "auto", "class_weight": "balanced", "standardize": "log"}
 # What a method is tried with, on top of the paper's settings for vectors. ``steps`` are no parameter: epochs are then
 # as many as make so many steps, and the paper's 50 at least.
 CANDIDATES: Mapping[str, Mapping[str, Any]] = {
@@ -54,8 +57,11 @@ CANDIDATES: Mapping[str, Mapping[str, Any]] = {
         **_SQUASHED,
         **{"optimizer": "adam", "learning_rate": 1e-3, "bags_per_step": 8, "steps": 1_000},
     },
+    "stopped": {**_STOPPED, "optimizer": "sgd", "learning_rate": 5e-4, "bags_per_step": 1},
+    "stopped, Adam, 8 bags a step": {**_STOPPED, "optimizer": "adam", "learning_rate": 1e-3, "bags_per_step": 8},
+    "stopped, Adam, 16 bags a step": {**_STOPPED, "optimizer": "adam", "learning_rate": 2e-3, "bags_per_step": 16},
 }
-# In files, the classical five and those of `mil_sets`; and what is made up here.
+# In files, the classical five and those of `mil_sets`; what is made up here; and digits whose answer is known.
 _MADE = (*(f"made-few-{draw}" for draw in range(1, 10)), "made-rare")
 DATASETS = (
     "musk1",
@@ -68,6 +74,7 @@ DATASETS = (
     "birds_hammonds",
     "corel_dogs",
     *_MADE,
+    "four_digits",
 )
 
 
@@ -166,6 +173,8 @@ def made(name: str, seed: int = 0) -> Bags:
 def _development(dataset: str, study: Defaults) -> Bags:
     if dataset in _MADE:
         bags = made(dataset, study.seed)
+    elif dataset in PROBLEMS:
+        bags = known_answer_bags(dataset, 500, seed=study.seed, directory=study.data_dir)
     else:
         folder = data_directory(study.data_dir)
         own = folder / dataset / f"{dataset}.npz"

@@ -15,6 +15,8 @@ __all__ = ["AdditiveMIL", "ClassAttentionMIL", "ConjunctiveMIL", "SignedAttentio
 class _EvidenceMIL(NeuralMIL):
     """What they have in common."""
 
+    several: ClassVar[bool] = True
+
     gated: bool | None = None
     hidden: Count | None = None
 

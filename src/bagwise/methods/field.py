@@ -23,6 +23,7 @@ __all__ = ["ACMIL", "CLAM", "DSMIL", "DTFDMIL", "ILRA"]
 class _Weighing(NeuralMIL):
     """A neural method that has no pooling to choose, weighs instances, and hands its level what `OPTIONS` names."""
 
+    several: ClassVar[bool] = True
     OPTIONS: ClassVar[tuple[str, ...]]
 
     def _pooling(self, recipe: Recipe) -> tuple[PoolingSpec | None, dict[str, Any]]:  # noqa: ARG002

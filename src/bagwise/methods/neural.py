@@ -23,6 +23,7 @@ from bagwise.methods.recipes import (
     PATIENCE,
     QUICK,
     RECIPES,
+    SEVERAL,
     Facts,
     Recipe,
     is_open,
@@ -110,8 +111,9 @@ class NeuralMIL(FittedEstimator):
         or what `bags_per_step` says.
     bags_per_step
         Several bags make one step while they are at most this many, and down the gradient of their mean loss; the last
-        step of an epoch takes what is left. With an `instance_budget` both hold. None: one bag a step, or as many as
-        the budget allows.
+        step of an epoch takes what is left. With an `instance_budget` both hold. None takes the recipe's value: one bag
+        a step, or as many as the budget allows; where a step is not compiled and there are enough small bags of vectors
+        to choose by, eight.
     standardize
         True brings each feature of vectors to mean 0 and spread 1, learnt on training instances; ``"log"`` does
         so too, and beyond 4 spreads from the mean z is shown as 4 + log |z / 4|, with its sign: a feature that is
@@ -183,6 +185,7 @@ class NeuralMIL(FittedEstimator):
     # What of a bag it looks at, beyond which instances there are and how often.
     looks_at: ClassVar[Literal["neighbours", "order"] | None] = None
     auto_encoder: ClassVar[str | None] = None  # what "auto" means, where the method and not the instance decides
+    several: ClassVar[bool] = False  # whether a step may take several small bags, because it is not compiled
 
     model: Annotated[ModelSpec, "a module, or a class or function that makes one"] | None = None
     loss: Loss | None = None
@@ -241,6 +244,9 @@ class NeuralMIL(FittedEstimator):
         found["l2"]["columns of all kinds, of enough bags"] = LOOSE
         if {"counting", "pooling"} & {*cls._get_param_names()}:
             found["learning_rate"]["of these, where the pooling counts"] = QUICK
+        if cls.several:
+            for name, value in SEVERAL.items():
+                found.setdefault(name, {})["enough small bags of vectors"] = value
         found["patience"] = {"few bags": None, "enough bags": PATIENCE}
         found["class_weight"] = {"classes": "balanced", "other targets": None}
         return found
@@ -320,7 +326,7 @@ class NeuralMIL(FittedEstimator):
         """Say what is trained on bags of which this is known, with all that is left open filled in."""
         given = self._own_recipe() | (LEFT_TO_THE_OPTIMIZER if callable(self.optimizer) else {})
         asked = {name: value for name, value in self.get_params(deep=False).items() if not is_open(name, value)}
-        return recipe_for(facts, given | asked)
+        return recipe_for(facts, given | asked, several=self.several)
 
     def _plan(
         self, bags: Bags, target: Target, order_seed: int, recipe: Recipe, subset: NDArray[np.int64] | None = None
@@ -335,7 +341,7 @@ class NeuralMIL(FittedEstimator):
             augmentation=self.augmentation,
             sample=self.sample,
             instance_budget=self.instance_budget,
-            bags_per_step=self.bags_per_step,
+            bags_per_step=recipe.bags_per_step if self.instance_budget is None else self.bags_per_step,
             chunk=recipe.chunk,
             precision=self.precision,
             device=self.device,

@@ -17,7 +17,7 @@ from bagwise.targets.contract import Target
 from bagwise.training.cost import LARGE_BAG
 from bagwise.training.members import Settings
 
-__all__ = ["LOOSE", "PAPER", "QUICK", "RECIPES", "Facts", "Recipe", "is_open", "recipe_for"]
+__all__ = ["LOOSE", "PAPER", "QUICK", "RECIPES", "SEVERAL", "Facts", "Recipe", "is_open", "recipe_for"]
 
 PARTS = 5  # of which one decides when to stop
 # From so many bags on, and so many of a class, that is done; fewer would choose by noise and learn from less.
@@ -33,6 +33,9 @@ LOOSE = 5e-4
 # The learning rate for these of poolings that count, four times that of others: with it the number of instances is
 # found before patience ends (docs/defaults.md).
 QUICK = 2e-3
+# What enough small bags of vectors are learnt with, by methods whose step is not compiled: several bags a step take
+# hardly longer than one, and as much is learnt from as many passes (docs/defaults.md).
+SEVERAL: Mapping[str, Any] = MappingProxyType({"optimizer": "adam", "learning_rate": 1e-3, "bags_per_step": 8})
 _LARGE = "vectors in large bags"
 
 # What the paper's protocol says of what a recipe would decide otherwise; experiments that keep to it give this.
@@ -167,6 +170,8 @@ class Recipe:
         Whether instances have coordinates.
     width
         Of the layers of a transformer.
+    bags_per_step
+        How many bags make a step at most; None: one.
 
     Examples
     --------
@@ -184,11 +189,13 @@ class Recipe:
     why: str = "fixed in advance"
     places: bool = False
     width: int = 64
+    bags_per_step: int | None = None
 
     @property
     def values(self) -> dict[str, Any]:
         """What parameters of a neural method are, by name, that nobody gives."""
-        own = {name: getattr(self, name) for name in ("encoder", "hidden", "gated", "standardize", "class_weight")}
+        names = "encoder", "hidden", "gated", "standardize", "class_weight", "bags_per_step"
+        own = {name: getattr(self, name) for name in names}
         return own | {name: value for name, value in vars(self.settings).items() if name != "class_weights"}
 
     def having(self, given: Mapping[str, Any]) -> "Recipe":
@@ -248,7 +255,7 @@ def is_open(name: str, value: Any) -> bool:
     return (value is None and name not in PAPER) or (isinstance(value, str) and value == "auto")
 
 
-def recipe_for(facts: Facts, given: Mapping[str, Any] = MappingProxyType({})) -> Recipe:
+def recipe_for(facts: Facts, given: Mapping[str, Any] = MappingProxyType({}), *, several: bool = False) -> Recipe:
     """Give what a neural method trains with.
 
     Parameters
@@ -257,6 +264,8 @@ def recipe_for(facts: Facts, given: Mapping[str, Any] = MappingProxyType({})) ->
         What is known of the bags.
     given
         What the user or the method decides, by the name of the parameter; the recipe decides the rest.
+    several
+        Whether a step may take several small bags, because it is not compiled.
 
     Returns
     -------
@@ -274,6 +283,8 @@ def recipe_for(facts: Facts, given: Mapping[str, Any] = MappingProxyType({})) ->
     True
     """
     recipe = RECIPES[facts.kind]
+    if several and facts.kind == "vectors" and not facts.too_few:
+        recipe = recipe.having(SEVERAL)
     if facts.columns and not facts.too_few:
         counts = given.get("counting") or given.get("pooling") == "sum"
         recipe = recipe.having({"l2": LOOSE, **({"learning_rate": QUICK} if counts else {})})

@@ -40,6 +40,7 @@ class GraphMIL(AttentionMIL):
     ([0, 1], (8,))
     """
 
+    several: ClassVar[bool] = True
     looks_at: ClassVar[Literal["neighbours", "order"] | None] = "neighbours"
 
     neighbours: Count = 8
@@ -77,6 +78,8 @@ class SelfAttentionMIL(AttentionMIL):
     >>> model.predict(bags[:2]).tolist(), model.attention(bags[:2]).shape
     ([0, 1], (8,))
     """
+
+    several: ClassVar[bool] = True
 
     heads: Count = 4
     induced: Count | None = 16
@@ -118,6 +121,7 @@ class SmoothAttentionMIL(NeuralMIL):
     """
 
     level: ClassVar[str] = "embedding"
+    several: ClassVar[bool] = True
     looks_at: ClassVar[Literal["neighbours", "order"] | None] = "neighbours"
 
     neighbours: Count = 8
@@ -166,6 +170,7 @@ class TransMIL(NeuralMIL):
     """
 
     level: ClassVar[str] = "transmil"
+    several: ClassVar[bool] = True
     looks_at: ClassVar[Literal["neighbours", "order"] | None] = "order"
 
     width: Count | None = None
