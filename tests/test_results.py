@@ -11,6 +11,7 @@ from bagwise.experiments.markdown import short
 from bagwise.experiments.mil_assumption import TESTED, table
 from bagwise.experiments.paper import TABLE1
 from bagwise.experiments.table1 import overview, tables
+from bagwise.methods.recipes import SEVERAL
 from bagwise.methods.registry import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -128,6 +129,14 @@ def test_intervals_of_areas_and_shares_hold_the_truth_as_often_as_they_say():
     assert len(few) == 12
     assert min(row["coverage"] for row in few) >= 0.9
     assert all(0.925 <= row["coverage"] <= 0.975 for row in asked if row not in few)
+
+
+@pytest.mark.parametrize("method", ["additive", "DSMIL"])
+def test_the_page_of_defaults_shows_why_several_bags_make_a_step(method):
+    results = json.loads((ROOT / "results" / f"defaults_{method}.json").read_text())
+    assert defaults.tables(results) in (ROOT / "docs" / "defaults.md").read_text()
+    chosen = results["candidates"]["stopped, Adam, 8 bags a step"]
+    assert {name: chosen[name] for name in SEVERAL} == SEVERAL
 
 
 def test_the_page_of_defaults_shows_what_those_of_large_bags_were_chosen_from():
