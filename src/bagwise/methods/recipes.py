@@ -194,8 +194,8 @@ class Recipe:
     @property
     def values(self) -> dict[str, Any]:
         """What parameters of a neural method are, by name, that nobody gives."""
-        names = "encoder", "hidden", "gated", "standardize", "class_weight", "bags_per_step"
-        own = {name: getattr(self, name) for name in names}
+        own = {name: getattr(self, name) for name in ("encoder", "hidden", "gated", "standardize", "class_weight")}
+        own |= {} if self.bags_per_step is None else {"bags_per_step": self.bags_per_step}
         return own | {name: value for name, value in vars(self.settings).items() if name != "class_weights"}
 
     def having(self, given: Mapping[str, Any]) -> "Recipe":
@@ -212,7 +212,8 @@ class Recipe:
         """
         hyper = {field.name for field in fields(Settings)}
         settings = replace(self.settings, **{name: value for name, value in given.items() if name in hyper})
-        own = {name: value for name, value in given.items() if name in self.values and name not in hyper}
+        known = {*self.values, "bags_per_step"} - hyper
+        own = {name: value for name, value in given.items() if name in known}
         return replace(self, settings=settings, **own)
 
 
