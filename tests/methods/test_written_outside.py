@@ -81,7 +81,11 @@ def test_each_learns_from_several_bags_a_step_and_stops_by_its_own_loss(make_bag
 def test_each_learns_the_same_in_chunks(make_bags, monkeypatch, name):
     bags, states = make_bags(count=8), []
     for chunk in (1, 1000):
-        monkeypatch.setattr(neural, "recipe_for", lambda *told, chunk=chunk: replace(recipe_for(*told), chunk=chunk))
+
+        def chunked(*told, chunk=chunk, **named):
+            return replace(recipe_for(*told, **named), chunk=chunk)
+
+        monkeypatch.setattr(neural, "recipe_for", chunked)
         states.append(small(name, precision="float64").fit(bags).model_.state_dict())
     for key, value in states[0].items():
         torch.testing.assert_close(value, states[1][key], rtol=1e-7, atol=1e-9)
