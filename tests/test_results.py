@@ -139,6 +139,11 @@ def test_the_page_of_defaults_shows_why_several_bags_make_a_step(method):
     assert {name: chosen[name] for name in SEVERAL} == SEVERAL
 
 
+def test_the_page_of_defaults_shows_why_few_bags_are_taken_one_by_one():
+    results = json.loads((ROOT / "results" / "defaults_additive_few.json").read_text())
+    assert defaults.tables(results) in (ROOT / "docs" / "defaults.md").read_text()
+
+
 def test_the_page_of_defaults_shows_what_those_of_large_bags_were_chosen_from():
     results = json.loads((ROOT / "results" / "slides.json").read_text())
     assert slides.tables(results) in (ROOT / "docs" / "defaults.md").read_text()

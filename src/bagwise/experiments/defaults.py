@@ -39,7 +39,7 @@ _PAPER = {**PAPER, "standardize": True}
 _BALANCED = {**_PAPER, "class_weight": "balanced"}
 _CLIPPED = {**_BALANCED, "clip": 3.0}
 _SQUASHED = {**_BALANCED, "standardize": "log"}
-_STOPPED = {"epochs": None, "patience": "auto", "class_weight": "balanced", "standardize": "log"}
+_STOPPED = {**_SQUASHED, "epochs": None, "patience": "auto"}
 # What a method is tried with, on top of the paper's settings for vectors. ``steps`` are no parameter: epochs are then
 # as many as make so many steps, and the paper's 50 at least.
 CANDIDATES: Mapping[str, Mapping[str, Any]] = {
